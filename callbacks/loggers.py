@@ -1,0 +1,78 @@
+"""Where figures go: CSV always, W&B when it can be had, and never a run that fails or hangs because W&B cannot."""
+
+import netrc
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import wandb
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_warn
+
+from outfits.config.schema import WandbConfig
+
+SECONDS_TO_START = 30
+SECONDS_TO_FINISH = 60
+
+
+def has_wandb_key() -> bool:
+    """Whether W&B would find a key, in the environment or the netrc file, without asking for one."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return False
+
+
+def start_wandb(config: WandbConfig, run_dir: Path, resolved: dict[str, Any]) -> WandbLogger | None:
+    """A W&B logger in the configured mode; an online run that cannot start goes on offline, with a warning.
+
+    Args:
+        config: mode, project, name.
+        run_dir: the run's folder, which offline files are written under.
+        resolved: the whole configuration in primitive containers.
+
+    Returns:
+        None if W&B is off.
+    """
+    if config.mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
+        return None
+    mode = config.mode
+    if mode == "auto":
+        mode = "online" if has_wandb_key() and os.environ.get("WANDB_MODE") != "offline" else "offline"
+    settings = wandb.Settings(
+        init_timeout=SECONDS_TO_START,
+        finish_timeout=SECONDS_TO_FINISH,
+        finish_timeout_raises=False,
+        console="off",
+        silent=True,
+    )
+    options: dict[str, Any] = {
+        "project": config.project,
+        "entity": config.entity,
+        "name": config.name or run_dir.name,
+        "tags": config.tags,
+        "config": resolved,
+        "dir": str(run_dir),
+        "settings": settings,
+    }
+    try:
+        run = wandb.init(mode=mode, **options)
+    except wandb.errors.Error as error:
+        rank_zero_warn(f"W&B cannot be reached ({error}); this run is logged offline under {run_dir / 'wandb'}")
+        run = wandb.init(mode="offline", **options)
+    return WandbLogger(experiment=run)
+
+
+def build_loggers(
+    config: WandbConfig, run_dir: Path, resolved: dict[str, Any], *, rank_zero: bool, stage: str
+) -> list[Logger]:
+    """CSV files under ``RUN_DIR/csv/STAGE`` on every rank (Lightning writes on rank zero alone) and W&B on rank zero."""
+    loggers: list[Logger] = [CSVLogger(run_dir / "csv", name=None, version=stage)]
+    board = start_wandb(config, run_dir, resolved) if rank_zero and wandb.run is None else None
+    if board is None and wandb.run is not None:
+        board = WandbLogger(experiment=wandb.run)
+    return loggers + ([board] if board is not None else [])

@@ -1,0 +1,135 @@
+"""What a generator is worth: nearest real items by FAISS, scored by the frozen S."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+import wandb
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import Batch
+
+from outfits.completion.latents import complete_from_latents, latent_ranks
+from outfits.completion.prepared import candidate_scorer
+from outfits.completion.rules import forbidden_categories
+from outfits.config.schema import TargetsConfig
+from outfits.data.catalogue import Catalogue
+from outfits.graphs.completion_graph import CompletionGraphs
+from outfits.index.catalogue_index import index_catalogue
+from outfits.models.frozen import FrozenScorer
+from outfits.models.generator import Generator
+
+RECALL_AT = (1, 10, 50)
+
+
+class RetrievalEvaluation(Callback):
+    """Completes the validation or test outfits from the generator's latents and logs how good the completions are.
+
+    Latents of all ranks are gathered by task id, repetitions dropped, and every rank computes the figures from the whole
+    of them in the same order, so they are the same on one rank and on several.
+
+    Args:
+        graphs: tasks by split, ``valid`` and/or ``test``; with greedy targets where they were mined.
+        catalogue: items with embeddings.
+        scorer: frozen S.
+        search: arithmetic and block size of S.
+    """
+
+    def __init__(
+        self, graphs: dict[str, CompletionGraphs], catalogue: Catalogue, scorer: FrozenScorer, search: TargetsConfig
+    ) -> None:
+        self.graphs = graphs
+        self.catalogue = catalogue
+        self.scorer = scorer
+        self.search = search
+        self._collected: list[tuple[NDArray[np.int64], Tensor]] = []
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Keeps the batch's latents."""
+        self._collected.append((batch.task_id.cpu().numpy(), outputs.float().cpu()))
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, *_: Any
+    ) -> None:
+        """Keeps the batch's latents."""
+        self._collected.append((batch.task_id.cpu().numpy(), outputs.float().cpu()))
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Logs the figures under ``valid/``."""
+        self._evaluate("valid", trainer, pl_module)
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Logs the figures under ``test/``."""
+        self._evaluate("test", trainer, pl_module)
+
+    def _evaluate(self, split: str, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        task_ids, latents = gather_by_id(self._collected)
+        self._collected = []
+        figures, scores = self.figures(self.graphs[split], task_ids, latents, pl_module.model, pl_module.device)
+        for name, value in figures.items():
+            pl_module.log(f"{split}/{name}", value, prog_bar=name == "score_mean", rank_zero_only=False)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.log({f"{split}/scores": wandb.Histogram(scores.tolist())}, commit=False)
+
+    def figures(
+        self,
+        graphs: CompletionGraphs,
+        task_ids: NDArray[np.int64],
+        latents: Tensor,
+        model: Generator,
+        device: torch.device,
+    ) -> tuple[dict[str, float], NDArray[np.float64]]:
+        """Figures of some tasks and S of their completions.
+
+        Args:
+            graphs: the split's tasks.
+            task_ids: tasks that were completed, shape ``[B]``.
+            latents: their latents, shape ``[B, k, r]``.
+            model: the generator, for its retrieval space.
+            device: where index and S live.
+        """
+        given = [graphs.given[task] for task in task_ids]
+        removed = graphs.removed[task_ids]
+        index = index_catalogue(model, self.catalogue, device)
+        forbidden = forbidden_categories(given, index.categories, index.num_categories)
+        chosen = complete_from_latents(latents, index, forbidden).chosen
+        scorer = candidate_scorer(self.scorer.module, self.catalogue, self.search, device)
+        completed = [np.concatenate([items, added]) for items, added in zip(given, chosen, strict=True)]
+        scores = scorer.ragged_logits(completed).double().sigmoid().cpu().numpy()
+        figures = {
+            "score_mean": float(scores.mean()),
+            "distinct_share": len(np.unique(chosen)) / chosen.size,
+            **_recall("removed_recall", latent_ranks(latents, index, forbidden, removed)),
+        }
+        if graphs.targets is not None:
+            greedy = 1 / (1 + np.exp(-graphs.targets.scores[task_ids]))
+            figures["ratio_to_greedy"] = figures["score_mean"] / float(greedy.mean())
+            targets = graphs.targets.chosen[task_ids]
+            figures |= _recall("target_recall", latent_ranks(latents, index, forbidden, targets))
+        return figures, scores
+
+
+def gather_by_id(parts: Sequence[tuple[NDArray[np.int64], Tensor]]) -> tuple[NDArray[np.int64], Tensor]:
+    """Rows of all ranks, one per id, sorted by id.
+
+    Args:
+        parts: ids ``[b]`` and rows ``[b, …]`` of this rank's batches.
+    """
+    everything = list(parts)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gathered: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(gathered, everything)
+        everything = [part for rank in gathered for part in rank]
+    ids, first = np.unique(np.concatenate([part[0] for part in everything]), return_index=True)
+    return ids, torch.cat([part[1] for part in everything])[torch.from_numpy(first)]
+
+
+def _recall(name: str, ranks: NDArray[np.int64]) -> dict[str, float]:
+    return {f"{name}@{n}": float((ranks < n).mean()) for n in RECALL_AT}

@@ -1,0 +1,127 @@
+"""Batches for training the compatibility model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.base import OutfitLoaders
+from outfits.config.schema import NegativesConfig, ScorerConfig
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
+from outfits.data.negatives import NegativeSampler, OutfitWithNegatives
+from outfits.data.outfits import Outfits
+
+VALIDATION_NEGATIVES = NegativesConfig(per_outfit=1, replace_all=0.0, same_category=1.0, hard_share=0.0)
+
+
+@dataclass(frozen=True)
+class CompatibilityBatch:
+    """Outfits and negatives over the batch's own list of distinct items.
+
+    Attributes:
+        vectors: embeddings of the distinct items, shape ``[U, d]``.
+        present: their presence, shape ``[U, 2]``.
+        sets: rows of ``vectors``, int64, shape ``[B, 1 + P, n]``; set 0 is the outfit.
+        padding: bool, shape ``[B, n]``, True where an outfit has no item.
+        replaced: place of the item that hard negatives replace, shape ``[B]``.
+        candidates: its possible replacements, rows of ``vectors``, shape ``[B, c]``.
+        hard: bool, shape ``[B, P]``, negatives to be replaced by S's favourite candidate.
+    """
+
+    vectors: Tensor
+    present: Tensor
+    sets: Tensor
+    padding: Tensor
+    replaced: Tensor
+    candidates: Tensor
+    hard: Tensor
+
+    def with_candidates(self) -> Tensor:
+        """The outfits with the replaced item exchanged for every candidate, shape ``[B, c, n]``."""
+        rows, count = self.candidates.shape
+        sets = self.sets[:, :1].repeat(1, count, 1)
+        places = self.replaced[:, None, None].expand(rows, count, 1)
+        return sets.scatter(2, places, self.candidates[:, :, None])
+
+    def to(self, device: torch.device | str) -> "CompatibilityBatch":
+        """The batch on another device (Lightning calls it)."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+
+class OutfitsWithNegatives(Dataset[OutfitWithNegatives]):
+    """Outfits with negatives that depend on (seed, epoch, outfit) alone, whatever worker draws them."""
+
+    def __init__(self, outfits: Outfits, sampler: NegativeSampler, seed: int) -> None:
+        self.outfits = outfits
+        self.sampler = sampler
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.outfits)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> OutfitWithNegatives:
+        epoch, position = index if isinstance(index, tuple) else (0, index)
+        rng = np.random.default_rng([self.seed, epoch, position])
+        return self.sampler.sample(self.outfits[position], epoch, rng)
+
+
+@dataclass(frozen=True)
+class CollateCompatibility:
+    """Pads outfits of a batch and fetches the embeddings of its distinct items."""
+
+    embeddings: ItemEmbeddings
+
+    def __call__(self, samples: Sequence[OutfitWithNegatives]) -> CompatibilityBatch:
+        """A batch of outfits with negatives."""
+        longest = max(sample.sets.shape[1] for sample in samples)
+        items: NDArray[np.int64] = np.unique(
+            np.concatenate([np.append(sample.sets.ravel(), sample.candidates) for sample in samples])
+        )
+        padded = np.full((len(samples), len(samples[0].sets), longest), items[0])
+        padding = np.ones((len(samples), longest), dtype=bool)
+        for row, sample in enumerate(samples):
+            padded[row, :, : sample.sets.shape[1]] = sample.sets
+            padding[row, : sample.sets.shape[1]] = False
+        return CompatibilityBatch(
+            vectors=torch.from_numpy(np.array(self.embeddings.vectors[items])),
+            present=torch.from_numpy(np.array(self.embeddings.present[items])),
+            sets=torch.from_numpy(np.searchsorted(items, padded)),
+            padding=torch.from_numpy(padding),
+            replaced=torch.tensor([sample.replaced for sample in samples]),
+            candidates=torch.from_numpy(np.searchsorted(items, np.stack([sample.candidates for sample in samples]))),
+            hard=torch.from_numpy(np.stack([sample.hard for sample in samples])),
+        )
+
+
+class CompatibilityDataModule(OutfitLoaders):
+    """Training outfits with configured negatives; validation outfits with one same-category replacement each.
+
+    Args:
+        catalogue: items with embeddings.
+        train: outfits that S is trained on.
+        valid: outfits that its AUC is watched on.
+        config: batch size and negatives.
+        num_workers: loader processes per rank.
+        seed: seed of order and negatives.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, train: Outfits, valid: Outfits, config: ScorerConfig, num_workers: int, seed: int
+    ) -> None:
+        super().__init__(config.batch_size, num_workers, seed)
+        self.collate = CollateCompatibility(catalogue.features)
+        categories = catalogue.categories
+        self.train = OutfitsWithNegatives(train, NegativeSampler(categories, config.negatives, config.epochs), seed)
+        self.valid = OutfitsWithNegatives(valid, NegativeSampler(categories, VALIDATION_NEGATIVES, 1), seed)
+
+    def train_dataloader(self) -> DataLoader[CompatibilityBatch]:
+        """Training batches."""
+        return self.loader(self.train, "train", self.collate)
+
+    def val_dataloader(self) -> DataLoader[CompatibilityBatch]:
+        """Validation batches; the negatives are the same in every epoch."""
+        return self.loader(self.valid, "valid", self.collate)

@@ -1,0 +1,28 @@
+"""Evaluates a finished run: ``python evaluate.py run=RUN_DIR evaluate.outfits=500 …``.
+
+Every method of ``evaluate.methods`` completes the same outfits; table, figures, pictures and page go to RUN_DIR/report.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from lightning_modules.stages.embeddings import embed_catalogue
+from lightning_modules.stages.experiment import run_experiment
+from lightning_modules.stages.finished import load_finished, record_dataset
+from lightning_modules.stages.run import reopen_run
+from outfits.config.command import run_command
+from outfits.config.load import load_config
+from outfits.data.load import load_dataset
+
+
+def main(argv: Sequence[str]) -> None:
+    """Loads what the run left and runs the experiment."""
+    run = reopen_run(load_config(argv, "evaluate"))
+    dataset = embed_catalogue(run, load_dataset(run.config.data))
+    record_dataset(run, dataset)
+    scorers, generator, selected = load_finished(run, dataset)
+    run_experiment(run, dataset, scorers, generator, selected)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

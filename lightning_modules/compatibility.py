@@ -1,0 +1,100 @@
+"""Training of the compatibility model S."""
+
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.classification import BinaryAUROC
+
+from datamodules.compatibility import CompatibilityBatch
+from lightning_modules.optimisation import adamw_with_warmup
+from outfits.config.schema import ScorerConfig
+from outfits.models.compatibility import OutfitTransformer, ScorerSettings
+from outfits.models.losses import focal_loss
+
+
+class CompatibilityModule(L.LightningModule):
+    """Trains an :class:`OutfitTransformer` on outfits and their negatives.
+
+    Args:
+        settings: what the network is built from.
+        config: losses, negatives and optimiser.
+        name: prefix of the logged figures, ``scorer`` or ``judge``.
+    """
+
+    def __init__(self, settings: ScorerSettings, config: ScorerConfig, name: str = "scorer") -> None:
+        super().__init__()
+        self.model = OutfitTransformer(**settings)
+        self.config = config
+        self.name = name
+        self.auc = BinaryAUROC()
+
+    def training_step(self, batch: CompatibilityBatch, batch_index: int) -> Tensor:
+        """Focal loss over positives and negatives, plus the set-wise ranking loss where it is configured."""
+        config = self.config
+        tokens = self.model.tokens(batch.vectors, batch.present)  # [U, width]
+        sets = self._with_hard_negatives(tokens, batch)
+        logits = self._logits(tokens, sets, batch.padding)  # [B, 1 + P]
+        labels = torch.zeros_like(logits)
+        labels[:, 0] = 1
+        loss = focal_loss(logits.flatten(), labels.flatten(), config.focal_alpha, config.focal_gamma)
+        self.log(f"{self.name}/focal_loss", loss, batch_size=len(sets))
+        if config.ranking_weight > 0:
+            rivals = self._logits(tokens, batch.with_candidates(), batch.padding)  # [B, c]
+            ranking = F.cross_entropy(
+                torch.cat([logits[:, :1], rivals], dim=1), torch.zeros(len(sets), dtype=torch.long, device=sets.device)
+            )
+            self.log(f"{self.name}/ranking_loss", ranking, batch_size=len(sets))
+            loss = loss + config.ranking_weight * ranking
+        self.log(f"{self.name}/train_loss", loss, prog_bar=True, batch_size=len(sets))
+        return loss
+
+    def validation_step(self, batch: CompatibilityBatch, batch_index: int) -> None:
+        """Validation AUC with one item replaced by another of its category, over the whole split on every rank."""
+        tokens = self.model.tokens(batch.vectors, batch.present)
+        logits = self._logits(tokens, batch.sets[:, :2], batch.padding)  # [B, 2]: the outfit and one negative
+        labels = torch.zeros_like(logits, dtype=torch.long)
+        labels[:, 0] = 1
+        self.auc.update(logits.flatten(), labels.flatten())
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the AUC; torchmetrics gathers logits of all ranks, and no sample was repeated to fill them up."""
+        self.log(f"{self.name}/valid_auc", self.auc.compute(), prog_bar=True)
+        self.auc.reset()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with warm-up and cosine decay."""
+        return adamw_with_warmup(
+            self.model.parameters(),
+            lr=self.config.lr,
+            weight_decay=self.config.weight_decay,
+            warmup=self.config.warmup,
+            schedule="cosine",
+            total_steps=int(self.trainer.estimated_stepping_batches),
+        )
+
+    def _logits(self, tokens: Tensor, sets: Tensor, padding: Tensor) -> Tensor:
+        rows, count, size = sets.shape
+        logits = self.model.forward_tokens(
+            tokens[sets.flatten(0, 1)], padding[:, None].expand(rows, count, size).flatten(0, 1)
+        )
+        return logits.view(rows, count)
+
+    @torch.no_grad()
+    def _with_hard_negatives(self, tokens: Tensor, batch: CompatibilityBatch) -> Tensor:
+        """Negatives with the hard rows overwritten by the candidate that S likes best at present."""
+        if not batch.hard.any():
+            return batch.sets
+        rows = batch.hard.any(dim=1).nonzero().squeeze(1)
+        rivals = batch.with_candidates()[rows]  # [R, c, n]
+        training = self.model.training
+        self.model.eval()
+        favourite = self._logits(tokens.detach(), rivals, batch.padding[rows]).argmax(dim=1)
+        self.model.train(training)
+        hardest = rivals[torch.arange(len(rows), device=rows.device), favourite]  # [R, n]
+        sets = batch.sets.clone()
+        negatives = sets[rows, 1:]  # [R, P, n]
+        sets[rows, 1:] = torch.where(batch.hard[rows][:, :, None], hardest[:, None], negatives)
+        return sets

@@ -1,0 +1,92 @@
+"""Long work without training, in shards: embedding a catalogue, mining targets, evaluating methods."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from outfits.graphs.sampling import RankShare
+
+
+class ShardedWork(Protocol):
+    """Work that is cut into shards with an atomic file each, so that a kill loses at most the shards under way.
+
+    A shard is the same piece of work whatever the number of ranks: results do not depend on it.
+    """
+
+    shards: int
+    """Number of shards in all."""
+
+    @property
+    def inputs(self) -> Dataset[Any]:
+        """Input of shard ``s`` at position ``s``, made in the loader's worker processes."""
+        ...
+
+    def pending(self) -> list[int]:
+        """Shards whose file is not there or not sound."""
+        ...
+
+    def to(self, device: torch.device) -> object:
+        """Moves models to the device that this rank was given."""
+        ...
+
+    def run(self, batch: Any) -> None:
+        """Computes one shard from its input and writes its file."""
+        ...
+
+
+class _Chosen(Dataset[Any]):
+    def __init__(self, inputs: Dataset[Any], shards: Sequence[int]) -> None:
+        self.inputs = inputs
+        self.shards = shards
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.inputs[self.shards[index]]
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class ShardedPrediction(L.LightningModule):
+    """Runs :class:`ShardedWork` under ``Trainer.predict`` on every device of the trainer.
+
+    Shards are dealt to the ranks in turn (rank, rank + world, …) and finished ones are left out, so a restart on another
+    number of ranks computes what is missing and nothing else.
+
+    Args:
+        work: the work.
+        num_workers: loader processes per rank.
+    """
+
+    def __init__(self, work: ShardedWork, num_workers: int = 0) -> None:
+        super().__init__()
+        self.work = work
+        self.num_workers = num_workers
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """This rank's unfinished shards."""
+        pending = set(self.work.pending())
+        share = [
+            s for s in RankShare(self.work.shards, self.trainer.global_rank, self.trainer.world_size) if s in pending
+        ]
+        return DataLoader(
+            _Chosen(self.work.inputs, share), batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is
+        )
+
+    def on_predict_start(self) -> None:
+        """Moves the work's models to this rank's device."""
+        self.work.to(self.device)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Inputs stay where they are: pictures and numbers are moved by the work itself."""
+        return batch
+
+    def predict_step(self, batch: Any, batch_index: int) -> None:
+        """One shard."""
+        self.work.run(batch)

@@ -1,0 +1,88 @@
+"""What a finished run left in its folder, for evaluating it again without its training products."""
+
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lightning_modules.stages import compatibility, generator
+from lightning_modules.stages.compatibility import Scorers
+from lightning_modules.stages.run import Run
+from lightning_modules.trainer import is_rank_zero
+from outfits.data.dataset import OutfitDataset
+from outfits.errors import ArtifactError
+from outfits.models.frozen import load_generator, load_scorer
+from outfits.models.generator import Generator
+
+DATASET = "dataset.json"
+SELECTED = "selected.csv"
+
+
+def record_dataset(run: Run, dataset: OutfitDataset) -> None:
+    """Writes what the run's data are, or checks that they still are what they were.
+
+    Raises:
+        ArtifactError: if catalogue, outfits, splits or embeddings differ from those that the run was made with.
+    """
+    path = run.folder / DATASET
+    facts = {
+        "name": dataset.name,
+        "items": len(dataset.catalogue),
+        "outfits": len(dataset.outfits),
+        "embeddings": dataset.catalogue.features.key,
+        "digest": _digest(dataset),
+    }
+    if path.exists():
+        recorded = json.loads(path.read_text())
+        differing = [name for name, value in facts.items() if recorded.get(name) != value]
+        if differing:
+            raise ArtifactError(
+                f"{path}: the data set now differs from that of the run in {', '.join(differing)}; "
+                "restore it, or train a new run"
+            )
+    elif is_rank_zero():
+        path.write_text(
+            json.dumps(facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}, indent=2)
+        )
+
+
+def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -> None:
+    """Writes how often greedy search selected each item, most often first."""
+    if not is_rank_zero():
+        return
+    frame = pd.DataFrame({"item_id": dataset.catalogue.item_ids, "selected": counts})
+    frame = frame[frame["selected"] > 0].sort_values("selected", ascending=False, kind="stable")
+    frame.to_csv(run.folder / SELECTED, index=False)
+
+
+def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator, NDArray[np.int64]]:
+    """S and the judge, the generator and the selection counts of a finished run.
+
+    Raises:
+        ArtifactError: if the run is not finished or a file of it was changed.
+    """
+    missing = [name for name in (compatibility.FIGURES_COPY, SELECTED) if not (run.folder / name).exists()]
+    if missing:
+        raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
+    figures = json.loads((run.folder / compatibility.FIGURES_COPY).read_text())
+    scorer = load_scorer(run.folder / compatibility.WEIGHTS, figures["sha256"])
+    judge_path = run.folder / compatibility.JUDGE_WEIGHTS
+    judge = load_scorer(judge_path) if run.config.judge.share > 0 else None
+    selected = pd.read_csv(run.folder / SELECTED, dtype={"item_id": str}, keep_default_na=False)
+    counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
+    counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
+    return (
+        Scorers(scorer, judge, figures),
+        load_generator(run.folder / generator.WEIGHTS, scorer.sha256),
+        counts,
+    )
+
+
+def _digest(dataset: OutfitDataset) -> str:
+    catalogue, outfits = dataset.catalogue, dataset.outfits
+    digest = hashlib.sha256(json.dumps([list(catalogue.item_ids), list(catalogue.category_names)]).encode())
+    for array in (catalogue.categories, outfits.items, outfits.offsets, outfits.split):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

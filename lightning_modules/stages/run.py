@@ -1,0 +1,144 @@
+"""A run: its configuration, its folder, and what its processes must agree on."""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+from callbacks.loggers import build_loggers
+from lightning_modules.trainer import is_rank_zero
+from outfits.config.load import read_config, save_config
+from outfits.config.schema import Config
+from outfits.data.dataset import OutfitDataset
+from outfits.data.outfits import SPLITS
+from outfits.errors import ArtifactError, ConfigError
+
+CONFIG_FILE = "config.yaml"
+RUN_DIR_VARIABLE = (
+    "OUTFITS_RUN_DIR"  # how rank zero tells the ranks that Lightning starts after it which folder it chose
+)
+MAY_DIFFER = ("run_dir", "run", "resume", "cache_dir", "stages", "evaluate", "wandb", "data.root", "data.num_workers")
+
+
+def content_key(*parts: Any) -> str:
+    """A short digest of JSON-serialisable values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of ``train.py`` or ``evaluate.py``.
+
+    Attributes:
+        config: the resolved configuration.
+        folder: the run's folder.
+        started: when this process started, seconds since the epoch.
+    """
+
+    config: Config
+    folder: Path
+    started: float
+
+    @property
+    def cache(self) -> Path:
+        """Folder of the products that runs share."""
+        return Path(self.config.cache_dir)
+
+    def say(self, stage: str, what: str) -> None:
+        """One line of progress from rank zero, with minutes since the start."""
+        if is_rank_zero():
+            print(f"[{(time.time() - self.started) / 60:5.1f} min] {stage}: {what}", flush=True)
+
+    def describe(self, dataset: OutfitDataset) -> None:
+        """Says what the data set is, how it is split and what was left out of it."""
+        counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
+        sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+        self.say("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
+        self.say("data", "; ".join(f"{name}: {value}" for name, value in dataset.split_facts.items()))
+        for what, count in dataset.counts.items():
+            if count:
+                self.say("data", f"{what}: {count:,}")
+
+    def require(self, stage: str, wanted_by: str) -> None:
+        """Refuses to compute a product whose stage was not asked for.
+
+        Raises:
+            ArtifactError: if ``stage`` is not among ``stages``.
+        """
+        if stage not in self.config.stages:
+            raise ArtifactError(
+                f"{wanted_by} needs what stage {stage} makes, and it is not there; add {stage} to `stages`"
+            )
+
+    def loggers(self, stage: str) -> list[Logger]:
+        """Loggers of one stage."""
+        return build_loggers(self.config.wandb, self.folder, asdict(self.config), rank_zero=is_rank_zero(), stage=stage)
+
+
+def open_run(config: Config) -> Run:
+    """Makes or finds the run's folder and saves the resolved configuration there.
+
+    The folder of an interrupted run with the same configuration is continued.
+
+    Raises:
+        ConfigError: if the folder holds a run of another configuration, or ranks started from outside cannot agree on it.
+    """
+    folder = _run_folder(config)
+    saved = folder / CONFIG_FILE
+    if saved.exists():
+        different = _differences(asdict(read_config(saved)), asdict(config))
+        if different:
+            raise ConfigError(
+                [
+                    f"run_dir: {folder} holds a run with another configuration ({'; '.join(different)}); choose another "
+                    f"run_dir, or continue that run as it was with resume={folder}"
+                ]
+            )
+    elif is_rank_zero():
+        folder.mkdir(parents=True, exist_ok=True)
+        save_config(config, saved)
+    os.environ[RUN_DIR_VARIABLE] = str(folder)
+    return Run(config, folder, time.time())
+
+
+def reopen_run(config: Config) -> Run:
+    """The run that ``run=RUN_DIR`` names, for evaluation."""
+    return Run(config, Path(str(config.run)), time.time())
+
+
+def _run_folder(config: Config) -> Path:
+    if config.run_dir is not None:
+        return Path(config.run_dir)
+    if RUN_DIR_VARIABLE in os.environ:
+        return Path(os.environ[RUN_DIR_VARIABLE])
+    name = Path(config.experiment).stem
+    if "SLURM_JOB_ID" in os.environ and "SLURM_PROCID" in os.environ:
+        return Path("runs", f"{name}-slurm-{os.environ['SLURM_JOB_ID']}")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        elastic_id = os.environ["TORCHELASTIC_RUN_ID"]
+        if elastic_id == "none":
+            raise ConfigError(
+                ["run_dir: set it when torchrun starts the ranks, so that all of them write to one folder"]
+            )
+        return Path("runs", f"{name}-{elastic_id}")
+    return Path("runs", f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
+
+
+def _differences(saved: dict[str, Any], asked: dict[str, Any], prefix: str = "") -> list[str]:
+    """Keys that differ and matter, as ``key: saved → asked``."""
+    found = []
+    for name, value in saved.items():
+        full = prefix + name
+        if full in MAY_DIFFER:
+            continue
+        if isinstance(value, dict):
+            found += _differences(value, asked[name], full + ".")
+        elif value != asked[name]:
+            found.append(f"{full}: {value} → {asked[name]}")
+    return found

@@ -1,0 +1,62 @@
+"""Trainers as the configuration describes them, and what several processes of one run must agree on."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
+
+from outfits.config.schema import TrainerConfig
+
+NOT_LIGHTNINGS = ("timeout_minutes",)
+
+# Every stage makes trainers; which hardware each one found, and advertisements, would bury what the stages say.
+logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+logging.getLogger("lightning.pytorch.accelerators").setLevel(logging.WARNING)
+
+
+def build_trainer(
+    config: TrainerConfig, *, loggers: Sequence[Logger] = (), callbacks: Sequence[Callback] = (), **changes: Any
+) -> L.Trainer:
+    """A Lightning trainer; samplers are the data modules' own business, so Lightning replaces none.
+
+    Args:
+        config: Lightning's own names.
+        loggers: where figures go.
+        callbacks: checkpoints, early stopping, evaluation.
+        changes: what a stage sets differently, for example ``max_epochs``.
+    """
+    options = {name: value for name, value in asdict(config).items() if name not in NOT_LIGHTNINGS}
+    options["gradient_clip_val"] = options["gradient_clip_val"] or None
+    if isinstance(options["devices"], str) and options["devices"].isdigit():
+        options["devices"] = int(options["devices"])
+    if config.strategy == "ddp":
+        options["strategy"] = DDPStrategy(timeout=timedelta(minutes=config.timeout_minutes))
+    return L.Trainer(
+        **{**options, **changes},
+        logger=list(loggers) or False,
+        callbacks=list(callbacks),
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+
+
+def is_rank_zero() -> bool:
+    """Whether this process writes what all ranks share; true before any other rank exists."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0")))) == 0
+
+
+def wait_for_all_ranks() -> None:
+    """Barrier over all ranks; nothing to do in a single process."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()

@@ -1,0 +1,67 @@
+"""The category rule: an outfit has no two items of one category.
+
+Real outfits may break the rule among themselves where categories are coarse. So what a method *adds* is held to the
+rule, among the added items and towards the given ones, and the given items are left as they are.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.errors import DataError
+
+ItemSets = Sequence[NDArray[np.integer]] | NDArray[np.integer]
+
+
+def is_outfit(categories: NDArray[np.integer] | Sequence[int]) -> bool:
+    """Whether items of these categories, shape ``[n]``, are an outfit; the compatibility of all other sets is 0."""
+    return len(categories) > 0 and len(np.unique(np.asarray(categories))) == len(categories)
+
+
+def forbidden_categories(outfits: ItemSets, categories: NDArray[np.integer], num_categories: int) -> NDArray[np.bool_]:
+    """Categories that an item added to each outfit must not have.
+
+    Args:
+        outfits: catalogue positions of the given items, ``[B, n]`` or ``B`` arrays.
+        categories: category of every catalogue item, shape ``[N]``.
+        num_categories: ``C``.
+
+    Returns:
+        Bool, shape ``[B, C]``.
+    """
+    forbidden = np.zeros((len(outfits), num_categories), dtype=np.bool_)
+    for row, outfit in enumerate(outfits):
+        forbidden[row, categories[outfit]] = True
+    return forbidden
+
+
+def forbidden_items(outfits: ItemSets, categories: NDArray[np.integer], num_categories: int) -> NDArray[np.bool_]:
+    """Items that must not be added to each outfit, its own among them; bool, shape ``[B, N]``."""
+    return forbidden_categories(outfits, categories, num_categories)[:, categories]
+
+
+def keeps_outfit(outfits: ItemSets, chosen: NDArray[np.integer], categories: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Whether the chosen items keep the rule: categories pairwise different and none of a given item.
+
+    Args:
+        outfits: catalogue positions of the given items, ``[B, n]`` or ``B`` arrays.
+        chosen: catalogue positions of the chosen items, shape ``[B, k]``.
+        categories: category of every catalogue item, shape ``[N]``.
+
+    Returns:
+        Bool, shape ``[B]``.
+    """
+    kept = np.empty(len(chosen), dtype=np.bool_)
+    for row, (outfit, added) in enumerate(zip(outfits, chosen, strict=True)):
+        kept[row] = is_outfit(categories[added]) and not np.isin(categories[added], categories[outfit]).any()
+    return kept
+
+
+def require_categories(allowed: int, k: int, what: str) -> None:
+    """Raises :class:`DataError` unless ``k`` items of different categories can be added."""
+    if allowed < k:
+        raise DataError(
+            f"{what}: {k} items are missing, but only {allowed} categories with items are not taken yet; "
+            f"set model.k to at most {allowed}, or use finer categories"
+        )

@@ -1,0 +1,215 @@
+"""What greedy search selected for training, in shards that survive a kill."""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.completion.completion import SearchTrace
+from outfits.completion.tasks import CompletionTasks
+from outfits.errors import ArtifactError
+from outfits.graphs.completion_graph import GraphTargets
+
+MANIFEST = "manifest.json"
+
+# What NumPy raises for a file that was cut short or overwritten: bad zip structure, bad member, bad header, bad data.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Greedy targets, task by task.
+
+    Attributes:
+        tasks: the tasks that were mined.
+        trace: chosen items with logits, best candidates with logits at each step, and calls of S.
+    """
+
+    tasks: CompletionTasks
+    trace: SearchTrace
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def selected_counts(self, catalogue_size: int) -> NDArray[np.int64]:
+        """How often greedy search selected each item, shape ``[N]``."""
+        return np.bincount(self.trace.chosen.ravel(), minlength=catalogue_size).astype(np.int64)
+
+    def graph_targets(self) -> GraphTargets:
+        """The same targets as graphs carry them."""
+        return GraphTargets(
+            chosen=self.trace.chosen,
+            candidates=self.trace.candidates,
+            candidate_scores=self.trace.candidate_logits,
+            scores=self.trace.logits[:, -1].astype(np.float64),
+        )
+
+
+class TargetStore:
+    """Targets in a folder: a manifest, and one file per shard of tasks.
+
+    A shard is written under another name and then renamed, so a file that has its name is whole; one that nevertheless
+    cannot be read, or holds other tasks, is pending again. Shard ``s`` holds the tasks ``s · shard_size …``, whichever
+    rank mined it, so the result does not depend on the number of ranks or on interruptions.
+
+    Args:
+        folder: where the shards lie; made if missing.
+        manifest: what the targets depend on beside the tasks (digests of S and of the data, settings); JSON values.
+        tasks: all tasks to mine.
+        shard_size: tasks per shard.
+        candidates_kept: ``M``, candidates kept per step.
+
+    Raises:
+        ArtifactError: if the folder holds targets of another manifest or of other tasks.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Mapping[str, object],
+        tasks: CompletionTasks,
+        shard_size: int,
+        candidates_kept: int,
+    ) -> None:
+        if shard_size < 1:
+            raise ValueError(f"shard_size must be at least 1, not {shard_size}")
+        self.folder = folder
+        self.tasks = tasks
+        self.shard_size = shard_size
+        self.candidates_kept = candidates_kept
+        wanted = {
+            **manifest,
+            "k": tasks.k,
+            "tasks": tasks.digest(),
+            "shard_size": shard_size,
+            "candidates_kept": candidates_kept,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / MANIFEST
+        if path.exists():
+            self._check_manifest(path, json.loads(json.dumps(wanted)))
+        else:
+            self._replace(path, json.dumps(wanted, indent=2, sort_keys=True).encode())
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-len(self.tasks) // self.shard_size)
+
+    def shard_rows(self, shard: int) -> NDArray[np.int64]:
+        """Positions of a shard's tasks.
+
+        Raises:
+            ValueError: if there is no such shard.
+        """
+        if not 0 <= shard < self.shards:
+            raise ValueError(f"shard {shard} is not one of {self.shards}")
+        return np.arange(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.tasks)), dtype=np.int64)
+
+    def shard_tasks(self, shard: int) -> CompletionTasks:
+        """The tasks of a shard."""
+        return self.tasks.take(self.shard_rows(shard))
+
+    def pending(self) -> list[int]:
+        """Shards that are still to be mined: missing, damaged, or of other tasks."""
+        return [shard for shard in range(self.shards) if self._read(shard) is None]
+
+    def write(self, shard: int, trace: SearchTrace) -> None:
+        """Stores what search selected for a shard's tasks, in their order; atomic.
+
+        Raises:
+            ValueError: if the trace does not fit the shard.
+        """
+        tasks = self.shard_tasks(shard)
+        expected = (len(tasks), tasks.k, self.candidates_kept)
+        if trace.candidates.shape != expected or trace.chosen.shape != expected[:2]:
+            raise ValueError(f"shard {shard} needs candidates {list(expected)}, not {list(trace.candidates.shape)}")
+        path = self._path(shard)
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        with unfinished.open("wb") as file:
+            np.savez(
+                file,
+                outfit=tasks.outfits,
+                removal=tasks.removals,
+                given=np.concatenate(tasks.given).astype(np.int32),
+                given_sizes=np.array([len(given) for given in tasks.given], dtype=np.int64),
+                removed=tasks.removed,
+                chosen=trace.chosen.astype(np.int32),
+                chosen_logits=trace.logits.astype(np.float32),
+                candidates=trace.candidates.astype(np.int32),
+                candidate_logits=trace.candidate_logits.astype(np.float32),
+                calls=trace.calls,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+
+    def load(self) -> Targets:
+        """All targets in the order of the tasks.
+
+        Raises:
+            ArtifactError: if shards are still pending.
+        """
+        traces = [self._read(shard) for shard in range(self.shards)]
+        found = [trace for trace in traces if trace is not None]
+        if len(found) < len(traces):
+            raise ArtifactError(
+                f"targets in {self.folder}: {len(traces) - len(found)} of {len(traces)} shards are missing or damaged; "
+                "run train.py with stages=[targets] to mine them"
+            )
+        return Targets(self.tasks, SearchTrace.concatenate(found))
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"shard-{shard:06d}.npz"
+
+    def _read(self, shard: int) -> SearchTrace | None:
+        """A shard's trace; None if its file is missing, damaged or holds other tasks."""
+        path = self._path(shard)
+        if not path.is_file():
+            return None
+        tasks = self.shard_tasks(shard)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stored = {name: file[name] for name in file.files}
+            trace = SearchTrace(
+                chosen=stored["chosen"],
+                logits=stored["chosen_logits"],
+                candidates=stored["candidates"],
+                candidate_logits=stored["candidate_logits"],
+                calls=stored["calls"],
+            )
+            same = (
+                np.array_equal(stored["outfit"], tasks.outfits)
+                and np.array_equal(stored["removal"], tasks.removals)
+                and np.array_equal(stored["given"], np.concatenate(tasks.given))
+                and np.array_equal(stored["removed"], tasks.removed)
+                and trace.chosen.shape == tasks.removed.shape
+                and trace.candidates.shape == (*tasks.removed.shape, self.candidates_kept)
+            )
+        except UNREADABLE:
+            return None
+        return trace if same else None
+
+    def _check_manifest(self, path: Path, wanted: Mapping[str, object]) -> None:
+        way_out = f"delete {self.folder} to mine again, or set cache_dir to another folder"
+        try:
+            stored = json.loads(path.read_text())
+        except ValueError as error:
+            raise ArtifactError(f"targets manifest {path} is not JSON ({error}); {way_out}") from error
+        if not isinstance(stored, dict):
+            raise ArtifactError(f"targets manifest {path} is not a JSON object; {way_out}")
+        differing = sorted(name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name))
+        if differing:
+            raise ArtifactError(f"targets in {self.folder} differ from this run in {', '.join(differing)}; {way_out}")
+
+    @staticmethod
+    def _replace(path: Path, content: bytes) -> None:
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)

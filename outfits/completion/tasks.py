@@ -1,0 +1,131 @@
+"""Completion tasks: outfits with k items removed."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from outfits.data.outfits import Outfits
+from outfits.errors import DataError
+
+# First numbers of seeds, so that no two kinds of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one seed).
+RANDOM_STREAM, REMOVAL_STREAM, LIMIT_STREAM = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class CompletionTasks:
+    """Tasks by position; ``T`` tasks of ``k`` missing items.
+
+    Attributes:
+        given: catalogue positions of the given items, ``T`` int32 arrays.
+        removed: catalogue positions of the removed items, int32, shape ``[T, k]``.
+        outfits: position of the outfit within its split, int64, shape ``[T]``.
+        removals: number of the removal among those of its outfit, int64, shape ``[T]``.
+        left_out: outfits with fewer than k + 2 items, of which no task was made.
+    """
+
+    given: Sequence[NDArray[np.int32]]
+    removed: NDArray[np.int32]
+    outfits: NDArray[np.int64]
+    removals: NDArray[np.int64]
+    left_out: int = 0
+
+    def __post_init__(self) -> None:
+        if self.removed.ndim != 2 or {len(self.removed), len(self.outfits), len(self.removals)} != {len(self.given)}:
+            raise ValueError("given, removed, outfits and removals differ in length")
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    @property
+    def k(self) -> int:
+        """Number of missing items."""
+        return int(self.removed.shape[1])
+
+    @property
+    def seeds(self) -> NDArray[np.int64]:
+        """What identifies a task whatever subset it is part of: outfit and removal number, shape ``[T, 2]``."""
+        return np.stack([self.outfits, self.removals], axis=1)
+
+    def take(self, rows: NDArray[np.integer] | Sequence[int]) -> "CompletionTasks":
+        """The tasks at these positions, in this order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        given = [self.given[row] for row in rows.tolist()]
+        return CompletionTasks(given, self.removed[rows], self.outfits[rows], self.removals[rows], self.left_out)
+
+    def by_size(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Rows and given items ``[b, n]`` of the tasks with equally many given items, smallest first."""
+        sizes = np.array([len(given) for given in self.given], dtype=np.int64)
+        for size in np.unique(sizes):
+            rows = np.flatnonzero(sizes == size)
+            yield rows, torch.from_numpy(np.stack([self.given[row] for row in rows.tolist()]).astype(np.int64))
+
+    def digest(self) -> str:
+        """SHA-256 over given and removed items, outfits and removal numbers."""
+        digest = hashlib.sha256()
+        sizes = np.array([len(given) for given in self.given], dtype=np.int64)
+        for array in (sizes, *self.given, self.removed, self.outfits, self.removals):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def make_tasks(outfits: Outfits, k: int, removals: int, limit: int | None, seed: int) -> CompletionTasks:
+    """Removes ``k`` random items from outfits.
+
+    A removal is seeded by the outfit's position and its own number, so it is the same whatever ``limit`` and
+    ``removals`` are; the outfits of a smaller limit are among those of a larger one.
+
+    Args:
+        outfits: outfits of one split.
+        k: number of items to remove.
+        removals: different removals per outfit; fewer where an outfit has fewer k-subsets.
+        limit: number of outfits to draw; None: all.
+        seed: seed of draw and removals.
+
+    Returns:
+        Tasks in the order of the outfits. Outfits with fewer than ``k + 2`` items are left out and counted.
+
+    Raises:
+        DataError: if no outfit is large enough.
+    """
+    eligible = np.flatnonzero(outfits.sizes >= k + 2)
+    if not len(eligible):
+        raise DataError(
+            f"none of {len(outfits)} outfits has the {k + 2} items that removing {k} takes; set model.k smaller"
+        )
+    left_out = len(outfits) - len(eligible)
+    if limit is not None:
+        # One draw per outfit of the whole split, not of the eligible ones, so that k does not reshuffle it.
+        draw = np.random.default_rng([seed, LIMIT_STREAM]).random(len(outfits))
+        eligible = np.sort(eligible[np.argsort(draw[eligible], kind="stable")[:limit]])
+    given: list[NDArray[np.int32]] = []
+    rows: list[tuple[int, int]] = []
+    removed: list[NDArray[np.int32]] = []
+    for position in eligible.tolist():
+        items = outfits[position]
+        for number, places in enumerate(_removals(len(items), k, removals, seed, position)):
+            given.append(np.delete(items, places).astype(np.int32))
+            removed.append(items[places].astype(np.int32))
+            rows.append((position, number))
+    table = np.array(rows, dtype=np.int64)
+    return CompletionTasks(given, np.stack(removed), table[:, 0], table[:, 1], left_out)
+
+
+def _removals(size: int, k: int, count: int, seed: int, outfit: int) -> list[NDArray[np.int64]]:
+    """Up to ``count`` different k-subsets of ``range(size)``, each seeded by its own number."""
+    subsets: list[NDArray[np.int64]] = []
+    seen: set[tuple[int, ...]] = set()
+    for number in range(min(count, comb(size, k))):
+        rng = np.random.default_rng([seed, REMOVAL_STREAM, outfit, number])
+        while True:
+            subset = np.sort(rng.choice(size, k, replace=False)).astype(np.int64)
+            if tuple(subset.tolist()) not in seen:
+                break
+        seen.add(tuple(subset.tolist()))
+        subsets.append(subset)
+    return subsets

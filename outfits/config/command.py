@@ -1,0 +1,31 @@
+"""Runs an entry point so that the user's mistakes end in lines on stderr and exit status 2, not in a traceback."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from outfits.errors import OutfitError
+
+USER_MISTAKE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
+    """Calls ``main(argv)`` and returns the process's exit status.
+
+    Args:
+        main: an entry point that takes the command line without the program's name.
+        argv: the command line.
+
+    Returns:
+        0, or 2 after an :class:`OutfitError` whose text went to stderr, or 130 after an interrupt from the keyboard.
+        Every other exception is a bug and passes with its traceback.
+    """
+    try:
+        main(argv)
+    except OutfitError as error:
+        print(error, file=sys.stderr)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0

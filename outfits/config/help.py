@@ -1,0 +1,102 @@
+"""Prints the help of the entry points, generated from the schema so that no option is described twice."""
+
+import textwrap
+from pathlib import Path
+
+from outfits.config.keys import Key, keys, may_change, sections
+from outfits.config.recipes import CONFIGS, file_of, names_of, purpose_of
+
+WIDTH = 100
+
+USAGE = {
+    "train": """\
+usage: python train.py [experiment=NAME] [SECTION=GROUP ...] [KEY=VALUE ...]
+       python train.py resume=RUN_DIR [KEY=VALUE ...]
+
+Trains a generator of outfit completions from nothing: embeddings, compatibility model, targets,
+generator, test. Stages whose products exist are reused.
+
+  python train.py                                              the built-in data set
+  python train.py experiment=mango data.root=DIR               a recipe with one key changed
+  python train.py data=tables encoder=minilm seed=1            groups picked by name
+  python train.py experiment=my/recipe.yaml                    a recipe of your own
+  python train.py experiment=RUN_DIR/config.yaml run_dir=DIR   an earlier run once more
+
+A value is YAML: true, 3, 1e-3, null, [a,b]; put quotes around what your shell would read. Later
+settings win: defaults, groups that the recipe includes, the recipe, groups of the command line,
+keys of the command line.
+""",
+    "evaluate": """\
+usage: python evaluate.py run=RUN_DIR [KEY=VALUE ...]
+
+Completes outfits of a finished run's test split with every method and writes RUN_DIR/report. The
+run's own configuration holds; only the keys below may change.
+
+  python evaluate.py run=runs/synthetic-20260101-120000 evaluate.outfits=500
+""",
+}
+
+
+def _default(key: Key) -> str:
+    if isinstance(key.default, list):
+        return f"[{', '.join(map(str, key.default))}]"
+    if isinstance(key.default, bool) or key.default is None:
+        return {True: "true", False: "false", None: "null"}[key.default]
+    return str(key.default)
+
+
+def _allowed(key: Key) -> str:
+    """Type, bounds and choices of a key in a few words."""
+    bounds = " and ".join(f"{sign} {bound:g}" for sign, bound in key.bounds)
+    choices = "one of " + ", ".join(map(str, key.choices)) if key.choices else ""
+    if key.kind is list:
+        choices = choices.replace("one", "any", 1)
+        bounds = bounds and f"each {bounds}"
+    return "; ".join(part for part in (key.type_name, bounds, choices) if part)
+
+
+def _entry(key: Key) -> str:
+    head = textwrap.fill(f"{key.name} = {_default(key)}", WIDTH, initial_indent="  ", subsequent_indent="      ")
+    text, indent = f"{key.help} ({_allowed(key)})", " " * 6
+    body = textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return f"{head}\n{body}"
+
+
+def _files(kind: str, call: str, configs: Path) -> list[str]:
+    lines = []
+    for name in names_of(kind, configs):
+        text = f"{f'{call}={name}':<34} {purpose_of(file_of(kind, name, configs))}"
+        lines.append(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 37))
+    return lines
+
+
+def help_text(program: str = "train", configs: Path = CONFIGS) -> str:
+    """The help of one program.
+
+    Args:
+        program: ``train`` prints every key, ``evaluate`` those that may change for a finished run.
+        configs: folder of recipes and groups.
+    """
+    shown = keys()
+    if program == "evaluate":
+        shown = {name: key for name, key in shown.items() if name == "run" or may_change(name, program)}
+    tops = [name for name in sections() if "." not in name]
+    lines = [USAGE[program]]
+    if program == "train":
+        lines += ["Recipes", *_files("experiment", "experiment", configs), "", "Groups"]
+        lines += [line for section in tops for line in _files(section, section, configs)]
+        lines += [""]
+    lines += ["Keys, with their defaults before any recipe"]
+    previous = None
+    for name, key in shown.items():
+        top = name.partition(".")[0] if "." in name else ""
+        if top != previous:
+            lines.append("")
+        previous = top
+        lines.append(_entry(key))
+    return "\n".join(lines) + "\n"
+
+
+def print_help(program: str = "train") -> None:
+    """Prints the help of one program to stdout."""
+    print(help_text(program), end="")

@@ -1,0 +1,206 @@
+"""Checks a configuration: every value by itself, then the contradictions between keys.
+
+A contradiction is given with the keys it reads, so that a caller who already refused one of these keys can leave the
+contradiction out.
+"""
+
+import difflib
+import math
+import string
+from collections.abc import Iterator
+from typing import Any
+
+from outfits.config.keys import Key, keys, value_of
+from outfits.config.schema import METHODS, STAGES, Config, DataConfig, EncoderConfig, TrainerConfig
+
+Contradiction = tuple[tuple[str, ...], str]
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+LARGEST_SEED = 2**32 - 1  # NumPy's legacy generator, which Lightning seeds too, takes no larger one
+
+
+def _satisfies(value: float, sign: str, bound: float) -> bool:
+    return {">=": value >= bound, ">": value > bound, "<=": value <= bound, "<": value < bound}[sign]
+
+
+def _one_value(value: Any, key: Key) -> str | None:
+    """What is wrong with one number or text of a key, None where nothing is."""
+    if key.choices is not None and value not in key.choices:
+        near = difflib.get_close_matches(str(value), [str(choice) for choice in key.choices], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{value!r} is not one of {', '.join(map(str, key.choices))}{hint}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not a finite number"
+    broken = [f"{sign} {bound:g}" for sign, bound in key.bounds if not _satisfies(value, sign, bound)]
+    return f"{value!r} is out of range: must be {' and '.join(broken)}" if broken else None
+
+
+def _devices_mistake(value: Any) -> str | None:
+    if isinstance(value, list):
+        ids = all(isinstance(part, int) and not isinstance(part, bool) and part >= 0 for part in value)
+        different = bool(value) and ids and len(set(value)) == len(value)
+        return None if different else f"{value} is not a list of different device ids"
+    if value == "auto" or (isinstance(value, str) and value.isdecimal() and int(value) >= 1):
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return None
+    return f"{value!r} is neither a number of devices >= 1, nor a list of device ids as in [0,1], nor auto"
+
+
+def _limit_mistake(value: Any) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return None
+    if isinstance(value, float) and 0 < value <= 1:
+        return None
+    return f"{value!r} is neither a share (0 < share <= 1.0) nor a number of batches >= 1"
+
+
+def _accelerator_mistake(value: Any) -> str | None:
+    return None if value in ACCELERATORS else f"{value!r} is not one of {', '.join(ACCELERATORS)}"
+
+
+# Keys that the schema's bounds and choices cannot describe.
+OWN_CHECKS = {
+    "trainer.accelerator": _accelerator_mistake,
+    "trainer.devices": _devices_mistake,
+    "trainer.limit_train_batches": _limit_mistake,
+    "trainer.limit_val_batches": _limit_mistake,
+}
+
+
+def value_mistake(config: Config, key: Key) -> str | None:
+    """What is wrong with the value of one key, whatever the other keys say; None where nothing is."""
+    value = value_of(config, key.name)
+    if key.name in OWN_CHECKS:
+        return OWN_CHECKS[key.name](value)
+    if value is None:
+        return None
+    if key.kind is not list:
+        return _one_value(value, key)
+    found = ((position, _one_value(part, key)) for position, part in enumerate(value))
+    return next((f"element {position}: {text}" for position, text in found if text is not None), None)
+
+
+def _run_rules(config: Config) -> Iterator[Contradiction]:
+    if config.run_dir is not None and config.resume is not None and config.run_dir != config.resume:
+        yield ("run_dir", "resume"), f"run_dir: resume={config.resume} continues in that folder; leave run_dir out"
+    if config.resume is not None and config.trainer.fast_dev_run:
+        yield ("resume", "trainer.fast_dev_run"), "trainer.fast_dev_run: keeps nothing, so it cannot continue resume"
+    if config.seed > LARGEST_SEED - config.judge.seed_offset:
+        text = f"seed: {config.seed} is too large; seed + judge.seed_offset must not exceed {LARGEST_SEED}"
+        yield ("seed", "judge.seed_offset"), text
+    lists = (("stages", config.stages, STAGES), ("evaluate.methods", config.evaluate.methods, METHODS))
+    for name, values, order in lists:
+        repeated = sorted({value for value in values if values.count(value) > 1})
+        if not values:
+            yield (name,), f"{name}: the list is empty; give at least one of {', '.join(order)}"
+        if repeated:
+            yield (name,), f"{name}: {', '.join(repeated)} is named more than once"
+        elif name == "stages" and values != [stage for stage in order if stage in values]:
+            yield (name,), f"{name}: stages run in the order {', '.join(order)}; write them in this order"
+
+
+def _data_rules(data: DataConfig) -> Iterator[Contradiction]:
+    mode, tables = data.split.mode, data.tables
+    reads = ("data.format", "data.split.mode", "data.tables.split")
+    if data.format == "tables" and mode == "official" and tables.split is None:
+        yield reads, "data.split.mode: official needs the split column of the outfits table; set data.tables.split"
+    if data.format == "tables" and mode != "official" and tables.split is not None:
+        text = f"not read with data.split.mode={mode}; set data.split.mode=official, or data.tables.split=null"
+        yield reads, f"data.tables.split: {text}"
+    if data.format == "tables":
+        try:
+            columns = [name for _, name, _, _ in string.Formatter().parse(tables.text) if name is not None]
+        except ValueError as error:
+            yield ("data.format", "data.tables.text"), f"data.tables.text: {tables.text!r} is no template: {error}"
+        else:
+            if not all(columns):
+                text = f"data.tables.text: {tables.text!r} has empty braces; name a column in them"
+                yield ("data.format", "data.tables.text"), text
+
+
+def _split_rules(config: Config) -> Iterator[Contradiction]:
+    split, name = config.data.split, "data.split.shares"
+    if len(split.shares) != 3:
+        yield (name,), f"{name}: {split.shares} must be three numbers: train, validation, test"
+        return
+    if not math.isclose(sum(split.shares), 1.0, abs_tol=1e-6):
+        yield (name,), f"{name}: {split.shares} sum to {sum(split.shares):g}, not to 1"
+    if split.mode == "official":
+        return
+    reads = (name, "data.split.mode", "stages")
+    train, valid, test = split.shares
+    if train == 0:
+        yield reads, f"{name}: the training share is 0"
+    if valid == 0 and {"compatibility", "generator"} & set(config.stages):
+        yield reads, f"{name}: the validation share is 0, but training chooses its best epoch there"
+    if test == 0 and "test" in config.stages and config.evaluate.split == "test":
+        yield (*reads, "evaluate.split"), f"{name}: the test share is 0, but stages has test; set evaluate.split=valid"
+
+
+def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Contradiction]:
+    both = ("encoder.image", "encoder.text")
+    if encoder.image == encoder.text == "none":
+        yield both, "encoder.image, encoder.text: both are none; items would have no embedding"
+    if "open_clip" in (encoder.image, encoder.text):
+        model, pretrained = encoder.open_clip.model, encoder.open_clip.pretrained
+        reads = (*both, "encoder.open_clip.model", "encoder.open_clip.pretrained")
+        whole = model.startswith(("hf-hub:", "local-dir:"))
+        if not whole and pretrained is None:
+            text = f"is null, which would leave {model} with random weights; give a tag (laion2b_s34b_b79k) or a file"
+            yield reads, f"encoder.open_clip.pretrained: {text}"
+        if whole and pretrained is not None:
+            yield reads, f"encoder.open_clip.pretrained: {model} brings its own weights; set it to null"
+    if data.format == "tables" and data.tables.image is None and encoder.image != "none":
+        text = f"{encoder.image} needs photos, but data.tables.image is null; set it, or encoder.image=none"
+        yield ("encoder.image", "data.format", "data.tables.image"), f"encoder.image: {text}"
+
+
+def _model_rules(config: Config) -> Iterator[Contradiction]:
+    for name, width, heads, used in (
+        ("scorer", config.scorer.width, config.scorer.heads, True),
+        ("judge", config.judge.width, config.judge.heads, config.judge.share > 0),
+    ):
+        if used and width % heads:
+            text = f"{name}.width: {width} is not divisible by {name}.heads={heads}"
+            yield (f"{name}.width", f"{name}.heads", "judge.share"), text
+    negatives = config.scorer.negatives
+    if negatives.hard_full < negatives.hard_start:
+        text = f"scorer.negatives.hard_full: {negatives.hard_full:g} is before hard_start={negatives.hard_start:g}"
+        yield ("scorer.negatives.hard_full", "scorer.negatives.hard_start"), text
+    loss = config.loss
+    if loss.cosine_weight == loss.listwise_weight == 0:
+        weights = ("loss.cosine_weight", "loss.listwise_weight")
+        yield weights, "loss.cosine_weight, loss.listwise_weight: both are 0; the generator would learn nothing"
+    if loss.listwise_weight > 0 and config.targets.candidates < 2:
+        text = "targets.candidates: the listwise loss needs at least 2; raise it or set loss.listwise_weight=0"
+        yield ("loss.listwise_weight", "targets.candidates"), text
+
+
+def _trainer_rules(trainer: TrainerConfig) -> Iterator[Contradiction]:
+    if trainer.accelerator == "cpu" and isinstance(trainer.devices, list):
+        text = "trainer.devices: a CPU has no device ids; give the number of processes, as in trainer.devices=2"
+        yield ("trainer.accelerator", "trainer.devices"), text
+    if trainer.accelerator == "cpu" and trainer.precision == "16-mixed":
+        text = "trainer.precision: 16-mixed needs a GPU; set bf16-mixed or 32-true with trainer.accelerator=cpu"
+        yield ("trainer.accelerator", "trainer.precision"), text
+    if trainer.check_val_every_n_epoch > trainer.max_epochs and not trainer.fast_dev_run:
+        text = f"trainer.check_val_every_n_epoch: no validation would happen in trainer.max_epochs={trainer.max_epochs}"
+        yield ("trainer.check_val_every_n_epoch", "trainer.max_epochs", "trainer.fast_dev_run"), text
+
+
+def contradictions(config: Config) -> Iterator[Contradiction]:
+    """Every contradiction between keys: the keys it reads, and one line that begins with the key to change."""
+    yield from _run_rules(config)
+    yield from _data_rules(config.data)
+    yield from _split_rules(config)
+    yield from _encoder_rules(config.encoder, config.data)
+    yield from _model_rules(config)
+    yield from _trainer_rules(config.trainer)
+
+
+def check(config: Config) -> list[str]:
+    """Every mistake of a configuration, one line each; contradictions only where no value is wrong by itself."""
+    found = [(name, value_mistake(config, key)) for name, key in keys().items()]
+    mistakes = [f"{name}: {text}" for name, text in found if text is not None]
+    return mistakes or [line for _, line in contradictions(config)]

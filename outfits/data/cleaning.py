@@ -1,0 +1,273 @@
+"""Cleaning: what a parser read becomes a catalogue and sets of its items, every left-out thing counted."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.config.schema import DataConfig
+from outfits.data.catalogue import Catalogue
+from outfits.data.dataset import Item, RawDataset, RawOutfit
+from outfits.data.outfits import SPLITS
+from outfits.errors import DataError
+
+COUNTS = (
+    "outfits read",
+    "outfits left out: too few items",
+    "outfits merged with an identical outfit",
+    "outfits merged across official splits",
+    "outfits left out: two items of one category",
+    "outfits left out by data.limit",
+    "outfits left out: items of two splits",
+    "outfits kept",
+    "outfits kept with two items of one category",
+    "items read",
+    "items listed twice",
+    "items left out by data.limit",
+    "items kept",
+    "items in no outfit",
+    "items without text",
+    "items without image",
+    "images missing from disk",
+    "mentions of items not in the catalogue, dropped",
+    "mentions of items repeated in an outfit, dropped",
+)
+"""Keys of :attr:`Cleaned.counts`; all are always there, zeros too, so that data sets can be compared line by line."""
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A catalogue and outfits that are sets of its items, no two of them equal.
+
+    Attributes:
+        catalogue: items in the order of their files.
+        outfit_ids: unique names of the outfits.
+        outfits: sorted catalogue positions of every outfit.
+        splits: official split of every outfit, None where the data set has none.
+        counts: what was read, kept and left out, by :data:`COUNTS`.
+    """
+
+    catalogue: Catalogue
+    outfit_ids: list[str]
+    outfits: list[list[int]]
+    splits: list[str | None]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Outfit:
+    outfit_id: str
+    items: frozenset[int]
+    split: str | None
+
+
+def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
+    """Applies the policies of the ``data`` section.
+
+    Outfits of identical item sets become one. If their official splits differ, the one furthest from training stays
+    (test before valid before train), so that neither it nor an official task on it was seen in training. An image is
+    looked for on disk but not decoded. With ``limit``, outfits are drawn in proportion to the official splits, none of
+    which becomes empty, and the catalogue keeps their items only: distractors and completions then come from them.
+
+    Args:
+        raw: what a parser read.
+        config: policies ``on_missing_item``, ``on_repeated_item``, ``on_missing_image``, ``on_rule_break``, and
+            ``min_items``, ``limit`` and ``split.seed``.
+
+    Raises:
+        DataError: where a policy is ``error`` and a case occurs, with the number of cases and the first; if an item or
+            an outfit is defined twice and differently; if no outfit is left.
+    """
+    counts = dict.fromkeys(COUNTS, 0)
+    counts["items read"], counts["outfits read"] = len(raw.items), len(raw.outfits)
+    items = _unique_items(raw.items, counts)
+    position = {item.item_id: index for index, item in enumerate(items)}
+    outfits = _as_sets(raw.outfits, position, config, counts)
+    outfits = _merge_identical(outfits, counts)
+    outfits = _apply_category_rule(outfits, [item.category for item in items], config, counts)
+    kept = _limit(outfits, config)
+    if len(kept) < len(outfits):
+        items, kept = _only_items_of(items, kept)
+    counts["outfits left out by data.limit"] = len(outfits) - len(kept)
+    counts["items left out by data.limit"] = len(position) - len(items)
+    if not kept:
+        raise DataError(f"no outfit of {raw.name} is left: {_shown(counts)}; set data.min_items or data.on_rule_break")
+    paths = _image_paths(items, config, counts)
+    catalogue = _catalogue(items, paths)
+    sets = [sorted(outfit.items) for outfit in kept]
+    counts |= tally(catalogue, sets)
+    counts["items kept"] = len(items)
+    counts["items without text"] = sum(not item.text.strip() for item in items)
+    counts["items without image"] = sum(path is None for path in paths)
+    return Cleaned(
+        catalogue=catalogue,
+        outfit_ids=[outfit.outfit_id for outfit in kept],
+        outfits=sets,
+        splits=[outfit.split for outfit in kept],
+        counts=counts,
+    )
+
+
+def tally(catalogue: Catalogue, outfits: Sequence[Sequence[int] | NDArray[np.int32]]) -> dict[str, int]:
+    """The counts that depend on which outfits are kept in the end, to be renewed where a split leaves some out.
+
+    Args:
+        catalogue: the items.
+        outfits: catalogue positions of every kept outfit.
+    """
+    used = np.zeros(len(catalogue), dtype=np.bool_)
+    breaking = 0
+    for outfit in outfits:
+        positions = np.asarray(outfit, dtype=np.int64)
+        used[positions] = True
+        breaking += len(np.unique(catalogue.categories[positions])) < len(positions)
+    return {
+        "outfits kept": len(outfits),
+        "outfits kept with two items of one category": breaking,
+        "items in no outfit": int((~used).sum()),
+    }
+
+
+def _unique_items(items: Sequence[Item], counts: dict[str, int]) -> list[Item]:
+    first: dict[str, Item] = {}
+    for item in items:
+        before = first.setdefault(item.item_id, item)
+        if before != item:
+            raise DataError(
+                f"item {item.item_id!r} is listed twice and differently: {before.category!r}, {before.text!r} and "
+                f"{item.category!r}, {item.text!r}; leave one of them in the files"
+            )
+    counts["items listed twice"] = len(items) - len(first)
+    return list(first.values())
+
+
+def _as_sets(
+    outfits: Sequence[RawOutfit], position: dict[str, int], config: DataConfig, counts: dict[str, int]
+) -> list[_Outfit]:
+    unknown = [(outfit, item_id) for outfit in outfits for item_id in outfit.item_ids if item_id not in position]
+    if unknown and config.on_missing_item == "error":
+        raise DataError(
+            f"{_case(*unknown[0])} is not in the catalogue; {len(unknown):,} such mention(s) in "
+            f"{len({id(outfit) for outfit, _ in unknown}):,} outfit(s). "
+            "Set data.on_missing_item=drop to leave such items out."
+        )
+    repeated = [
+        (outfit, item_id)
+        for outfit in outfits
+        if len(set(outfit.item_ids)) < len(outfit.item_ids)
+        for item_id, number in Counter(outfit.item_ids).items()
+        for _ in range(number - 1)
+        if item_id in position
+    ]
+    if repeated and config.on_repeated_item == "error":
+        raise DataError(
+            f"{_case(*repeated[0])} is named more than once; {len(repeated):,} such mention(s). "
+            "Set data.on_repeated_item=drop to take each item once."
+        )
+    counts["mentions of items not in the catalogue, dropped"] = len(unknown)
+    counts["mentions of items repeated in an outfit, dropped"] = len(repeated)
+    sets = [
+        _Outfit(
+            outfit.outfit_id,
+            frozenset(position[item_id] for item_id in outfit.item_ids if item_id in position),
+            outfit.split,
+        )
+        for outfit in outfits
+    ]
+    first: dict[str, frozenset[int]] = {}
+    for outfit in sets:
+        if first.setdefault(outfit.outfit_id, outfit.items) != outfit.items:
+            raise DataError(f"outfit {outfit.outfit_id!r} stands twice with different items; give each its own id")
+    large = [outfit for outfit in sets if len(outfit.items) >= config.min_items]
+    counts["outfits left out: too few items"] = len(sets) - len(large)
+    return large
+
+
+def _case(outfit: RawOutfit, item_id: str) -> str:
+    return f"outfit {outfit.outfit_id} ({outfit.source}): item {item_id!r}"
+
+
+def _merge_identical(outfits: Sequence[_Outfit], counts: dict[str, int]) -> list[_Outfit]:
+    best: dict[frozenset[int], _Outfit] = {}
+    parted: set[frozenset[int]] = set()
+    for outfit in outfits:
+        before = best.setdefault(outfit.items, outfit)
+        if before.split != outfit.split:
+            parted.add(outfit.items)
+        if _distance_from_training(outfit) > _distance_from_training(before):
+            best[outfit.items] = outfit
+    counts["outfits merged with an identical outfit"] = len(outfits) - len(best)
+    counts["outfits merged across official splits"] = len(parted)
+    return list(best.values())
+
+
+def _distance_from_training(outfit: _Outfit) -> int:
+    return -1 if outfit.split is None else SPLITS.index(outfit.split)
+
+
+def _apply_category_rule(
+    outfits: list[_Outfit], categories: Sequence[str], config: DataConfig, counts: dict[str, int]
+) -> list[_Outfit]:
+    if config.on_rule_break == "keep":
+        return outfits
+    obedient = [
+        outfit for outfit in outfits if len({categories[item] for item in outfit.items}) == len(outfit.items)
+    ]
+    counts["outfits left out: two items of one category"] = len(outfits) - len(obedient)
+    return obedient
+
+
+def _limit(outfits: list[_Outfit], config: DataConfig) -> list[_Outfit]:
+    """Draws ``limit`` outfits; every official split keeps its share, rounded, and at least one outfit if that fits."""
+    limit = config.limit
+    if limit is None or limit >= len(outfits):
+        return outfits
+    rng = np.random.default_rng(config.split.seed)
+    order = rng.permutation(len(outfits))
+    splits = np.array([_distance_from_training(outfit) for outfit in outfits])[order]
+    # The rank of an outfit within its split, in units of the split's size, interleaves the splits in proportion; the
+    # first of each split comes before everything else.
+    rank = np.empty(len(outfits))
+    for split in np.unique(splits):
+        mine = np.flatnonzero(splits == split)
+        rank[mine] = np.arange(len(mine)) / len(mine)
+    chosen = np.sort(order[np.argsort(rank, kind="stable")[:limit]])
+    return [outfits[index] for index in chosen]
+
+
+def _only_items_of(items: Sequence[Item], outfits: Sequence[_Outfit]) -> tuple[list[Item], list[_Outfit]]:
+    used = sorted(frozenset().union(*(outfit.items for outfit in outfits)))
+    new = {old: index for index, old in enumerate(used)}
+    moved = [replace(outfit, items=frozenset(new[item] for item in outfit.items)) for outfit in outfits]
+    return [items[old] for old in used], moved
+
+
+def _image_paths(items: Sequence[Item], config: DataConfig, counts: dict[str, int]) -> list[Path | None]:
+    missing = {item.item_id for item in items if item.image_path is not None and not item.image_path.is_file()}
+    if missing and config.on_missing_image == "error":
+        item = next(item for item in items if item.item_id in missing)
+        raise DataError(
+            f"item {item.item_id!r}: its image {item.image_path} does not exist; {len(missing):,} such item(s). "
+            "Set data.on_missing_image=mask to use such items without an image."
+        )
+    counts["images missing from disk"] = len(missing)
+    return [None if item.item_id in missing else item.image_path for item in items]
+
+
+def _catalogue(items: Sequence[Item], paths: Sequence[Path | None]) -> Catalogue:
+    names = sorted({item.category for item in items})
+    code = {name: index for index, name in enumerate(names)}
+    return Catalogue(
+        item_ids=[item.item_id for item in items],
+        categories=np.array([code[item.category] for item in items], dtype=np.int32),
+        category_names=names,
+        texts=[item.text for item in items],
+        image_paths=list(paths),
+    )
+
+
+def _shown(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in counts.items() if number and name.startswith("outfits"))

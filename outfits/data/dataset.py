@@ -1,0 +1,79 @@
+"""What a data set is after parsing and cleaning: catalogue, outfits, official tasks and a record of what was left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outfits.data.catalogue import Catalogue
+from outfits.data.outfits import Outfits
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item as a parser read it; the category by name, the image file not yet looked at."""
+
+    item_id: str
+    category: str
+    text: str
+    image_path: Path | None
+
+
+@dataclass(frozen=True)
+class RawOutfit:
+    """An outfit as a parser read it: item ids, its official split if the data set has one, and its place for messages."""
+
+    outfit_id: str
+    item_ids: tuple[str, ...]
+    split: str | None
+    source: str
+
+
+@dataclass(frozen=True)
+class FillInTheBlank:
+    """A question: the given items and the answers, item ids, with the position of the true answer."""
+
+    question: tuple[str, ...]
+    answers: tuple[str, ...]
+    correct: int
+
+
+@dataclass(frozen=True)
+class LabelledOutfit:
+    """A set of item ids with its official compatibility label."""
+
+    item_ids: tuple[str, ...]
+    compatible: bool
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """Everything that one parser reads from its files; ``fitb`` and ``labelled`` go from split to official tasks."""
+
+    name: str
+    items: Sequence[Item]
+    outfits: Sequence[RawOutfit]
+    fitb: Mapping[str, Sequence[FillInTheBlank]] = field(default_factory=dict)
+    labelled: Mapping[str, Sequence[LabelledOutfit]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutfitDataset:
+    """A clean data set.
+
+    Attributes:
+        name: data set and variant, for reports.
+        catalogue: all items that may be chosen.
+        outfits: clean outfits with their split.
+        fitb: official fill-in-the-blank questions by split, may be empty.
+        labelled: official compatibility rows by split, may be empty.
+        counts: what cleaning and splitting saw and left out, by a short sentence: number; shown in logs and report.
+        split_facts: ``mode``, ``seed``, ``shares`` and ``pairs_seen`` (share of test item pairs seen in training).
+    """
+
+    name: str
+    catalogue: Catalogue
+    outfits: Outfits
+    fitb: Mapping[str, Sequence[FillInTheBlank]]
+    labelled: Mapping[str, Sequence[LabelledOutfit]]
+    counts: Mapping[str, int]
+    split_facts: Mapping[str, object]

@@ -1,0 +1,97 @@
+"""From the ``data`` section to a clean, split data set: parse, clean, split."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from outfits.config.schema import DataConfig
+from outfits.data.catalogue import Catalogue
+from outfits.data.cleaning import clean, tally
+from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
+from outfits.data.maryland import read_maryland
+from outfits.data.outfits import Outfits
+from outfits.data.polyvore_outfits import read_polyvore_outfits
+from outfits.data.splits import assign_splits, pairs_seen, twin_share
+from outfits.data.synthetic import is_complete, write_synthetic
+from outfits.data.tables import read_tables
+from outfits.errors import DataError
+
+
+def load_dataset(config: DataConfig) -> OutfitDataset:
+    """Parses, cleans and splits the data set that the ``data`` section names.
+
+    The official tasks belong to the official splits: with another split mode their outfits may have become training
+    outfits, so they are left out and counted. So is a task on an item that the catalogue lacks.
+
+    Args:
+        config: the ``data`` section. With ``format=synthetic`` the data set is written to ``root`` first if it is not
+            there.
+
+    Raises:
+        DataError: for bad input whose policy is ``error``, and for an empty split.
+    """
+    raw = read(config)
+    cleaned = clean(raw, config)
+    codes, facts = assign_splits(cleaned.outfits, cleaned.splits, config.split)
+    kept = np.flatnonzero(codes >= 0)
+    outfits = Outfits.from_lists(
+        [cleaned.outfit_ids[index] for index in kept], [cleaned.outfits[index] for index in kept], codes[kept]
+    )
+    official = config.split.mode == "official"
+    fitb = _known_questions(raw.fitb, cleaned.catalogue) if official else {}
+    labelled = _known_rows(raw.labelled, cleaned.catalogue) if official else {}
+    counts = {
+        **cleaned.counts,
+        "outfits left out: items of two splits": len(codes) - len(kept),
+        **tally(cleaned.catalogue, list(outfits)),
+        "official fill-in-the-blank questions read": _total(raw.fitb),
+        "official fill-in-the-blank questions kept": _total(fitb),
+        "official compatibility rows read": _total(raw.labelled),
+        "official compatibility rows kept": _total(labelled),
+    }
+    facts |= {"pairs_seen": pairs_seen(outfits), "twin_share": twin_share(outfits)}
+    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts)
+
+
+def read(config: DataConfig) -> RawDataset:
+    """What the parser of ``config.format`` reads from ``config.root``.
+
+    Raises:
+        DataError: if the root does not exist or its files are not as the format has them.
+    """
+    root = Path(config.root)
+    if config.format == "synthetic":
+        if not is_complete(root, config.synthetic):
+            write_synthetic(root, config.synthetic)
+        return replace(read_maryland(root), name="synthetic")
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder; set data.root to the folder of the {config.format} data set")
+    if config.format == "maryland":
+        return read_maryland(root)
+    if config.format == "polyvore_outfits":
+        return read_polyvore_outfits(root, config.variant, config.category_level)
+    if config.format == "tables":
+        return read_tables(root, config.tables)
+    raise ValueError(f"unknown data.format {config.format!r}")
+
+
+def _known_questions(
+    fitb: Mapping[str, Sequence[FillInTheBlank]], catalogue: Catalogue
+) -> dict[str, list[FillInTheBlank]]:
+    known = catalogue.positions.keys()
+    return {
+        split: [task for task in tasks if known >= {*task.question, *task.answers}] for split, tasks in fitb.items()
+    }
+
+
+def _known_rows(
+    labelled: Mapping[str, Sequence[LabelledOutfit]], catalogue: Catalogue
+) -> dict[str, list[LabelledOutfit]]:
+    known = catalogue.positions.keys()
+    return {split: [task for task in tasks if known >= set(task.item_ids)] for split, tasks in labelled.items()}
+
+
+def _total(tasks: Mapping[str, Sequence[object]]) -> int:
+    return sum(len(of_split) for of_split in tasks.values())

@@ -1,0 +1,82 @@
+"""Negative outfits for the compatibility model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.config.schema import NegativesConfig
+
+
+@dataclass(frozen=True)
+class OutfitWithNegatives:
+    """A positive outfit with its negatives; all sets have the positive's size.
+
+    Attributes:
+        sets: int64, shape ``[1 + P, n]``, catalogue positions; row 0 is the outfit, the others are negatives.
+        replaced: position within the outfit of the one item that hard negatives and the ranking loss replace.
+        candidates: int64, shape ``[c]``, replacements of that item from its own category (any item where the category has
+            no other).
+        hard: bool, shape ``[P]``; a hard row is overwritten by the candidate that S likes best.
+    """
+
+    sets: NDArray[np.int64]
+    replaced: int
+    candidates: NDArray[np.int64]
+    hard: NDArray[np.bool_]
+
+
+class NegativeSampler:
+    """Draws negatives for an outfit: all items replaced or one, by any item or one of the same category.
+
+    Args:
+        categories: category of every catalogue item, shape ``[N]``.
+        config: shares and schedule.
+        epochs: training epochs that the hard-negative schedule refers to.
+    """
+
+    def __init__(self, categories: NDArray[np.int32], config: NegativesConfig, epochs: int) -> None:
+        self.categories = categories
+        self.config = config
+        self.epochs = epochs
+        order = np.argsort(categories, kind="stable")
+        bounds = np.searchsorted(categories[order], np.arange(int(categories.max()) + 2))
+        self.members = [order[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+
+    def hard_share(self, epoch: int) -> float:
+        """Share of one-item negatives that are hard in an epoch: 0, then a linear rise, then ``config.hard_share``."""
+        start, full = self.config.hard_start * self.epochs, self.config.hard_full * self.epochs
+        progress = float(epoch >= start) if full <= start else float(np.clip((epoch - start) / (full - start), 0, 1))
+        return self.config.hard_share * progress
+
+    def replacements(
+        self, outfit: NDArray[np.int32], item: int, count: int, same_category: bool, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Items to stand in for ``item``, none of them in the outfit; any category where its own has no other item."""
+        pool = self.members[self.categories[item]] if same_category else np.arange(len(self.categories))
+        if same_category and len(pool) <= np.isin(pool, outfit).sum():
+            pool = np.arange(len(self.categories))
+        drawn = pool[rng.integers(len(pool), size=count)]
+        while (clash := np.isin(drawn, outfit)).any():
+            drawn[clash] = pool[rng.integers(len(pool), size=int(clash.sum()))]
+        return drawn.astype(np.int64)
+
+    def sample(self, outfit: NDArray[np.int32], epoch: int, rng: np.random.Generator) -> OutfitWithNegatives:
+        """Negatives of one outfit in one epoch."""
+        config = self.config
+        size, count = len(outfit), config.per_outfit
+        sets = np.tile(outfit.astype(np.int64), (1 + count, 1))
+        replaced = int(rng.integers(size))
+        hard = np.zeros(count, dtype=bool)
+        for row in range(1, count + 1):
+            if rng.random() < config.replace_all:
+                for place in range(size):
+                    same = rng.random() < config.same_category
+                    sets[row, place] = self.replacements(outfit, int(outfit[place]), 1, same, rng)[0]
+            else:
+                hard[row - 1] = rng.random() < self.hard_share(epoch)
+                place = replaced if hard[row - 1] else int(rng.integers(size))
+                same = rng.random() < config.same_category
+                sets[row, place] = self.replacements(outfit, int(outfit[place]), 1, same, rng)[0]
+        candidates = self.replacements(outfit, int(outfit[replaced]), config.hard_candidates, True, rng)
+        return OutfitWithNegatives(sets, replaced, candidates, hard)

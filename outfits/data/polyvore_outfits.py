@@ -1,0 +1,187 @@
+"""The Polyvore Outfits data set (Vasileva et al. 2018, arXiv 1803.09196) as its official files have it."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
+from outfits.data.files import get, get_list, read_json, read_json_list, read_labelled_lines, read_text, require_some
+from outfits.data.outfits import SPLITS
+from outfits.errors import DataError
+
+LAYOUT = (
+    "polyvore_item_metadata.json, categories.csv, images/ITEMID.jpg and the folders disjoint and nondisjoint, each "
+    "with {train,valid,test}.json, compatibility_{train,valid,test}.txt and fill_in_blank_{train,valid,test}.json"
+)
+TEXT_FIELDS = ("title", "url_name", "description")
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """One ``{train,valid,test}.json``.
+
+    Attributes:
+        outfits: its outfits, items by ``item_id``.
+        item_ids: ``item_id`` by the name ``SETID_INDEX`` that compatibility and fill-in-the-blank files use.
+    """
+
+    outfits: list[RawOutfit]
+    item_ids: dict[str, str]
+
+
+def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawDataset:
+    """Reads a root in the Polyvore Outfits layout.
+
+    The catalogue is every item of ``polyvore_item_metadata.json``, which both variants share. An item's text is its
+    title, else its ``url_name``, else its description, else empty. A root may be partial: the splits, official tasks
+    and pictures that are absent are left out; without a folder ``images`` no item has a picture.
+
+    Args:
+        root: folder with the official files.
+        variant: ``disjoint`` or ``nondisjoint``.
+        category_level: ``fine`` takes the category id's fine name (several ids share one, ``dress`` for instance, and
+            are then one category), ``semantic`` the item's semantic category.
+
+    Raises:
+        DataError: if no split file, no metadata or no ``categories.csv`` is there, or a file is not as the layout has
+            it.
+    """
+    root = Path(root)
+    folder = root / variant
+    files = {split: folder / f"{split}.json" for split in SPLITS}
+    require_some(root, list(files.values()), LAYOUT)
+    items = read_items(root, category_level)
+    outfits: list[RawOutfit] = []
+    fitb: dict[str, list[FillInTheBlank]] = {}
+    labelled: dict[str, list[LabelledOutfit]] = {}
+    for split, path in files.items():
+        if not path.is_file():
+            continue
+        content = read_split_file(path, split)
+        outfits += content.outfits
+        questions, rows = folder / f"fill_in_blank_{split}.json", folder / f"compatibility_{split}.txt"
+        if questions.is_file():
+            fitb[split] = read_fill_in_blank_file(questions, content.item_ids)
+        if rows.is_file():
+            labelled[split] = read_compatibility_file(rows, content.item_ids)
+    return RawDataset(f"polyvore_outfits {variant}", items, outfits, fitb, labelled)
+
+
+def read_items(root: Path, category_level: str) -> list[Item]:
+    """Items of ``polyvore_item_metadata.json`` with the names of ``categories.csv``."""
+    path = root / "polyvore_item_metadata.json"
+    metadata = read_json(path)
+    if not isinstance(metadata, dict):
+        raise DataError(f"{path}: holds no JSON object from item_id to metadata; fetch the file again")
+    names = read_category_names(root / "categories.csv")
+    pictures = root / "images" if (root / "images").is_dir() else None
+    items = []
+    for item_id, entry in metadata.items():
+        place = f"{path}: item {item_id}"
+        category_id = str(get(entry, "category_id", place))
+        fine, semantic = names.get(category_id, ("", ""))
+        category = str(entry.get("semantic_category") or semantic) if category_level == "semantic" else fine
+        picture = None if pictures is None else pictures / f"{item_id}.jpg"
+        items.append(Item(str(item_id), category or f"category {category_id}", item_text(entry), picture))
+    return items
+
+
+def item_text(entry: Mapping[str, Any]) -> str:
+    """Title of an item, else its ``url_name``, else its description, else an empty text."""
+    texts = (str(entry.get(name) or "").strip() for name in TEXT_FIELDS)
+    return next((text for text in texts if text), "")
+
+
+def read_category_names(path: Path) -> dict[str, tuple[str, str]]:
+    """Fine and semantic name by category id: rows ``ID,fine name,semantic category`` without a header."""
+    names = {}
+    rows = csv.reader(StringIO(read_text(path)))
+    for row in rows:
+        if not row:
+            continue
+        if len(row) != 3:
+            raise DataError(f"{path}: line {rows.line_num:,} has {len(row)} fields, not ID,fine name,semantic category")
+        category_id, fine, semantic = (cell.strip() for cell in row)
+        names[category_id] = (fine, semantic)
+    return names
+
+
+def read_split_file(path: Path, split: str) -> SplitFile:
+    """Reads ``train.json``, ``valid.json`` or ``test.json``: a list of ``{"set_id", "items": [{"item_id", "index"}]}``.
+
+    Args:
+        path: the file.
+        split: the official split it is.
+    """
+    outfits: list[RawOutfit] = []
+    names: dict[str, str] = {}
+    for number, entry in enumerate(read_json_list(path), start=1):
+        set_id = str(get(entry, "set_id", f"{path}: outfit number {number:,}"))
+        item_ids = []
+        for item in get_list(entry, "items", f"{path}: outfit {set_id}"):
+            place = f"{path}: an item of outfit {set_id}"
+            item_id = str(get(item, "item_id", place))
+            names[f"{set_id}_{get(item, 'index', place)}"] = item_id
+            item_ids.append(item_id)
+        source = f"{path.parent.name}/{path.name}, outfit number {number:,}"
+        outfits.append(RawOutfit(set_id, tuple(item_ids), split, source))
+    return SplitFile(outfits, names)
+
+
+def read_compatibility_file(path: Path, item_ids: Mapping[str, str]) -> list[LabelledOutfit]:
+    """Reads rows ``LABEL SETID_INDEX SETID_INDEX ...``.
+
+    Args:
+        path: the file.
+        item_ids: :attr:`SplitFile.item_ids` of the same split.
+
+    Raises:
+        DataError: if a row names an item that the split does not have.
+    """
+    return [
+        LabelledOutfit(tuple(_resolve(name, item_ids, place) for name in names), compatible)
+        for place, compatible, names in read_labelled_lines(path)
+    ]
+
+
+def read_fill_in_blank_file(path: Path, item_ids: Mapping[str, str]) -> list[FillInTheBlank]:
+    """Reads questions ``{"question", "answers", "blank_position"}``.
+
+    The true answer is the one named ``SETID_INDEX`` with the question's set and ``blank_position`` as index; it need
+    not come first.
+
+    Args:
+        path: the file.
+        item_ids: :attr:`SplitFile.item_ids` of the same split.
+
+    Raises:
+        DataError: if a question has no true answer or names an item that the split does not have.
+    """
+    questions = []
+    for number, entry in enumerate(read_json_list(path), start=1):
+        place = f"{path}: question number {number:,}"
+        question = [str(name) for name in get_list(entry, "question", place)]
+        answers = [str(name) for name in get_list(entry, "answers", place)]
+        set_ids = {name.rpartition("_")[0] for name in question}
+        if len(set_ids) != 1:
+            raise DataError(f"{place} is not on one outfit but on {len(set_ids)}; mend the file or fetch it again")
+        true_answer = f"{set_ids.pop()}_{get(entry, 'blank_position', place)}"
+        if answers.count(true_answer) != 1:
+            raise DataError(f"{place}: its true answer {true_answer} is not among its answers; fetch the file again")
+        questions.append(
+            FillInTheBlank(
+                tuple(_resolve(name, item_ids, place) for name in question),
+                tuple(_resolve(name, item_ids, place) for name in answers),
+                correct=answers.index(true_answer),
+            )
+        )
+    return questions
+
+
+def _resolve(name: str, item_ids: Mapping[str, str], place: str) -> str:
+    if name not in item_ids:
+        raise DataError(f"{place}: {name!r} is in no outfit of this split; take all files from one variant folder")
+    return item_ids[name]

@@ -1,0 +1,100 @@
+"""Honest splits: how far related outfits may part, seeded and recorded."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.config.schema import SplitConfig
+from outfits.data.dealing import deal
+from outfits.data.disjoint import disjoint_split
+from outfits.data.outfits import SPLITS
+from outfits.data.overlap import pairs_seen, related_groups, twin_share
+from outfits.errors import DataError
+
+__all__ = ["assign_splits", "fold", "pairs_seen", "twin_share"]
+
+IDENTICAL = 1.0
+"""Jaccard overlap of identical sets, the only ones that `random` keeps together."""
+
+
+def assign_splits(
+    item_sets: Sequence[Iterable[int]], official: Sequence[str | None], config: SplitConfig
+) -> tuple[NDArray[np.int8], dict[str, object]]:
+    """Assigns every outfit to a split.
+
+    `official` takes the split that the data set comes with. `random` keeps identical sets together, `grouped` all
+    that a chain of pairs with Jaccard overlap of at least ``overlap`` joins, `disjoint` lets no item stand in two
+    splits.
+
+    Args:
+        item_sets: catalogue positions of every outfit.
+        official: official split of every outfit, None where the data set has none.
+        config: ``mode``, ``shares`` of train, valid and test, ``overlap`` and ``seed``.
+
+    Returns:
+        Positions in :data:`SPLITS`, -1 for an outfit left out, shape ``[outfits]``; and the facts for the report:
+        ``mode``, ``seed``, ``shares``, ``overlap`` (`grouped` only), ``outfits`` per split and ``left_out``.
+
+    Raises:
+        DataError: if a split is empty although its share is above 0, or `official` is asked for and not there.
+        ValueError: if there are not three shares that sum to 1.
+    """
+    if len(config.shares) != len(SPLITS) or not np.isclose(sum(config.shares), 1.0):
+        raise ValueError(f"shares {config.shares} are not three numbers that sum to 1")
+    if config.mode == "official":
+        codes = _official(official)
+    elif config.mode == "disjoint":
+        codes = disjoint_split(item_sets, config.shares, config.seed)
+    else:
+        overlap = IDENTICAL if config.mode == "random" else config.overlap
+        codes = deal(related_groups(item_sets, overlap), config.shares, np.random.default_rng(config.seed))
+    outfits = {split: int((codes == code).sum()) for code, split in enumerate(SPLITS)}
+    for code, split in enumerate(SPLITS):
+        if not outfits[split] and (config.mode == "official" or config.shares[code] > 0):
+            raise DataError(f"the {split} split is empty ({_way_out(config.mode, outfits)})")
+    facts: dict[str, object] = {"mode": config.mode}
+    if config.mode != "official":
+        facts |= {"seed": config.seed, "shares": list(config.shares)}
+    if config.mode == "grouped":
+        facts["overlap"] = config.overlap
+    return codes, {**facts, "outfits": outfits, "left_out": int((codes < 0).sum())}
+
+
+def _way_out(mode: str, outfits: dict[str, int]) -> str:
+    sizes = ", ".join(f"{split} {number:,}" for split, number in outfits.items())
+    if mode == "official":
+        return f"{sizes}); complete data.root or set data.split.mode=grouped to draw a seeded split"
+    if mode == "disjoint":
+        return f"{sizes}); the outfits share too many items, set data.split.mode=grouped"
+    return f"{sizes}); set data.split.shares so that it gets outfits, or data.split.mode=random"
+
+
+def fold(
+    item_sets: Sequence[Iterable[int]], share: float, mode: str, overlap: float, seed: int
+) -> NDArray[np.bool_]:
+    """A seeded fold of training outfits, for a second scorer that shares no outfit with the first.
+
+    Args:
+        item_sets: catalogue positions of every outfit.
+        share: share of the outfits in the fold.
+        mode: split mode of the data set; `random` parts all but identical sets, every other mode parts no twins.
+        overlap: Jaccard overlap from which on outfits are twins.
+        seed: seed of the fold.
+
+    Returns:
+        Is this outfit in the fold? Shape ``[outfits]``.
+    """
+    groups = related_groups(item_sets, IDENTICAL if mode == "random" else overlap)
+    codes = deal(groups, [1 - share, share], np.random.default_rng([seed, 1]))
+    return np.asarray(codes == 1, dtype=np.bool_)
+
+
+def _official(official: Sequence[str | None]) -> NDArray[np.int8]:
+    missing = sum(split is None for split in official)
+    if missing:
+        raise DataError(
+            f"{missing:,} of {len(official):,} outfits have no official split; set data.split.mode=grouped to draw a "
+            "seeded one, or data.tables.split to the column that has it"
+        )
+    return np.array([SPLITS.index(split) for split in official if split is not None], dtype=np.int8)

@@ -1,0 +1,69 @@
+"""Item names such as "striped navy wool sweater": mostly true, often incomplete, now and then empty."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from outfits.data.synthetic.wardrobe import MILD, PLAIN, SUMMER, WINTER, Garment
+
+EMPTY_SHARE = 0.03
+_PLAIN_NOUNS: Mapping[str, str] = MappingProxyType(
+    {
+        "Tops": "top", "Shirts": "shirt", "Sweaters": "sweater", "Trousers": "trousers", "Skirts": "skirt",
+        "Dresses": "dress", "Jackets": "jacket", "Coats": "coat", "Shoes": "shoes", "Boots": "boots", "Bags": "bag",
+        "Hats": "hat", "Scarves": "scarf", "Sunglasses": "sunglasses", "Belts": "belt",
+    }
+)  # fmt: skip
+# What a season's design is called where it is not the usual one.
+_SEASON_NOUNS: Mapping[tuple[str, str, int], str] = MappingProxyType(
+    {
+        ("Trousers", "casual", SUMMER): "denim shorts",
+        ("Trousers", "sporty", SUMMER): "running shorts",
+        ("Hats", "casual", WINTER): "beanie",
+        ("Hats", "sporty", WINTER): "pompom beanie",
+    }
+)
+_PATTERN_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"stripes": ("striped", "stripe"), "dots": ("polka dot", "dotted"), "checks": ("checked", "plaid")}
+)
+_SEASON_WORDS: Mapping[int, tuple[str, ...]] = MappingProxyType(
+    {
+        SUMMER: ("linen", "summer", "lightweight", "airy"),
+        MILD: ("cotton", "everyday", "soft"),
+        WINTER: ("wool", "winter", "warm", "lined"),
+    }
+)
+_FORMALITY_WORDS = (("relaxed", "easy"), ("comfortable", "simple"), ("smart", "neat"), ("elegant", "evening"))
+_BRANDS = ("alder & finch", "north lane", "maison rue", "studio eleven", "pebble", "oak street")
+
+
+def item_name(garment: Garment, rng: np.random.Generator) -> str:
+    """A name for one appearance of a garment; another appearance may get other words.
+
+    Each attribute is named with some probability only, the noun is sometimes the plain one of the category, brands add
+    words that mean nothing, and a share :data:`EMPTY_SHARE` of names is empty.
+    """
+    if rng.random() < EMPTY_SHARE:
+        return ""
+    words: list[str] = []
+    if rng.random() < 0.12:
+        words.append(_choose(_BRANDS, rng))
+    if rng.random() < 0.35:
+        words.append(_choose(_FORMALITY_WORDS[garment.formality], rng))
+    if garment.pattern != PLAIN and rng.random() < 0.8:
+        words.append(_choose(_PATTERN_WORDS[garment.pattern], rng))
+    if rng.random() < 0.75:
+        words += [garment.shade] if garment.shade and rng.random() < 0.5 else []
+        words.append(garment.colour.name)
+    if rng.random() < 0.55:
+        words.append(_choose(_SEASON_WORDS[garment.warmth], rng))
+    kind = garment.kind
+    usual = kind.nouns[garment.style][garment.variant]
+    noun = _SEASON_NOUNS.get((kind.name, garment.style, garment.warmth), usual)
+    words.append(noun if rng.random() < 0.75 else _PLAIN_NOUNS[kind.name])
+    return " ".join(words)
+
+
+def _choose(words: tuple[str, ...], rng: np.random.Generator) -> str:
+    return words[int(rng.integers(len(words)))]

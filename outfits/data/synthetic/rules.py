@@ -1,0 +1,184 @@
+"""The hidden style rules, and outfits that keep them.
+
+Two garments go together if all of these hold:
+
+- their **styles** are equal, or one of them is casual;
+- their **formality** differs by at most one level;
+- they are not made for summer and for winter;
+- their **colours** harmonise: one is neutral, or their hues are neighbours or complements on the colour wheel;
+- at most one of them has a bold **pattern**.
+
+An outfit is four to seven garments that go together pairwise and have the right *structure*: either a dress or one
+upper and one lower garment, exactly one pair of shoes or boots, at most one jacket or coat, the rest accessories. No two
+are of one category, save for about one outfit in twenty (:data:`REPEAT_SHARE`) that has two accessories of one kind, two
+bags for instance, as people's real outfits do; all other rules hold for these outfits as well.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.data.synthetic.wardrobe import PLAIN, STYLES, SUMMER, WINTER, Garment
+from outfits.errors import DataError
+
+MIN_ITEMS, MAX_ITEMS = 4, 7
+REPEAT_SHARE = 0.05
+NEIGHBOURS_WITHIN = 45.0
+COMPLEMENTS_FROM = 150.0
+# How likely a garment of a neighbouring style is taken, against one of the outfit's own style.
+_STRAY_WEIGHT = 0.12
+_ATTEMPTS_PER_OUTFIT = 200
+
+
+def hue_distance(first: float, second: float) -> float:
+    """Distance of two hues on the colour wheel, degrees, in [0, 180]."""
+    apart = abs(first - second) % 360
+    return min(apart, 360 - apart)
+
+
+def colours_harmonise(first: float | None, second: float | None) -> bool:
+    """Do two hues (degrees; None is a neutral) go together?"""
+    if first is None or second is None:
+        return True
+    apart = hue_distance(first, second)
+    return apart <= NEIGHBOURS_WITHIN or apart >= COMPLEMENTS_FROM
+
+
+def styles_match(first: str, second: str) -> bool:
+    """Do two styles go together?"""
+    return first == second or "casual" in (first, second)
+
+
+def go_together(first: Garment, second: Garment) -> bool:
+    """Do two garments of different categories go together?"""
+    return (
+        styles_match(first.style, second.style)
+        and abs(first.formality - second.formality) <= 1
+        and {first.warmth, second.warmth} != {SUMMER, WINTER}
+        and colours_harmonise(first.colour.hue, second.colour.hue)
+        and PLAIN in (first.pattern, second.pattern)
+    )
+
+
+def match_matrix(garments: Sequence[Garment]) -> NDArray[np.bool_]:
+    """:func:`go_together` of all pairs, shape ``[N, N]``, symmetric; the diagonal says nothing."""
+    styles = np.array([STYLES.index(garment.style) for garment in garments])
+    formality = np.array([garment.formality for garment in garments])
+    warmth = np.array([garment.warmth for garment in garments])
+    hues = np.array([np.nan if garment.colour.hue is None else garment.colour.hue for garment in garments])
+    bold = np.array([garment.pattern != PLAIN for garment in garments])
+    casual = styles == STYLES.index("casual")
+    apart = np.abs(hues[:, None] - hues[None]) % 360
+    apart = np.minimum(apart, 360 - apart)
+    harmony = np.isnan(apart) | (apart <= NEIGHBOURS_WITHIN) | (apart >= COMPLEMENTS_FROM)
+    style = (styles[:, None] == styles[None]) | casual[:, None] | casual[None]
+    level = np.abs(formality[:, None] - formality[None]) <= 1
+    season = np.abs(warmth[:, None] - warmth[None]) < WINTER - SUMMER
+    matches: NDArray[np.bool_] = style & level & season & harmony & ~(bold[:, None] & bold[None])
+    return matches
+
+
+def has_structure(garments: Sequence[Garment]) -> bool:
+    """Are these four to seven garments a dress or upper and lower, footwear, at most one outer garment, and accessories?"""
+    slots = [garment.kind.slot for garment in garments]
+    dressed = (slots.count("dress"), slots.count("upper"), slots.count("lower"))
+    return (
+        MIN_ITEMS <= len(slots) <= MAX_ITEMS
+        and dressed in ((1, 0, 0), (0, 1, 1))
+        and slots.count("footwear") == 1
+        and slots.count("outer") <= 1
+    )
+
+
+def repeats_category(garments: Sequence[Garment]) -> bool:
+    """Are two garments of one category?"""
+    return len({garment.category for garment in garments}) < len(garments)
+
+
+def keeps_rules(garments: Sequence[Garment]) -> bool:
+    """Do these garments make an outfit, the one-per-category rule aside?"""
+    pairs = ((first, second) for place, first in enumerate(garments) for second in garments[:place])
+    return has_structure(garments) and all(go_together(first, second) for first, second in pairs)
+
+
+class Stylist:
+    """Puts garments together to outfits that keep the rules.
+
+    Args:
+        wardrobe: the garments.
+        rng: source of randomness.
+    """
+
+    def __init__(self, wardrobe: Sequence[Garment], rng: np.random.Generator) -> None:
+        self.matches = match_matrix(wardrobe)
+        self.rng = rng
+        self.styles = np.array([garment.style for garment in wardrobe])
+        self.warmths = np.array([garment.warmth for garment in wardrobe])
+        self.categories = np.array([garment.category for garment in wardrobe])
+        self.slots = np.array([garment.kind.slot for garment in wardrobe])
+        self.uses = np.zeros(len(wardrobe))
+
+    def outfits(self, count: int) -> list[list[int]]:
+        """Distinct outfits, each a list of positions in the wardrobe in no particular order.
+
+        Raises:
+            DataError: if the wardrobe is too small for that many.
+        """
+        seen: dict[frozenset[int], list[int]] = {}
+        for _ in range(count * _ATTEMPTS_PER_OUTFIT):
+            if len(seen) == count:
+                break
+            outfit = self._attempt()
+            if outfit is not None and frozenset(outfit) not in seen:
+                seen[frozenset(outfit)] = outfit
+                self.uses[outfit] += 1
+        if len(seen) < count:
+            raise DataError(
+                f"only {len(seen):,} of {count:,} distinct outfits can be put together from {len(self.slots):,} garments; "
+                "set data.synthetic.items higher or data.synthetic.outfits lower"
+            )
+        return list(seen.values())
+
+    def _attempt(self) -> list[int] | None:
+        """One outfit, or None where a necessary garment could not be found."""
+        style = STYLES[int(self.rng.integers(len(STYLES)))]
+        season = int(self.rng.choice([SUMMER, 0, WINTER]))
+        # The season draws towards its own garments, while the rule alone would let mild ones crowd out the others.
+        weight = np.where(self.styles == style, 1.0, _STRAY_WEIGHT) * np.where(self.warmths == season, 1.0, 0.4)
+        allowed = np.array([styles_match(style, other) for other in STYLES])[[STYLES.index(s) for s in self.styles]]
+        allowed &= np.abs(self.warmths - season) <= 1
+        chosen: list[int] = []
+        necessary = ["dress"] if self.rng.random() < 0.3 else ["upper", "lower"]
+        for slot in [*necessary, "footwear"]:
+            if not self._add(chosen, self.slots == slot, allowed, weight):
+                return None
+        if self.rng.random() < (0.15, 0.5, 0.85)[season + 1]:
+            self._add(chosen, self.slots == "outer", allowed, weight)
+        repeat = self.rng.random() < REPEAT_SHARE
+        size = max(MIN_ITEMS, len(chosen) + 1 + int(self.rng.integers(3)))
+        size = min(size, MAX_ITEMS - repeat)
+        while len(chosen) < size:
+            used = np.isin(self.categories, self.categories[chosen])
+            if not self._add(chosen, (self.slots == "accessory") & ~used, allowed, weight):
+                return None
+        if repeat:
+            accessories = [garment for garment in chosen if self.slots[garment] == "accessory"]
+            twin = self.categories == self.categories[accessories[0]]
+            if not self._add(chosen, twin, allowed, weight):
+                return None
+        self.rng.shuffle(chosen)
+        return chosen
+
+    def _add(
+        self, chosen: list[int], among: NDArray[np.bool_], allowed: NDArray[np.bool_], weight: NDArray[np.float64]
+    ) -> bool:
+        """Adds a garment that goes with all chosen ones, seldom worn ones first; False if there is none."""
+        fits = among & allowed & self.matches[chosen].all(axis=0)
+        fits[chosen] = False
+        candidates = np.flatnonzero(fits)
+        if not len(candidates):
+            return False
+        chances = weight[candidates] / (1 + self.uses[candidates]) ** 2
+        chosen.append(int(self.rng.choice(candidates, p=chances / chances.sum())))
+        return True

@@ -1,0 +1,210 @@
+"""Writes the synthetic data set in the Maryland layout, whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from outfits.config.schema import SyntheticConfig
+from outfits.data.synthetic.drawing import draw_garment
+from outfits.data.synthetic.naming import item_name
+from outfits.data.synthetic.rules import Stylist
+from outfits.data.synthetic.tasks import Appearance, TaskMaker
+from outfits.data.synthetic.wardrobe import CATEGORIES, Garment, make_wardrobe
+from outfits.errors import DataError
+
+MANIFEST = "synthetic.json"
+# Another generator makes another data set: raise this with every change of what is written.
+GENERATOR_VERSION = 1
+SHARES: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
+_FILES = (
+    *(f"{split}_no_dup.json" for split in SHARES),
+    "category_id.txt",
+    "fill_in_blank_test.json",
+    "fashion_compatibility_prediction.txt",
+    "images",
+)
+_FIRST_SET_ID = 100_000_001
+_JPEG_QUALITY = 88
+# Each subject has its own stream, so that a change of one (more words, say) leaves the others as they were.
+_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS = range(5)
+
+
+def is_complete(root: Path, config: SyntheticConfig) -> bool:
+    """Is there a whole data set of just these settings, written by this version of the generator?
+
+    The manifest ``synthetic.json`` is the mark: it appears together with all other files or not at all.
+    """
+    return _manifest(root) == _expected(config) and not _missing(root)
+
+
+def write_synthetic(root: Path, config: SyntheticConfig) -> None:
+    """Writes the data set, unless it is there already.
+
+    All files are written to a temporary folder beside ``root``, which is renamed at the end: a write that is killed
+    leaves no ``root``, and of several processes that write at once the first to finish wins and the others find its work.
+    The same settings give the same bytes (with the same Pillow).
+
+    Args:
+        root: folder of the data set; its parents are made as needed.
+        config: its settings.
+
+    Raises:
+        DataError: if ``root`` has other contents, which are never touched, or the settings ask for more distinct
+            outfits than the garments allow.
+    """
+    root = Path(root)
+    if _is_there(root, config):
+        return
+    root.parent.mkdir(parents=True, exist_ok=True)
+    temporary = root.with_name(f".{root.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
+    try:
+        _write(temporary, config)
+        try:
+            temporary.rename(root)
+        except OSError:
+            # Another process was faster; if what stands there is not its whole work, this raises.
+            if not _is_there(root, config):
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_there(root: Path, config: SyntheticConfig) -> bool:
+    """Is it complete? False if nothing is there yet; raises for other contents."""
+    if is_complete(root, config):
+        return True
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    found, expected = _manifest(root), _expected(config)
+    if found is None:
+        raise DataError(
+            f"{root} exists and is no synthetic data set; set data.root to a folder that does not exist yet, or "
+            "data.format to the layout of what is there"
+        )
+    if found == expected:
+        raise DataError(f"{root} is a synthetic data set without {_missing(root)[0]}; delete the folder and run again")
+    differing = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+    values = ", ".join(f"{key}={found.get(key)} not {expected.get(key)}" for key in differing)
+    raise DataError(
+        f"{root} is a synthetic data set of other settings ({values}); set data.root to another folder or delete this one"
+    )
+
+
+def _expected(config: SyntheticConfig) -> dict[str, object]:
+    return {"generator_version": GENERATOR_VERSION, **asdict(config)}
+
+
+def _manifest(root: Path) -> dict[str, object] | None:
+    """The manifest; None where there is none that can be read."""
+    try:
+        content = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _missing(root: Path) -> list[str]:
+    return [name for name in _FILES if not (root / name).exists()]
+
+
+def _write(root: Path, config: SyntheticConfig) -> None:
+    root.mkdir()
+    wardrobe = make_wardrobe(config.items, np.random.default_rng([config.seed, _WARDROBE]))
+    stylist = Stylist(wardrobe, np.random.default_rng([config.seed, _OUTFITS]))
+    rng = np.random.default_rng([config.seed, _ITEMS])
+    worn = [_wear(number, outfit, wardrobe, rng) for number, outfit in enumerate(stylist.outfits(config.outfits))]
+    for split, outfits in _split(worn).items():
+        entries = [_set_entry(outfit, wardrobe, rng) for outfit in outfits]
+        _dump(entries, root / f"{split}_no_dup.json")
+        if split == "test":
+            maker = TaskMaker(outfits, stylist.matches, np.random.default_rng([config.seed, _TASKS]))
+            _dump(maker.questions(), root / "fill_in_blank_test.json")
+            lines = [f"{label} {' '.join(item_ids)}\n" for label, item_ids in maker.labelled()]
+            (root / "fashion_compatibility_prediction.txt").write_text("".join(lines), encoding="utf-8")
+    lines = [f"{_category_id(number)} {category.name}\n" for number, category in enumerate(CATEGORIES)]
+    (root / "category_id.txt").write_text("".join(lines), encoding="utf-8")
+    _write_pictures(root / "images", worn, wardrobe, config)
+    _dump(_expected(config), root / MANIFEST)
+
+
+def _category_id(category: int) -> int:
+    return category + 1
+
+
+def _wear(
+    number: int, outfit: Sequence[int], wardrobe: Sequence[Garment], rng: np.random.Generator
+) -> list[Appearance]:
+    """Names the items; an index is left out now and then, as the official files do."""
+    indices = np.cumsum(1 + (rng.random(len(outfit)) < 0.05))
+    set_id = _FIRST_SET_ID + number
+    return [
+        Appearance(f"{set_id}_{index}", garment, wardrobe[garment].category)
+        for index, garment in zip(indices, outfit, strict=True)
+    ]
+
+
+def _split(worn: Sequence[list[Appearance]]) -> dict[str, list[list[Appearance]]]:
+    """The outfits by official split; they come in random order already."""
+    bounds = np.round(np.cumsum([0, *SHARES.values()]) * len(worn)).astype(int)
+    return {split: list(worn[bounds[place] : bounds[place + 1]]) for place, split in enumerate(SHARES)}
+
+
+def _set_entry(
+    outfit: Sequence[Appearance], wardrobe: Sequence[Garment], rng: np.random.Generator
+) -> dict[str, object]:
+    """An outfit with the fields of the official files; addresses on the web are empty."""
+    items = []
+    for item in outfit:
+        garment = wardrobe[item.garment]
+        priced = rng.random() < 0.9
+        items.append(
+            {
+                "index": int(item.item_id.partition("_")[2]),
+                "name": item_name(garment, rng),
+                "price": float(round(15 * 2.2**garment.formality * rng.lognormal(0, 0.4))) if priced else -1,
+                "likes": int(rng.geometric(0.005)),
+                "image": "",
+                "categoryid": _category_id(garment.category),
+            }
+        )
+    set_id = outfit[0].item_id.partition("_")[0]
+    return {
+        "name": f"Look {int(set_id) - _FIRST_SET_ID + 1}",
+        "views": int(rng.geometric(0.002)),
+        "items": items,
+        "image": "",
+        "likes": int(rng.geometric(0.02)),
+        "date": "",
+        "set_url": "",
+        "set_id": set_id,
+        "desc": "",
+    }
+
+
+def _write_pictures(
+    folder: Path, worn: Sequence[Sequence[Appearance]], wardrobe: Sequence[Garment], config: SyntheticConfig
+) -> None:
+    """Draws each garment once and writes it for each of its appearances."""
+    places: dict[int, list[Path]] = {}
+    for outfit in worn:
+        for item in outfit:
+            set_id, _, index = item.item_id.partition("_")
+            places.setdefault(item.garment, []).append(folder / set_id / f"{index}.jpg")
+        (folder / outfit[0].item_id.partition("_")[0]).mkdir(parents=True)
+    for garment, paths in places.items():
+        rng = np.random.default_rng([config.seed, _PICTURES, garment])
+        buffer = BytesIO()
+        draw_garment(wardrobe[garment], config.image_size, rng).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        for path in paths:
+            path.write_bytes(buffer.getvalue())
+
+
+def _dump(content: object, path: Path) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,188 @@
+"""The item encoder: any image encoder beside any text encoder."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from outfits.data.catalogue import Catalogue
+from outfits.encoders.content import content_hash
+from outfits.encoders.images import ItemPictures, ItemShard, Prepare
+from outfits.errors import DataError
+
+
+class ImageEncoder(Protocol):
+    """Maps pictures to vectors, in two steps: one per picture that a loader worker can do, one per batch."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+
+    @property
+    def key(self) -> str:
+        """Hash of kind, settings, weights and preprocessing."""
+
+    @property
+    def draft_size(self) -> int | None:
+        """Smallest side to which JPEG decoding may shrink a picture, pixels; None: full size."""
+
+    @property
+    def prepare(self) -> Prepare:
+        """Turns an RGB picture into an array; small and picklable, holds no weights."""
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves the weights."""
+
+    def encode(self, prepared: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Vectors of prepared pictures, shape ``[B, dim]``, not normalised."""
+
+
+class TextEncoder(Protocol):
+    """Maps texts to vectors."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+
+    @property
+    def key(self) -> str:
+        """Hash of kind, settings, weights and preprocessing."""
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves the weights."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of non-empty texts, shape ``[B, dim]``, not normalised."""
+
+
+class ItemEncoder:
+    """Item embeddings: the image part, then the text part, each of unit length.
+
+    A part is zero and its ``present`` flag False where the item has no picture or no text, where no encoder was chosen
+    for that part, or where the encoder sees nothing in it (a text of words that a TF-IDF vocabulary lacks).
+
+    Args:
+        image: image encoder, or None to leave pictures out.
+        text: text encoder, or None to leave texts out.
+    """
+
+    def __init__(self, image: ImageEncoder | None, text: TextEncoder | None) -> None:
+        if image is None and text is None:
+            raise ValueError("an item encoder needs an image encoder or a text encoder")
+        self.image = image
+        self.text = text
+
+    @property
+    def image_dim(self) -> int:
+        """Width of the image part; 0 without an image encoder."""
+        return 0 if self.image is None else self.image.dim
+
+    @property
+    def text_dim(self) -> int:
+        """Width of the text part; 0 without a text encoder."""
+        return 0 if self.text is None else self.text.dim
+
+    @property
+    def key(self) -> str:
+        """Hash of both encoders: kinds, settings, weights and preprocessing."""
+        return content_hash(["none" if part is None else part.key for part in (self.image, self.text)])
+
+    def to(self, device: torch.device | str) -> "ItemEncoder":
+        """Moves the weights of both encoders."""
+        if self.image is not None:
+            self.image.to(device)
+        if self.text is not None:
+            self.text.to(device)
+        return self
+
+    def pictures(
+        self, catalogue: Catalogue, shard_size: int, *, on_missing_image: str = "error", on_corrupt_image: str = "error"
+    ) -> ItemPictures:
+        """The catalogue's shards, with pictures decoded and prepared as this encoder wants them.
+
+        Without an image encoder no file is opened.
+        """
+        if self.image is None:
+            without: list[None] = [None] * len(catalogue)
+            catalogue = Catalogue(
+                catalogue.item_ids, catalogue.categories, catalogue.category_names, catalogue.texts, without
+            )
+        return ItemPictures(
+            catalogue,
+            shard_size,
+            on_missing_image=on_missing_image,
+            on_corrupt_image=on_corrupt_image,
+            prepare=None if self.image is None else self.image.prepare,
+            draft_size=None if self.image is None else self.image.draft_size,
+        )
+
+    def encode_shard(self, shard: ItemShard) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Embeds one shard; raises here, in the main process, what went wrong in a loader worker.
+
+        Raises:
+            DataError: if a picture of the shard could not be used, or an embedding is not finite.
+        """
+        shard.raise_error()
+        return self.encode(shard.images, shard.texts, shard.item_ids)
+
+    def encode(
+        self,
+        images: Sequence[Image.Image | NDArray[Any] | None],
+        texts: Sequence[str],
+        item_ids: Sequence[str] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Embeds items.
+
+        Args:
+            images: a picture, or what ``image.prepare`` made of it, per item; None where there is none.
+            texts: a text per item, may be empty.
+            item_ids: names of the items for messages; their numbers in this batch without.
+
+        Returns:
+            Vectors, float32, shape ``[B, image_dim + text_dim]``, and flags, bool, shape ``[B, 2]``: is the image part
+            there, is the text part there.
+
+        Raises:
+            DataError: if an embedding is not finite.
+        """
+        if len(images) != len(texts):
+            raise ValueError(f"{len(images)} images but {len(texts)} texts")
+        names = [f"number {row}" for row in range(len(texts))] if item_ids is None else item_ids
+        vectors = np.zeros((len(texts), self.image_dim + self.text_dim), dtype=np.float32)
+        present = np.zeros((len(texts), 2), dtype=np.bool_)
+        if self.image is not None:
+            prepare = self.image.prepare
+            rows = [row for row, image in enumerate(images) if image is not None]
+            prepared = [
+                prepare(image) if isinstance(image, Image.Image) else image for image in images if image is not None
+            ]
+            if rows:
+                part = self.image.encode(prepared)
+                vectors[rows, : self.image_dim], present[rows, 0] = _unit(part, [names[row] for row in rows], "image")
+        if self.text is not None:
+            rows = [row for row, text in enumerate(texts) if text.strip()]
+            # Catalogues repeat texts, above all those composed of attributes: each one is encoded once.
+            distinct = {text: number for number, text in enumerate(dict.fromkeys(texts[row] for row in rows))}
+            if rows:
+                part = self.text.encode(list(distinct))[[distinct[texts[row]] for row in rows]]
+                vectors[rows, self.image_dim :], present[rows, 1] = _unit(part, [names[row] for row in rows], "text")
+        return vectors, present
+
+
+def _unit(
+    part: NDArray[np.float32], names: Sequence[str], modality: str
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Rows scaled to unit length, ``[B, d]``, and whether they had a length, ``[B]``."""
+    finite = np.isfinite(part).all(axis=1)
+    if not finite.all():
+        broken = [names[row] for row in np.flatnonzero(~finite).tolist()]
+        raise DataError(
+            f"item '{broken[0]}': its {modality} embedding is not finite; {len(broken)} such item(s) in this batch. "
+            f"Set encoder.precision=fp32, or look at the item's {modality}."
+        )
+    length = np.linalg.norm(part.astype(np.float64), axis=1, keepdims=True)
+    there = length[:, 0] > 1e-12
+    return (part / np.where(length > 1e-12, length, 1.0)).astype(np.float32), there

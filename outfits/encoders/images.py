@@ -1,0 +1,177 @@
+"""Pictures of items, decoded shard by shard in loader workers."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch.utils.data import Dataset
+
+from outfits.data.catalogue import Catalogue
+from outfits.errors import DataError
+
+# What Pillow's decoders raise on bytes that are not the picture they claim to be.
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+Prepare = Callable[[Image.Image], NDArray[Any]]
+
+
+def decode_picture(path: Path, draft_size: int | None = None) -> Image.Image:
+    """Reads a picture file completely, upright, as RGB with transparent parts on white.
+
+    Args:
+        path: the file.
+        draft_size: lets a JPEG decoder shrink by 2, 4 or 8 while decoding, as long as both sides keep this many pixels.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError, SyntaxError, ValueError, ...: one of :data:`DECODING_ERRORS` if the file is truncated or no picture.
+    """
+    with Image.open(path) as image:
+        if draft_size is not None and image.format == "JPEG":
+            image.draft("RGB", (draft_size, draft_size))
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+            layer = upright.convert("RGBA")
+            white = Image.new("RGBA", layer.size, "white")
+            return Image.alpha_composite(white, layer).convert("RGB")
+        return upright.convert("RGB")
+
+
+def item_picture(
+    path: Path | None,
+    item_id: str,
+    *,
+    on_missing_image: str = "error",
+    on_corrupt_image: str = "error",
+    draft_size: int | None = None,
+) -> Image.Image | None:
+    """An item's picture, or None where it has none or a policy masks it.
+
+    Raises:
+        DataError: naming item, file and configuration key, if the file is missing or cannot be decoded and the policy
+            for that is ``error``.
+    """
+    if path is None:
+        return None
+    if not path.exists():
+        if on_missing_image == "mask":
+            return None
+        raise DataError(
+            f"item '{item_id}': its image {path} is missing. Set data.on_missing_image=mask to leave such images out."
+        )
+    try:
+        return decode_picture(path, draft_size)
+    except DECODING_ERRORS as error:
+        if on_corrupt_image == "mask":
+            return None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"item '{item_id}': its image {path} cannot be decoded ({reason}). "
+            "Mend the file or set data.on_corrupt_image=mask to leave such images out."
+        ) from error
+
+
+class ItemShard(NamedTuple):
+    """Items that are encoded, stored and resumed together.
+
+    Attributes:
+        shard: number of the shard.
+        positions: catalogue positions of its items, int64, shape ``[B]``.
+        images: a picture per item, or what :attr:`ItemEncoder.prepare` made of it; None where there is none.
+        texts: a text per item, may be empty.
+        item_ids: the data set's names of the items, for messages.
+        error: what went wrong while decoding, one line, or None.
+    """
+
+    shard: int
+    positions: NDArray[np.int64]
+    images: list[Any]
+    texts: list[str]
+    item_ids: list[str]
+    error: str | None = None
+
+    def raise_error(self) -> None:
+        """Raises what went wrong in a loader worker.
+
+        An exception that crosses from a worker process comes out with the worker's traceback as its message, so shards
+        carry the message instead and the main process raises it.
+
+        Raises:
+            DataError: if decoding failed.
+        """
+        if self.error is not None:
+            raise DataError(self.error)
+
+
+class ItemPictures(Dataset[ItemShard]):
+    """The shards of a catalogue; element ``s`` is shard ``s``, its pictures decoded.
+
+    Use it with ``DataLoader(pictures, batch_size=None, sampler=pending_shards, collate_fn=keep_shard)``.
+
+    Args:
+        catalogue: the items.
+        shard_size: items per shard.
+        on_missing_image: ``error`` or ``mask``, for files that are not there.
+        on_corrupt_image: ``error`` or ``mask``, for files that cannot be decoded.
+        prepare: run on every picture in the worker, so that little travels back; None keeps the picture.
+        draft_size: smallest side that JPEG decoding may shrink to, pixels; None decodes at full size.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        shard_size: int,
+        *,
+        on_missing_image: str = "error",
+        on_corrupt_image: str = "error",
+        prepare: Prepare | None = None,
+        draft_size: int | None = None,
+    ) -> None:
+        if shard_size < 1:
+            raise ValueError(f"shard_size must be positive, not {shard_size}")
+        self.item_ids = catalogue.item_ids
+        self.texts = catalogue.texts
+        self.image_paths = catalogue.image_paths
+        self.shard_size = shard_size
+        self.on_missing_image = on_missing_image
+        self.on_corrupt_image = on_corrupt_image
+        self.prepare = prepare
+        self.draft_size = draft_size
+
+    def __len__(self) -> int:
+        return -(-len(self.item_ids) // self.shard_size)
+
+    def __getitem__(self, shard: int) -> ItemShard:
+        if not 0 <= shard < len(self):
+            raise IndexError(f"shard {shard} of {len(self)}")
+        start = shard * self.shard_size
+        stop = min(start + self.shard_size, len(self.item_ids))
+        positions = np.arange(start, stop, dtype=np.int64)
+        texts = list(self.texts[start:stop])
+        item_ids = list(self.item_ids[start:stop])
+        try:
+            images = [self._picture(position) for position in range(start, stop)]
+        except DataError as error:
+            return ItemShard(shard, positions, [], texts, item_ids, str(error.args[0]))
+        return ItemShard(shard, positions, images, texts, item_ids)
+
+    def _picture(self, position: int) -> Any:
+        image = item_picture(
+            self.image_paths[position],
+            self.item_ids[position],
+            on_missing_image=self.on_missing_image,
+            on_corrupt_image=self.on_corrupt_image,
+            draft_size=self.draft_size,
+        )
+        return image if image is None or self.prepare is None else self.prepare(image)
+
+
+def keep_shard(shard: ItemShard) -> ItemShard:
+    """Collate function for loaders over :class:`ItemPictures`: hands the shard on as it is."""
+    return shard

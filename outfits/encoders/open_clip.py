@@ -1,0 +1,251 @@
+"""Image and text encoders from open_clip: contrastive models of picture and text (arXiv 2103.00020, 2212.07143)."""
+
+import difflib
+import json
+import logging
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+
+from outfits.encoders.content import content_hash, weights_sha256
+from outfits.encoders.images import Prepare
+from outfits.encoders.precision import autocast
+from outfits.errors import ArtifactError, ConfigError
+
+log = logging.getLogger(__name__)
+
+LOCAL_DIR = "local-dir:"
+HF_HUB = "hf-hub:"
+WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a folder
+# What open_clip and the libraries below it raise when weights cannot be had or do not fit the architecture.
+LOADING_ERRORS = (
+    RuntimeError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The part of a model's preprocessing that leaves 8-bit pixels, so that workers send those and not floats."""
+
+    steps: Sequence[Callable[[Any], Any]]
+
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Pixels of the resized and cropped picture, shape ``[height, width, 3]``."""
+        for step in self.steps:
+            image = step(image)
+        return np.array(image.convert("RGB"))
+
+
+class OpenClip:
+    """One open_clip model with pretrained weights, shared by its image and its text encoder.
+
+    Args:
+        model: architecture name, ``hf-hub:ORG/NAME`` or ``local-dir:PATH`` (a folder with ``open_clip_config.json``,
+            weights and, where the configuration names one, a tokenizer).
+        pretrained: pretrained tag or local weights file for an architecture name; None for the other two.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        ConfigError: if model and pretrained contradict each other or name something unknown.
+        ArtifactError: if weights or tokenizer cannot be loaded. A model is never left with random weights.
+    """
+
+    def __init__(self, model: str, pretrained: str | None, precision: str = "auto") -> None:
+        self.name = model
+        self.precision = precision
+        self.device = torch.device("cpu")
+        _check_names(model, pretrained)
+        options = _loading_options(model, pretrained)
+        try:
+            self.model, transform = open_clip.create_model_from_pretrained(
+                model, pretrained, precision="fp32", device="cpu", **options
+            )
+        except LOADING_ERRORS as error:
+            source = model if pretrained is None else f"{model} with pretrained={pretrained}"
+            raise ArtifactError(
+                f"encoder.open_clip: cannot load the weights of {source} ({_one_line(error)})"
+            ) from error
+        self.model.eval().requires_grad_(False)
+        # open_clip's inference transforms end in "to tensor" and "normalise"; those two run after the loader worker.
+        steps = list(transform.transforms)
+        self.resize = Resize(tuple(steps[:-2]))
+        self._finish = steps[-2:]
+        self.dim = int(open_clip.get_model_config(model)["embed_dim"])
+        self.image_size = max(np.atleast_1d(self.model.visual.image_size).tolist())
+        self.key = content_hash(["open_clip", precision, weights_sha256(self.model), repr(transform)])
+
+    @cached_property
+    def tokenizer(self) -> Callable[[list[str]], torch.Tensor]:
+        """The model's tokenizer, loaded when a text is first encoded."""
+        try:
+            return open_clip.get_tokenizer(self.name)  # type: ignore[no-any-return]
+        except (*LOADING_ERRORS, ImportError) as error:
+            raise ArtifactError(
+                f"encoder.open_clip.model: cannot load the tokenizer of {self.name} ({_one_line(error)})"
+            ) from error
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves the model."""
+        self.device = torch.device(device)
+        self.model.to(self.device)
+
+    @torch.inference_mode()
+    def encode_images(self, prepared: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Image embeddings of resized pictures, ``B`` times ``[height, width, 3]``, to ``[B, dim]``."""
+        pixels = []
+        for picture in prepared:
+            value: Any = Image.fromarray(picture)
+            for step in self._finish:
+                value = step(value)
+            pixels.append(value)
+        with autocast(self.precision, self.device):
+            vectors = self.model.encode_image(torch.stack(pixels).to(self.device))
+        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Text embeddings, shape ``[B, dim]``."""
+        tokens = self.tokenizer(list(texts)).to(self.device)
+        with autocast(self.precision, self.device):
+            vectors = self.model.encode_text(tokens)
+        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+
+
+class OpenClipImages:
+    """The image side of an :class:`OpenClip` model."""
+
+    def __init__(self, clip: OpenClip) -> None:
+        self.clip = clip
+        self.dim = clip.dim
+        self.key = content_hash(["images", clip.key])
+        self.draft_size = 2 * clip.image_size  # the last halving is left to the model's own, better resampling
+
+    @property
+    def prepare(self) -> Prepare:
+        """Resizing and cropping as the model wants it."""
+        return self.clip.resize
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves the shared model."""
+        self.clip.to(device)
+
+    def encode(self, prepared: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Image embeddings, shape ``[B, dim]``."""
+        return self.clip.encode_images(prepared)
+
+
+class OpenClipTexts:
+    """The text side of an :class:`OpenClip` model."""
+
+    def __init__(self, clip: OpenClip) -> None:
+        self.clip = clip
+        self.dim = clip.dim
+        self.key = content_hash(["texts", clip.key])
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves the shared model."""
+        self.clip.to(device)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Text embeddings, shape ``[B, dim]``."""
+        return self.clip.encode_texts(texts)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:240] or type(error).__name__
+
+
+def _check_names(model: str, pretrained: str | None) -> None:
+    """Refuses what open_clip would answer with random weights, other weights than asked for, or a traceback."""
+    if model.startswith((LOCAL_DIR, HF_HUB)):
+        if pretrained is not None:
+            raise ConfigError(
+                [
+                    f"encoder.open_clip.pretrained: {model} has its own weights and would ignore {pretrained}; set null"
+                ]
+            )
+        if model.startswith(LOCAL_DIR):
+            _check_folder(Path(model.removeprefix(LOCAL_DIR)))
+        return
+    known = open_clip.list_models()
+    if model not in known:
+        near = difflib.get_close_matches(model, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; give an architecture, hf-hub:ORG/NAME or local-dir:PATH"
+        raise ConfigError([f"encoder.open_clip.model: open_clip has no architecture '{model}'{hint}"])
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if pretrained is None:
+        offer = (
+            f"a tag ({', '.join(tags[:4])}{', ...' if len(tags) > 4 else ''}) or a weights file"
+            if tags
+            else "a weights file"
+        )
+        raise ConfigError([f"encoder.open_clip.pretrained: {model} alone would have random weights; give {offer}"])
+    if not open_clip.is_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
+        near = difflib.get_close_matches(pretrained, tags, n=1)
+        offer = f"did you mean {near[0]}?" if near else f"it has {', '.join(tags) or 'none'}"
+        raise ConfigError(
+            [f"encoder.open_clip.pretrained: '{pretrained}' is neither a file nor a tag of {model}; {offer}"]
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    place = f"encoder.open_clip.model: folder {folder}"
+    if not folder.is_dir():
+        raise ArtifactError(f"{place} does not exist")
+    try:
+        config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{place} has no open_clip_config.json") from None
+    except ValueError as error:
+        raise ArtifactError(f"{place}: open_clip_config.json is not valid JSON ({_one_line(error)})") from error
+    if "model_cfg" not in config:
+        raise ArtifactError(f"{place}: open_clip_config.json has no model_cfg")
+    if not any(path.suffix in WEIGHTS for path in folder.iterdir()):
+        raise ArtifactError(f"{place} has no weights file ({', '.join(WEIGHTS)})")
+
+
+def _loading_options(model: str, pretrained: str | None) -> dict[str, Any]:
+    """What open_clip leaves to its caller: the activation of a tag's weights, the preprocessing of a bare file's.
+
+    A tag's weights know whether they were trained with QuickGELU; with the architecture's own activation instead they
+    would give worse embeddings and only a warning. A bare file does not say how its model wants pictures: that is
+    taken from the architecture's published weights, with a warning where those disagree.
+    """
+    if pretrained is None:
+        return {}
+    if open_clip.is_pretrained_cfg(model, pretrained):
+        return {"force_quick_gelu": bool(open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu", False))}
+    names = {
+        "mean": "image_mean",
+        "std": "image_std",
+        "interpolation": "image_interpolation",
+        "resize_mode": "image_resize_mode",
+    }
+    settings = []
+    for tag in open_clip.list_pretrained_tags_by_model(model):
+        config = open_clip.get_pretrained_cfg(model, tag)
+        settings.append({ours: config[theirs] for theirs, ours in names.items() if config.get(theirs) is not None})
+    if not settings or any(setting != settings[0] for setting in settings):
+        log.warning(
+            "%s does not say how its model wants pictures normalised and resized, and the published weights of %s %s; "
+            "use local-dir: with an open_clip_config.json to be sure",
+            *(pretrained, model, "disagree" if settings else "do not exist"),
+        )
+    return settings[0] if settings else {}

@@ -1,0 +1,109 @@
+"""The experiment of the spec: every method completes the same outfits, S and the judge score what came out."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from outfits.completion.candidates import CandidateScorer
+from outfits.completion.completion import UNRANKED
+from outfits.completion.mining import ShardNumbers
+from outfits.completion.prepared import PreparedRun
+from outfits.completion.registry import complete
+from outfits.completion.rules import keeps_outfit
+from outfits.completion.targets import UNREADABLE
+from outfits.completion.tasks import CompletionTasks
+
+FIELDS = ("scores", "judge", "chosen", "valid", "calls", "ms", "removed_ranks")
+
+
+class MethodExperiment:
+    """One method on every task, as work in shards; a finished shard survives a kill.
+
+    Args:
+        method: a name in :data:`outfits.completion.registry.METHODS`.
+        tasks: what is completed.
+        resources: models, index and catalogue; put on each rank's device.
+        folder: where this method's shards go; of this method, these tasks and these models alone.
+        shard_size: tasks per shard.
+    """
+
+    def __init__(
+        self, method: str, tasks: CompletionTasks, resources: PreparedRun, folder: Path, shard_size: int
+    ) -> None:
+        self.method = method
+        self.tasks = tasks
+        self.resources = resources
+        self.folder = folder
+        self.shard_size = shard_size
+        self.shards = -(-len(tasks) // shard_size)
+        self.inputs = ShardNumbers(self.shards)
+
+    def pending(self) -> list[int]:
+        """Shards whose file is missing or damaged."""
+        return [shard for shard in range(self.shards) if self._read(shard) is None]
+
+    def to(self, device: torch.device) -> None:
+        """Puts models and index on the device."""
+        self.resources.to(device)
+
+    def run(self, batch: tuple[int]) -> None:
+        """Completes and scores one shard and writes it, atomically."""
+        (shard,) = batch
+        tasks = self.tasks.take(self._rows(shard))
+        completions = complete(self.method, tasks, self.resources.methods)
+        sets, resources = completions.sets(), self.resources
+        ranks = completions.removed_ranks
+        arrays: dict[str, NDArray[np.generic]] = {
+            "scores": self._scores(resources.scorer, sets),
+            "chosen": completions.chosen,
+            "valid": keeps_outfit(tasks.given, completions.chosen, resources.scorer.categories),
+            "calls": completions.calls,
+            "ms": completions.seconds * 1000,
+        }
+        if resources.judge is not None:
+            arrays["judge"] = self._scores(resources.judge, sets)
+        if ranks is not None:
+            arrays["removed_ranks"] = np.where(ranks == UNRANKED, -1, ranks)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self._path(shard).with_suffix(f".{os.getpid()}.tmp")
+        with unfinished.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(unfinished, self._path(shard))
+
+    def collect(self) -> dict[str, NDArray[np.generic]]:
+        """All shards joined in task order: the arrays of :data:`FIELDS` that the method has.
+
+        Raises:
+            RuntimeError: if a shard is missing.
+        """
+        parts = [self._read(shard) for shard in range(self.shards)]
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts):
+            raise RuntimeError(f"{self.method}: {len(parts) - len(found)} shards in {self.folder} are not there")
+        return {name: np.concatenate([part[name] for part in found]) for name in FIELDS if name in found[0]}
+
+    @staticmethod
+    def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+        scores: NDArray[np.float64] = expit(scorer.ragged_logits(sets).double().cpu().numpy())
+        return scores
+
+    def _rows(self, shard: int) -> NDArray[np.int64]:
+        return np.arange(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.tasks)))
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"shard-{shard:06d}.npz"
+
+    def _read(self, shard: int) -> dict[str, NDArray[np.generic]] | None:
+        if not self._path(shard).is_file():
+            return None
+        try:
+            with np.load(self._path(shard), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except UNREADABLE:
+            return None
+        return arrays if len(arrays.get("scores", ())) == len(self._rows(shard)) else None

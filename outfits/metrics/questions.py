@@ -1,0 +1,187 @@
+"""Questions that compatibility is measured with: sets with a label, and fill-in-the-blank questions.
+
+Distractors drawn at random make questions far easier than distractors of the answer's own category, so both are made,
+and named.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.data.dataset import FillInTheBlank, LabelledOutfit
+from outfits.data.outfits import Outfits
+from outfits.errors import DataError
+
+NEGATIVE_STREAM, QUESTION_STREAM = 11, 12  # first numbers of the seeds, so that the two kinds of draw are independent
+
+ItemSet = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class LabelledSets:
+    """Sets of catalogue positions that are compatible, and sets that are not.
+
+    Attributes:
+        positives: compatible sets.
+        negatives: incompatible sets.
+        left_out: outfits or official rows that no sets could be made of.
+    """
+
+    positives: Sequence[ItemSet]
+    negatives: Sequence[ItemSet]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Fill-in-the-blank questions by position.
+
+    Attributes:
+        given: catalogue positions of the given items, ``Q`` arrays.
+        answers: catalogue positions of the answers, int64, shape ``[Q, A]``, padded with -1.
+        correct: column of the true answer, int64, shape ``[Q]``.
+        left_out: outfits or official questions that no question could be made of.
+    """
+
+    given: Sequence[ItemSet]
+    answers: NDArray[np.int64]
+    correct: NDArray[np.int64]
+    left_out: int = 0
+
+    def __post_init__(self) -> None:
+        if self.answers.ndim != 2 or not len(self.given) == len(self.answers) == len(self.correct):
+            raise ValueError("given, answers and correct differ in length")
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def take(self, rows: NDArray[np.integer] | Sequence[int]) -> "Questions":
+        """The questions at these positions, in this order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return Questions([self.given[row] for row in rows], self.answers[rows], self.correct[rows], self.left_out)
+
+
+def replacement_negatives(
+    outfits: Outfits, categories: NDArray[np.integer], seed: int, *, same_category: bool
+) -> LabelledSets:
+    """Outfits, each beside itself with one item replaced.
+
+    Both kinds of replacement concern the same item of an outfit, so that they differ in nothing but the distractor.
+
+    Args:
+        outfits: outfits of one split.
+        categories: category of every catalogue item, shape ``[N]``.
+        seed: an outfit's draw is seeded by this and its position.
+        same_category: whether the replacement is of the replaced item's category, or any item. Never one of the outfit.
+
+    Returns:
+        One negative per positive. Outfits whose item has no possible replacement are left out and counted.
+    """
+    positives: list[ItemSet] = []
+    negatives: list[ItemSet] = []
+    for items, place, wrong in _draw(outfits, categories, 1, [seed, NEGATIVE_STREAM], same_category):
+        negative = items.copy()
+        negative[place] = wrong[0]
+        positives.append(items)
+        negatives.append(negative)
+    return LabelledSets(positives, negatives, len(outfits) - len(positives))
+
+
+def fill_in_the_blank_questions(
+    outfits: Outfits, categories: NDArray[np.integer], distractors: int, seed: int, *, same_category: bool
+) -> Questions:
+    """One question per outfit: an item is taken out and must be told from wrong answers.
+
+    Args:
+        outfits: outfits of one split.
+        categories: category of every catalogue item, shape ``[N]``.
+        distractors: wrong answers per question, none of them in the outfit.
+        seed: an outfit's draw is seeded by this and its position; the item taken out is the same for both kinds.
+        same_category: whether wrong answers are of the true answer's category, or any items.
+
+    Returns:
+        Questions with the true answer in column 0. Outfits with fewer than two items or too few possible wrong answers
+        are left out and counted.
+    """
+    given: list[ItemSet] = []
+    answers: list[NDArray[np.int64]] = []
+    for items, place, wrong in _draw(outfits, categories, distractors, [seed, QUESTION_STREAM], same_category):
+        given.append(np.delete(items, place))
+        answers.append(np.concatenate([items[place : place + 1], wrong]).astype(np.int64))
+    table = np.stack(answers) if answers else np.empty((0, 1 + distractors), dtype=np.int64)
+    return Questions(given, table, np.zeros(len(given), dtype=np.int64), len(outfits) - len(given))
+
+
+def _draw(
+    outfits: Outfits, categories: NDArray[np.integer], count: int, seed: list[int], same_category: bool
+) -> list[tuple[ItemSet, int, NDArray[np.int64]]]:
+    """For every outfit that allows it: its items, the place of one of them, and ``count`` different wrong items."""
+    members = {int(category): np.flatnonzero(categories == category) for category in np.unique(categories)}
+    everything = np.arange(len(categories))
+    drawn: list[tuple[ItemSet, int, NDArray[np.int64]]] = []
+    for position, items in enumerate(outfits):
+        if len(items) < 2:
+            continue
+        rng = np.random.default_rng([*seed, position])
+        place = int(rng.integers(len(items)))
+        pool = np.setdiff1d(members[int(categories[items[place]])] if same_category else everything, items)
+        if len(pool) >= count:
+            drawn.append((items, place, rng.choice(pool, count, replace=False)))
+    return drawn
+
+
+def official_questions(
+    fitb: Sequence[FillInTheBlank], positions: Mapping[str, int], *, on_missing: str = "error"
+) -> Questions:
+    """The data set's own questions.
+
+    Args:
+        fitb: questions by item id.
+        positions: catalogue position of every item id.
+        on_missing: ``error``, or ``drop`` to leave out and count questions with items that the catalogue lacks.
+
+    Raises:
+        DataError: if an item is not in the catalogue and ``on_missing`` is ``error``.
+    """
+    kept = [
+        (number, question)
+        for number, question in enumerate(fitb)
+        if _all_known((*question.question, *question.answers), positions, f"official question {number}", on_missing)
+    ]
+    width = max((len(question.answers) for _, question in kept), default=1)
+    answers = np.full((len(kept), width), -1, dtype=np.int64)
+    for row, (_, question) in enumerate(kept):
+        answers[row, : len(question.answers)] = [positions[item] for item in question.answers]
+    return Questions(
+        [_positions_of(question.question, positions) for _, question in kept],
+        answers,
+        np.array([question.correct for _, question in kept], dtype=np.int64),
+        len(fitb) - len(kept),
+    )
+
+
+def official_labels(
+    labelled: Sequence[LabelledOutfit], positions: Mapping[str, int], *, on_missing: str = "error"
+) -> LabelledSets:
+    """The data set's own compatibility rows; arguments and errors as in :func:`official_questions`."""
+    positives: list[ItemSet] = []
+    negatives: list[ItemSet] = []
+    for number, row in enumerate(labelled):
+        if _all_known(row.item_ids, positions, f"official compatibility row {number}", on_missing):
+            (positives if row.compatible else negatives).append(_positions_of(row.item_ids, positions))
+    return LabelledSets(positives, negatives, len(labelled) - len(positives) - len(negatives))
+
+
+def _all_known(item_ids: Sequence[str], positions: Mapping[str, int], what: str, on_missing: str) -> bool:
+    unknown = [item_id for item_id in item_ids if item_id not in positions]
+    if unknown and on_missing == "error":
+        raise DataError(
+            f"{what}: item {unknown[0]!r} is not in the catalogue; set data.on_missing_item=drop to leave such rows out"
+        )
+    return not unknown
+
+
+def _positions_of(item_ids: Sequence[str], positions: Mapping[str, int]) -> ItemSet:
+    return np.array([positions[item_id] for item_id in item_ids], dtype=np.int32)

@@ -1,0 +1,153 @@
+"""The compatibility model S: an OutfitTransformer."""
+
+from typing import TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from outfits.models.tokens import ItemTokens
+
+
+class ScorerSettings(TypedDict):
+    """What an :class:`OutfitTransformer` is built from; stored beside its weights."""
+
+    image_dim: int
+    text_dim: int
+    width: int
+    layers: int
+    heads: int
+    feedforward: int
+    dropout: float
+    input_dropout: float
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer encoder layer that can stop at the task token.
+
+    Args:
+        width: token width.
+        heads: attention heads.
+        feedforward: hidden width of the feed-forward part.
+        dropout: dropout after attention and feed-forward.
+    """
+
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.feedforward = nn.Sequential(nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None, queries: int | None = None) -> Tensor:
+        """Updates the first ``queries`` tokens (all by default), which attend to all tokens.
+
+        Args:
+            tokens: shape ``[B, n, width]``.
+            mask: bool, shape ``[B, 1, 1, n]``, True where a token may be attended to; None: everywhere.
+            queries: number of leading tokens to update; the last layer needs the task token alone.
+
+        Returns:
+            Shape ``[B, queries, width]``.
+        """
+        normed = self.attention_norm(tokens)
+        kept = tokens[:, :queries]  # [B, queries, width]
+        query = self._split(self.query(normed[:, :queries]))
+        key, value = map(self._split, self.key_value(normed).chunk(2, dim=-1))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # [B, heads, queries, width / heads]
+        kept = kept + self.dropout(self.attention_out(mixed.transpose(1, 2).flatten(2)))
+        return torch.add(kept, self.dropout(self.feedforward(self.feedforward_norm(kept))))
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        batch, count, width = tokens.shape
+        heads = tokens.view(batch, count, self.heads, width // self.heads)
+        return heads.transpose(1, 2)  # [B, heads, n, width / heads]
+
+
+class OutfitTransformer(nn.Module):
+    r"""Compatibility of a set of items, as a logit: :math:`S(O) = \sigma(\mathrm{logit}(O))`.
+
+    One learned task token and the items' tokens go through a transformer encoder without positional encoding, and a head
+    reads the task token (arXiv 2204.04812). The order of the items cannot matter. The zero of sets that are not outfits
+    is a rule about categories, not of this network: see :mod:`outfits.completion.rules`.
+
+    Args:
+        image_dim: width of the items' image part.
+        text_dim: width of the items' text part.
+        width: token width, divisible by ``heads``.
+        layers: encoder layers.
+        heads: attention heads.
+        feedforward: hidden width of the feed-forward parts.
+        dropout: dropout in the encoder.
+        input_dropout: dropout on the frozen item embeddings.
+
+    Raises:
+        ValueError: if ``width`` is not divisible by ``heads``.
+    """
+
+    def __init__(
+        self,
+        image_dim: int,
+        text_dim: int,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 8,
+        feedforward: int = 256,
+        dropout: float = 0.1,
+        input_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not divisible by {heads} heads")
+        self.settings = ScorerSettings(
+            image_dim=image_dim,
+            text_dim=text_dim,
+            width=width,
+            layers=layers,
+            heads=heads,
+            feedforward=feedforward,
+            dropout=dropout,
+            input_dropout=input_dropout,
+        )
+        self.item_tokens = ItemTokens(image_dim, text_dim, width, input_dropout)
+        self.task = nn.Parameter(torch.randn(width) * 0.02)
+        self.blocks = nn.ModuleList(EncoderBlock(width, heads, feedforward, dropout) for _ in range(layers))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+
+    def tokens(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """Item tokens ``[..., width]`` of embeddings ``[..., d]`` with presence ``[..., 2]``."""
+        tokens: Tensor = self.item_tokens(vectors, present)
+        return tokens
+
+    def outfit_embedding(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """The task token's output, shape ``[B, width]``; arguments as in :meth:`forward_tokens`."""
+        batch = len(tokens)
+        h = torch.cat([self.task.to(tokens.dtype).expand(batch, 1, -1), tokens], dim=1)  # [B, 1 + n, width]
+        mask = None
+        if padding is not None:
+            mask = ~F.pad(padding, (1, 0), value=False)[:, None, None, :]  # the task token is never padding
+        last = len(self.blocks) - 1
+        for depth, block in enumerate(self.blocks):
+            h = block(h, mask, queries=1 if depth == last else None)
+        return h[:, 0]
+
+    def forward_tokens(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Logits of sets given as item tokens.
+
+        Args:
+            tokens: shape ``[B, n, width]``.
+            padding: bool, shape ``[B, n]``, True where a row holds no item; None: no padding.
+
+        Returns:
+            Logits, shape ``[B]``.
+        """
+        logits: Tensor = self.head(self.outfit_embedding(tokens, padding))
+        return logits.squeeze(-1)
+
+    def forward(self, vectors: Tensor, present: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Logits ``[B]`` of sets given as embeddings ``[B, n, d]``, presence ``[B, n, 2]`` and padding ``[B, n]``."""
+        return self.forward_tokens(self.tokens(vectors, present), padding)

@@ -1,0 +1,132 @@
+"""Models in files: safetensors with the settings they are built from, known by their SHA-256."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from outfits.errors import ArtifactError
+from outfits.models.compatibility import OutfitTransformer, ScorerSettings
+from outfits.models.generator import Generator
+
+
+@dataclass(frozen=True)
+class FrozenScorer:
+    """A compatibility model whose weights never change.
+
+    Attributes:
+        module: the network, in evaluation mode, without gradients on its parameters.
+        settings: what it was built from.
+        sha256: digest of the file that it came from.
+        loaded_digest: digest of the weights as they were loaded.
+    """
+
+    module: OutfitTransformer
+    settings: ScorerSettings
+    sha256: str
+    loaded_digest: str
+
+    def unchanged(self) -> bool:
+        """Whether the weights in memory are still those of the file."""
+        return weights_digest(self.module) == self.loaded_digest
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 over names and values of all parameters and buffers, as hex; the device does not matter."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_scorer(module: OutfitTransformer, path: Path) -> str:
+    """Writes weights and settings of a compatibility model, atomically.
+
+    Returns:
+        The SHA-256 of the file.
+    """
+    return _save(module, {"settings": module.settings}, path)
+
+
+def load_scorer(path: Path, expected_sha256: str | None = None) -> FrozenScorer:
+    """Loads a frozen scorer.
+
+    Args:
+        path: file written by :func:`save_scorer`.
+        expected_sha256: digest that the file must have.
+
+    Raises:
+        ArtifactError: if the file is missing, is not a scorer, or has another digest.
+    """
+    described, weights, sha256 = _load(path, "scorer")
+    if expected_sha256 is not None and sha256 != expected_sha256:
+        raise ArtifactError(
+            f"scorer {path} has SHA-256 {sha256[:12]}…, expected {expected_sha256[:12]}…: its weights are not those that "
+            "the targets and results were made with"
+        )
+    module = OutfitTransformer(**described["settings"])
+    module.load_state_dict(weights)
+    module.eval().requires_grad_(False)
+    return FrozenScorer(module, described["settings"], sha256, weights_digest(module))
+
+
+def save_generator(module: Generator, path: Path, scorer_sha256: str) -> str:
+    """Writes weights and settings of a generator, and the SHA-256 of the scorer that taught it, atomically.
+
+    Returns:
+        The SHA-256 of the file.
+    """
+    return _save(module, {"settings": module.settings, "scorer_sha256": scorer_sha256}, path)
+
+
+def load_generator(path: Path, scorer_sha256: str) -> Generator:
+    """Loads a generator in evaluation mode.
+
+    Args:
+        path: file written by :func:`save_generator`.
+        scorer_sha256: digest of the scorer that must have taught it.
+
+    Raises:
+        ArtifactError: if the file is missing, is not a generator, or was taught by another scorer.
+    """
+    described, weights, _ = _load(path, "generator")
+    if described.get("scorer_sha256") != scorer_sha256:
+        raise ArtifactError(f"generator {path} was taught by another scorer than {scorer_sha256[:12]}…; train it again")
+    module = Generator(**described["settings"])
+    module.load_state_dict(weights)
+    return module.eval()
+
+
+def _save(module: nn.Module, described: dict[str, Any], path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    # one metadata entry: safetensors writes several in no fixed order, and the digest would change
+    save_file(tensors, unfinished, metadata={"described": json.dumps(described, sort_keys=True)})
+    os.replace(unfinished, path)
+    return file_sha256(path)
+
+
+def _load(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    if not path.is_file():
+        raise ArtifactError(f"{what} {path} does not exist; run train.py to make it")
+    try:
+        with safe_open(path, framework="pt") as file:
+            described: dict[str, Any] = json.loads(file.metadata()["described"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{what} {path} cannot be read ({error}); delete it and run train.py again") from error
+    return described, weights, file_sha256(path)

@@ -1,0 +1,74 @@
+"""Losses of the compatibility model and of the generator."""
+
+from itertools import permutations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.5, gamma: float = 2.0) -> Tensor:
+    r"""Binary focal loss on logits, :math:`-\alpha_t (1 - p_t)^\gamma \log p_t` (arXiv 1708.02002).
+
+    Args:
+        logits: shape ``[B]``, before any sigmoid.
+        labels: 0 or 1, shape ``[B]``.
+        alpha: weight of the positive class; the negative class weighs ``1 - alpha``.
+        gamma: focusing exponent; 0 is weighted cross-entropy.
+
+    Returns:
+        Mean loss, a scalar.
+    """
+    labels = labels.to(logits.dtype)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    p_t = torch.exp(-cross_entropy)
+    alpha_t = alpha * labels + (1 - alpha) * (1 - labels)
+    return (alpha_t * (1 - p_t) ** gamma * cross_entropy).mean()
+
+
+def best_assignment(distance: Tensor) -> Tensor:
+    r"""The permutation :math:`\pi` that minimises :math:`\sum_j D_{\pi(j), j}` for every matrix of a batch.
+
+    All k! permutations are compared at once: k is the number of missing items, at most 8, and a batched gather beats
+    leaving the device for a Hungarian solver.
+
+    Args:
+        distance: latent-to-target distances, shape ``[B, k, k]``, latents in rows.
+
+    Returns:
+        For every target the latent assigned to it, int64, shape ``[B, k]``.
+    """
+    k = distance.shape[-1]
+    orders = torch.tensor(list(permutations(range(k))), device=distance.device)  # [k!, k]
+    total = distance[:, orders, torch.arange(k, device=distance.device)].sum(-1)  # [B, k!]
+    return orders[total.argmin(-1)]
+
+
+def cosine_distance_to_targets(latents: Tensor, targets: Tensor) -> Tensor:
+    r"""All cosine distances :math:`\rho(z_i, X_j) = 1 - \cos(z_i, X_j)`.
+
+    Args:
+        latents: shape ``[B, k, r]``.
+        targets: shape ``[B, k, r]``.
+
+    Returns:
+        Shape ``[B, k, k]``, latents in rows.
+    """
+    return 1 - F.normalize(latents, dim=-1) @ F.normalize(targets, dim=-1).transpose(1, 2)
+
+
+def listwise_distillation(similarity: Tensor, target: Tensor, temperature: Tensor, absent: Tensor) -> Tensor:
+    r"""Cross-entropy :math:`-\sum_x p_S(x) \log \mathrm{softmax}_x(\cos(z, x)/\tau)`, listwise as in ListNet.
+
+    Args:
+        similarity: cosines of every latent with its candidates, shape ``[..., M]``.
+        target: the scorer's distribution over the same candidates, shape ``[..., M]``, rows summing to 1.
+        temperature: the latents' temperature, a positive scalar tensor.
+        absent: bool, shape ``[..., M]``, places that hold no candidate; their target must be 0.
+
+    Returns:
+        Mean over all leading dimensions, a scalar.
+    """
+    # masked after the division: the temperature's gradient of an infinite cosine would be NaN
+    log_probability = F.log_softmax((similarity / temperature).masked_fill(absent, -torch.inf), dim=-1)
+    return -torch.where(target > 0, target * log_probability, 0.0).sum(-1).mean()

@@ -1,0 +1,76 @@
+"""Message passing over outfit graphs."""
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.aggr import (
+    Aggregation,
+    AttentionalAggregation,
+    MaxAggregation,
+    MeanAggregation,
+    PowerMeanAggregation,
+    SetTransformerAggregation,
+    SoftmaxAggregation,
+    SumAggregation,
+)
+
+
+def build_aggregation(name: str, width: int) -> Aggregation:
+    """A permutation-invariant aggregation by its configured name.
+
+    Args:
+        name: sum, mean, max, softmax, powermean, attentional or set_transformer.
+        width: width of the messages.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if name == "softmax":
+        return SoftmaxAggregation(learn=True)
+    if name == "powermean":
+        return PowerMeanAggregation(learn=True)
+    if name == "attentional":
+        return AttentionalAggregation(nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)))
+    if name == "set_transformer":
+        return SetTransformerAggregation(width, heads=4)
+    plain = {"sum": SumAggregation, "mean": MeanAggregation, "max": MaxAggregation}
+    if name not in plain:
+        raise ValueError(f"unknown aggregation {name!r}")
+    return plain[name]()
+
+
+class OutfitMessagePassing(MessagePassing):  # type: ignore[misc]  # PyG has no types
+    r"""One step of message passing (arXiv 1704.01212) with a residual around it:
+
+    .. math::
+        h_i^{(t)} = h_i^{(t-1)} + \gamma\left(h_i^{(t-1)}, \bigoplus_j \phi(h_i^{(t-1)}, h_j^{(t-1)})\right)
+
+    Args:
+        width: width of the node states.
+        aggregation: name of :math:`\oplus`, see :func:`build_aggregation`.
+        dropout: dropout inside :math:`\phi` and :math:`\gamma`.
+    """
+
+    def __init__(self, width: int, aggregation: str = "sum", dropout: float = 0.0) -> None:
+        super().__init__(aggr=build_aggregation(aggregation, width))
+        self.norm = nn.LayerNorm(width)
+        # φ's first layer, split into the receiver's and the sender's half: computed per node, not per edge
+        self.receiver = nn.Linear(width, width)
+        self.sender = nn.Linear(width, width, bias=False)
+        self.phi = nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width))
+        self.aggregate_norm = nn.LayerNorm(width)
+        self.gamma = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width)
+        )
+
+    def forward(self, h: Tensor, edge_index: Tensor) -> Tensor:
+        """Node states ``[V, width]`` and edges ``[2, E]`` (sources first) to new node states ``[V, width]``."""
+        normed = self.norm(h)
+        messages = self.propagate(edge_index, receiver=self.receiver(normed), sender=self.sender(normed), size=None)
+        update: Tensor = self.gamma(torch.cat([normed, self.aggregate_norm(messages)], dim=-1))
+        return h + update
+
+    def message(self, receiver_i: Tensor, sender_j: Tensor) -> Tensor:
+        """:math:`\\phi(h_i, h_j)` for every edge, shape ``[E, width]``."""
+        message: Tensor = self.phi(receiver_i + sender_j)
+        return message

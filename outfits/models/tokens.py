@@ -1,0 +1,44 @@
+"""From frozen item embeddings to tokens, image and text part apart."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ItemTokens(nn.Module):
+    r"""Projects the image part and the text part of item embeddings to half of the token width each.
+
+    :math:`t_X = [W_I\,e_I \,\|\, W_T\,e_T]`, as in OutfitTransformer (arXiv 2204.04812). A missing part is replaced by a
+    learned vector, so that "no photo" is something the model knows rather than a zero it could mistake for a photo.
+
+    Args:
+        image_dim: width of the image part, 0 if items have none.
+        text_dim: width of the text part, 0 if items have none.
+        width: token width; split evenly between the parts, or all of it for the only part.
+        dropout: dropout on the frozen embeddings while training.
+
+    Shapes:
+        vectors ``[..., image_dim + text_dim]``, present ``[..., 2]`` bool → tokens ``[..., width]``.
+    """
+
+    def __init__(self, image_dim: int, text_dim: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if image_dim + text_dim == 0:
+            raise ValueError("items need an image part or a text part")
+        self.image_dim = image_dim
+        self.text_dim = text_dim
+        image_width = width if text_dim == 0 else 0 if image_dim == 0 else width // 2
+        self.image = nn.Linear(image_dim, image_width) if image_dim else None
+        self.text = nn.Linear(text_dim, width - image_width) if text_dim else None
+        self.no_image = nn.Parameter(torch.randn(image_width) * 0.02)
+        self.no_text = nn.Parameter(torch.randn(width - image_width) * 0.02)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """Tokens of items; see the class for shapes."""
+        vectors = self.dropout(vectors)
+        parts = []
+        if self.image is not None:
+            parts.append(torch.where(present[..., :1], self.image(vectors[..., : self.image_dim]), self.no_image))
+        if self.text is not None:
+            parts.append(torch.where(present[..., 1:], self.text(vectors[..., self.image_dim :]), self.no_text))
+        return torch.cat(parts, dim=-1)

@@ -1,0 +1,442 @@
+"""Completion methods against plain loops over a tiny catalogue."""
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+import torch
+
+from outfits.completion.candidates import CandidateScorer
+from outfits.completion.completion import UNRANKED, Completions
+from outfits.completion.greedy import greedy_k_step, greedy_one_step
+from outfits.completion.latents import complete_from_latents, latent_ranks, rerank, rerank_ranks
+from outfits.completion.method import Resources, score
+from outfits.completion.registry import METHODS, complete
+from outfits.completion.rules import forbidden_categories, forbidden_items, is_outfit, keeps_outfit
+from outfits.completion.tasks import CompletionTasks
+from outfits.config import schema
+from outfits.errors import ArtifactError, DataError
+from outfits.index.category_index import CategoryIndex
+from outfits.models.compatibility import OutfitTransformer
+
+ITEMS, CATEGORIES, IMAGE, TEXT = 48, 6, 5, 4
+
+
+class World:
+    """A tiny catalogue with a scorer of random weights, large enough that scores differ clearly."""
+
+    def __init__(self, items=ITEMS, block=7, precision="fp32"):
+        rng = np.random.default_rng(0)
+        self.vectors = rng.normal(size=(ITEMS, IMAGE + TEXT)).astype(np.float32)[:items]
+        self.present = (rng.random((ITEMS, 2)) < 0.9)[:items]
+        self.categories = (np.arange(ITEMS) % CATEGORIES)[:items]
+        torch.manual_seed(0)
+        module = OutfitTransformer(IMAGE, TEXT, width=16, layers=2, heads=2, feedforward=24)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.mul_(2.5)
+        self.module = module.eval().requires_grad_(False)
+        self.scorer = CandidateScorer(
+            self.module, self.vectors, self.present, self.categories, precision=precision, block=block
+        )
+        self.index = CategoryIndex(self.vectors, self.categories)
+
+    def logit(self, items):
+        items = list(items)
+        vectors, present = torch.from_numpy(self.vectors[items]), torch.from_numpy(self.present[items])
+        return self.module(vectors[None], present[None]).item()
+
+    def allowed(self, items):
+        taken = set(self.categories[list(items)])
+        return [item for item in range(len(self.categories)) if self.categories[item] not in taken]
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+GIVEN = [[0, 7, 14], [1, 2], [9, 4, 11], [20, 33], [0, 6, 13]]  # the last breaks the rule among its own items
+REMOVED = [[3, 4], [3, 5], [0, 2], [1, 4], [2, 3]]
+
+
+def tasks_of(given=GIVEN, removed=REMOVED):
+    positions = np.arange(len(given), dtype=np.int64)
+    return CompletionTasks(
+        [np.array(items, dtype=np.int32) for items in given],
+        np.array(removed, dtype=np.int32),
+        positions,
+        np.zeros(len(given), dtype=np.int64),
+    )
+
+
+def resources_of(world, **options):
+    def latents(tasks):
+        return torch.stack(
+            [
+                torch.from_numpy(np.random.default_rng([5, *sorted(g.tolist())]).normal(size=(tasks.k, 9))).float()
+                for g in tasks.given
+            ]
+        )
+
+    selected = np.random.default_rng(1).integers(5, size=len(world.categories))
+    return Resources(
+        world.categories,
+        CATEGORIES,
+        scorer=world.scorer,
+        index=world.index,
+        latents=latents,
+        selected=selected,
+        rerank_candidates=3,
+        **options,
+    )
+
+
+# The scorer
+
+
+def test_logits_are_those_of_the_plain_module(world):
+    sets = [np.array(items) for items in ([3], [1, 2], [9, 4, 11], [2, 1], [5, 0, 3])]
+    expected = [world.logit(items) for items in sets]
+    np.testing.assert_allclose(world.scorer.ragged_logits(sets).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        world.scorer.set_logits(torch.tensor([[1, 2], [4, 9]])).numpy(),
+        [world.logit([1, 2]), world.logit([9, 4])],
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("block", [1, 5, 31, 4096])
+def test_additions_of_a_whole_catalogue_are_those_of_a_plain_loop(block):
+    world = World(block=block)
+    outfits = torch.tensor([[0, 7, 14], [9, 4, 11]])
+    logits = world.scorer.addition_logits(outfits).numpy()
+    for row, outfit in enumerate(outfits.tolist()):
+        allowed = world.allowed(outfit)
+        expected = [world.logit([*outfit, item]) for item in allowed]
+        np.testing.assert_allclose(logits[row, allowed], expected, atol=1e-5)
+        assert np.isneginf(np.delete(logits[row], allowed)).all()
+    assert world.scorer.calls == np.isfinite(logits).sum()
+
+
+def test_candidates_of_each_outfit_and_forbidden_categories_are_heeded(world):
+    outfits = torch.tensor([[0, 7], [9, 4]])
+    candidates = torch.tensor([[2, -1, 3, 6], [2, 5, -1, 8]])
+    forbidden = np.zeros((2, CATEGORIES), dtype=bool)
+    forbidden[1, 5] = True
+    logits = world.scorer.addition_logits(outfits, candidates, forbidden).numpy()
+    scored = [[True, False, True, False], [True, False, False, True]]
+    np.testing.assert_array_equal(np.isfinite(logits), scored)
+    assert logits[1, 3] == pytest.approx(world.logit([9, 4, 8]), abs=1e-5)
+
+
+def test_the_order_of_given_items_does_not_change_a_bit(world):
+    for order in permutations([9, 4, 11]):
+        outfit = torch.tensor([order])
+        assert torch.equal(
+            world.scorer.addition_logits(outfit), world.scorer.addition_logits(torch.tensor([[4, 9, 11]]))
+        )
+        assert torch.equal(world.scorer.set_logits(outfit), world.scorer.set_logits(torch.tensor([[4, 9, 11]])))
+
+
+def test_bf16_scores_are_near_those_of_fp32(world):
+    half = World(precision="bf16").scorer.set_logits(torch.tensor([[0, 7, 14], [9, 4, 11]])).numpy()
+    full = world.scorer.set_logits(torch.tensor([[0, 7, 14], [9, 4, 11]])).numpy()
+    assert not np.array_equal(half, full)
+    np.testing.assert_allclose(half, full, rtol=0.05, atol=0.2)
+
+
+def test_a_scorer_in_training_mode_is_refused(world):
+    module = OutfitTransformer(IMAGE, TEXT, width=16, layers=1, heads=2, feedforward=8)
+    with pytest.raises(ValueError, match="training mode"):
+        CandidateScorer(module, world.vectors, world.present, world.categories)
+
+
+# The rule
+
+
+def test_the_rule_says_what_an_outfit_is():
+    assert is_outfit([0, 3, 1])
+    assert not is_outfit([0, 3, 0])
+    assert not is_outfit([])
+
+
+def test_the_rule_binds_chosen_items_only():
+    categories = np.array([0, 0, 1, 2, 2])
+    given = [np.array([0, 1]), np.array([0]), np.array([0]), np.array([2])]
+    chosen = np.array([[2, 3], [1, 2], [3, 4], [0, 1]])
+    assert keeps_outfit(given, chosen, categories).tolist() == [True, False, False, False]
+    assert forbidden_categories(given, categories, 4)[0].tolist() == [True, False, False, False]
+    assert forbidden_items(given, categories, 4)[3].tolist() == [False, False, True, False, False]
+
+
+# Greedy search
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_greedy_k_step_is_a_plain_loop(world, k):
+    outfits = torch.tensor([[0, 7, 14], [9, 4, 11]])
+    trace = greedy_k_step(world.scorer, outfits, k, 5)
+    for row, outfit in enumerate(outfits.tolist()):
+        for step in range(k):
+            ranking = sorted(world.allowed(outfit), key=lambda item: (-world.logit([*outfit, item]), item))
+            assert trace.candidates[row, step].tolist() == ranking[:5]
+            assert trace.chosen[row, step] == ranking[0]
+            outfit = [*outfit, ranking[0]]
+            assert trace.logits[row, step] == pytest.approx(world.logit(outfit), abs=1e-5)
+        assert trace.calls[row] == sum(8 * (3 - step) for step in range(k))
+
+
+def test_greedy_one_step_takes_the_best_additions_of_different_categories(world):
+    trace = greedy_one_step(world.scorer, torch.tensor([[0, 7]]), 3, 60)
+    ranking = sorted(world.allowed([0, 7]), key=lambda item: (-world.logit([0, 7, item]), item))
+    expected = []
+    for item in ranking:
+        if world.categories[item] not in {world.categories[other] for other in expected}:
+            expected.append(item)
+    assert trace.chosen[0].tolist() == expected[:3]
+    assert trace.candidates[0, 0].tolist() == ranking + [-1] * (60 - len(ranking))
+    assert np.isneginf(trace.candidate_logits[0, 0, len(ranking) :]).all()
+    assert trace.calls.tolist() == [len(ranking)]
+
+
+def test_equal_scores_go_to_the_smaller_position(world):
+    class Constant(OutfitTransformer):
+        def forward_tokens(self, tokens, padding=None):
+            return torch.ones(len(tokens))
+
+    module = Constant(IMAGE, TEXT, width=16, layers=1, heads=2, feedforward=8).eval()
+    scorer = CandidateScorer(module, world.vectors, world.present, world.categories, block=3)
+    assert greedy_k_step(scorer, torch.tensor([[6, 1]]), 2, 4).candidates[0].tolist() == [[2, 3, 4, 5], [3, 4, 5, 9]]
+    assert greedy_one_step(scorer, torch.tensor([[6, 1]]), 3, 0).chosen[0].tolist() == [2, 3, 4]
+    latents = torch.ones(1, 2, IMAGE + TEXT)
+    shortlist = world.index.nearest(latents[0, :1], 5, forbidden_categories([[6, 1]], world.categories, CATEGORIES))[1]
+    assert rerank(latents, world.index, scorer, torch.tensor([[6, 1]]), 5).chosen[0, 0] == shortlist.min()
+
+
+def test_more_candidates_never_lower_the_first_steps_maximum():
+    best = [
+        greedy_k_step(World(items).scorer, torch.tensor([[0, 7], [1, 2]]), 1, 0).logits[:, 0]
+        for items in range(12, ITEMS + 1, 6)
+    ]
+    assert (np.diff(np.stack(best), axis=0) >= -1e-5).all()
+    assert (best[-1] > best[0]).any()
+
+
+def test_ranks_are_places_among_the_first_additions(world):
+    rank_of = np.array([[3, 6], [5, 20]])  # 6 has the category of the given 0
+    trace = greedy_k_step(world.scorer, torch.tensor([[0, 7], [0, 7]]), 2, 60, rank_of=rank_of)
+    first = trace.candidates[0, 0].tolist()
+    assert trace.ranks.tolist() == [[first.index(3), UNRANKED], [first.index(5), first.index(20)]]
+
+
+def test_too_few_categories_are_named(world):
+    with pytest.raises(DataError, match="only 3 categories with items are not taken yet; set model.k to at most 3"):
+        greedy_k_step(world.scorer, torch.tensor([[0, 7, 14]]), 4, 0)
+    with pytest.raises(DataError, match="at most 3"):
+        greedy_one_step(world.scorer, torch.tensor([[0, 7, 14]]), 4, 0)
+    with pytest.raises(DataError, match="at most 3"):
+        rerank(torch.randn(1, 4, 9), world.index, world.scorer, torch.tensor([[0, 7, 14]]), 3)
+
+
+def test_a_score_that_is_not_finite_is_refused(world):
+    vectors = world.vectors.copy()
+    vectors[17] = np.nan
+    scorer = CandidateScorer(world.module, vectors, np.ones((ITEMS, 2), dtype=bool), world.categories)
+    with pytest.raises(ValueError, match="not finite"):
+        greedy_k_step(scorer, torch.tensor([[0, 7]]), 1, 0)
+
+
+# Latents
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_the_assignment_is_the_best_of_all_tuples(world, k):
+    rng = np.random.default_rng(2)
+    base = rng.normal(size=(12, 1, 9))
+    latents = torch.from_numpy(base + 0.3 * rng.normal(size=(12, k, 9))).float()  # near each other: categories clash
+    forbidden = rng.random((12, CATEGORIES)) < 0.3
+    forbidden[:, :3] = False
+    nearest = complete_from_latents(latents, world.index, forbidden)
+    cosine = torch.nn.functional.normalize(latents, dim=-1).numpy() @ world.index.vectors.numpy().T
+    clashes = 0
+    for row in range(12):
+        inside = [item for item in range(ITEMS) if not forbidden[row, world.categories[item]]]
+        best = max(
+            (chosen for chosen in product(inside, repeat=k) if is_outfit(world.categories[list(chosen)])),
+            key=lambda chosen: sum(cosine[row, j, item] for j, item in enumerate(chosen)),
+        )
+        assert nearest.chosen[row].tolist() == list(best)
+        np.testing.assert_allclose(nearest.similarity[row], cosine[row, range(k), best], atol=1e-6)
+        favourites = [max(inside, key=lambda item: cosine[row, j, item]) for j in range(k)]
+        clashes += not is_outfit(world.categories[favourites])
+    assert k == 1 or clashes  # both ways to the answer were taken
+
+
+def test_latent_ranks_count_the_allowed_items_that_are_nearer(world):
+    latents = torch.from_numpy(np.random.default_rng(3).normal(size=(1, 2, 9))).float()
+    forbidden = np.zeros((1, CATEGORIES), dtype=bool)
+    forbidden[0, 1] = True
+    items = np.array([[0, 7, 20, 33]])  # 7 is of the forbidden category 1
+    near = (torch.nn.functional.normalize(latents[0], dim=-1) @ world.index.vectors.T).amax(0).numpy()
+    ranking = sorted((i for i in range(ITEMS) if world.categories[i] != 1), key=lambda i: -near[i])
+    ranks = latent_ranks(latents, world.index, forbidden, items)
+    assert ranks.tolist() == [[ranking.index(0), UNRANKED, ranking.index(20), ranking.index(33)]]
+    scored = np.array([[33, 2, -1]], dtype=np.int32)
+    rest = [item for item in ranking if item not in (33, 2)]
+    expected = [[2 + rest.index(0), UNRANKED, 2 + rest.index(20), 0]]
+    assert rerank_ranks(latents, world.index, forbidden, scored, items).tolist() == expected
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_rerank_calls_s_as_often_as_it_says(world, joint):
+    latents = torch.from_numpy(np.random.default_rng(4).normal(size=(2, 3, 9))).float()
+    before = world.scorer.calls
+    trace = rerank(latents, world.index, world.scorer, torch.tensor([[0, 7], [9, 4]]), 4, joint=joint)
+    assert trace.calls.sum() == world.scorer.calls - before
+    assert (trace.calls == np.isfinite(trace.candidate_logits).sum(axis=(1, 2))).all()
+    assert (trace.calls <= (4 * (3 + 2 + 1) if joint else 4 * 3)).all()
+    assert joint or trace.calls.tolist() == [12, 12]
+
+
+def test_rerank_counts_an_item_on_two_shortlists_once(world):
+    latents = torch.from_numpy(np.random.default_rng(4).normal(size=(1, 1, 9))).float().repeat(1, 2, 1)
+    trace = rerank(latents, world.index, world.scorer, torch.tensor([[0, 7]]), 4)
+    assert trace.calls.tolist() == [8]
+
+
+def test_joint_rerank_is_a_plain_loop(world):
+    outfit, r = [0, 7], 4
+    latents = torch.from_numpy(np.random.default_rng(6).normal(size=(1, 2, 9))).float()
+    cosine = (torch.nn.functional.normalize(latents[0], dim=-1) @ world.index.vectors.T).numpy()
+    trace = rerank(latents, world.index, world.scorer, torch.tensor([outfit]), r)
+    unused = {0, 1}
+    for step in range(2):
+        allowed = world.allowed(outfit)
+        lists = {j: sorted(allowed, key=lambda i: -cosine[j, i])[:r] for j in unused}
+        best = max(set().union(*lists.values()), key=lambda i: world.logit([*outfit, i]))
+        assert trace.chosen[0, step] == best
+        unused.remove(max((j for j in unused if best in lists[j]), key=lambda j: cosine[j, best]))
+        outfit = [*outfit, best]
+
+
+def test_rerank_of_the_whole_catalogue_is_greedy(world):
+    outfits = torch.tensor([[0, 7], [9, 4]])
+    latents = torch.from_numpy(np.random.default_rng(7).normal(size=(2, 2, 9))).float()
+    trace = rerank(latents, world.index, world.scorer, outfits, ITEMS)
+    np.testing.assert_array_equal(trace.chosen, greedy_k_step(world.scorer, outfits, 2, 0).chosen)
+
+
+# All methods
+
+
+def test_every_configured_method_is_registered():
+    assert tuple(METHODS) == schema.METHODS
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "original"])
+def test_every_method_returns_outfits_in_the_order_of_the_tasks(world, name):
+    tasks, resources = tasks_of(), resources_of(world)
+    completions = complete(name, tasks, resources)
+    assert keeps_outfit(tasks.given, completions.chosen, world.categories).all()
+    for row in range(len(tasks)):  # alone or in a batch of other sizes: the same answer
+        alone = complete(name, tasks.take([row]), resources)
+        assert alone.chosen.tolist() == completions.chosen[row : row + 1].tolist()
+        assert alone.removed_ranks.tolist() == completions.removed_ranks[row : row + 1].tolist()
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_the_order_of_given_items_changes_no_method(world, name):
+    resources = resources_of(world)
+    turned = tasks_of([items[::-1] for items in GIVEN])
+    assert complete(name, turned, resources).chosen.tolist() == complete(name, tasks_of(), resources).chosen.tolist()
+
+
+def test_methods_count_their_calls(world):
+    tasks, resources = tasks_of(), resources_of(world)
+    for name in METHODS:
+        before = world.scorer.calls
+        completions = complete(name, tasks, resources)
+        assert completions.calls.sum() == world.scorer.calls - before
+        assert (completions.calls > 0).all() == (name in ("greedy_1", "greedy_k", "generator_rerank"))
+
+
+def test_original_returns_the_removed_items(world):
+    completions = complete("original", tasks_of(), resources_of(world))
+    assert completions.chosen.tolist() == REMOVED
+    assert completions.removed_ranks is None
+
+
+def test_scores_are_s_of_the_completed_outfits(world):
+    completions = score(complete("greedy_k", tasks_of(), resources_of(world)), world.scorer)
+    expected = [1 / (1 + np.exp(-world.logit(items))) for items in completions.sets()]
+    np.testing.assert_allclose(completions.scores, expected, atol=1e-5)
+    np.testing.assert_allclose(completions.step_scores[:, -1], expected, atol=1e-5)
+
+
+def test_most_selected_is_the_same_for_all_as_far_as_the_rule_allows(world):
+    selected = np.zeros(ITEMS, dtype=np.int64)
+    selected[[8, 3, 15, 5]] = [9, 7, 7, 2]  # categories 2, 3, 3, 5
+    resources = Resources(world.categories, CATEGORIES, selected=selected)
+    completions = complete("most_selected", tasks_of([[0, 1], [2, 0], [3, 0]], [[3, 15], [4, 1], [8, 6]]), resources)
+    assert completions.chosen.tolist() == [[8, 3], [3, 5], [8, 5]]
+    assert completions.removed_ranks[0].tolist() == [1, 2]
+    assert completions.removed_ranks[2].tolist() == [0, UNRANKED]
+
+
+def test_random_depends_on_seed_and_outfit_only(world):
+    tasks = tasks_of([[0, 7]] * 40, [[2, 3]] * 40)
+    first, again = (complete("random", tasks, Resources(world.categories, CATEGORIES, seed=3)) for _ in range(2))
+    other = complete("random", tasks, Resources(world.categories, CATEGORIES, seed=4))
+    assert first.chosen.tolist() == again.chosen.tolist() != other.chosen.tolist()
+    assert len(np.unique(first.chosen)) > 20
+    assert set(world.categories[first.chosen].ravel()) == {2, 3, 4, 5}
+
+
+def test_a_missing_resource_names_the_stage_to_run(world):
+    bare = Resources(world.categories, CATEGORIES)
+    stages = {"greedy_k": "compatibility", "generator": "generator", "most_selected": "targets"}
+    for name, stage in stages.items():
+        with pytest.raises(ArtifactError, match=rf"stages=\[{stage}\]"):
+            complete(name, tasks_of(), bare)
+    with pytest.raises(ValueError, match="no method 'best'"):
+        complete("best", tasks_of(), bare)
+
+
+# Completions
+
+
+def completions_with(**changes):
+    fields = {
+        "given": [np.array([0, 1])],
+        "chosen": np.array([[2, 3]]),
+        "calls": np.array([0]),
+        "seconds": np.array([0.1]),
+    }
+    return Completions(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"chosen": np.array([[2, 2]])}, "chooses an item twice"),
+        ({"chosen": np.array([[2, 1]])}, "chooses a given item"),
+        ({"chosen": np.array([[2, -1]])}, "no catalogue position"),
+        ({"scores": np.array([np.nan])}, "scores of completion 0 is not finite"),
+        ({"calls": np.array([0, 1])}, r"calls must have shape \[1\]"),
+        ({"given": []}, "0 outfits"),
+    ],
+)
+def test_a_completion_that_is_none_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        completions_with(**changes)
+
+
+def test_completions_concatenate():
+    one = completions_with().with_scores(np.array([0.5]))
+    both = Completions.concatenate([one, one])
+    assert both.chosen.tolist() == [[2, 3], [2, 3]]
+    assert both.scores.tolist() == [0.5, 0.5]
+    assert [items.tolist() for items in both.sets()] == [[0, 1, 2, 3]] * 2
+    with pytest.raises(ValueError, match="others lack"):
+        Completions.concatenate([one, completions_with()])

@@ -1,0 +1,198 @@
+"""Completion tasks and the store of greedy targets."""
+
+import json
+
+import numpy as np
+import pytest
+
+from outfits.completion.completion import SearchTrace
+from outfits.completion.targets import TargetStore
+from outfits.completion.tasks import make_tasks
+from outfits.data.outfits import Outfits
+from outfits.errors import ArtifactError, DataError
+
+KEPT = 6
+
+
+@pytest.fixture(scope="module")
+def outfits():
+    rng = np.random.default_rng(0)
+    lists = [rng.choice(200, size=size, replace=False).tolist() for size in rng.integers(2, 8, size=60)]
+    return Outfits.from_lists([f"o{i}" for i in range(60)], lists, [0] * 60)
+
+
+def table(tasks):
+    """Tasks as a mapping from outfit and removal number to given and removed items."""
+    rows = zip(tasks.outfits.tolist(), tasks.removals.tolist(), tasks.given, tasks.removed, strict=True)
+    return {(o, r): (given.tolist(), removed.tolist()) for o, r, given, removed in rows}
+
+
+# Tasks
+
+
+def test_given_and_removed_items_are_the_outfit(outfits):
+    tasks = make_tasks(outfits, 2, 1, None, seed=3)
+    assert len(tasks) == (outfits.sizes >= 4).sum()
+    assert tasks.left_out == (outfits.sizes < 4).sum() > 0
+    for row in range(len(tasks)):
+        outfit = outfits[tasks.outfits[row]].tolist()
+        assert sorted([*tasks.given[row], *tasks.removed[row]]) == sorted(outfit)
+        assert tasks.k == 2
+        assert len(tasks.given[row]) >= 2
+
+
+def test_limit_and_removals_do_not_change_the_tasks_they_keep(outfits):
+    everything = table(make_tasks(outfits, 2, 3, None, seed=3))
+    some = table(make_tasks(outfits, 2, 1, 12, seed=3))
+    fewer = table(make_tasks(outfits, 2, 2, 5, seed=3))
+    assert len(some) == 12
+    assert some.items() <= everything.items()
+    assert fewer.items() <= everything.items()
+    assert {outfit for outfit, _ in fewer} <= {outfit for outfit, _ in some}
+    assert table(make_tasks(outfits, 2, 1, 12, seed=4)) != some
+    assert table(make_tasks(outfits, 2, 1, 12, seed=3)) == some
+
+
+def test_removals_of_an_outfit_differ_and_end_with_its_subsets(outfits):
+    tasks = make_tasks(outfits, 2, 50, None, seed=0)
+    for outfit in np.unique(tasks.outfits):
+        removed = {tuple(sorted(items)) for items in tasks.removed[tasks.outfits == outfit].tolist()}
+        size = outfits.sizes[outfit]
+        assert len(removed) == (tasks.outfits == outfit).sum() == min(50, size * (size - 1) // 2)
+
+
+def test_removals_are_not_always_of_the_same_place(outfits):
+    tasks = make_tasks(outfits, 2, 1, None, seed=0)
+    rows = zip(tasks.outfits, tasks.removed, strict=True)
+    places = [np.flatnonzero(np.isin(outfits[outfit], removed)) for outfit, removed in rows]
+    assert len(np.unique(np.concatenate(places))) >= 5
+
+
+def test_no_outfit_large_enough_is_an_error(outfits):
+    with pytest.raises(DataError, match="set model.k smaller"):
+        make_tasks(outfits, 7, 1, None, seed=0)
+
+
+def test_tasks_by_size_cover_every_task_once(outfits):
+    tasks = make_tasks(outfits, 2, 2, None, seed=0)
+    rows = []
+    for some, given in tasks.by_size():
+        assert [items.tolist() for items in given] == [tasks.given[row].tolist() for row in some]
+        rows.extend(some.tolist())
+    assert sorted(rows) == list(range(len(tasks)))
+
+
+# The store
+
+
+def trace_of(tasks):
+    """A trace that depends on the tasks alone, as a search's does."""
+    parts = []
+    for row in range(len(tasks)):
+        rng = np.random.default_rng([int(tasks.outfits[row]), int(tasks.removals[row])])
+        candidates = rng.choice(200, size=(1, 2, KEPT)).astype(np.int32)
+        logits = np.sort(rng.normal(size=(1, 2, KEPT)).astype(np.float32))[..., ::-1]
+        calls = np.array([int(rng.integers(100))])
+        parts.append(SearchTrace(candidates[..., 0], logits[..., 0], candidates, logits, calls))
+    return SearchTrace.concatenate(parts)
+
+
+@pytest.fixture(scope="module")
+def tasks(outfits):
+    return make_tasks(outfits, 2, 2, 9, seed=1)  # 18 tasks, 5 shards of 4
+
+
+def store_at(folder, tasks, **changes):
+    options = {"manifest": {"scorer": "abc", "seed": 1}, "shard_size": 4, "candidates_kept": KEPT} | changes
+    return TargetStore(folder, tasks=tasks, **options)
+
+
+def fill(store, shards=None):
+    for shard in store.pending() if shards is None else shards:
+        store.write(shard, trace_of(store.shard_tasks(shard)))
+    return store
+
+
+def assert_same(one, other):
+    for name in ("chosen", "logits", "candidates", "candidate_logits", "calls"):
+        np.testing.assert_array_equal(getattr(one.trace, name), getattr(other.trace, name))
+
+
+@pytest.fixture
+def undisturbed(tmp_path, tasks):
+    return fill(store_at(tmp_path / "undisturbed", tasks)).load()
+
+
+def test_targets_come_back_in_the_order_of_the_tasks(undisturbed, tasks):
+    expected = trace_of(tasks)
+    np.testing.assert_array_equal(undisturbed.trace.chosen, expected.chosen)
+    np.testing.assert_array_equal(undisturbed.trace.candidate_logits, expected.candidate_logits)
+    assert undisturbed.trace.chosen.dtype == undisturbed.trace.candidates.dtype == np.int32
+    graphs = undisturbed.graph_targets()
+    np.testing.assert_array_equal(graphs.scores, expected.logits[:, -1])
+    counts = undisturbed.selected_counts(200)
+    assert counts.sum() == expected.chosen.size
+    assert counts[expected.chosen[0, 0]] == (expected.chosen == expected.chosen[0, 0]).sum()
+
+
+def test_a_killed_run_continues_with_the_missing_shards(tmp_path, tasks, undisturbed):
+    fill(store_at(tmp_path / "killed", tasks), shards=[3, 0])
+    (tmp_path / "killed" / "shard-000001.123.tmp").write_bytes(b"half a shard")
+    again = store_at(tmp_path / "killed", tasks)
+    assert again.pending() == [1, 2, 4]
+    assert_same(fill(again).load(), undisturbed)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "foreign", "not_zip"])
+def test_a_damaged_shard_is_mined_again(tmp_path, tasks, undisturbed, damage):
+    store = fill(store_at(tmp_path / "damaged", tasks))
+    path = tmp_path / "damaged" / "shard-000002.npz"
+    content = path.read_bytes()
+    middle = content.index(trace_of(store.shard_tasks(2)).candidates.tobytes())
+    path.write_bytes(
+        {
+            "cut": content[: len(content) // 2],
+            "empty": b"",
+            "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+            "foreign": (tmp_path / "damaged" / "shard-000001.npz").read_bytes(),
+            "not_zip": b"\x93NUMPY nonsense",
+        }[damage]
+    )
+    again = store_at(tmp_path / "damaged", tasks)
+    assert again.pending() == [2]
+    with pytest.raises(ArtifactError, match="1 of 5 shards are missing or damaged"):
+        again.load()
+    assert_same(fill(again).load(), undisturbed)
+
+
+def test_targets_of_something_else_are_refused(tmp_path, outfits, tasks):
+    fill(store_at(tmp_path, tasks))
+    with pytest.raises(ArtifactError, match="differ from this run in scorer; delete"):
+        store_at(tmp_path, tasks, manifest={"scorer": "xyz", "seed": 1})
+    with pytest.raises(ArtifactError, match="differ from this run in tasks"):
+        store_at(tmp_path, make_tasks(outfits, 2, 2, 9, seed=2))
+    with pytest.raises(ArtifactError, match="in shard_size"):
+        store_at(tmp_path, tasks, shard_size=5)
+    assert store_at(tmp_path, tasks).pending() == []
+
+
+def test_a_broken_manifest_is_refused(tmp_path, tasks):
+    store_at(tmp_path, tasks)
+    (tmp_path / "manifest.json").write_text('{"scorer": ')
+    with pytest.raises(ArtifactError, match="is not JSON"):
+        store_at(tmp_path, tasks)
+
+
+def test_the_manifest_says_what_the_targets_depend_on(tmp_path, tasks):
+    store_at(tmp_path, tasks)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["scorer"] == "abc"
+    assert manifest["tasks"] == tasks.digest()
+
+
+def test_a_trace_that_does_not_fit_its_shard_is_refused(tmp_path, tasks):
+    store = store_at(tmp_path, tasks)
+    with pytest.raises(ValueError, match="shard 4 needs candidates"):
+        store.write(4, trace_of(store.shard_tasks(0)))
+    with pytest.raises(ValueError, match="shard 5 is not one of 5"):
+        store.shard_tasks(5)

@@ -1,0 +1,51 @@
+"""Trains a generator of missing items, from files to report: ``python train.py experiment=NAME key=value …``.
+
+Every stage reuses what an earlier run with the same inputs left and goes on where a killed one stopped.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from lightning_modules.stages.compatibility import train_scorers
+from lightning_modules.stages.embeddings import embed_catalogue
+from lightning_modules.stages.experiment import run_experiment
+from lightning_modules.stages.finished import record_dataset, save_selected
+from lightning_modules.stages.generator import train_generator
+from lightning_modules.stages.run import open_run
+from lightning_modules.stages.targets import mine_targets
+from outfits.config.command import run_command
+from outfits.config.load import load_config
+from outfits.data.load import load_dataset
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the configured stages in their order."""
+    config = load_config(argv, "train")
+    run = open_run(config)
+    wanted = config.stages
+
+    dataset = load_dataset(config.data)
+    run.describe(dataset)
+    dataset = embed_catalogue(run, dataset)
+    record_dataset(run, dataset)
+    if not {"compatibility", "targets", "generator", "test"} & set(wanted):
+        return
+
+    scorers = train_scorers(run, dataset)
+    if not {"targets", "generator", "test"} & set(wanted):
+        return
+
+    targets = mine_targets(run, dataset, scorers.scorer)
+    selected = targets.train.selected_counts(len(dataset.catalogue))
+    save_selected(run, dataset, selected)
+    if not {"generator", "test"} & set(wanted):
+        return
+
+    generator = train_generator(run, dataset, scorers.scorer, targets)
+    if "test" in wanted:
+        run_experiment(run, dataset, scorers, generator, selected)
+    run.say("done", str(run.folder))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

@@ -10,6 +10,10 @@ from outfits.errors import DataError
 from outfits.graphs.sampling import RankShare, SeededShuffle
 
 
+# Evaluation is cut into at least so many batches, where there are as many samples, so that every rank has work.
+EVALUATION_BATCHES = 64
+
+
 class FixedBatches(Sampler[list[int]]):
     """Evaluation batches of consecutive samples, dealt whole to the ranks: a batch is the same on any number of ranks.
 
@@ -62,7 +66,9 @@ class OutfitLoaders(L.LightningDataModule):
             "persistent_workers": self.num_workers > 0,
         }
         if split != "train":
-            batches = FixedBatches(size, self.batch_size, rank, world_size)
+            batches = FixedBatches(size, min(self.batch_size, -(-size // EVALUATION_BATCHES)), rank, world_size)
+            if len(batches) == 0:
+                raise DataError(f"{size} {split} outfits cannot be shared among {world_size} ranks; use fewer devices")
             return DataLoader(samples, batch_sampler=batches, **options)
         order = SeededShuffle(size, self.seed, rank, world_size)
         if len(order) == 0:

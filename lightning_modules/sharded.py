@@ -66,6 +66,7 @@ class ShardedPrediction(L.LightningModule):
 
     def __init__(self, work: ShardedWork, num_workers: int = 0) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # a rank may have no shard left
         self.work = work
         self.num_workers = num_workers
 

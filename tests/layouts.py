@@ -136,7 +136,14 @@ def write_maryland_root(root: Path, seed: int = 0, *, images: bool = True) -> No
                 index = _index(position)
                 category_id = CATEGORIES.index(garment.category) + 2
                 items.append(
-                    {"index": index, "name": garment.text, "price": 10.0, "likes": 1, "image": "", "categoryid": category_id}
+                    {
+                        "index": index,
+                        "name": garment.text,
+                        "price": 10.0,
+                        "likes": 1,
+                        "image": "",
+                        "categoryid": category_id,
+                    }
                 )
                 if images:
                     garment.save_picture(root / "images" / look.set_id / f"{index}.jpg")
@@ -190,7 +197,9 @@ def write_tables_root(root: Path, seed: int = 0, *, images: bool = True) -> None
     rows = [["item_id", "category", "colour", "name", "image"]]
     for garment in garments():
         picture = f"photos/{garment.item_id}.jpg" if images else ""
-        rows.append([garment.item_id, garment.category, garment.colour, f"{garment.category}, {garment.number}", picture])
+        rows.append(
+            [garment.item_id, garment.category, garment.colour, f"{garment.category}, {garment.number}", picture]
+        )
         if images:
             garment.save_picture(root / picture)
     write_csv(root / "items.csv", rows)

@@ -124,12 +124,13 @@ def test_distractors_are_wrong_and_not_of_the_outfit(outfits, categories, same_c
             assert len(set(categories[answers])) == 1
 
 
-def test_answers_without_enough_distractors_are_left_out_and_counted(categories):
-    outfits = Outfits.from_lists(["a", "b", "c"], [[59, 57], [58, 57], [3]], [2] * 3)
+def test_answers_without_enough_distractors_are_left_out_and_counted():
+    categories = np.array([0, 1, 2, 2])
+    outfits = Outfits.from_lists(["a", "b", "c"], [[0, 1], [2, 3], [0]], [2] * 3)
     assert fill_in_the_blank_questions(outfits, categories, 1, 0, same_category=True).left_out == 3
     random = fill_in_the_blank_questions(outfits, categories, 1, 0, same_category=False)
     assert random.left_out == 1  # the single item has nothing to be asked beside
-    assert fill_in_the_blank_questions(outfits, categories, 99, 0, same_category=False).answers.shape == (0, 100)
+    assert fill_in_the_blank_questions(outfits, categories, 3, 0, same_category=False).answers.shape == (0, 4)
 
 
 def test_questions_depend_on_seed_and_outfit_only(outfits, categories):

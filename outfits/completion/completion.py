@@ -115,8 +115,14 @@ class SearchTrace:
 
     def take(self, rows: NDArray[np.int64]) -> "SearchTrace":
         """The trace of these rows, in this order."""
-        arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return SearchTrace(**{name: None if array is None else array[rows] for name, array in arrays.items()})
+        return SearchTrace(
+            chosen=self.chosen[rows],
+            logits=self.logits[rows],
+            candidates=self.candidates[rows],
+            candidate_logits=self.candidate_logits[rows],
+            calls=self.calls[rows],
+            ranks=None if self.ranks is None else self.ranks[rows],
+        )
 
     @classmethod
     def concatenate(cls, parts: Sequence["SearchTrace"]) -> "SearchTrace":

@@ -175,7 +175,7 @@ class TargetStore:
             return None
         tasks = self.shard_tasks(shard)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
             trace = SearchTrace(
                 chosen=stored["chosen"],

@@ -213,9 +213,7 @@ def _apply_category_rule(
 ) -> list[_Outfit]:
     if config.on_rule_break == "keep":
         return outfits
-    obedient = [
-        outfit for outfit in outfits if len({categories[item] for item in outfit.items}) == len(outfit.items)
-    ]
+    obedient = [outfit for outfit in outfits if len({categories[item] for item in outfit.items}) == len(outfit.items)]
     counts["outfits left out: two items of one category"] = len(outfits) - len(obedient)
     return obedient
 

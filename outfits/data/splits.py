@@ -70,9 +70,7 @@ def _way_out(mode: str, outfits: dict[str, int]) -> str:
     return f"{sizes}); set data.split.shares so that it gets outfits, or data.split.mode=random"
 
 
-def fold(
-    item_sets: Sequence[Iterable[int]], share: float, mode: str, overlap: float, seed: int
-) -> NDArray[np.bool_]:
+def fold(item_sets: Sequence[Iterable[int]], share: float, mode: str, overlap: float, seed: int) -> NDArray[np.bool_]:
     """A seeded fold of training outfits, for a second scorer that shares no outfit with the first.
 
     Args:

@@ -66,16 +66,16 @@ class CategoryIndex:
     One inner-product index per category, instead of one index with a filter: FAISS' GPU indexes ignore filters, and on
     the CPU a filter costs ten times a plain search.
 
+    A query gives the same answer, bit by bit, whatever batch it comes in. Chunks of one size are not enough for that:
+    the rounding of a matrix product depends on the row as well. So FAISS proposes, a few more than asked for wherever
+    rounding could decide who is in, and the proposals' cosines are computed again pair by pair.
+
     Args:
         vectors: item vectors, shape ``[N, r]``; normalised copies are kept.
         categories: category of every item, shape ``[N]``.
         device: where to search; ``cuda`` puts the indexes on this process's GPU.
         num_categories: ``C``, the number of categories; by default the largest category in ``categories`` plus one.
         chunk: queries per FAISS call. Every call has exactly this many (the last is padded).
-
-    A query gives the same answer, bit by bit, whatever batch it comes in. Chunks of one size are not enough for that: the
-    rounding of a matrix product depends on the row as well. So FAISS proposes, a few more than asked for wherever
-    rounding could decide who is in, and the proposals' cosines are computed again pair by pair.
 
     Raises:
         ValueError: if shapes do not fit or a vector is not finite.

@@ -7,6 +7,8 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from lightning_modules.trainer import build_trainer, wait_for_all_ranks
+from outfits.config.schema import TrainerConfig
 from outfits.graphs.sampling import RankShare
 
 
@@ -91,3 +93,10 @@ class ShardedPrediction(L.LightningModule):
     def predict_step(self, batch: Any, batch_index: int) -> None:
         """One shard."""
         self.work.run(batch)
+
+
+def run_shards(work: ShardedWork, config: TrainerConfig, num_workers: int = 0) -> None:
+    """Runs all pending shards on the trainer's devices and waits until every rank is done."""
+    module = ShardedPrediction(work, num_workers)
+    build_trainer(config, fast_dev_run=False).predict(module, return_predictions=False)
+    wait_for_all_ranks()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -20,6 +21,9 @@ NOT_LIGHTNINGS = ("timeout_minutes",)
 # Every stage makes trainers; which hardware each one found, and advertisements, would bury what the stages say.
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 logging.getLogger("lightning.pytorch.accelerators").setLevel(logging.WARNING)
+# Lightning's own use of torch, its advice on loader workers (ours are configured), and short epochs of small sets.
+for message in (".*isinstance.treespec, LeafSpec.*", ".*does not have many workers.*", ".*number of training batches.*"):
+    warnings.filterwarnings("ignore", message=message)
 
 
 def build_trainer(

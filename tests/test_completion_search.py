@@ -309,18 +309,22 @@ def test_rerank_counts_an_item_on_two_shortlists_once(world):
 
 
 def test_joint_rerank_is_a_plain_loop(world):
-    outfit, r = [0, 7], 4
-    latents = torch.from_numpy(np.random.default_rng(6).normal(size=(1, 2, 9))).float()
-    cosine = (torch.nn.functional.normalize(latents[0], dim=-1) @ world.index.vectors.T).numpy()
-    trace = rerank(latents, world.index, world.scorer, torch.tensor([outfit]), r)
-    unused = {0, 1}
-    for step in range(2):
-        allowed = world.allowed(outfit)
-        lists = {j: sorted(allowed, key=lambda i: -cosine[j, i])[:r] for j in unused}
-        best = max(set().union(*lists.values()), key=lambda i: world.logit([*outfit, i]))
-        assert trace.chosen[0, step] == best
-        unused.remove(max((j for j in unused if best in lists[j]), key=lambda j: cosine[j, best]))
-        outfit = [*outfit, best]
+    r, k, retired = 4, 3, []
+    outfits = [[0, 7], [9, 4], [20, 33]]
+    latents = torch.from_numpy(np.random.default_rng(6).normal(size=(3, k, 9))).float()
+    trace = rerank(latents, world.index, world.scorer, torch.tensor(outfits), r)
+    for row, outfit in enumerate(outfits):
+        cosine = (torch.nn.functional.normalize(latents[row], dim=-1) @ world.index.vectors.T).numpy()
+        unused = set(range(k))
+        for step in range(k):
+            allowed = world.allowed(outfit)
+            lists = {j: sorted(allowed, key=lambda i: -cosine[j, i])[:r] for j in unused}
+            best = max(set().union(*lists.values()), key=lambda i: world.logit([*outfit, i]))
+            assert trace.chosen[row, step] == best
+            retired.append(max((j for j in unused if best in lists[j]), key=lambda j: cosine[j, best]))
+            unused.remove(retired[-1])
+            outfit = [*outfit, best]
+    assert retired != list(range(k)) * 3  # the order of the latents is not that of the steps
 
 
 def test_rerank_of_the_whole_catalogue_is_greedy(world):

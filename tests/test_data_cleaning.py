@@ -59,8 +59,8 @@ def test_unknown_item_is_an_error_with_count_place_and_way_out() -> None:
     with pytest.raises(DataError) as caught:
         clean(raw("ab", "bX", "abXY"), config())
     assert str(caught.value) == (
-        "data error: outfit 1 (outfits.csv line 3): item 'X' is not in the catalogue; 3 such mention(s) in 2 outfit(s). "
-        "Set data.on_missing_item=drop to leave such items out."
+        "data error: outfit 1 (outfits.csv line 3): item 'X' is not in the catalogue; 3 such mention(s) in 2 outfit(s)."
+        " Set data.on_missing_item=drop to leave such items out."
     )
 
 

@@ -16,7 +16,7 @@ Sets = list[frozenset[int]]
 
 
 def wardrobe(seed: int = 0, outfits: int = 200, items: int = 400) -> Sets:
-    """Distinct outfits of 3 to 6 items in neighbourhoods of the catalogue, a third of them variations of another one."""
+    """Distinct outfits of 3 to 6 items in neighbourhoods of the catalogue, a third of them variations of another."""
     rng = np.random.default_rng(seed)
     made: dict[frozenset[int], None] = {}
     while len(made) < outfits:
@@ -178,10 +178,20 @@ def test_empty_split_is_an_error_only_if_it_was_asked_for() -> None:
 def test_giant_group_goes_to_the_largest_split_and_the_others_make_up_for_it() -> None:
     giant = [frozenset({1, 2, 3, 4, n}) for n in range(10, 60)]
     singles = [frozenset({100 + 2 * n, 101 + 2 * n}) for n in range(50)]
-    for seed in range(5):
+    for seed in range(20):
         codes = split(giant + singles, "grouped", seed)
         assert set(codes[:50]) == {0}
         assert np.bincount(codes).tolist() == [80, 10, 10]
+
+
+def test_group_goes_to_a_split_with_room_for_it_while_there_is_one() -> None:
+    fours = [
+        frozenset({10 * group, 10 * group + 1, 10 * group + 2, 1000 + 10 * group + n})
+        for group in range(25)
+        for n in range(4)
+    ]
+    for seed in range(10):
+        assert np.bincount(split(fours, "grouped", seed))[0] == 80
 
 
 def test_fold_has_its_share_and_parts_no_twins_unless_random() -> None:

@@ -219,6 +219,23 @@ def test_foreground_is_the_garment_even_on_a_shaded_wall() -> None:
     assert weight.sum() == 20 * 20
 
 
+def test_cut_backdrop_leaves_no_trace_of_the_wall(tmp_path: Path) -> None:
+    def on_wall(shade: int) -> Image.Image:
+        image = Image.new("RGB", (48, 64), (shade, shade, shade))
+        image.paste((180, 20, 20), (14, 20, 34, 40))
+        return image
+
+    kept = [describe(on_wall(shade), "keep") for shade in (250, 200)]
+    cut = [describe(on_wall(shade), "cut") for shade in (250, 200)]
+    assert np.linalg.norm(kept[0] - kept[1]) > 1
+    # All but the little weight that every pixel keeps in the histogram.
+    assert np.linalg.norm(cut[0] - cut[1]) < 0.35 * np.linalg.norm(kept[0] - kept[1])
+
+    catalogue = write_catalogue(tmp_path / "data", 12)
+    keys = {build_item_encoder(CONFIG, catalogue, TRAIN[:12], tmp_path, backdrop=way).key for way in ("keep", "cut")}
+    assert len(keys) == 2
+
+
 @pytest.mark.parametrize("size", [(1, 1), (300, 2), (2, 300), (64, 64), (640, 480)])
 def test_pictures_of_any_shape_can_be_described(size: tuple[int, int]) -> None:
     descriptor = describe(Image.new("RGB", size, "olive"))

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lightning_modules.sharded import ShardedPrediction
+from lightning_modules.sharded import run_shards
 from lightning_modules.stages.run import Run
-from lightning_modules.trainer import build_trainer, is_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders import build_item_encoder
 from outfits.encoders.content import cache_key, content_hash
@@ -40,9 +40,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
             "embeddings", f"{len(catalogue):,} items, {len(store.pending())} of {len(store)} shards → {store.folder}"
         )
         work = CatalogueEmbedding(encoder, catalogue, store, **policies)
-        trainer = build_trainer(run.config.trainer, fast_dev_run=False)
-        trainer.predict(ShardedPrediction(work, config.num_workers))
-        wait_for_all_ranks()
+        run_shards(work, run.config.trainer, config.num_workers)
         if is_rank_zero():
             store.finish()
         wait_for_all_ranks()

@@ -8,10 +8,10 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 
-from lightning_modules.sharded import ShardedPrediction
+from lightning_modules.sharded import run_shards
 from lightning_modules.stages.compatibility import Scorers
 from lightning_modules.stages.run import CONFIG_FILE, Run, content_key
-from lightning_modules.trainer import build_trainer, is_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.completion.prepared import PreparedRun
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.data.dataset import OutfitDataset
@@ -100,8 +100,7 @@ def _record(
     wait_for_all_ranks()  # nobody writes before everybody has looked
     if missing:
         run.say("test", f"{method}: {missing} of {experiment.shards} shards")
-        build_trainer(run.config.trainer, fast_dev_run=False).predict(ShardedPrediction(experiment))
-        wait_for_all_ranks()
+        run_shards(experiment, run.config.trainer)
     else:
         run.say("test", f"{method}: reusing {experiment.folder}")
     fields: dict[str, Any] = {"judge": None, "removed_ranks": None, **experiment.collect()}

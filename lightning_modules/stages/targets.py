@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from lightning_modules.sharded import ShardedPrediction
+from lightning_modules.sharded import run_shards
 from lightning_modules.stages.run import Run, content_key
-from lightning_modules.trainer import build_trainer, wait_for_all_ranks
+from lightning_modules.trainer import wait_for_all_ranks
 from outfits.completion.mining import TargetMining
 from outfits.completion.targets import Targets, TargetStore
 from outfits.completion.tasks import make_tasks
@@ -53,9 +53,7 @@ def _mine_split(
         run.require("targets", wanted_by="the generator")
         left_out = f"; {tasks.left_out} outfits are too small for k={tasks.k}" if tasks.left_out else ""
         run.say("targets", f"mining {missing} of {store.shards} shards, {len(tasks):,} {split} tasks{left_out}")
-        work = TargetMining(store, scorer.module, catalogue, config)
-        build_trainer(run.config.trainer, fast_dev_run=False).predict(ShardedPrediction(work))
-        wait_for_all_ranks()
+        run_shards(TargetMining(store, scorer.module, catalogue, config), run.config.trainer)
     else:
         run.say("targets", f"reusing {len(tasks):,} {split} targets in {store.folder}")
     return store.load()

@@ -4,8 +4,8 @@ import torch
 from torch.utils.data import Dataset
 
 from outfits.completion.candidates import CandidateScorer
-from outfits.completion.completion import SearchTrace
 from outfits.completion.greedy import greedy_k_step
+from outfits.completion.method import search_by_size
 from outfits.completion.prepared import candidate_scorer
 from outfits.completion.targets import TargetStore
 from outfits.config.schema import TargetsConfig
@@ -65,9 +65,5 @@ class TargetMining:
             raise RuntimeError("call to(device) first")
         (shard,) = batch
         tasks = self.store.shard_tasks(shard)
-        rows, traces = [], []
-        for some, given in tasks.by_size():
-            rows.append(torch.from_numpy(some))
-            traces.append(greedy_k_step(self.search, given, tasks.k, self.config.candidates))
-        in_task_order = torch.cat(rows).argsort().numpy()
-        self.store.write(shard, SearchTrace.concatenate(traces).take(in_task_order))
+        search, kept = self.search, self.config.candidates
+        self.store.write(shard, search_by_size(tasks, lambda _, given: greedy_k_step(search, given, tasks.k, kept)))

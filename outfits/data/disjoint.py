@@ -76,8 +76,8 @@ def _grow_regions(matrix: csr_array, shares: Sequence[float], rng: np.random.Gen
     held = np.zeros((len(shares), matrix.shape[0]), dtype=np.int64)  # [splits, outfits] items in the split's region
     taken = np.zeros(matrix.shape[1], dtype=np.bool_)
     while growing:
-        inside = held == sizes
-        untouched = held.sum(axis=0) == 0
+        inside = (held == sizes) & (sizes > 0)
+        untouched = (held.sum(axis=0) == 0) & (sizes > 0)
         survivors = int(untouched.sum()) + int(inside.sum())
         share_reached = {split: inside[split].sum() / (shares[split] * max(survivors, 1)) for split in growing}
         split = min(growing, key=lambda split: (share_reached[split], split))

@@ -36,6 +36,7 @@ def build_item_encoder(
     *,
     on_missing_image: str = "error",
     on_corrupt_image: str = "error",
+    backdrop: str = "keep",
 ) -> ItemEncoder:
     """The encoder that the configuration asks for, its classical parts fitted or read back.
 
@@ -50,6 +51,8 @@ def build_item_encoder(
         state_dir: folder of fitted encoders, shared between runs.
         on_missing_image: ``error`` or ``mask``, for picture files that are not there.
         on_corrupt_image: ``error`` or ``mask``, for picture files that cannot be decoded.
+        backdrop: ``keep`` or ``cut``, what the classical image encoder does with the wall behind a garment, see
+            :func:`outfits.encoders.features.describe`.
 
     Raises:
         ConfigError: if the settings contradict each other or need a package that is not installed.
@@ -70,7 +73,7 @@ def build_item_encoder(
         image = OpenClipImages(clip) if config.image == "open_clip" else None
         text = OpenClipTexts(clip) if config.text == "open_clip" else None
     if config.image == "classical":
-        image = _classical_images(config, catalogue, train, state_dir, on_missing_image, on_corrupt_image)
+        image = _classical_images(config, catalogue, train, state_dir, on_missing_image, on_corrupt_image, backdrop)
 
     if config.text == "sentence_transformers":
         text = SentenceTexts(config.sentence.model, config.precision)
@@ -86,14 +89,17 @@ def _classical_images(
     state_dir: Path,
     on_missing_image: str,
     on_corrupt_image: str,
+    backdrop: str,
 ) -> ClassicalImages:
     with_path = train[[catalogue.image_paths[position] is not None for position in train]]
     sample = fit_sample(with_path)
-    key = images_key(config.image_dim, image_digests([catalogue.image_paths[position] for position in sample]))
+    key = images_key(
+        config.image_dim, image_digests([catalogue.image_paths[position] for position in sample]), backdrop
+    )
     path = state_dir / f"classical-images-{key[:32]}.npz"
     state = read_state(path, key)
     if state is not None:
-        return ClassicalImages.from_state(key, state)
+        return ClassicalImages.from_state(key, state, backdrop)
 
     def pictures() -> Iterator[Image.Image]:
         with ThreadPoolExecutor(max_workers=max(1, config.num_workers)) as pool:
@@ -109,7 +115,7 @@ def _classical_images(
             )
             yield from (picture for picture in decoded if picture is not None)
 
-    encoder = ClassicalImages.fit(pictures(), config.image_dim, key)
+    encoder = ClassicalImages.fit(pictures(), config.image_dim, key, backdrop)
     write_state(path, key, encoder.state())
     return encoder
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from outfits.encoders.content import content_hash
-from outfits.encoders.features import BLOCKS, RAW_DIM, SIDE, describe
+from outfits.encoders.features import BLOCKS, RAW_DIM, SHARES, SIDE, describe
 from outfits.encoders.images import Prepare
 from outfits.encoders.store import READING_ERRORS, write_atomically
 from outfits.errors import DataError
@@ -38,9 +39,9 @@ def fit_sample(positions: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng([SEED, len(positions)]).choice(np.sort(positions), FIT_LIMIT, replace=False))
 
 
-def images_key(dim: int, digests: Sequence[bytes]) -> str:
+def images_key(dim: int, digests: Sequence[bytes], backdrop: str = "keep") -> str:
     """Key of :class:`ClassicalImages` fitted on pictures with these SHA-256."""
-    return content_hash([f"classical images {IMAGE_VERSION}", str(dim), *digests])
+    return content_hash([f"classical images {IMAGE_VERSION}", str(dim), backdrop, *digests])
 
 
 def texts_key(dim: int, texts: Sequence[str]) -> str:
@@ -51,7 +52,7 @@ def texts_key(dim: int, texts: Sequence[str]) -> str:
 class ClassicalImages:
     """Colour and shape descriptors (:func:`outfits.encoders.features.describe`) reduced by PCA.
 
-    Every block of the descriptor is centred and scaled to the same total variance before the PCA; each principal
+    Every block of the descriptor is centred and scaled to its share of the variance before the PCA; each principal
     component is divided by the square root of its standard deviation, halfway to whitening, so that the first few do
     not drown the others. With fewer components than ``dim`` the last columns are zero.
 
@@ -59,23 +60,27 @@ class ClassicalImages:
         key: from :func:`images_key`.
         mean: descriptor mean over the training items, shape ``[RAW_DIM]``.
         components: linear map of centred descriptors, shape ``[dim, RAW_DIM]``.
+        backdrop: ``keep`` or ``cut``, see :func:`~outfits.encoders.features.describe`.
     """
 
     draft_size = 2 * SIDE
 
-    def __init__(self, key: str, mean: NDArray[np.float32], components: NDArray[np.float32]) -> None:
+    def __init__(
+        self, key: str, mean: NDArray[np.float32], components: NDArray[np.float32], backdrop: str = "keep"
+    ) -> None:
         self.key = key
+        self.backdrop = backdrop
         self.mean = mean
         self.components = components
 
     @classmethod
-    def fit(cls, images: Iterable[Image.Image], dim: int, key: str) -> "ClassicalImages":
+    def fit(cls, images: Iterable[Image.Image], dim: int, key: str, backdrop: str = "keep") -> "ClassicalImages":
         """Fits mean and components.
 
         Raises:
             DataError: if there are fewer than two pictures or all look alike.
         """
-        described = [describe(image) for image in images]
+        described = [describe(image, backdrop) for image in images]
         if len(described) < 2:
             raise DataError(
                 f"{len(described)} training item(s) have an image, too few to fit the classical image encoder. "
@@ -86,10 +91,10 @@ class ClassicalImages:
         centred = raw - mean
         scale = np.ones(RAW_DIM, dtype=np.float32)
         start = 0
-        for width in BLOCKS.values():
+        for name, width in BLOCKS.items():
             block = centred[:, start : start + width]
             deviation = float(np.sqrt(np.square(block, dtype=np.float64).sum(axis=1).mean()))
-            scale[start : start + width] = 1.0 / deviation if deviation > 1e-6 else 0.0
+            scale[start : start + width] = np.sqrt(SHARES[name]) / deviation if deviation > 1e-6 else 0.0
             start += width
         wanted = min(dim, len(raw) - 1, RAW_DIM)
         pca = PCA(wanted, svd_solver="randomized", random_state=SEED).fit(centred * scale)
@@ -99,7 +104,7 @@ class ClassicalImages:
             raise DataError("all images of the training items look alike. Set encoder.image=none to do without images.")
         components = np.zeros((dim, RAW_DIM), dtype=np.float32)
         components[: int(kept.sum())] = pca.components_[kept] * scale / np.sqrt(spread[kept])[:, None]
-        return cls(key, mean, components)
+        return cls(key, mean, components, backdrop)
 
     @property
     def dim(self) -> int:
@@ -109,7 +114,7 @@ class ClassicalImages:
     @property
     def prepare(self) -> Prepare:
         """The descriptor of one picture: nearly all of the work, done in loader workers."""
-        return describe
+        return partial(describe, backdrop=self.backdrop)
 
     def to(self, device: torch.device | str) -> None:
         """Does nothing: the map is small and stays on the CPU."""
@@ -124,9 +129,9 @@ class ClassicalImages:
         return {"mean": self.mean, "components": self.components}
 
     @classmethod
-    def from_state(cls, key: str, state: State) -> "ClassicalImages":
+    def from_state(cls, key: str, state: State, backdrop: str = "keep") -> "ClassicalImages":
         """The encoder that :meth:`state` was taken from."""
-        return cls(key, state["mean"], state["components"])
+        return cls(key, state["mean"], state["components"], backdrop)
 
 
 class ClassicalTexts:

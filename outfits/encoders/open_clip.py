@@ -177,9 +177,7 @@ def _check_names(model: str, pretrained: str | None) -> None:
     if model.startswith((LOCAL_DIR, HF_HUB)):
         if pretrained is not None:
             raise ConfigError(
-                [
-                    f"encoder.open_clip.pretrained: {model} has its own weights and would ignore {pretrained}; set null"
-                ]
+                [f"encoder.open_clip.pretrained: {model} has its own weights and would ignore {pretrained}; set null"]
             )
         if model.startswith(LOCAL_DIR):
             _check_folder(Path(model.removeprefix(LOCAL_DIR)))

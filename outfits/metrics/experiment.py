@@ -102,7 +102,7 @@ class MethodExperiment:
         if not self._path(shard).is_file():
             return None
         try:
-            with np.load(self._path(shard), allow_pickle=False) as file:
+            with self._path(shard).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except UNREADABLE:
             return None

@@ -125,6 +125,7 @@ class Generator(nn.Module):
         if self.queries is not None:
             edges, _ = join_query_nodes(edges, graph_of_node, graphs, self.k)
             h = torch.cat([h, self.queries.repeat(graphs, 1)])  # [V + B·k, width]
+        edges = edges[:, edges[1].argsort(stable=True)]  # some aggregations want the edges sorted by receiver
         for layer in self.layers:
             h = layer(h, edges)
         if self.queries is not None:

@@ -21,8 +21,8 @@ def shoes(canvas: Canvas, garment: Garment) -> None:
 
 
 def _sneaker(canvas: Canvas, garment: Garment, by: tuple[float, float]) -> None:
-    upper = [(0.14, 0.42), (0.2, 0.36), (0.3, 0.4), (0.42, 0.36), (0.56, 0.48), (0.78, 0.54), (0.87, 0.62), (0.86, 0.68),
-             (0.14, 0.68), (0.12, 0.55)]  # fmt: skip
+    upper = [(0.14, 0.42), (0.2, 0.36), (0.3, 0.4), (0.42, 0.36), (0.56, 0.48), (0.78, 0.54), (0.87, 0.62),
+             (0.86, 0.68), (0.14, 0.68), (0.12, 0.55)]  # fmt: skip
     sole = [(0.11, 0.64), (0.3, 0.66), (0.6, 0.66), (0.88, 0.64), (0.9, 0.7), (0.84, 0.74), (0.15, 0.74), (0.1, 0.7)]
     canvas.part(_moved(upper, by))
     canvas.part(
@@ -36,8 +36,8 @@ def _sneaker(canvas: Canvas, garment: Garment, by: tuple[float, float]) -> None:
 
 
 def _loafer(canvas: Canvas, garment: Garment, by: tuple[float, float]) -> None:
-    upper = [(0.14, 0.47), (0.18, 0.45), (0.28, 0.56), (0.44, 0.56), (0.54, 0.46), (0.72, 0.52), (0.87, 0.61), (0.88, 0.68),
-             (0.14, 0.69), (0.12, 0.58)]  # fmt: skip
+    upper = [(0.14, 0.47), (0.18, 0.45), (0.28, 0.56), (0.44, 0.56), (0.54, 0.46), (0.72, 0.52), (0.87, 0.61),
+             (0.88, 0.68), (0.14, 0.69), (0.12, 0.58)]  # fmt: skip
     canvas.part(
         _moved([(0.12, 0.67), (0.89, 0.67), (0.88, 0.71), (0.3, 0.71), (0.29, 0.74), (0.12, 0.74)], by), INK, smooth=0
     )
@@ -82,9 +82,9 @@ def boots(canvas: Canvas, garment: Garment) -> None:
         heel = 0.86 if style != "formal" else 0.87
         if style == "formal":
             canvas.part(_moved([(0.2, 0.74), (0.33, 0.78), (0.27, heel), (0.23, heel)], by), INK, smooth=0)
-        leg = [(0.2, shaft), (0.2, shaft), (0.46, shaft), (0.46, shaft), (0.44, 0.58), (0.52, 0.66), (0.68, 0.7), (0.76, 0.8),
-               (0.76, 0.83), (0.36, 0.83 if style != "formal" else 0.8), (0.2, 0.82 if style != "formal" else 0.77),
-               (0.22, 0.6)]  # fmt: skip
+        leg = [(0.2, shaft), (0.2, shaft), (0.46, shaft), (0.46, shaft), (0.44, 0.58), (0.52, 0.66), (0.68, 0.7),
+               (0.76, 0.8), (0.76, 0.83), (0.36, 0.83 if style != "formal" else 0.8),
+               (0.2, 0.82 if style != "formal" else 0.77), (0.22, 0.6)]  # fmt: skip
         canvas.part(_moved(leg, by))
         if style == "formal":
             canvas.part(_moved([(0.4, 0.81), (0.76, 0.82), (0.77, 0.85), (0.44, 0.85)], by), INK, smooth=1)
@@ -95,8 +95,8 @@ def boots(canvas: Canvas, garment: Garment) -> None:
             canvas.part(_moved([(0.19, 0.81), (0.77, 0.81), (0.77, 0.81 + thick), (0.38, 0.81 + thick), (0.37, 0.88),
                                 (0.19, 0.88)], by), sole, smooth=0)  # fmt: skip
         if style == "sporty":
-            canvas.part(_moved([(0.2, shaft), (0.46, shaft), (0.46, shaft + 0.07), (0.2, shaft + 0.07)], by), canvas.dark,
-                        smooth=0)  # fmt: skip
+            collar = [(0.2, shaft), (0.46, shaft), (0.46, shaft + 0.07), (0.2, shaft + 0.07)]
+            canvas.part(_moved(collar, by), canvas.dark, smooth=0)
             for y in (0.4, 0.47, 0.54, 0.61):
                 canvas.line(_moved([(0.36, y), (0.47 + max(0, y - 0.55), y + 0.03)], by), canvas.accent, 0.014)
         elif style == "boho":
@@ -105,8 +105,8 @@ def boots(canvas: Canvas, garment: Garment) -> None:
         elif style == "casual":
             canvas.part(_moved([(0.29, shaft), (0.38, shaft), (0.36, 0.56), (0.31, 0.56)], by), canvas.dark, smooth=0)
         if garment.warmth == WINTER and style in ("casual", "boho"):
-            canvas.part(_moved([(0.18, shaft - 0.03), (0.48, shaft - 0.03), (0.48, shaft + 0.04), (0.18, shaft + 0.04)], by),
-                        (230, 220, 204))  # fmt: skip
+            fur = [(0.18, shaft - 0.03), (0.48, shaft - 0.03), (0.48, shaft + 0.04), (0.18, shaft + 0.04)]
+            canvas.part(_moved(fur, by), (230, 220, 204))
 
 
 def bag(canvas: Canvas, garment: Garment) -> None:

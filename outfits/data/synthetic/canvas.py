@@ -131,13 +131,13 @@ class Canvas:
 
 
 def cloth_colour(garment: Garment) -> RGB:
-    """The garment's main colour with its shade, in the tone of its style: sporty is bright, boho earthy, formal deep."""
+    """Main colour with its shade, in the tone of the style: sporty is bright, boho earthy, formal deep."""
     hue, saturation, value = garment.colour.hsv
     if garment.shade == "light":
         saturation, value = saturation * 0.62, value + (1 - value) * 0.45
     if garment.shade == "dark":
         saturation, value = min(1.0, saturation * 1.1), value * 0.72
-    vivid, bright = {"casual": (0.9, 1.0), "sporty": (1.25, 1.08), "boho": (0.78, 0.9), "formal": (0.95, 0.84)}[
+    vivid, bright = {"casual": (0.85, 1.0), "sporty": (1.35, 1.1), "boho": (0.7, 0.84), "formal": (0.95, 0.68)}[
         garment.style
     ]
     red, green, blue = colorsys.hsv_to_rgb(hue, min(1.0, saturation * vivid), min(1.0, value * bright))
@@ -166,17 +166,18 @@ def _patterned(main: RGB, pattern: str, rng: np.random.Generator) -> NDArray[np.
 def _folds(rng: np.random.Generator) -> NDArray[np.float32]:
     """Light from the upper left and a few soft folds, shape ``[SIZE, SIZE]``, about 1."""
     phases = rng.random(2) * 2 * np.pi
-    shade = 1.07 - 0.13 * _COLUMNS - 0.06 * _ROWS
+    shade = (1.07 - 0.13 * _COLUMNS - 0.06 * _ROWS).astype(np.float32)
     for strength, across, down, phase in ((0.035, 2.7, 0.6, phases[0]), (0.02, 5.3, -0.9, phases[1])):
         # The sine of a sum from sines of its terms: two vectors instead of a sine per pixel.
         x, y = 2 * np.pi * across * _COLUMNS + np.float32(phase), 2 * np.pi * down * _ROWS
-        shade = shade + strength * (np.sin(x) * np.cos(y) + np.cos(x) * np.sin(y))
-    return shade.astype(np.float32)
+        shade += np.float32(strength) * (np.sin(x) * np.cos(y) + np.cos(x) * np.sin(y))
+    return shade
 
 
 def _ribs() -> NDArray[np.float32]:
-    ribs: NDArray[np.float32] = 1 + 0.06 * np.sin(2 * np.pi * 26 * _COLUMNS) * np.sign(np.sin(2 * np.pi * 13 * _ROWS))
-    return ribs
+    """Light and shade of knitwear, shape ``[SIZE, SIZE]``, about 1."""
+    ribs = 1 + 0.06 * np.sin(2 * np.pi * 26 * _COLUMNS) * np.sign(np.sin(2 * np.pi * 13 * _ROWS))
+    return ribs.astype(np.float32)
 
 
 def _pixels(points: Points, smooth: int, closed: bool = True) -> NDArray[np.float64]:

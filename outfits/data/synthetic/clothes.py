@@ -175,8 +175,8 @@ def coat(canvas: Canvas, garment: Garment) -> None:
     _sleeves(canvas, 1.0, width=1.7 if style == "boho" else 1.15, top=0.13, cuff=style != "boho")
     hem = {"casual": 0.215, "sporty": 0.22, "boho": 0.285, "formal": 0.235}[style]
     bottom = 0.84 if style == "sporty" else 0.93
-    _torso(canvas, top=0.13, bottom=bottom, shoulder=0.225, waist=0.155 if style == "formal" else 0.2, hem=hem, depth=0.1,
-           deep=True)  # fmt: skip
+    waist = 0.155 if style == "formal" else 0.2
+    _torso(canvas, top=0.13, bottom=bottom, shoulder=0.225, waist=waist, hem=hem, depth=0.1, deep=True)
     canvas.line([(0.5, 0.24), (0.5, bottom)], width=0.008)
     if style == "sporty":
         for y in (0.34, 0.45, 0.56, 0.67, 0.77):

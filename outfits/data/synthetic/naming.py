@@ -29,12 +29,19 @@ _PATTERN_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 _SEASON_WORDS: Mapping[int, tuple[str, ...]] = MappingProxyType(
     {
-        SUMMER: ("linen", "summer", "lightweight", "airy"),
-        MILD: ("cotton", "everyday", "soft"),
-        WINTER: ("wool", "winter", "warm", "lined"),
+        SUMMER: ("linen", "summer"),
+        MILD: ("cotton", "jersey"),
+        WINTER: ("wool", "winter"),
     }
 )
-_FORMALITY_WORDS = (("relaxed", "easy"), ("comfortable", "simple"), ("smart", "neat"), ("elegant", "evening"))
+_STYLE_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "casual": ("casual", "relaxed"),
+        "sporty": ("sporty", "active"),
+        "boho": ("boho", "festival"),
+        "formal": ("elegant", "classic"),
+    }
+)
 _BRANDS = ("alder & finch", "north lane", "maison rue", "studio eleven", "pebble", "oak street")
 
 
@@ -49,14 +56,15 @@ def item_name(garment: Garment, rng: np.random.Generator) -> str:
     words: list[str] = []
     if rng.random() < 0.12:
         words.append(_choose(_BRANDS, rng))
-    if rng.random() < 0.35:
-        words.append(_choose(_FORMALITY_WORDS[garment.formality], rng))
+    if rng.random() < 0.7:
+        words.append(_choose(_STYLE_WORDS[garment.style], rng))
     if garment.pattern != PLAIN and rng.random() < 0.8:
         words.append(_choose(_PATTERN_WORDS[garment.pattern], rng))
     if rng.random() < 0.75:
-        words += [garment.shade] if garment.shade and rng.random() < 0.5 else []
+        if garment.shade and garment.colour.name not in ("black", "white") and rng.random() < 0.5:
+            words.append(garment.shade)
         words.append(garment.colour.name)
-    if rng.random() < 0.55:
+    if rng.random() < 0.7:
         words.append(_choose(_SEASON_WORDS[garment.warmth], rng))
     kind = garment.kind
     usual = kind.nouns[garment.style][garment.variant]

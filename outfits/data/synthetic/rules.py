@@ -2,16 +2,16 @@
 
 Two garments go together if all of these hold:
 
-- their **styles** are equal, or one of them is casual;
+- their **styles** are equal, or one is casual and the other sporty or boho;
 - their **formality** differs by at most one level;
 - they are not made for summer and for winter;
 - their **colours** harmonise: one is neutral, or their hues are neighbours or complements on the colour wheel;
 - at most one of them has a bold **pattern**.
 
 An outfit is four to seven garments that go together pairwise and have the right *structure*: either a dress or one
-upper and one lower garment, exactly one pair of shoes or boots, at most one jacket or coat, the rest accessories. No two
-are of one category, save for about one outfit in twenty (:data:`REPEAT_SHARE`) that has two accessories of one kind, two
-bags for instance, as people's real outfits do; all other rules hold for these outfits as well.
+upper and one lower garment, exactly one pair of shoes or boots, at most one jacket or coat, the rest accessories. No
+two are of one category, save for about one outfit in twenty (:data:`REPEAT_SHARE`) that has two accessories of one
+kind, two bags for instance, as people's real outfits do; all other rules hold for these outfits as well.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,15 @@ from outfits.errors import DataError
 
 MIN_ITEMS, MAX_ITEMS = 4, 7
 REPEAT_SHARE = 0.05
+NEIGHBOURING_STYLES = frozenset({frozenset({"casual", "sporty"}), frozenset({"casual", "boho"})})
 NEIGHBOURS_WITHIN = 45.0
 COMPLEMENTS_FROM = 150.0
 # How likely a garment of a neighbouring style is taken, against one of the outfit's own style.
-_STRAY_WEIGHT = 0.12
-_ATTEMPTS_PER_OUTFIT = 200
+_STRAY_WEIGHT = 0.04
+# The same for a season that the rule allows but that is not the outfit's own.
+_OFF_SEASON_WEIGHT = 0.12
+# So many failures one after the other mean that hardly any other outfit is left to find.
+_PATIENCE = 500
 
 
 def hue_distance(first: float, second: float) -> float:
@@ -47,7 +51,7 @@ def colours_harmonise(first: float | None, second: float | None) -> bool:
 
 def styles_match(first: str, second: str) -> bool:
     """Do two styles go together?"""
-    return first == second or "casual" in (first, second)
+    return first == second or frozenset((first, second)) in NEIGHBOURING_STYLES
 
 
 def go_together(first: Garment, second: Garment) -> bool:
@@ -68,11 +72,11 @@ def match_matrix(garments: Sequence[Garment]) -> NDArray[np.bool_]:
     warmth = np.array([garment.warmth for garment in garments])
     hues = np.array([np.nan if garment.colour.hue is None else garment.colour.hue for garment in garments])
     bold = np.array([garment.pattern != PLAIN for garment in garments])
-    casual = styles == STYLES.index("casual")
+    style_table = np.array([[styles_match(first, second) for second in STYLES] for first in STYLES])
     apart = np.abs(hues[:, None] - hues[None]) % 360
     apart = np.minimum(apart, 360 - apart)
     harmony = np.isnan(apart) | (apart <= NEIGHBOURS_WITHIN) | (apart >= COMPLEMENTS_FROM)
-    style = (styles[:, None] == styles[None]) | casual[:, None] | casual[None]
+    style = style_table[np.ix_(styles, styles)]
     level = np.abs(formality[:, None] - formality[None]) <= 1
     season = np.abs(warmth[:, None] - warmth[None]) < WINTER - SUMMER
     matches: NDArray[np.bool_] = style & level & season & harmony & ~(bold[:, None] & bold[None])
@@ -80,7 +84,7 @@ def match_matrix(garments: Sequence[Garment]) -> NDArray[np.bool_]:
 
 
 def has_structure(garments: Sequence[Garment]) -> bool:
-    """Are these four to seven garments a dress or upper and lower, footwear, at most one outer garment, and accessories?"""
+    """Do these garments have the number and the slots of an outfit?"""
     slots = [garment.kind.slot for garment in garments]
     dressed = (slots.count("dress"), slots.count("upper"), slots.count("lower"))
     return (
@@ -126,17 +130,19 @@ class Stylist:
             DataError: if the wardrobe is too small for that many.
         """
         seen: dict[frozenset[int], list[int]] = {}
-        for _ in range(count * _ATTEMPTS_PER_OUTFIT):
-            if len(seen) == count:
-                break
+        failures = 0
+        while len(seen) < count and failures < _PATIENCE:
             outfit = self._attempt()
-            if outfit is not None and frozenset(outfit) not in seen:
-                seen[frozenset(outfit)] = outfit
-                self.uses[outfit] += 1
+            if outfit is None or frozenset(outfit) in seen:
+                failures += 1
+                continue
+            failures = 0
+            seen[frozenset(outfit)] = outfit
+            self.uses[outfit] += 1
         if len(seen) < count:
             raise DataError(
-                f"only {len(seen):,} of {count:,} distinct outfits can be put together from {len(self.slots):,} garments; "
-                "set data.synthetic.items higher or data.synthetic.outfits lower"
+                f"only {len(seen):,} of {count:,} distinct outfits can be put together from {len(self.slots):,} "
+                "garments; set data.synthetic.items higher or data.synthetic.outfits lower"
             )
         return list(seen.values())
 
@@ -144,9 +150,10 @@ class Stylist:
         """One outfit, or None where a necessary garment could not be found."""
         style = STYLES[int(self.rng.integers(len(STYLES)))]
         season = int(self.rng.choice([SUMMER, 0, WINTER]))
-        # The season draws towards its own garments, while the rule alone would let mild ones crowd out the others.
-        weight = np.where(self.styles == style, 1.0, _STRAY_WEIGHT) * np.where(self.warmths == season, 1.0, 0.4)
-        allowed = np.array([styles_match(style, other) for other in STYLES])[[STYLES.index(s) for s in self.styles]]
+        weight = np.where(self.styles == style, 1.0, _STRAY_WEIGHT) * np.where(
+            self.warmths == season, 1.0, _OFF_SEASON_WEIGHT
+        )
+        allowed = np.isin(self.styles, [other for other in STYLES if styles_match(style, other)])
         allowed &= np.abs(self.warmths - season) <= 1
         chosen: list[int] = []
         necessary = ["dress"] if self.rng.random() < 0.3 else ["upper", "lower"]

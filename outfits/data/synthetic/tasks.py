@@ -1,7 +1,7 @@
 """The two official tasks of the layout: fill-in-the-blank questions and labelled outfits for compatibility.
 
 Wrong answers and incompatible outfits break a hidden rule, so every question has one right answer; half of them are
-hard (of the true item's own category), half easy (any item), as experiments with either kind alone differ widely.
+hard (of the true item's own category), half easy (any item).
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,8 @@ class TaskMaker:
         """An item that does not go with the rest; where a tiny split has none, any other item."""
         taken = [item.garment for item in (*rest, *answers)]
         free = ~np.isin(self.garments, taken)
-        clashes = free & ~self.matches[np.ix_(self.garments, [item.garment for item in rest])].all(axis=1)
+        given = np.array([item.garment for item in rest])
+        clashes = free & ~self.matches[np.ix_(self.garments, given)].all(axis=1)
         of_category = clashes & (self.categories == answers[0].category)
         pool = of_category if same_category and of_category.any() else clashes if clashes.any() else free
         return self.items[int(self.rng.choice(np.flatnonzero(pool)))]
@@ -89,7 +90,7 @@ class TaskMaker:
     def _all_replaced(self, size: int) -> list[Appearance]:
         """Random items of different categories that do not all go together."""
         while True:
-            kinds = self.rng.permutation(np.unique(self.categories))[:size]
+            kinds: list[int] = self.rng.permutation(np.unique(self.categories))[:size].tolist()
             chosen = [int(self.rng.choice(np.flatnonzero(self.categories == kind))) for kind in kinds]
             garments = self.garments[chosen]
             if not (self.matches[np.ix_(garments, garments)] | np.eye(len(garments), dtype=bool)).all():

@@ -152,7 +152,7 @@ CATEGORIES: tuple[Category, ...] = (
     ),
 )  # fmt: skip
 
-# Levels of formality that a style's garments may have; a casual garment of level 2 is what people call smart casual.
+# Levels of formality that a style's garments may have.
 FORMALITY: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {"casual": (0, 1, 1, 2), "sporty": (0, 0, 1), "boho": (1, 1, 2), "formal": (2, 3, 3)}
 )

@@ -48,7 +48,8 @@ def write_synthetic(root: Path, config: SyntheticConfig) -> None:
     """Writes the data set, unless it is there already.
 
     All files are written to a temporary folder beside ``root``, which is renamed at the end: a write that is killed
-    leaves no ``root``, and of several processes that write at once the first to finish wins and the others find its work.
+    leaves no ``root`` (only that hidden folder), and of several processes that write at once the first to finish wins
+    and the others find its work.
     The same settings give the same bytes (with the same Pillow).
 
     Args:
@@ -93,7 +94,8 @@ def _is_there(root: Path, config: SyntheticConfig) -> bool:
     differing = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
     values = ", ".join(f"{key}={found.get(key)} not {expected.get(key)}" for key in differing)
     raise DataError(
-        f"{root} is a synthetic data set of other settings ({values}); set data.root to another folder or delete this one"
+        f"{root} is a synthetic data set of other settings ({values}); set data.root to another folder, or "
+        "delete this one"
     )
 
 

@@ -1,0 +1,96 @@
+"""The entry points as tests call them: in this process where that is enough, as a user's command where it is not."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import evaluate
+import train
+from outfits.config.command import run_command
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPE = Path(__file__).with_name("tiny.yaml")
+TWO_RANKS = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.timeout_minutes=5")
+SECONDS_TO_HANG = 540  # a command that takes longer has not come back and never will
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that came back."""
+
+    status: int
+    output: str
+    errors: str
+
+    def succeeded(self) -> "Finished":
+        """Itself, once its status is known to be 0."""
+        assert self.status == 0, f"status {self.status}\n{self.output}\n{self.errors}"
+        return self
+
+    def mistake(self) -> str:
+        """The one line that it ended with, once its status is known to be 2."""
+        assert self.status == 2, f"status {self.status}\n{self.output}\n{self.errors}"
+        assert self.errors.count("\n") == 1, self.errors
+        return self.errors.strip()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run reads and writes: data, products that runs share, and the run itself."""
+
+    data: Path
+    cache: Path
+    run: Path
+
+    def arguments(self, *more: str) -> list[str]:
+        """Command line of ``train.py`` for the tiny recipe here."""
+        return [
+            f"experiment={RECIPE}",
+            f"data.root={self.data}",
+            f"cache_dir={self.cache}",
+            f"run_dir={self.run}",
+            *more,
+        ]
+
+    def results(self) -> dict[str, Any]:
+        """Figures of the report."""
+        return dict(json.loads((self.run / "report" / "results.json").read_text()))
+
+
+def here(program: str, arguments: Sequence[str]) -> Finished:
+    """``train`` or ``evaluate`` called in this process, without the seconds that starting Python and torch takes."""
+    main: Callable[[Sequence[str]], None] = {"train": train.main, "evaluate": evaluate.main}[program]
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        status = run_command(main, list(arguments))
+    return Finished(status, output.getvalue(), errors.getvalue())
+
+
+def command(program: str, arguments: Sequence[str], **environment: str) -> Finished:
+    """A program of the repository (``train.py``, ``tests/runs/kill_at.py``) in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(REPOSITORY / program), *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_TO_HANG,
+        start_new_session=True,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def without_times(results: dict[str, Any]) -> dict[str, Any]:
+    """Results with the clock's figures taken out."""
+    methods = {
+        name: {figure: value for figure, value in figures.items() if figure != "ms_per_outfit"}
+        for name, figures in results["methods"].items()
+    }
+    return {**results, "methods": methods}

@@ -1,0 +1,191 @@
+"""``train.py`` and ``evaluate.py`` as a user calls them, on data sets small enough to wait for."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from outfits.config.schema import METHODS
+from outfits.models.frozen import load_generator
+from tests.layouts import write_maryland_root, write_polyvore_root, write_tables_root
+from tests.runs.programs import REPOSITORY, Finished, Place, command, here, without_times
+
+pytestmark = pytest.mark.slow
+
+COMPATIBILITY = ("auc_random", "auc_same_category", "fitb_random", "fitb_same_category", "fitb_frequency_control")
+QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
+CHOOSING = [method for method in METHODS if method != "original"]
+
+
+def test_one_command_makes_everything_from_nothing_and_says_where(first_run: tuple[Place, Finished]) -> None:
+    place, finished = first_run
+    for stage in ("data", "embeddings", "compatibility", "targets", "generator", "test"):
+        assert f"] {stage}: " in finished.output, stage
+    for method in METHODS:
+        assert f"\n{method} " in finished.output, method
+    for name in ("report/results.json", "report/results.csv", "report/index.html"):
+        assert str(place.run / name) in finished.output
+        assert (place.run / name).stat().st_size > 0
+    for name in ("scorer", "judge", "generator"):
+        assert (place.run / "csv" / name / "metrics.csv").stat().st_size > 0, "curves are always written as CSV"
+    assert list(place.run.glob("wandb/offline-run-*/*.wandb")), "W&B without a key goes offline"
+    assert "Traceback" not in finished.errors
+
+
+def test_results_have_every_figure_that_checks_rely_on(undisturbed: Place) -> None:
+    results = undisturbed.results()
+    assert results["dataset"].startswith("synthetic")
+    assert (results["split"], results["k"], results["outfits"], results["seed"]) == ("test", 2, 6, 0)
+    assert results["catalogue"] == json.loads((undisturbed.run / "dataset.json").read_text())["items"]
+    assert len(results["scorer_sha256"]) == 64
+    for name in COMPATIBILITY:
+        assert 0 <= results["compatibility"][name] <= 1, name
+    assert list(results["methods"]) == list(METHODS)
+    for method, figures in results["methods"].items():
+        quantiles = [figures["score_quantiles"][q] for q in QUANTILES]
+        assert quantiles == sorted(quantiles), method
+        assert 0 < quantiles[0] <= figures["score_mean"] <= quantiles[-1] < 1 or math.isclose(
+            quantiles[0], quantiles[-1], rel_tol=1e-3
+        ), method
+        assert 0 < figures["judge_mean"] < 1, method
+        assert figures["ms_per_outfit"] >= 0, method
+        assert 0 < figures["distinct_share"] <= 1, method
+        recall = [figures["removed_recall"][n] for n in ("1", "10", "50")]
+        if method in ("original", "random"):
+            assert recall == [None, None, None] or recall == sorted(recall), "these need not rank the catalogue"
+        else:
+            assert 0 <= recall[0] <= recall[1] <= recall[2] <= 1, method
+
+
+def test_every_method_that_chooses_items_completes_outfits_by_the_rule(undisturbed: Place) -> None:
+    methods = undisturbed.results()["methods"]
+    assert {method: methods[method]["valid_share"] for method in CHOOSING} == dict.fromkeys(CHOOSING, 1.0)
+
+
+def test_methods_spend_the_calls_of_the_scorer_that_the_spec_gives_them(undisturbed: Place) -> None:
+    results = undisturbed.results()
+    calls = {method: figures["scorer_calls_per_outfit"] for method, figures in results["methods"].items()}
+    for method in ("original", "random", "most_selected", "generator"):
+        assert calls[method] == 0, method
+    catalogue, k = results["catalogue"], results["k"]
+    assert 0.4 * catalogue < calls["greedy_1"] <= catalogue  # items of categories already worn are not scored
+    assert 0.4 * k * catalogue < calls["greedy_k"] <= k * catalogue
+    assert calls["greedy_1"] < calls["greedy_k"]
+    assert 0 < calls["generator_rerank"] <= 16, "2 nearest items for each of 2 latents"
+
+
+def test_greedy_search_finds_better_completions_than_chance(undisturbed: Place) -> None:
+    methods = undisturbed.results()["methods"]
+    assert methods["greedy_k"]["score_mean"] > methods["random"]["score_mean"]
+    assert methods["greedy_k"]["score_mean"] >= methods["greedy_1"]["score_mean"]
+
+
+def test_the_same_command_again_reuses_everything_and_says_so(copied: Place) -> None:
+    before = copied.results()
+    written = {path: path.stat().st_mtime_ns for path in copied.cache.rglob("*") if path.is_file()}
+    finished = here("train", copied.arguments("wandb.mode=auto")).succeeded()
+    for line in finished.output.splitlines():
+        stage, _, said = line.partition("] ")[2].partition(": ")
+        if stage in ("embeddings", "compatibility", "targets", "generator"):
+            assert said.startswith("reusing"), line
+    assert {path: path.stat().st_mtime_ns for path in copied.cache.rglob("*") if path.is_file()} == written
+    assert copied.results() == before, "times too, as nothing was measured again"
+
+
+def test_evaluate_reproduces_the_figures_of_training(copied: Place) -> None:
+    before = copied.results()
+    shutil.rmtree(copied.run / "report")
+    shutil.rmtree(copied.run / "shards")
+    command("evaluate.py", [f"run={copied.run}", "evaluate.outfits=6", f"cache_dir={copied.cache}"]).succeeded()
+    assert without_times(copied.results()) == without_times(before)
+
+
+def test_evaluate_needs_no_scorers_nor_targets_from_the_cache(copied: Place) -> None:
+    for folder in ("scorers", "targets"):
+        shutil.rmtree(copied.cache / folder)
+    arguments = [f"run={copied.run}", f"cache_dir={copied.cache}", "evaluate.split=valid", "evaluate.outfits=3"]
+    here("evaluate", [*arguments, "evaluate.methods=[greedy_k,generator]"]).succeeded()
+    results = copied.results()
+    assert (results["split"], results["outfits"], list(results["methods"])) == ("valid", 3, ["greedy_k", "generator"])
+
+
+def test_a_saved_configuration_repeats_its_run(undisturbed: Place, fresh: Place) -> None:
+    arguments = [f"experiment={undisturbed.run / 'config.yaml'}", f"run_dir={fresh.run}", f"cache_dir={fresh.cache}"]
+    here("train", arguments).succeeded()
+    assert without_times(fresh.results()) == without_times(undisturbed.results())
+
+
+def test_stages_run_alone_make_what_one_command_makes(undisturbed: Place, fresh: Place) -> None:
+    for stage in ("embeddings", "compatibility", "targets", "generator", "test"):
+        here("train", fresh.arguments(f"stages=[{stage}]", "wandb.mode=auto")).succeeded()
+        assert (fresh.run / "report").exists() == (stage == "test")
+    assert without_times(fresh.results()) == without_times(undisturbed.results())
+
+
+@pytest.mark.parametrize("layout", ["maryland", "polyvore_outfits"])
+def test_research_layouts_train_end_to_end(tmp_path: Path, layout: str) -> None:
+    place = Place(tmp_path / "data", tmp_path / "cache", tmp_path / "run")
+    {"maryland": write_maryland_root, "polyvore_outfits": write_polyvore_root}[layout](place.data)
+    here("train", place.arguments(f"data={layout}", f"data.root={place.data}")).succeeded()
+    results = place.results()
+    assert results["dataset"].startswith(layout)
+    assert results["methods"]["generator"]["valid_share"] == 1.0
+    official = json.loads((place.run / "compatibility.json").read_text())
+    assert any("official" in name for name in official), f"the data set's own tasks are used: {sorted(official)}"
+
+
+def test_a_users_tables_train_end_to_end(tmp_path: Path) -> None:
+    place = Place(tmp_path / "data", tmp_path / "cache", tmp_path / "run")
+    write_tables_root(place.data)
+    columns = ["data.tables.image=image", "data.tables.text={colour} {name}", "data.split.shares=[0.6,0.2,0.2]"]
+    here("train", place.arguments("data=tables", f"data.root={place.data}", *columns)).succeeded()
+    results = place.results()
+    assert results["dataset"].startswith("tables")
+    assert results["methods"]["generator_rerank"]["valid_share"] == 1.0
+
+
+VARIANTS = {
+    "accumulation": ["trainer.accumulate_grad_batches=2"],
+    "bf16": ["trainer.precision=bf16-mixed"],
+    "early stopping": ["optimizer.patience=1", "scorer.patience=1"],
+    "pooled readout": ["model.readout=pool", "model.retrieval=item"],
+    "cosine loss alone": ["loss.listwise_weight=0"],
+    "ordered loss": ["loss.assignment=ordered", "loss.cosine_weight=0"],
+    "three items": ["model.k=3", "targets.removals=2"],
+    "no judge": ["judge.share=0"],
+    "texts alone": ["encoder.image=none"],
+    "ranking loss": ["scorer.ranking_weight=1", "trainer.gradient_clip_val=0"],
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_configured_variants_train_end_to_end(fresh: Place, variant: str) -> None:
+    short = ["trainer.max_epochs=2", "scorer.epochs=2", "targets.train_outfits=12", "evaluate.outfits=4"]
+    here("train", fresh.arguments(*short, *VARIANTS[variant])).succeeded()
+    results = fresh.results()
+    assert results["methods"]["generator"]["valid_share"] == 1.0
+    assert ("judge_mean" in results["methods"]["generator"]) == (variant != "no judge")
+    assert results["k"] == (3 if variant == "three items" else 2)
+
+
+def test_fast_dev_run_reaches_the_end_and_leaves_nothing_that_a_later_run_takes_for_finished(fresh: Place) -> None:
+    quick = here("train", fresh.arguments("trainer.fast_dev_run=true")).succeeded()
+    assert "done" in quick.output
+    later = Place(fresh.data, fresh.cache, fresh.run.with_name("later"))
+    said = here("train", later.arguments()).succeeded().output
+    for product in ("training the scorer", "training the judge", "generator: training", "mining"):
+        assert product in said, product
+    assert without_times(later.results())["scorer_sha256"] != fresh.results()["scorer_sha256"]
+
+
+def test_a_generator_belongs_to_the_scorer_that_it_was_trained_against(undisturbed: Place) -> None:
+    with pytest.raises(Exception, match="sha|scorer"):
+        load_generator(undisturbed.run / "generator.safetensors", "0" * 64)
+
+
+def test_every_shipped_entry_point_prints_its_help() -> None:
+    for program in ("train.py", "evaluate.py"):
+        assert (REPOSITORY / program).is_file()
+        assert "trainer.devices" in command(program, ["--help"]).succeeded().output

@@ -1,0 +1,105 @@
+"""A run that is killed and started again ends where an undisturbed one ends."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.runs.programs import Place, command, here, without_times
+
+pytestmark = pytest.mark.slow
+
+# In the order in which a run passes them: 3 shards of embeddings wait, then 8 scorer batches an epoch, and so on.
+KILLS = {
+    "embedding, a shard written": ("outfits.encoders.store:EmbeddingStore.write", 1),
+    "embedding, all shards written": ("outfits.encoders.store:EmbeddingStore.write", 6),
+    "scorer training, in its third epoch": ("lightning_modules.compatibility:CompatibilityModule.validation_step", 13),
+    "mining, two shards written": ("outfits.completion.targets:TargetStore.write", 2),
+    "generator training, in its second epoch": ("lightning_modules.generator:GeneratorModule.training_step", 5),
+    "evaluation, some methods done": ("outfits.metrics.experiment:MethodExperiment.run", 8),
+}
+
+
+def arrays_of(folder: Path) -> dict[str, np.ndarray]:
+    """Every array below a folder of ``.npz`` files by file and name."""
+    found = {}
+    for path in sorted(folder.rglob("*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            found |= {f"{path.relative_to(folder)}/{name}": file[name] for name in file.files}
+    return found
+
+
+def assert_same_products(place: Place, undisturbed: Place) -> None:
+    """Targets bit by bit, weights byte by byte, results but for the clock's figures."""
+    mined, expected = arrays_of(place.cache / "targets"), arrays_of(undisturbed.cache / "targets")
+    assert mined.keys() == expected.keys()
+    assert len(expected) > 0
+    for name, array in expected.items():
+        np.testing.assert_array_equal(mined[name], array, err_msg=name)
+    for name in ("scorer.safetensors", "judge.safetensors", "generator.safetensors"):
+        assert (place.run / name).read_bytes() == (undisturbed.run / name).read_bytes(), name
+    assert without_times(place.results()) == without_times(undisturbed.results())
+
+
+def killed(place: Place, where: str, *more: str) -> None:
+    point, nth = KILLS[where]
+    died = command("tests/runs/kill_at.py", [point, str(nth), *place.arguments(*more)])
+    assert died.status == -signal.SIGKILL, f"{where}: {died.status}\n{died.output}\n{died.errors}"
+
+
+def test_a_run_killed_in_every_stage_ends_with_the_products_of_an_undisturbed_run(
+    undisturbed: Place, fresh: Place
+) -> None:
+    for where in KILLS:
+        killed(fresh, where)
+        assert not (fresh.run / "report").exists(), where
+    last = here("train", fresh.arguments()).succeeded()
+    assert "generator: reusing" in last.output
+    assert_same_products(fresh, undisturbed)
+
+
+def test_finished_shards_are_not_computed_again(undisturbed: Place, fresh: Place) -> None:
+    killed(fresh, "mining, two shards written")
+    shards = {path: path.stat().st_mtime_ns for path in fresh.cache.glob("targets/*/shard-*.npz")}
+    assert len(shards) == 2
+    said = here("train", fresh.arguments("stages=[targets]")).succeeded().output
+    assert "mining 4 of 6 shards, 24 train tasks" in said
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
+
+
+def test_resume_continues_a_generator_to_the_very_same_weights(undisturbed: Place, copied: Place) -> None:
+    for product in ("generator.safetensors", "checkpoints", "report", "shards"):
+        path = copied.run / product
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    # The configuration of a resumed run is its own: nothing but the folder is given, as a user would.
+    shutil.rmtree(copied.run)
+    killed(copied, "generator training, in its second epoch")
+    assert (copied.run / "checkpoints" / "last.ckpt").exists()
+    said = here("train", [f"resume={copied.run}"]).succeeded().output
+    assert "generator: continuing from" in said
+    assert_same_products(copied, undisturbed)
+
+
+def test_damaged_shards_are_computed_again(undisturbed: Place, copied: Place) -> None:
+    for folder in (copied.cache / "targets", copied.run / "shards"):
+        damaged = sorted(folder.rglob("*.npz"))[::2]
+        assert damaged
+        for path in damaged:
+            path.write_bytes(path.read_bytes()[:100])
+    (copied.run / "generator.safetensors").unlink()
+    shutil.rmtree(copied.run / "checkpoints")
+    shutil.rmtree(copied.run / "report")
+    here("train", copied.arguments("wandb.mode=auto")).succeeded()
+    assert_same_products(copied, undisturbed)
+
+
+def test_a_damaged_embedding_shard_is_computed_again(undisturbed: Place, fresh: Place) -> None:
+    killed(fresh, "embedding, a shard written")
+    (shard,) = fresh.cache.glob("embeddings/*/shards/*.npz")
+    shard.write_bytes(shard.read_bytes()[:50])
+    here("train", fresh.arguments("stages=[embeddings]")).succeeded()
+    (made,) = fresh.cache.glob("embeddings/*/embeddings.npy")
+    (expected,) = undisturbed.cache.glob("embeddings/*/embeddings.npy")
+    np.testing.assert_array_equal(np.load(made), np.load(expected))

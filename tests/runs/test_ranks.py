@@ -1,0 +1,62 @@
+"""Two processes on one machine do the work of one, with the same figures."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from outfits.config.schema import METHODS
+from tests.runs.programs import TWO_RANKS, Place, command, without_times
+from tests.runs.test_interruption import arrays_of
+
+pytestmark = pytest.mark.slow
+
+
+def test_evaluation_on_two_ranks_gives_the_figures_of_one(copied: Place) -> None:
+    one_rank = copied.results()
+    shutil.rmtree(copied.run / "shards")
+    shutil.rmtree(copied.run / "report")
+    command("evaluate.py", [f"run={copied.run}", f"cache_dir={copied.cache}", *TWO_RANKS]).succeeded()
+    assert without_times(copied.results()) == without_times(one_rank)
+
+
+def test_mining_and_embedding_on_two_ranks_give_the_products_of_one(undisturbed: Place, copied: Place) -> None:
+    # Another number of ranks trains another scorer, so the one-rank scorer of the run is mined with.
+    shutil.rmtree(copied.cache / "targets")
+    shutil.rmtree(copied.cache / "embeddings")
+    figures = copied.run.with_name("figures.json")
+    arguments = [f"run={copied.run}", f"cache_dir={copied.cache}", *TWO_RANKS]
+    command("tests/runs/validate_generator.py", [str(figures), *arguments]).succeeded()
+    mined, expected = arrays_of(copied.cache / "targets"), arrays_of(undisturbed.cache / "targets")
+    assert mined.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(mined[name], array, err_msg=name)
+    (made,) = copied.cache.glob("embeddings/*/embeddings.npy")
+    (one_rank,) = undisturbed.cache.glob("embeddings/*/embeddings.npy")
+    np.testing.assert_array_equal(np.load(made), np.load(one_rank))
+
+
+def test_validation_figures_on_two_ranks_are_those_of_one(undisturbed: Place, tmp_path: Path) -> None:
+    figures = {}
+    for ranks, options in {1: (), 2: TWO_RANKS}.items():
+        file = tmp_path / f"{ranks}.json"
+        arguments = [f"run={undisturbed.run}", f"cache_dir={undisturbed.cache}", *options]
+        command("tests/runs/validate_generator.py", [str(file), *arguments]).succeeded()
+        figures[ranks] = json.loads(file.read_text())
+    assert (figures[1].pop("world_size"), figures[2].pop("world_size")) == (1, 2)
+    assert figures[1] == figures[2]
+    assert "valid/score_mean" in figures[1]["figures"]
+
+
+@pytest.mark.parametrize("loss", [["loss.listwise_weight=0"], ["loss.cosine_weight=0", "model.readout=pool"]])
+def test_training_on_two_ranks_runs_through_all_stages(fresh: Place, loss: list[str]) -> None:
+    finished = command("train.py", fresh.arguments(*TWO_RANKS, *loss, "scorer.ranking_weight=1")).succeeded()
+    assert finished.output.count("generator: training") == 1, "rank zero alone reports"
+    assert "Traceback" not in finished.errors
+    methods = fresh.results()["methods"]
+    assert list(methods) == list(METHODS)
+    assert methods["generator"]["valid_share"] == 1.0
+    for stage in ("scorer", "judge", "generator"):
+        assert (fresh.run / "csv" / stage / "metrics.csv").stat().st_size > 0

@@ -1,0 +1,159 @@
+"""What a user can mend ends in one line and status 2, whichever stage meets it."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.layouts import write_maryland_root, write_tables_root
+from tests.runs.programs import TWO_RANKS, Place, command, here
+
+
+@pytest.fixture
+def maryland(tmp_path: Path) -> Place:
+    place = Place(tmp_path / "data", tmp_path / "cache", tmp_path / "run")
+    write_maryland_root(place.data)
+    return place
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Place:
+    place = Place(tmp_path / "data", tmp_path / "cache", tmp_path / "run")
+    write_tables_root(place.data, images=False)
+    return place
+
+
+def mistake(place: Place, *more: str) -> str:
+    """The line that ``train.py`` ends with on a Maryland root, up to the embeddings."""
+    arguments = place.arguments("data=maryland", f"data.root={place.data}", "stages=[embeddings]", *more)
+    return here("train", arguments).mistake()
+
+
+def mistake_in_tables(place: Place, *more: str) -> str:
+    """As :func:`mistake`, on tables without photos."""
+    options = ["data=tables", f"data.root={place.data}", "data.tables.image=null", "data.tables.text={colour} {name}"]
+    return here("train", place.arguments(*options, "encoder.image=none", "stages=[embeddings]", *more)).mistake()
+
+
+def test_a_missing_image_is_named_with_the_way_out(maryland: Place) -> None:
+    picture = sorted((maryland.data / "images").rglob("*.jpg"))[5]
+    picture.unlink()
+    line = mistake(maryland)
+    assert line.startswith("data error: ")
+    assert f"{picture.parent.name}/{picture.name}" in line
+    assert "data.on_missing_image=mask" in line
+
+
+def test_a_truncated_image_is_named_with_the_way_out(maryland: Place) -> None:
+    picture = sorted((maryland.data / "images").rglob("*.jpg"))[7]
+    picture.write_bytes(picture.read_bytes()[:200])
+    line = mistake(maryland)
+    assert f"{picture.parent.name}/{picture.name}" in line
+    assert "data.on_corrupt_image=mask" in line
+
+
+def test_a_bad_image_names_itself_from_a_loader_process_too(maryland: Place) -> None:
+    picture = sorted((maryland.data / "images").rglob("*.jpg"))[-1]
+    picture.write_bytes(b"not a picture")
+    assert f"{picture.parent.name}/{picture.name}" in mistake(maryland, "encoder.num_workers=2")
+
+
+def test_invalid_json_names_file_and_line(maryland: Place) -> None:
+    file = maryland.data / "valid_no_dup.json"
+    lines = file.read_text().splitlines()
+    lines[3] = lines[3] + " oops"
+    file.write_text("\n".join(lines))
+    line = mistake(maryland)
+    assert "valid_no_dup.json" in line
+    assert "line 4" in line or ":4" in line
+
+
+def test_an_item_that_the_catalogue_lacks_is_named_with_the_way_out(tables: Place) -> None:
+    with (tables.data / "outfits.csv").open("a", newline="") as file:
+        csv.writer(file).writerow(["200000", "AB-12", "train"])
+    line = mistake_in_tables(tables)
+    assert "AB-12" in line
+    assert "data.on_missing_item=drop" in line
+
+
+def test_an_empty_split_is_named(tables: Place) -> None:
+    line = mistake_in_tables(tables, "data.split.shares=[1,0,0]")
+    assert "valid" in line
+
+
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    place = Place(tmp_path / "nowhere", tmp_path / "cache", tmp_path / "run")
+    assert str(place.data) in mistake(place)
+
+
+def test_a_run_folder_of_another_configuration_is_refused_with_the_keys_that_differ(tables: Place) -> None:
+    tables.run.mkdir()
+    first = mistake_in_tables(tables, "data.split.shares=[1,0,0]")
+    assert first.startswith("data error: ")
+    line = mistake_in_tables(tables, "data.split.shares=[1,0,0]", "model.k=3", "seed=1")
+    assert line.startswith("config error: ")
+    assert "model.k: 2 → 3" in line
+    assert "seed: 0 → 1" in line
+    assert "scorer" not in line
+    assert f"resume={tables.run}" in line
+
+
+@pytest.mark.slow
+def test_a_stage_without_what_it_needs_names_the_stage_that_makes_it(undisturbed: Place, copied: Place) -> None:
+    (copied.run / "generator.safetensors").unlink()
+    needs = {"generator": None, "targets": "targets", "compatibility": "scorers", "embeddings": "embeddings"}
+    for stage, folder in needs.items():
+        if folder is not None:
+            shutil.rmtree(copied.cache / folder)
+        line = here("train", copied.arguments("stages=[test]", "wandb.mode=auto")).mistake()
+        assert line.startswith("artifact error: ")
+        assert f"add {stage} to `stages`" in line
+
+
+@pytest.mark.slow
+def test_evaluation_of_an_unfinished_run_says_how_to_finish_it(copied: Place) -> None:
+    (copied.run / "selected.csv").unlink()
+    line = here("evaluate", [f"run={copied.run}", f"cache_dir={copied.cache}"]).mistake()
+    assert f"resume={copied.run}" in line
+
+
+@pytest.mark.slow
+def test_a_run_whose_data_changed_is_refused(copied: Place, tmp_path: Path) -> None:
+    data = tmp_path / "changed"
+    shutil.copytree(copied.data, data)
+    file = next(data.rglob("test_no_dup.json"))
+    outfits = json.loads(file.read_text())
+    file.write_text(json.dumps(outfits[1:]))
+    line = here("evaluate", [f"run={copied.run}", f"cache_dir={copied.cache}", f"data.root={data}"]).mistake()
+    assert line.startswith("artifact error: ")
+
+
+@pytest.mark.slow
+def test_weights_that_were_changed_after_the_run_are_refused(copied: Place) -> None:
+    path = copied.run / "scorer.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    line = here("evaluate", [f"run={copied.run}", f"cache_dir={copied.cache}"]).mistake()
+    assert "scorer.safetensors" in line
+
+
+@pytest.mark.slow
+def test_bad_data_end_a_command_without_a_traceback(maryland: Place) -> None:
+    picture = sorted((maryland.data / "images").rglob("*.jpg"))[0]
+    picture.unlink()
+    arguments = maryland.arguments("data=maryland", f"data.root={maryland.data}", "stages=[embeddings]")
+    assert picture.name in command("train.py", arguments).mistake()
+
+
+@pytest.mark.slow
+def test_bad_data_end_both_ranks(maryland: Place) -> None:
+    for picture in sorted((maryland.data / "images").rglob("*.jpg"))[-20:]:
+        picture.write_bytes(b"not a picture")  # the last shard is rank one's in the first of these runs
+    arguments = maryland.arguments("data=maryland", f"data.root={maryland.data}", "stages=[embeddings]", *TWO_RANKS)
+    for size in (160, 10_000):
+        finished = command("train.py", [*arguments, f"encoder.shard_size={size}"])
+        assert finished.status != 0
+        assert "data error: " in finished.errors

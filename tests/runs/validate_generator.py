@@ -1,0 +1,41 @@
+"""Validates a finished run's generator on the ranks that the command line asks for: ``validate_generator.py FILE run=… …``.
+
+Rank zero writes the callback's figures to FILE as JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from callbacks.retrieval_evaluation import RetrievalEvaluation
+from datamodules.completion import CompletionDataModule
+from lightning_modules.stages.embeddings import embed_catalogue
+from lightning_modules.stages.finished import load_finished
+from lightning_modules.stages.generator import build_generator_module, graphs_of
+from lightning_modules.stages.run import reopen_run
+from lightning_modules.stages.targets import mine_targets
+from lightning_modules.trainer import build_trainer, is_rank_zero
+from outfits.config.load import load_config
+from outfits.data.load import load_dataset
+
+
+def main(file: str, arguments: list[str]) -> None:
+    """One validation epoch."""
+    run = reopen_run(load_config(arguments, "evaluate"))
+    dataset = embed_catalogue(run, load_dataset(run.config.data))
+    scorers, generator, _ = load_finished(run, dataset)
+    catalogue = dataset.catalogue
+    targets = mine_targets(run, dataset, scorers.scorer)
+    valid = graphs_of(catalogue, targets.valid)
+    module = build_generator_module(run, catalogue)
+    module.model.load_state_dict(generator.state_dict())
+    evaluation = RetrievalEvaluation({"valid": valid}, catalogue, scorers.scorer, run.config.targets)
+    data = CompletionDataModule(valid, valid, run.config.optimizer.batch_size, 0, 0)
+    trainer = build_trainer(run.config.trainer, callbacks=[evaluation])
+    (figures,) = trainer.validate(module, data, verbose=False)
+    if is_rank_zero():
+        Path(file).write_text(json.dumps({"world_size": trainer.world_size, "figures": figures}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

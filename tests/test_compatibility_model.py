@@ -1,0 +1,103 @@
+"""The compatibility model S: laws that hold for any weights, and its files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from outfits.errors import ArtifactError
+from outfits.models.compatibility import OutfitTransformer
+from outfits.models.frozen import load_scorer, save_scorer
+
+IMAGE_DIM, TEXT_DIM = 6, 4
+
+
+def a_scorer(seed: int = 0) -> OutfitTransformer:
+    torch.manual_seed(seed)
+    return OutfitTransformer(IMAGE_DIM, TEXT_DIM, width=16, layers=2, heads=4, feedforward=32).eval()
+
+
+def some_sets(count: int, size: int, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(count, size, IMAGE_DIM + TEXT_DIM, generator=generator)
+    present = torch.rand(count, size, 2, generator=generator) < 0.8
+    return vectors, present
+
+
+def test_order_of_items_does_not_change_the_logit() -> None:
+    scorer = a_scorer()
+    vectors, present = some_sets(5, 6)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    torch.testing.assert_close(scorer(vectors, present), scorer(vectors[:, order], present[:, order]))
+
+
+def test_padding_does_not_change_the_logit() -> None:
+    scorer = a_scorer()
+    vectors, present = some_sets(5, 4)
+    longer, longer_present = some_sets(5, 7, seed=2)
+    longer[:, :4], longer_present[:, :4] = vectors, present
+    padding = torch.arange(7).expand(5, 7) >= 4
+    torch.testing.assert_close(scorer(vectors, present), scorer(longer, longer_present, padding))
+
+
+def test_computing_the_task_token_alone_in_the_last_layer_changes_nothing() -> None:
+    scorer = a_scorer()
+    tokens = scorer.tokens(*some_sets(5, 4))
+    h = torch.cat([scorer.task.expand(5, 1, -1), tokens], dim=1)
+    for block in scorer.blocks:
+        h = block(h, None)
+    torch.testing.assert_close(scorer.outfit_embedding(tokens), h[:, 0])
+
+
+def test_values_of_a_missing_part_do_not_matter() -> None:
+    scorer = a_scorer()
+    vectors, present = some_sets(5, 4)
+    present[:, 0, 0] = False
+    changed = vectors.clone()
+    changed[:, 0, :IMAGE_DIM] += 100
+    torch.testing.assert_close(scorer(vectors, present), scorer(changed, present))
+    there = present.clone()
+    there[:, 0, 0] = True
+    assert not torch.allclose(scorer(vectors, present), scorer(vectors, there))
+
+
+def test_width_must_be_divisible_by_heads() -> None:
+    with pytest.raises(ValueError, match="not divisible"):
+        OutfitTransformer(IMAGE_DIM, TEXT_DIM, width=10, heads=4)
+
+
+def test_a_saved_scorer_loads_with_the_same_logits_and_digest(tmp_path: Path) -> None:
+    scorer = a_scorer()
+    sha256 = save_scorer(scorer, tmp_path / "scorer.safetensors")
+    loaded = load_scorer(tmp_path / "scorer.safetensors", sha256)
+    assert loaded.sha256 == sha256 == save_scorer(scorer, tmp_path / "again.safetensors")
+    assert loaded.settings == scorer.settings
+    vectors, present = some_sets(3, 4)
+    assert torch.equal(loaded.module(vectors, present), scorer(vectors, present))
+    assert not any(parameter.requires_grad for parameter in loaded.module.parameters())
+
+
+def test_changed_weights_of_a_frozen_scorer_are_noticed(tmp_path: Path) -> None:
+    save_scorer(a_scorer(), tmp_path / "scorer.safetensors")
+    loaded = load_scorer(tmp_path / "scorer.safetensors")
+    assert loaded.unchanged()
+    loaded.module.task.add_(1e-6)
+    assert not loaded.unchanged()
+
+
+def test_another_scorer_file_is_refused(tmp_path: Path) -> None:
+    sha256 = save_scorer(a_scorer(0), tmp_path / "one.safetensors")
+    save_scorer(a_scorer(1), tmp_path / "other.safetensors")
+    with pytest.raises(ArtifactError, match="not those that"):
+        load_scorer(tmp_path / "other.safetensors", sha256)
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_a_damaged_scorer_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "scorer.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="cannot be read") as caught:
+        load_scorer(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ArtifactError, match="does not exist"):
+        load_scorer(tmp_path / "missing.safetensors")

@@ -1,0 +1,88 @@
+"""Negatives of the compatibility model."""
+
+import numpy as np
+import pytest
+
+from datamodules.compatibility import CollateCompatibility, CompatibilityDataModule
+from outfits.config.schema import NegativesConfig, ScorerConfig
+from outfits.data.negatives import NegativeSampler
+from outfits.data.outfits import Outfits
+from outfits.errors import DataError
+from tests.test_generator_model import CATEGORIES, ITEMS, a_catalogue
+
+CATEGORY = (np.arange(ITEMS) % CATEGORIES).astype(np.int32)
+OUTFIT = np.array([0, 7, 14, 21], dtype=np.int32)
+
+
+def sampled(seeds: int = 200, epoch: int = 0, **config: object) -> list:
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(**config), epochs=10)  # type: ignore[arg-type]
+    return [sampler.sample(OUTFIT, epoch, np.random.default_rng(seed)) for seed in range(seeds)]
+
+
+def test_one_replaced_item_of_the_same_category_keeps_all_categories() -> None:
+    for sample in sampled(replace_all=0.0, same_category=1.0):
+        for negative in sample.sets[1:]:
+            assert (negative != OUTFIT).sum() == 1
+            assert np.array_equal(CATEGORY[negative], CATEGORY[OUTFIT])
+            assert not np.isin(negative[negative != OUTFIT], OUTFIT).any()
+
+
+def test_all_replaced_leaves_no_item() -> None:
+    for sample in sampled(replace_all=1.0):
+        assert (sample.sets[1:] != OUTFIT).all()
+        assert np.array_equal(sample.sets[0], OUTFIT)
+
+
+def test_random_replacements_leave_the_category() -> None:
+    changed = [
+        CATEGORY[sample.sets[1][sample.sets[1] != OUTFIT][0]] == CATEGORY[OUTFIT[sample.sets[1] != OUTFIT][0]]
+        for sample in sampled(replace_all=0.0, same_category=0.0)
+    ]
+    assert 0.05 < np.mean(changed) < 0.35  # one in six categories
+
+
+def test_candidates_are_of_the_replaced_items_category_and_never_in_the_outfit() -> None:
+    for sample in sampled():
+        assert (CATEGORY[sample.candidates] == CATEGORY[OUTFIT[sample.replaced]]).all()
+        assert not np.isin(sample.candidates, OUTFIT).any()
+
+
+def test_hard_negatives_come_in_on_schedule() -> None:
+    schedule = {"hard_share": 0.8, "hard_start": 0.2, "hard_full": 0.6, "replace_all": 0.0}
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(**schedule), epochs=10)
+    assert [sampler.hard_share(epoch) for epoch in (0, 2, 4, 6, 9)] == pytest.approx([0, 0, 0.4, 0.8, 0.8])
+    assert not any(sample.hard.any() for sample in sampled(epoch=1, **schedule))
+    assert 0.7 < np.mean([sample.hard.mean() for sample in sampled(epoch=9, **schedule)]) < 0.9
+
+
+def test_a_category_of_one_item_is_replaced_from_the_others() -> None:
+    lonely = CATEGORY.copy()
+    lonely[0] = CATEGORIES
+    sampler = NegativeSampler(lonely, NegativesConfig(), epochs=10)
+    drawn = sampler.replacements(OUTFIT, 0, 50, True, np.random.default_rng(0))
+    assert not np.isin(drawn, OUTFIT).any()
+
+
+def test_batches_hold_the_sets_and_embeddings_of_their_items() -> None:
+    features = a_catalogue().features
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(), epochs=10)
+    outfits = [OUTFIT, np.array([3, 4], dtype=np.int32)]
+    samples = [sampler.sample(outfit, 0, np.random.default_rng(n)) for n, outfit in enumerate(outfits)]
+    batch = CollateCompatibility(features)(samples)
+    for row, sample in enumerate(samples):
+        size = sample.sets.shape[1]
+        assert batch.padding[row].tolist() == [place >= size for place in range(4)]
+        vectors = batch.vectors[batch.sets[row, :, :size]].numpy()
+        assert np.array_equal(vectors, features.vectors[sample.sets])
+        exchanged = batch.vectors[batch.with_candidates()[row][:, :size]].numpy()
+        expected = np.repeat(sample.sets[:1], len(sample.candidates), axis=0)
+        expected[:, sample.replaced] = sample.candidates
+        assert np.array_equal(exchanged, features.vectors[expected])
+
+
+def test_an_empty_split_is_named() -> None:
+    some = Outfits.from_lists(["a"], [OUTFIT.tolist()], [0])
+    none = Outfits.from_lists([], [], [])
+    data = CompatibilityDataModule(a_catalogue(), some, none, ScorerConfig(), num_workers=0, seed=0)
+    with pytest.raises(DataError, match="valid split"):
+        data.val_dataloader()

@@ -70,9 +70,18 @@ def start_wandb(config: WandbConfig, run_dir: Path, resolved: dict[str, Any]) ->
 def build_loggers(
     config: WandbConfig, run_dir: Path, resolved: dict[str, Any], *, rank_zero: bool, stage: str
 ) -> list[Logger]:
-    """CSV files under ``RUN_DIR/csv/STAGE`` on every rank (Lightning writes on rank zero alone) and W&B on rank zero."""
-    loggers: list[Logger] = [CSVLogger(run_dir / "csv", name=None, version=stage)]
+    """CSV files under ``RUN_DIR/csv/STAGE`` on every rank (Lightning writes on rank zero alone) and W&B on rank zero.
+
+    A stage that goes on after an interruption writes to ``STAGE-2``: Lightning would delete the curves so far.
+    """
+    loggers: list[Logger] = [CSVLogger(run_dir / "csv", name=None, version=_unused_folder(run_dir / "csv", stage))]
     board = start_wandb(config, run_dir, resolved) if rank_zero and wandb.run is None else None
     if board is None and wandb.run is not None:
         board = WandbLogger(experiment=wandb.run)
     return loggers + ([board] if board is not None else [])
+
+
+def _unused_folder(folder: Path, stage: str) -> str:
+    """``stage``, or ``stage-2``, ``stage-3``, … where an earlier start of the run left its curves."""
+    names = [stage, *(f"{stage}-{start}" for start in range(2, len(list(folder.glob(f"{stage}*"))) + 2))]
+    return next(name for name in names if not (folder / name).exists())

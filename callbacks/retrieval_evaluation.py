@@ -29,8 +29,8 @@ RECALL_AT = (1, 10, 50)
 class RetrievalEvaluation(Callback):
     """Completes the validation or test outfits from the generator's latents and logs how good the completions are.
 
-    Latents of all ranks are gathered by task id, repetitions dropped, and every rank computes the figures from the whole
-    of them in the same order, so they are the same on one rank and on several.
+    Latents of all ranks are gathered by task id, repetitions dropped, and every rank computes the figures from all of
+    them in the same order, so they are the same on one rank and on several.
 
     Args:
         graphs: tasks by split, ``valid`` and/or ``test``; with greedy targets where they were mined.

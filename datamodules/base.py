@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from outfits.errors import DataError
 from outfits.graphs.sampling import RankShare, SeededShuffle
 
-
 # Evaluation is cut into at least so many batches, where there are as many samples, so that every rank has work.
 EVALUATION_BATCHES = 64
 

@@ -53,12 +53,20 @@ class CompatibilityBatch:
 
 
 class OutfitsWithNegatives(Dataset[OutfitWithNegatives]):
-    """Outfits with negatives that depend on (seed, epoch, outfit) alone, whatever worker draws them."""
+    """Outfits with negatives that depend on (seed, epoch, outfit) alone, whatever worker draws them.
 
-    def __init__(self, outfits: Outfits, sampler: NegativeSampler, seed: int) -> None:
+    Args:
+        outfits: positives.
+        sampler: draws their negatives.
+        seed: seed of all draws.
+        subset_share: share of the outfits that are replaced by a random subset of at least two of their items.
+    """
+
+    def __init__(self, outfits: Outfits, sampler: NegativeSampler, seed: int, subset_share: float = 0.0) -> None:
         self.outfits = outfits
         self.sampler = sampler
         self.seed = seed
+        self.subset_share = subset_share
 
     def __len__(self) -> int:
         return len(self.outfits)
@@ -66,7 +74,10 @@ class OutfitsWithNegatives(Dataset[OutfitWithNegatives]):
     def __getitem__(self, index: int | tuple[int, int]) -> OutfitWithNegatives:
         epoch, position = index if isinstance(index, tuple) else (0, index)
         rng = np.random.default_rng([self.seed, epoch, position])
-        return self.sampler.sample(self.outfits[position], epoch, rng)
+        outfit = self.outfits[position]
+        if len(outfit) > 2 and rng.random() < self.subset_share:
+            outfit = rng.choice(outfit, int(rng.integers(2, len(outfit))), replace=False)
+        return self.sampler.sample(outfit, epoch, rng)
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,8 @@ class CompatibilityDataModule(OutfitLoaders):
         super().__init__(config.batch_size, num_workers, seed)
         self.collate = CollateCompatibility(catalogue.features)
         categories = catalogue.categories
-        self.train = OutfitsWithNegatives(train, NegativeSampler(categories, config.negatives, config.epochs), seed)
+        negatives = NegativeSampler(categories, config.negatives, config.epochs)
+        self.train = OutfitsWithNegatives(train, negatives, seed, config.subset_share)
         self.valid = OutfitsWithNegatives(valid, NegativeSampler(categories, VALIDATION_NEGATIVES, 1), seed)
 
     def train_dataloader(self) -> DataLoader[CompatibilityBatch]:

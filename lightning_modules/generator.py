@@ -54,7 +54,7 @@ class GeneratorModule(L.LightningModule):
         return losses["loss"]
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Latents of the batch; :class:`callbacks.retrieval_evaluation.RetrievalEvaluation` says what they are worth."""
+        """Latents of the batch, for :class:`callbacks.retrieval_evaluation.RetrievalEvaluation` to judge."""
         latents: Tensor = self.model(batch)
         return latents
 
@@ -90,7 +90,7 @@ class GeneratorModule(L.LightningModule):
         return {"loss": loss, **losses}
 
     def _listwise(self, latents: Tensor, batch: Batch) -> Tensor:
-        """Distils the scorer's distribution over each step's best candidates, random items of the catalogue beside them."""
+        """Distils the scorer's distribution over each step's best candidates, with random items beside them."""
         candidates, scores = batch.candidate_id, batch.candidate_score  # [B, k, M]
         known = candidates >= 0
         target = torch.sigmoid(scores).div(self.loss.target_temperature).masked_fill(~known, -torch.inf).softmax(-1)

@@ -58,8 +58,8 @@ def _as_it_is(batch: Any) -> Any:
 class ShardedPrediction(L.LightningModule):
     """Runs :class:`ShardedWork` under ``Trainer.predict`` on every device of the trainer.
 
-    Shards are dealt to the ranks in turn (rank, rank + world, …) and finished ones are left out, so a restart on another
-    number of ranks computes what is missing and nothing else.
+    Shards are dealt to the ranks in turn (rank, rank + world, …) and finished ones are left out, so a restart on
+    another number of ranks computes what is missing and nothing else.
 
     Args:
         work: the work.
@@ -98,5 +98,6 @@ class ShardedPrediction(L.LightningModule):
 def run_shards(work: ShardedWork, config: TrainerConfig, num_workers: int = 0) -> None:
     """Runs all pending shards on the trainer's devices and waits until every rank is done."""
     module = ShardedPrediction(work, num_workers)
-    build_trainer(config, fast_dev_run=False).predict(module, return_predictions=False)
+    # trainer.precision is for training; under its autocast results would not be those that the shards are keyed by.
+    build_trainer(config, fast_dev_run=False, precision="32-true").predict(module, return_predictions=False)
     wait_for_all_ranks()

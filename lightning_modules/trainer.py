@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 
 from outfits.config.schema import TrainerConfig
@@ -22,8 +24,25 @@ NOT_LIGHTNINGS = ("timeout_minutes",)
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 logging.getLogger("lightning.pytorch.accelerators").setLevel(logging.WARNING)
 # Lightning's own use of torch, its advice on loader workers (ours are configured), and short epochs of small sets.
-for message in (".*isinstance.treespec, LeafSpec.*", ".*does not have many workers.*", ".*number of training batches.*"):
+for message in (
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*does not have many workers.*",
+    ".*number of training batches.*",
+):
     warnings.filterwarnings("ignore", message=message)
+
+
+class CheckpointsInOnePiece(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there.
+
+    Lightning writes it to the system's temporary folder first; where that is another file system, a kill can leave half.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """A kill at any moment leaves the whole new file or the whole old one."""
+        unfinished = f"{path}.{os.getpid()}.tmp"
+        super().save_checkpoint(checkpoint, unfinished, storage_options)
+        os.replace(unfinished, path)
 
 
 def build_trainer(
@@ -47,6 +66,7 @@ def build_trainer(
         **{**options, **changes},
         logger=list(loggers) or False,
         callbacks=list(callbacks),
+        plugins=[CheckpointsInOnePiece()],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_model_summary=False,

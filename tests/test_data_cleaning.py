@@ -83,6 +83,12 @@ def test_repeated_item_is_taken_once_by_default_and_an_error_if_asked() -> None:
         clean(raw("aba", "bbb", "ccee"), config(on_repeated_item="error"))
 
 
+def test_unknown_item_named_twice_is_counted_as_unknown_only() -> None:
+    counts = clean(raw("abXX"), config(on_missing_item="drop", on_repeated_item="error")).counts
+    assert counts["mentions of items not in the catalogue, dropped"] == 2
+    assert counts["mentions of items repeated in an outfit, dropped"] == 0
+
+
 def test_small_outfits_are_left_out_and_counted() -> None:
     cleaned = clean(raw("ab", "abc", "e", "bce"), config(min_items=3))
     assert names(cleaned) == ["abc", "bce"]

@@ -27,7 +27,9 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         "on_corrupt_image": run.config.data.on_corrupt_image,
     }
     train_items = np.unique(dataset.outfits.of("train").items)
-    encoder = build_item_encoder(config, catalogue, train_items, run.cache / "encoders", **policies)
+    encoder = build_item_encoder(
+        config, catalogue, train_items, run.cache / "encoders", **policies, backdrop=config.backdrop
+    )
     key = content_hash([cache_key(encoder.key, catalogue), *policies.values()])
     store = EmbeddingStore(
         run.cache / "embeddings", key, len(catalogue), encoder.image_dim, encoder.text_dim, config.shard_size

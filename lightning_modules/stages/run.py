@@ -87,7 +87,7 @@ def open_run(config: Config) -> Run:
     The folder of an interrupted run with the same configuration is continued.
 
     Raises:
-        ConfigError: if the folder holds a run of another configuration, or ranks started from outside cannot agree on it.
+        ConfigError: if the folder holds a run of another configuration, or torchrun's ranks cannot agree on a folder.
     """
     folder = _run_folder(config)
     saved = folder / CONFIG_FILE
@@ -96,8 +96,8 @@ def open_run(config: Config) -> Run:
         if different:
             raise ConfigError(
                 [
-                    f"run_dir: {folder} holds a run with another configuration ({'; '.join(different)}); choose another "
-                    f"run_dir, or continue that run as it was with resume={folder}"
+                    f"run_dir: {folder} holds a run with another configuration ({'; '.join(different)}); choose "
+                    f"another run_dir, or continue that run as it was with resume={folder}"
                 ]
             )
     elif is_rank_zero():

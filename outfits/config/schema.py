@@ -52,19 +52,23 @@ class SplitConfig:
     mode: str = key(
         "grouped",
         "how far related outfits may part: official (the split the data set comes with), random, grouped (outfits with "
-        "Jaccard overlap >= split.overlap stay together) or disjoint (no item in two splits; straddling outfits are left "
-        "out and counted)",
+        "Jaccard overlap >= split.overlap stay together) or disjoint (no item in two splits; straddling outfits are "
+        "left out and counted)",
         choices=("official", "random", "grouped", "disjoint"),
     )
     shares: list[float] = key([0.8, 0.1, 0.1], "shares of train, validation and test outfits", ge=0)
-    overlap: float = key(0.5, "Jaccard overlap of item sets from which on `grouped` keeps two outfits together", gt=0, le=1)
+    overlap: float = key(
+        0.5, "Jaccard overlap of item sets from which on `grouped` keeps two outfits together", gt=0, le=1
+    )
     seed: int = key(0, "seed of the split, apart from `seed` so that retraining keeps the split", ge=0)
 
 
 @dataclass
 class TablesConfig:
     items: str = key("items.csv", "items table, CSV or Parquet, relative to data.root")
-    outfits: str = key("outfits.csv", "outfits table, one row per (outfit, item), CSV or Parquet, relative to data.root")
+    outfits: str = key(
+        "outfits.csv", "outfits table, one row per (outfit, item), CSV or Parquet, relative to data.root"
+    )
     item_id: str = key("item_id", "items table: column of the item's id")
     category: str = key("category", "items table: column of the item's category")
     image: str | None = key(None, "items table: column of the photo's path relative to data.root; null: no photos")
@@ -94,17 +98,21 @@ class DataConfig:
     category_level: str = key(
         "fine", "polyvore_outfits: category level of the one-item-per-category rule", choices=("fine", "semantic")
     )
-    limit: int | None = key(None, "keep at most this many outfits, drawn with split.seed (a tiny subset for smoke runs)", ge=1)
+    limit: int | None = key(
+        None, "keep at most this many outfits, drawn with split.seed (a tiny subset for smoke runs)", ge=1
+    )
     min_items: int = key(2, "outfits with fewer distinct items are left out and counted", ge=2)
     on_missing_image: str = key(
-        "error", "an image file that is missing: error, or mask (the item keeps its text, the image part is masked)",
+        "error",
+        "an image file that is missing: error, or mask (the item keeps its text, the image part is masked)",
         choices=("error", "mask"),
     )
     on_corrupt_image: str = key(
         "error", "an image file that cannot be decoded: error or mask", choices=("error", "mask")
     )
     on_missing_item: str = key(
-        "error", "an outfit names an item that the catalogue lacks: error, or drop that item from the outfit",
+        "error",
+        "an outfit names an item that the catalogue lacks: error, or drop that item from the outfit",
         choices=("error", "drop"),
     )
     on_repeated_item: str = key(
@@ -125,24 +133,41 @@ class DataConfig:
 @dataclass
 class OpenClipConfig:
     model: str = key("ViT-B-32", "architecture name, hf-hub:ORG/NAME or local-dir:PATH")
-    pretrained: str | None = key(None, "pretrained tag (laion2b_s34b_b79k) or a local weights file; null for hf-hub: and local-dir:")
+    pretrained: str | None = key(
+        None, "pretrained tag (laion2b_s34b_b79k) or a local weights file; null for hf-hub: and local-dir:"
+    )
 
 
 @dataclass
 class SentenceConfig:
-    model: str = key("sentence-transformers/all-MiniLM-L6-v2", "model name, local folder, or package:NAME for a model inside an installed Python package")
+    model: str = key(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "model name, local folder, or package:NAME for a model inside an installed Python package",
+    )
 
 
 @dataclass
 class EncoderConfig:
     image: str = key("classical", "image encoder; none leaves images out", choices=("classical", "open_clip", "none"))
     text: str = key(
-        "classical", "text encoder; none leaves texts out", choices=("classical", "open_clip", "sentence_transformers", "none")
+        "classical",
+        "text encoder; none leaves texts out",
+        choices=("classical", "open_clip", "sentence_transformers", "none"),
     )
     image_dim: int = key(64, "classical: width of the image part", ge=2)
+    backdrop: str = key(
+        "keep",
+        "classical images: keep the photo's backdrop, or cut it out; where items were photographed together, the "
+        "backdrop alone tells who belongs together",
+        choices=("keep", "cut"),
+    )
     text_dim: int = key(64, "classical: width of the text part", ge=2)
     shard_size: int = key(256, "items per shard: the unit of work, of resumption and of the encoder's batch", ge=1)
-    precision: str = key("auto", "open_clip and sentence_transformers: auto is bf16 on GPUs that have it, fp32 elsewhere", choices=("auto", "fp32", "bf16", "fp16"))
+    precision: str = key(
+        "auto",
+        "open_clip and sentence_transformers: auto is bf16 on GPUs that have it, fp32 elsewhere",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
     num_workers: int = key(2, "processes that decode images, per rank", ge=0)
     open_clip: OpenClipConfig = section(OpenClipConfig)
     sentence: SentenceConfig = section(SentenceConfig)
@@ -151,11 +176,15 @@ class EncoderConfig:
 @dataclass
 class NegativesConfig:
     per_outfit: int = key(2, "negatives drawn per positive outfit", ge=1)
-    replace_all: float = key(0.2, "share of negatives with every item replaced; the others have one item replaced", ge=0, le=1)
+    replace_all: float = key(
+        0.2, "share of negatives with every item replaced; the others have one item replaced", ge=0, le=1
+    )
     same_category: float = key(0.7, "share of replacements drawn from the replaced item's own category", ge=0, le=1)
     hard_share: float = key(0.5, "share of one-item negatives that are hard once the schedule is complete", ge=0, le=1)
     hard_start: float = key(0.3, "share of training after which hard negatives begin", ge=0, le=1)
-    hard_full: float = key(0.6, "share of training after which negatives.hard_share is reached (linear in between)", ge=0, le=1)
+    hard_full: float = key(
+        0.6, "share of training after which negatives.hard_share is reached (linear in between)", ge=0, le=1
+    )
     hard_candidates: int = key(8, "same-category candidates of which S's favourite becomes the hard negative", ge=2)
 
 
@@ -169,7 +198,15 @@ class ScorerConfig:
     input_dropout: float = key(0.1, "dropout on the frozen item embeddings", ge=0, lt=1)
     focal_alpha: float = key(0.5, "focal loss: weight of the positive class", ge=0, le=1)
     focal_gamma: float = key(1.0, "focal loss: focusing exponent", ge=0)
-    ranking_weight: float = key(0.0, "weight of the set-wise ranking loss: cross-entropy of the true item among same-category candidates", ge=0)
+    subset_share: float = key(
+        0.4,
+        "share of training outfits seen as a random subset of at least two items: every subset of an outfit is one",
+        ge=0,
+        le=1,
+    )
+    ranking_weight: float = key(
+        0.0, "weight of the set-wise ranking loss: cross-entropy of the true item among same-category candidates", ge=0
+    )
     epochs: int = key(20, "training epochs", ge=1)
     batch_size: int = key(128, "positive outfits per optimiser step and rank", ge=1)
     lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
@@ -181,7 +218,9 @@ class ScorerConfig:
 
 @dataclass
 class JudgeConfig:
-    share: float = key(0.3, "share of the training outfits kept from S for the judge; 0: S gets all, no judge", ge=0, lt=1)
+    share: float = key(
+        0.3, "share of the training outfits kept from S for the judge; 0: S gets all, no judge", ge=0, lt=1
+    )
     width: int = key(96, "token width of the judge", ge=8)
     layers: int = key(3, "transformer encoder layers of the judge", ge=1)
     heads: int = key(6, "attention heads of the judge", ge=1)
@@ -197,7 +236,9 @@ class TargetsConfig:
     candidates: int = key(256, "best M candidates kept with their scores at each step", ge=1)
     shard_size: int = key(16, "outfits per shard: the unit of work and of resumption", ge=1)
     candidate_block: int = key(4096, "sets scored in one forward pass", ge=1)
-    precision: str = key("fp32", "arithmetic of S while searching; auto is bf16 on GPUs that have it", choices=("auto", "fp32", "bf16"))
+    precision: str = key(
+        "fp32", "arithmetic of S while searching; auto is bf16 on GPUs that have it", choices=("auto", "fp32", "bf16")
+    )
 
 
 @dataclass
@@ -207,11 +248,20 @@ class ModelConfig:
     layers: int = key(3, "message-passing layers", ge=1)
     dropout: float = key(0.1, "dropout inside the message and update networks", ge=0, lt=1)
     aggregation: str = key(
-        "sum", "permutation-invariant aggregation of messages",
+        "sum",
+        "permutation-invariant aggregation of messages",
         choices=("sum", "mean", "max", "softmax", "powermean", "attentional", "set_transformer"),
     )
-    readout: str = key("queries", "queries: k learned query nodes joined to the graph; pool: k heads on the pooled item nodes", choices=("queries", "pool"))
-    retrieval: str = key("map", "space of the latents: item (the item embedding) or map (a learned linear map of it)", choices=("item", "map"))
+    readout: str = key(
+        "queries",
+        "queries: k learned query nodes joined to the graph; pool: k heads on the pooled item nodes",
+        choices=("queries", "pool"),
+    )
+    retrieval: str = key(
+        "map",
+        "space of the latents: item (the item embedding) or map (a learned linear map of it)",
+        choices=("item", "map"),
+    )
     retrieval_dim: int = key(128, "width of the learned retrieval space", ge=2)
 
 
@@ -219,7 +269,11 @@ class ModelConfig:
 class LossConfig:
     cosine_weight: float = key(1.0, "weight of the cosine distance to the greedy targets", ge=0)
     listwise_weight: float = key(1.0, "weight of the listwise distillation of the scorer's candidate scores", ge=0)
-    assignment: str = key("best", "latents meet targets under the best assignment or in the order of selection", choices=("best", "ordered"))
+    assignment: str = key(
+        "best",
+        "latents meet targets under the best assignment or in the order of selection",
+        choices=("best", "ordered"),
+    )
     target_temperature: float = key(0.1, "temperature of the softmax over the scorer's scores S, in units of S", gt=0)
     random_candidates: int = key(512, "random catalogue items added to each softmax with target probability 0", ge=0)
     latent_temperature: float = key(0.07, "initial value of the learned temperature of latent-item cosines", gt=0)
@@ -241,7 +295,11 @@ class TrainerConfig:
     devices: Any = key("auto", "number of devices, a list of device ids, or auto")
     num_nodes: int = key(1, "number of nodes", ge=1)
     strategy: str = key("auto", "auto, ddp or another of Lightning's strategy names")
-    precision: str = key("32-true", "Lightning's precision name for training", choices=("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"))
+    precision: str = key(
+        "32-true",
+        "Lightning's precision name for training",
+        choices=("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"),
+    )
     max_epochs: int = key(30, "epochs of generator training", ge=1)
     gradient_clip_val: float = key(1.0, "largest gradient norm; 0 does not clip", ge=0)
     accumulate_grad_batches: int = key(1, "batches per optimiser step", ge=1)
@@ -268,7 +326,11 @@ class EvaluateConfig:
 
 @dataclass
 class WandbConfig:
-    mode: str = key("auto", "auto: online with a key, offline without; off writes CSV only", choices=("auto", "online", "offline", "off"))
+    mode: str = key(
+        "auto",
+        "auto: online with a key, offline without; off writes CSV only",
+        choices=("auto", "online", "offline", "off"),
+    )
     project: str = key("outfits", "W&B project")
     entity: str | None = key(None, "W&B team or user")
     name: str | None = key(None, "W&B run name; null: the run folder's name")
@@ -283,7 +345,9 @@ class Config:
     resume: str | None = key(None, "train.py: folder of an interrupted run to continue with its own configuration")
     cache_dir: str = key("cache", "folder of embeddings, scorers and targets that runs share, keyed by content")
     seed: int = key(0, "seed of weights, batches, negatives, removals and evaluation", ge=0)
-    stages: list[str] = key(list(STAGES), "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES)
+    stages: list[str] = key(
+        list(STAGES), "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES
+    )
     data: DataConfig = section(DataConfig)
     encoder: EncoderConfig = section(EncoderConfig)
     scorer: ScorerConfig = section(ScorerConfig)

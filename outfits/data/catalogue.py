@@ -16,7 +16,7 @@ class ItemEmbeddings:
     """Frozen item embeddings, image part first, text part after it.
 
     Attributes:
-        vectors: float32, shape ``[N, image_dim + text_dim]``, usually memory-mapped; a part that is not present is zero.
+        vectors: float32, shape ``[N, image_dim + text_dim]``, usually memory-mapped; a part that is absent is zero.
         present: bool, shape ``[N, 2]``: has the item an image, has it a text.
         image_dim: width of the image part, 0 without an image encoder.
         text_dim: width of the text part, 0 without a text encoder.
@@ -31,7 +31,9 @@ class ItemEmbeddings:
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.shape[1] != self.image_dim + self.text_dim:
-            raise ValueError(f"vectors of shape {self.vectors.shape} do not hold {self.image_dim} + {self.text_dim} columns")
+            raise ValueError(
+                f"vectors of shape {self.vectors.shape} do not hold {self.image_dim} + {self.text_dim} columns"
+            )
         if self.present.shape != (len(self.vectors), 2):
             raise ValueError(f"present must have shape [{len(self.vectors)}, 2], not {list(self.present.shape)}")
 

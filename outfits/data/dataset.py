@@ -1,4 +1,4 @@
-"""What a data set is after parsing and cleaning: catalogue, outfits, official tasks and a record of what was left out."""
+"""What a data set is: as a parser reads it, and after cleaning, with official tasks and what was left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Item:
 
 @dataclass(frozen=True)
 class RawOutfit:
-    """An outfit as a parser read it: item ids, its official split if the data set has one, and its place for messages."""
+    """An outfit as a parser read it: item ids, its official split if there is one, and its place for messages."""
 
     outfit_id: str
     item_ids: tuple[str, ...]

@@ -15,8 +15,8 @@ class OutfitWithNegatives:
     Attributes:
         sets: int64, shape ``[1 + P, n]``, catalogue positions; row 0 is the outfit, the others are negatives.
         replaced: position within the outfit of the one item that hard negatives and the ranking loss replace.
-        candidates: int64, shape ``[c]``, replacements of that item from its own category (any item where the category has
-            no other).
+        candidates: int64, shape ``[c]``, replacements of that item from its own category (any item where the category
+            has no other).
         hard: bool, shape ``[P]``; a hard row is overwritten by the candidate that S likes best.
     """
 

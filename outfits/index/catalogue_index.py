@@ -9,7 +9,7 @@ from outfits.models.generator import Generator
 
 
 def index_catalogue(model: Generator, catalogue: Catalogue, device: torch.device | str) -> CategoryIndex:
-    """The catalogue in the generator's retrieval space, one exact sub-index per category, on the GPU where there is one."""
+    """The catalogue in the generator's retrieval space, one exact sub-index per category, on the given device."""
     model = model.to(device)
     with torch.inference_mode():
         vectors = torch.from_numpy(np.array(catalogue.features.vectors)).to(device)

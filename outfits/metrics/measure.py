@@ -36,9 +36,10 @@ def measure_compatibility(
         seed: seed of negatives and questions.
 
     Returns:
-        ``auc_random``, ``auc_same_category``, ``fitb_random``, ``fitb_same_category``, ``fitb_frequency_control`` (on the
-        same-category questions), ``fitb_frequency_control_random``, and ``official_auc`` and ``official_fitb`` where the
-        data set brings its own files for the split. None where no set or question could be made. All in [0, 1].
+        ``auc_random``, ``auc_same_category``, ``fitb_random``, ``fitb_same_category``, ``fitb_frequency_control`` (on
+        the same-category questions), ``fitb_frequency_control_random``, and ``official_auc`` and ``official_fitb``
+        where the data set brings its own files for the split. None where no set or question could be made. All in
+        [0, 1].
     """
     categories, outfits = dataset.catalogue.categories, dataset.outfits.of(split)
     occurrences = np.bincount(train.items, minlength=len(dataset.catalogue))

@@ -71,9 +71,9 @@ class EncoderBlock(nn.Module):
 class OutfitTransformer(nn.Module):
     r"""Compatibility of a set of items, as a logit: :math:`S(O) = \sigma(\mathrm{logit}(O))`.
 
-    One learned task token and the items' tokens go through a transformer encoder without positional encoding, and a head
-    reads the task token (arXiv 2204.04812). The order of the items cannot matter. The zero of sets that are not outfits
-    is a rule about categories, not of this network: see :mod:`outfits.completion.rules`.
+    One learned task token and the items' tokens go through a transformer encoder without positional encoding, and a
+    head reads the task token (arXiv 2204.04812). The order of the items cannot matter. The zero of sets that are not
+    outfits is a rule about categories, not of this network: see :mod:`outfits.completion.rules`.
 
     Args:
         image_dim: width of the items' image part.

@@ -74,8 +74,8 @@ def load_scorer(path: Path, expected_sha256: str | None = None) -> FrozenScorer:
     described, weights, sha256 = _load(path, "scorer")
     if expected_sha256 is not None and sha256 != expected_sha256:
         raise ArtifactError(
-            f"scorer {path} has SHA-256 {sha256[:12]}…, expected {expected_sha256[:12]}…: its weights are not those that "
-            "the targets and results were made with"
+            f"scorer {path} has SHA-256 {sha256[:12]}…, expected {expected_sha256[:12]}…: its weights are not those "
+            "that the targets and results were made with"
         )
     module = OutfitTransformer(**described["settings"])
     module.load_state_dict(weights)

@@ -59,9 +59,10 @@ class Generator(nn.Module):
     r"""Emits k latents for the k missing items of an outfit, :math:`F_k(O) \in \mathbb{R}^{k \times r}`.
 
     Item nodes start from the items' tokens and their categories. With ``readout="queries"`` k learned query nodes are
-    joined to the complete graph and their final states are read; with ``"pool"`` the item nodes' final states are summed
-    and k heads read the sum. Latents live in the retrieval space: the item embedding itself (``retrieval="item"``) or a
-    learned linear map of it (``"map"``), which the catalogue goes through before it is indexed.
+    joined to the complete graph and their final states are read; with ``"pool"`` the item nodes' final states are
+    summed and k heads read the sum. Latents live in the retrieval space: the item embedding itself
+    (``retrieval="item"``) or a learned linear map of it (``"map"``), which the catalogue goes through before it is
+    indexed.
 
     Args:
         image_dim: width of the items' image part.

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import wandb
+
 import evaluate
 import train
 from outfits.config.command import run_command
@@ -68,8 +70,12 @@ def here(program: str, arguments: Sequence[str]) -> Finished:
     """``train`` or ``evaluate`` called in this process, without the seconds that starting Python and torch takes."""
     main: Callable[[Sequence[str]], None] = {"train": train.main, "evaluate": evaluate.main}[program]
     output, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-        status = run_command(main, list(arguments))
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            status = run_command(main, list(arguments))
+    finally:
+        if wandb.run is not None:  # otherwise the next run of this process would log to this one's board
+            wandb.finish()
     return Finished(status, output.getvalue(), errors.getvalue())
 
 

@@ -79,8 +79,17 @@ def test_an_item_that_the_catalogue_lacks_is_named_with_the_way_out(tables: Plac
 
 
 def test_an_empty_split_is_named(tables: Place) -> None:
-    line = mistake_in_tables(tables, "data.split.shares=[1,0,0]")
-    assert "valid" in line
+    lines = (tables.data / "outfits.csv").read_text().splitlines()
+    (tables.data / "outfits.csv").write_text("\n".join(line for line in lines if not line.endswith("valid")) + "\n")
+    official = ["data.split.mode=official", "data.tables.split=split"]
+    line = mistake_in_tables(tables, *official)
+    assert line.startswith("data error: the valid split is empty")
+
+
+def test_a_split_that_was_left_out_on_purpose_is_named_by_the_stage_that_needs_it(tables: Place) -> None:
+    line = mistake_in_tables(tables, "data.split.shares=[0.8,0,0.2]", "stages=[embeddings,compatibility]")
+    assert line.startswith("data error: the valid split has no usable outfit")
+    assert "data.split.shares" in line
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
@@ -89,10 +98,10 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 
 
 def test_a_run_folder_of_another_configuration_is_refused_with_the_keys_that_differ(tables: Place) -> None:
-    tables.run.mkdir()
-    first = mistake_in_tables(tables, "data.split.shares=[1,0,0]")
-    assert first.startswith("data error: ")
-    line = mistake_in_tables(tables, "data.split.shares=[1,0,0]", "model.k=3", "seed=1")
+    (tables.data / "items.csv").rename(tables.data / "elsewhere.csv")
+    assert mistake_in_tables(tables).startswith("data error: ")
+    (tables.data / "elsewhere.csv").rename(tables.data / "items.csv")
+    line = mistake_in_tables(tables, "model.k=3", "seed=1")
     assert line.startswith("config error: ")
     assert "model.k: 2 → 3" in line
     assert "seed: 0 → 1" in line
@@ -107,7 +116,7 @@ def test_a_stage_without_what_it_needs_names_the_stage_that_makes_it(undisturbed
     for stage, folder in needs.items():
         if folder is not None:
             shutil.rmtree(copied.cache / folder)
-        line = here("train", copied.arguments("stages=[test]", "wandb.mode=auto")).mistake()
+        line = here("train", copied.arguments("stages=[test]")).mistake()
         assert line.startswith("artifact error: ")
         assert f"add {stage} to `stages`" in line
 
@@ -151,9 +160,11 @@ def test_bad_data_end_a_command_without_a_traceback(maryland: Place) -> None:
 @pytest.mark.slow
 def test_bad_data_end_both_ranks(maryland: Place) -> None:
     for picture in sorted((maryland.data / "images").rglob("*.jpg"))[-20:]:
-        picture.write_bytes(b"not a picture")  # the last shard is rank one's in the first of these runs
-    arguments = maryland.arguments("data=maryland", f"data.root={maryland.data}", "stages=[embeddings]", *TWO_RANKS)
+        picture.write_bytes(b"not a picture")
+    # Whichever rank is dealt the last shard: rank one of two shards, rank zero of one shard.
     for size in (160, 10_000):
-        finished = command("train.py", [*arguments, f"encoder.shard_size={size}"])
+        place = Place(maryland.data, maryland.cache, maryland.run.with_name(f"shards-of-{size}"))
+        options = ["data=maryland", f"data.root={place.data}", f"encoder.shard_size={size}", *TWO_RANKS]
+        finished = command("train.py", place.arguments("stages=[embeddings]", *options))
         assert finished.status != 0
         assert "data error: " in finished.errors

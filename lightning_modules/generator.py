@@ -37,7 +37,9 @@ class GeneratorModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model = Generator(**settings)
-        self.log_temperature = nn.Parameter(torch.tensor(loss.latent_temperature).log())
+        # Without the listwise loss nothing depends on it, and DDP refuses trainable parameters without a gradient.
+        learned = loss.listwise_weight > 0
+        self.log_temperature = nn.Parameter(torch.tensor(loss.latent_temperature).log(), requires_grad=learned)
         self.loss = loss
         self.optimizer_config = optimizer
         self.vectors: Tensor

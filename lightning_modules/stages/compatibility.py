@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
@@ -26,8 +27,7 @@ from outfits.models.frozen import FrozenScorer, load_scorer, save_scorer
 
 WEIGHTS = "scorer.safetensors"
 JUDGE_WEIGHTS = "judge.safetensors"
-FIGURES = "figures.json"
-FIGURES_COPY = "compatibility.json"
+FIGURES = "compatibility.json"
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,17 @@ class Scorers:
 
 
 def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
-    """Trains S on its fold of the training outfits and the judge on the other, or loads what is there.
+    """Trains S on its fold of the training outfits and the judge on the other, or loads what is there; measures S.
 
     Raises:
         ArtifactError: if a model is missing and the stage was not asked for.
         DataError: if a split is empty.
     """
     config = run.config
-    train = dataset.outfits.of("train")
-    share, split = config.judge.share, config.data.split
-    sets = [frozenset(outfit.tolist()) for outfit in train]
-    kept_from_scorer = fold(sets, share, split.mode, split.overlap, split.seed)
-    scorer = _train_one(
-        run, dataset, train.take((~kept_from_scorer).nonzero()[0]), config.scorer, config.seed, "scorer"
-    )
+    fold_of_scorer, fold_of_judge = folds(run, dataset)
+    scorer = _train_one(run, dataset, fold_of_scorer, config.scorer, config.seed, "scorer")
     judge = None
-    if share > 0:
+    if len(fold_of_judge):
         judge_config = replace(
             config.scorer,
             width=config.judge.width,
@@ -63,28 +58,48 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
             heads=config.judge.heads,
             feedforward=config.judge.feedforward,
         )
-        fold_of_judge = train.take(kept_from_scorer.nonzero()[0])
         judge_seed = config.seed + config.judge.seed_offset
         judge = _train_one(run, dataset, fold_of_judge, judge_config, judge_seed, "judge")
-    figures = json.loads((scorer.folder / FIGURES).read_text())
     if is_rank_zero():
-        shutil.copyfile(scorer.folder / WEIGHTS, run.folder / WEIGHTS)
+        shutil.copyfile(scorer / WEIGHTS, run.folder / WEIGHTS)
         if judge is not None:
-            shutil.copyfile(judge.folder / WEIGHTS, run.folder / JUDGE_WEIGHTS)
-        (run.folder / FIGURES_COPY).write_text(json.dumps(figures, indent=2) + "\n")
+            shutil.copyfile(judge / WEIGHTS, run.folder / JUDGE_WEIGHTS)
+    frozen = load_scorer(scorer / WEIGHTS)
+    figures = measure_scorer(run, dataset, frozen)
+    return Scorers(frozen, None if judge is None else load_scorer(judge / WEIGHTS), figures)
+
+
+def folds(run: Run, dataset: OutfitDataset) -> tuple[Outfits, Outfits]:
+    """The training outfits of S and those of the judge, which S never sees."""
+    train, split = dataset.outfits.of("train"), run.config.data.split
+    sets = [frozenset(outfit.tolist()) for outfit in train]
+    kept_for_judge = fold(sets, run.config.judge.share, split.mode, split.overlap, split.seed)
+    return train.take(np.flatnonzero(~kept_for_judge)), train.take(np.flatnonzero(kept_for_judge))
+
+
+def measure_scorer(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> dict[str, Any]:
+    """Figures of S on the evaluated split; rank zero writes them with S's SHA-256 into the run's folder."""
+    config = run.config.evaluate
+    figures = measure_compatibility(
+        candidate_scorer(scorer.module, dataset.catalogue, run.config.targets, "cpu"),
+        dataset,
+        folds(run, dataset)[0],
+        config.split,
+        distractors=config.distractors,
+        draws=config.draws,
+        seed=run.config.seed,
+    )
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
+    run.say("compatibility", f"{config.split} split: {shown}")
+    if is_rank_zero():
+        text = json.dumps({**figures, "sha256": scorer.sha256}, indent=2) + "\n"
+        (run.folder / FIGURES).write_text(text, encoding="utf-8")
     wait_for_all_ranks()
-    return Scorers(scorer.frozen, None if judge is None else judge.frozen, figures)
+    return figures
 
 
-@dataclass(frozen=True)
-class _Trained:
-    folder: Path
-    frozen: FrozenScorer
-
-
-def _train_one(
-    run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerConfig, seed: int, name: str
-) -> _Trained:
+def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerConfig, seed: int, name: str) -> Path:
+    """Folder that holds the trained and exported model."""
     catalogue, trainer_config = dataset.catalogue, run.config.trainer
     features = catalogue.features
     valid = dataset.outfits.of("valid")
@@ -110,28 +125,18 @@ def _train_one(
         [trainer_config.limit_train_batches, trainer_config.fast_dev_run, world_size],
     )
     folder = run.cache / "scorers" / f"{name}-{key}"
-    if not (folder / FIGURES).exists():
-        run.require("compatibility", wanted_by=f"this run's {name}")
-        run.say("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
-        module = _fit(run, folder, settings, config, train, dataset, seed, name)
-        if is_rank_zero():
-            save_scorer(module.model, folder / WEIGHTS)
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        wait_for_all_ranks()
-        frozen = load_scorer(folder / WEIGHTS)
-        scorer = candidate_scorer(frozen.module, catalogue, run.config.targets, "cpu")
-        figures = measure_compatibility(
-            scorer, dataset, train, "test", run.config.evaluate.distractors, run.config.seed
-        )
-        if is_rank_zero():
-            unfinished = folder / f"{FIGURES}.tmp"
-            unfinished.write_text(json.dumps(figures | {"sha256": frozen.sha256}, indent=2) + "\n")
-            unfinished.replace(folder / FIGURES)
-        wait_for_all_ranks()
-    else:
+    if (folder / WEIGHTS).exists():
         run.say("compatibility", f"reusing the {name} in {folder}")
-    sha256 = json.loads((folder / FIGURES).read_text())["sha256"]
-    return _Trained(folder, load_scorer(folder / WEIGHTS, sha256))
+        return folder
+    run.require("compatibility", wanted_by=f"this run's {name}")
+    run.say("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
+    module = _fit(run, folder, settings, config, train, dataset, seed, name)
+    wait_for_all_ranks()  # nobody looks for the file any more
+    if is_rank_zero():
+        save_scorer(module.model, folder / WEIGHTS)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    wait_for_all_ranks()
+    return folder
 
 
 def _fit(

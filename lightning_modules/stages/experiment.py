@@ -66,7 +66,7 @@ def run_experiment(
         split=config.split,
         seed=run.config.seed,
         scorer_sha256=scorers.scorer.sha256,
-        compatibility={name: value for name, value in scorers.figures.items() if name != "sha256"},
+        compatibility=scorers.figures,
         split_facts=dataset.split_facts,
         counts={**dataset.counts, f"{config.split} outfits too small for k={tasks.k}": tasks.left_out},
     )

@@ -63,18 +63,18 @@ def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator,
     Raises:
         ArtifactError: if the run is not finished or a file of it was changed.
     """
-    missing = [name for name in (compatibility.FIGURES_COPY, SELECTED) if not (run.folder / name).exists()]
+    missing = [name for name in (compatibility.FIGURES, SELECTED) if not (run.folder / name).exists()]
     if missing:
         raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
-    figures = json.loads((run.folder / compatibility.FIGURES_COPY).read_text())
-    scorer = load_scorer(run.folder / compatibility.WEIGHTS, figures["sha256"])
+    recorded = json.loads((run.folder / compatibility.FIGURES).read_text())
+    scorer = load_scorer(run.folder / compatibility.WEIGHTS, recorded["sha256"])
     judge_path = run.folder / compatibility.JUDGE_WEIGHTS
     judge = load_scorer(judge_path) if run.config.judge.share > 0 else None
     selected = pd.read_csv(run.folder / SELECTED, dtype={"item_id": str}, keep_default_na=False)
     counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
     counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
     return (
-        Scorers(scorer, judge, figures),
+        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer)),
         load_generator(run.folder / generator.WEIGHTS, scorer.sha256),
         counts,
     )

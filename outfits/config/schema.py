@@ -320,6 +320,7 @@ class EvaluateConfig:
     methods: list[str] = key(list(METHODS), "methods compared", choices=METHODS)
     rerank_candidates: int = key(64, "generator_rerank: r, nearest items per latent that S chooses from", ge=1)
     distractors: int = key(3, "wrong answers per fill-in-the-blank question", ge=1)
+    draws: int = key(5, "questions and replacements drawn per outfit when S itself is measured", ge=1)
     gallery: int = key(12, "completed outfits shown as pictures in the report", ge=0)
     shard_size: int = key(16, "outfits per shard: the unit of work, the same on any number of ranks", ge=1)
 

@@ -86,12 +86,6 @@ def test_an_empty_split_is_named(tables: Place) -> None:
     assert line.startswith("data error: the valid split is empty")
 
 
-def test_a_split_that_was_left_out_on_purpose_is_named_by_the_stage_that_needs_it(tables: Place) -> None:
-    line = mistake_in_tables(tables, "data.split.shares=[0.8,0,0.2]", "stages=[embeddings,compatibility]")
-    assert line.startswith("data error: the valid split has no usable outfit")
-    assert "data.split.shares" in line
-
-
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
     place = Place(tmp_path / "nowhere", tmp_path / "cache", tmp_path / "run")
     assert str(place.data) in mistake(place)

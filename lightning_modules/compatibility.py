@@ -32,23 +32,27 @@ class CompatibilityModule(L.LightningModule):
         self.auc = BinaryAUROC()
 
     def training_step(self, batch: CompatibilityBatch, batch_index: int) -> Tensor:
-        """Focal loss over positives and negatives, plus the set-wise ranking loss where it is configured."""
+        """Focal loss over positives and negatives, plus the set-wise ranking loss where it is configured.
+
+        The ranking loss scores every candidate anyway, so its candidates serve as negatives of the focal loss too; each
+        class is averaged by itself, whatever the number of negatives.
+        """
         config = self.config
         tokens = self.model.tokens(batch.vectors, batch.present)  # [U, width]
-        sets = self._with_hard_negatives(tokens, batch)
-        logits = self._logits(tokens, sets, batch.padding)  # [B, 1 + P]
-        labels = torch.zeros_like(logits)
-        labels[:, 0] = 1
-        loss = focal_loss(logits.flatten(), labels.flatten(), config.focal_alpha, config.focal_gamma)
-        self.log(f"{self.name}/focal_loss", loss, batch_size=len(sets))
+        logits = self._logits(tokens, self._with_hard_negatives(tokens, batch), batch.padding)  # [B, 1 + P]
+        true, wrong = logits[:, :1], logits[:, 1:]
+        ranking = None
         if config.ranking_weight > 0:
             rivals = self._logits(tokens, batch.with_candidates(), batch.padding)  # [B, c]
-            ranking = F.cross_entropy(
-                torch.cat([logits[:, :1], rivals], dim=1), torch.zeros(len(sets), dtype=torch.long, device=sets.device)
-            )
-            self.log(f"{self.name}/ranking_loss", ranking, batch_size=len(sets))
+            ranking = F.cross_entropy(torch.cat([true, rivals], dim=1), batch.sets.new_zeros(len(true)))
+            wrong = torch.cat([wrong, rivals], dim=1)
+        loss = focal_loss(true, torch.ones_like(true), config.focal_alpha, config.focal_gamma)
+        loss = loss + focal_loss(wrong, torch.zeros_like(wrong), config.focal_alpha, config.focal_gamma)
+        self.log(f"{self.name}/focal_loss", loss, batch_size=len(true))
+        if ranking is not None:
+            self.log(f"{self.name}/ranking_loss", ranking, batch_size=len(true))
             loss = loss + config.ranking_weight * ranking
-        self.log(f"{self.name}/train_loss", loss, prog_bar=True, batch_size=len(sets))
+        self.log(f"{self.name}/train_loss", loss, prog_bar=True, batch_size=len(true))
         return loss
 
     def validation_step(self, batch: CompatibilityBatch, batch_index: int) -> None:

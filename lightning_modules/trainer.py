@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
@@ -35,7 +35,8 @@ for message in (
 class CheckpointsInOnePiece(TorchCheckpointIO):
     """Writes a checkpoint beside its place and moves it there.
 
-    Lightning writes it to the system's temporary folder first; where that is another file system, a kill can leave half.
+    Lightning writes it to the temporary folder of the system first; moved from there to another file system, it can
+    be cut in half by a kill.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
@@ -71,6 +72,16 @@ def build_trainer(
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )
+
+
+def checkpoints(folder: Path, monitor: str) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """``best.ckpt``, of the epoch with the largest ``monitor``, and ``last.ckpt``, of the last finished epoch.
+
+    These are two callbacks, since ``save_last`` of one would write the last epoch only where it is the best so far, and
+    an interrupted run would go on from there.
+    """
+    best = ModelCheckpoint(folder, "best", monitor=monitor, mode="max", enable_version_counter=False)
+    return best, ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
 
 
 def is_rank_zero() -> bool:

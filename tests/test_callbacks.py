@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks import loggers
-from callbacks.epoch_seed import EpochSeed
+from callbacks.batch_seed import BatchSeed
 from callbacks.retrieval_evaluation import RetrievalEvaluation, gather_by_id
 from lightning_modules.trainer import build_trainer
 from outfits.config.schema import TargetsConfig, TrainerConfig, WandbConfig
@@ -165,7 +165,7 @@ def masks(seed: int, noise: int, folder: Path | None = None, epochs: int = 3) ->
     torch.manual_seed(noise)
     module, last = Dice(), None if folder is None else folder / "last.ckpt"
     config = TrainerConfig(accelerator="cpu", devices=1, max_epochs=epochs, enable_progress_bar=False)
-    trainer = build_trainer(config, callbacks=[EpochSeed(seed)], enable_checkpointing=False)
+    trainer = build_trainer(config, callbacks=[BatchSeed(seed)], enable_checkpointing=False)
     data = DataLoader(TensorDataset(torch.zeros(4, 1)), batch_size=2)
     trainer.fit(module, data, ckpt_path=last if last is not None and last.exists() else None)
     if last is not None:
@@ -173,16 +173,18 @@ def masks(seed: int, noise: int, folder: Path | None = None, epochs: int = 3) ->
     return module.seen
 
 
-def test_dropout_of_an_epoch_depends_on_seed_and_epoch_alone(tmp_path: Path) -> None:
+def test_dropout_of_a_batch_depends_on_seed_epoch_and_batch_alone(tmp_path: Path) -> None:
     whole, other_past = masks(seed=3, noise=1), masks(seed=3, noise=2)
     for epoch in range(3):
         assert torch.equal(torch.stack(whole[epoch]), torch.stack(other_past[epoch]))
+    assert not torch.equal(whole[0][0], whole[0][1])
     assert not torch.equal(whole[0][0], whole[1][0])
     assert not torch.equal(whole[0][0], masks(seed=4, noise=1)[0][0])
     masks(seed=3, noise=1, folder=tmp_path, epochs=1)
     resumed = masks(seed=3, noise=9, folder=tmp_path, epochs=3)
     assert list(resumed) == [1, 2]
-    assert torch.equal(torch.stack(resumed[2]), torch.stack(whole[2]))
+    for epoch in (1, 2):
+        assert torch.equal(torch.stack(resumed[epoch]), torch.stack(whole[epoch]))
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from callbacks.epoch_seed import EpochSeed
+from callbacks.batch_seed import BatchSeed
 from datamodules.compatibility import CompatibilityDataModule
 from lightning_modules.compatibility import CompatibilityModule
 from lightning_modules.stages.run import Run, content_key
-from lightning_modules.trainer import build_trainer, is_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits.completion.prepared import candidate_scorer
 from outfits.config.schema import ScorerConfig
 from outfits.data.dataset import OutfitDataset
@@ -154,8 +154,8 @@ def _fit(
     data = CompatibilityDataModule(
         dataset.catalogue, train, dataset.outfits.of("valid"), config, run.config.data.num_workers, seed
     )
-    best = ModelCheckpoint(folder / "checkpoints", "best", monitor=f"{name}/valid_auc", mode="max", save_last=True)
-    callbacks: list[Callback] = [EpochSeed(seed), best]
+    best, each = checkpoints(folder / "checkpoints", f"{name}/valid_auc")
+    callbacks: list[Callback] = [BatchSeed(seed), best, each]
     if config.patience:
         callbacks.append(EarlyStopping(f"{name}/valid_auc", mode="max", patience=config.patience))
     last = folder / "checkpoints" / "last.ckpt"

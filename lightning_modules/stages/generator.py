@@ -3,15 +3,15 @@
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor
 
-from callbacks.epoch_seed import EpochSeed
+from callbacks.batch_seed import BatchSeed
 from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
 from lightning_modules.generator import GeneratorModule
 from lightning_modules.stages.run import Run
 from lightning_modules.stages.targets import MinedTargets
-from lightning_modules.trainer import build_trainer, is_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits.completion.targets import Targets
 from outfits.config.schema import ModelConfig
 from outfits.data.catalogue import Catalogue
@@ -40,11 +40,12 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
     module = build_generator_module(run, catalogue)
     train, valid = graphs_of(catalogue, targets.train), graphs_of(catalogue, targets.valid)
     data = CompletionDataModule(train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
-    best = ModelCheckpoint(run.folder / CHECKPOINTS, "best", monitor="valid/score_mean", mode="max", save_last=True)
+    best, each = checkpoints(run.folder / CHECKPOINTS, "valid/score_mean")
     callbacks: list[Callback] = [
-        EpochSeed(config.seed),
+        BatchSeed(config.seed),
         RetrievalEvaluation({"valid": valid}, catalogue, scorer, config.targets),
         best,
+        each,
     ]
     if config.optimizer.patience:
         callbacks.append(EarlyStopping("valid/score_mean", mode="max", patience=config.optimizer.patience))

@@ -1,4 +1,4 @@
-"""Runs ``train.py`` and kills its whole process group with SIGKILL at a chosen place: ``kill_at.py PLACE NTH key=value …``.
+"""Runs ``train.py`` and kills its process group with SIGKILL at a chosen place: ``kill_at.py PLACE NTH key=value …``.
 
 ``PLACE`` is ``module:Class.method``; the process dies as soon as the N-th call of it returns. A test that watched files
 from outside would have to hope that it looks in time.

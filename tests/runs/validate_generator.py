@@ -1,4 +1,4 @@
-"""Validates a finished run's generator on the ranks that the command line asks for: ``validate_generator.py FILE run=… …``.
+"""Validates a finished run's generator on the ranks that are asked for: ``validate_generator.py FILE run=RUN_DIR …``.
 
 Rank zero writes the callback's figures to FILE as JSON.
 """

@@ -3,7 +3,7 @@
 import netrc
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 import wandb
@@ -40,9 +40,9 @@ def start_wandb(config: WandbConfig, run_dir: Path, resolved: dict[str, Any]) ->
     """
     if config.mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
         return None
-    mode = config.mode
-    if mode == "auto":
-        mode = "online" if has_wandb_key() and os.environ.get("WANDB_MODE") != "offline" else "offline"
+    can_be_online = has_wandb_key() and os.environ.get("WANDB_MODE") != "offline"
+    online = config.mode == "online" or (config.mode == "auto" and can_be_online)
+    mode: Literal["online", "offline"] = "online" if online else "offline"
     settings = wandb.Settings(
         init_timeout=SECONDS_TO_START,
         finish_timeout=SECONDS_TO_FINISH,

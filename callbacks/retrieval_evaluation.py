@@ -1,7 +1,7 @@
 """What a generator is worth: nearest real items by FAISS, scored by the frozen S."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -71,7 +71,9 @@ class RetrievalEvaluation(Callback):
     def _evaluate(self, split: str, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         task_ids, latents = gather_by_id(self._collected)
         self._collected = []
-        figures, scores = self.figures(self.graphs[split], task_ids, latents, pl_module.model, pl_module.device)
+        figures, scores = self.figures(
+            self.graphs[split], task_ids, latents, cast(Generator, pl_module.model), pl_module.device
+        )
         for name, value in figures.items():
             pl_module.log(f"{split}/{name}", value, prog_bar=name == "score_mean", rank_zero_only=False)
         for logger in trainer.loggers:

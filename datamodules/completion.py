@@ -11,24 +11,40 @@ class CompletionDataModule(OutfitLoaders):
     """Completion graphs with greedy targets, batched by PyG.
 
     Args:
-        train: training tasks.
-        valid: validation tasks.
+        train: training tasks, or None where nothing is trained.
+        valid: validation tasks, or None.
         batch_size: graphs per batch and rank.
         num_workers: loader processes per rank.
         seed: seed of the training order.
+        test: tasks that are tested, or None.
     """
 
     def __init__(
-        self, train: CompletionGraphs, valid: CompletionGraphs, batch_size: int, num_workers: int, seed: int
+        self,
+        train: CompletionGraphs | None,
+        valid: CompletionGraphs | None,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+        test: CompletionGraphs | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
-        self.train = train
-        self.valid = valid
+        self.graphs = {"train": train, "valid": valid, "test": test}
 
     def train_dataloader(self) -> DataLoader[Data]:
         """Training graphs."""
-        return self.loader(self.train, "train", Batch.from_data_list)
+        return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Data]:
         """Validation graphs, in order."""
-        return self.loader(self.valid, "valid", Batch.from_data_list)
+        return self._loader("valid")
+
+    def test_dataloader(self) -> DataLoader[Data]:
+        """Test graphs, in order."""
+        return self._loader("test")
+
+    def _loader(self, split: str) -> DataLoader[Data]:
+        graphs = self.graphs[split]
+        if graphs is None:
+            raise ValueError(f"this data module has no {split} tasks")
+        return self.loader(graphs, split, Batch.from_data_list)

@@ -1,10 +1,9 @@
 """Training of the compatibility model S."""
 
-from typing import Any
-
 import lightning as L
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torchmetrics.classification import BinaryAUROC
 
@@ -68,7 +67,7 @@ class CompatibilityModule(L.LightningModule):
         self.log(f"{self.name}/valid_auc", self.auc.compute(), prog_bar=True)
         self.auc.reset()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay."""
         return adamw_with_warmup(
             self.model.parameters(),

@@ -1,10 +1,9 @@
 """Training of the generator on what greedy search selected."""
 
-from typing import Any
-
 import lightning as L
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
@@ -64,7 +63,7 @@ class GeneratorModule(L.LightningModule):
         """As in validation."""
         return self.validation_step(batch, batch_index)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and the configured schedule."""
         config = self.optimizer_config
         return adamw_with_warmup(

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
 
@@ -26,7 +26,7 @@ def adamw_with_warmup(
     warmup: float,
     schedule: str,
     total_steps: int,
-) -> dict[str, Any]:
+) -> OptimizerLRSchedulerConfig:
     """Lightning's optimiser configuration; matrices decay, vectors (biases, norms, learned tokens) do not.
 
     Args:
@@ -47,4 +47,4 @@ def adamw_with_warmup(
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_then(schedule, warmup_steps, total_steps, step)
     )
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    return OptimizerLRSchedulerConfig(optimizer=optimizer, lr_scheduler={"scheduler": scheduler, "interval": "step"})

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lightning_modules.sharded import run_shards
 from lightning_modules.stages.compatibility import Scorers
+from lightning_modules.stages.generator import test_generator
 from lightning_modules.stages.run import CONFIG_FILE, Run, content_key
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.completion.prepared import PreparedRun
@@ -57,6 +58,7 @@ def run_experiment(
         config.rerank_candidates,
     )
     records = [_record(run, name, outfits, tasks, prepared, scorers, dataset) for name in config.methods]
+    test_generator(run, dataset, scorers.scorer, generator, tasks)
     if not scorers.scorer.unchanged():
         raise RuntimeError("the frozen scorer's weights changed during the evaluation")
     result = summarise(

@@ -13,6 +13,7 @@ from lightning_modules.stages.run import Run
 from lightning_modules.stages.targets import MinedTargets
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits.completion.targets import Targets
+from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema import ModelConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
@@ -59,12 +60,32 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
     trainer.fit(module, data, ckpt_path=last if last.exists() else None)
     if best.best_model_path:
         weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-        module.load_state_dict(weights, strict=False)
+        module.load_state_dict(weights)
     wait_for_all_ranks()
     if is_rank_zero():
         save_generator(module.model, path, scorer.sha256)
     wait_for_all_ranks()
     return load_generator(path, scorer.sha256)
+
+
+def test_generator(
+    run: Run, dataset: OutfitDataset, scorer: FrozenScorer, generator: Generator, tasks: CompletionTasks
+) -> None:
+    """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its figures under ``test/``."""
+    config, catalogue = run.config, dataset.catalogue
+    module = build_generator_module(run, catalogue)
+    module.model.load_state_dict(generator.state_dict())
+    graphs = CompletionGraphs(catalogue, list(tasks.given), tasks.removed)
+    data = CompletionDataModule(
+        None, None, config.optimizer.batch_size, config.data.num_workers, config.seed, test=graphs
+    )
+    trainer = build_trainer(
+        config.trainer,
+        loggers=run.loggers("test"),
+        callbacks=[RetrievalEvaluation({"test": graphs}, catalogue, scorer, config.targets)],
+        fast_dev_run=False,
+    )
+    trainer.test(module, data, verbose=False)
 
 
 def build_generator_module(run: Run, catalogue: Catalogue) -> GeneratorModule:

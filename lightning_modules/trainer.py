@@ -25,7 +25,10 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARN
 logging.getLogger("lightning.pytorch.accelerators").setLevel(logging.WARNING)
 # Lightning's own use of torch, its advice on loader workers (ours are configured), and short epochs of small sets.
 for message in (
+    ".*torch.jit.script.*",
     ".*isinstance.treespec, LeafSpec.*",
+    ".*predict returned None.*",
+    ".*Checkpoint directory .* exists.*",
     ".*does not have many workers.*",
     ".*number of training batches.*",
 ):

@@ -24,6 +24,7 @@ from outfits.data.splits import fold
 from outfits.metrics.measure import measure_compatibility
 from outfits.models.compatibility import ScorerSettings
 from outfits.models.frozen import FrozenScorer, load_scorer, save_scorer
+from outfits.storage import write_text
 
 WEIGHTS = "scorer.safetensors"
 JUDGE_WEIGHTS = "judge.safetensors"
@@ -92,8 +93,7 @@ def measure_scorer(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> di
     shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
     run.say("compatibility", f"{config.split} split: {shown}")
     if is_rank_zero():
-        text = json.dumps({**figures, "sha256": scorer.sha256}, indent=2) + "\n"
-        (run.folder / FIGURES).write_text(text, encoding="utf-8")
+        write_text(run.folder / FIGURES, json.dumps({**figures, "sha256": scorer.sha256}, indent=2) + "\n")
     wait_for_all_ranks()
     return figures
 

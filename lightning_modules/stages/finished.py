@@ -15,6 +15,7 @@ from outfits.data.dataset import OutfitDataset
 from outfits.errors import ArtifactError
 from outfits.models.frozen import load_generator, load_scorer
 from outfits.models.generator import Generator
+from outfits.storage import write_text
 
 DATASET = "dataset.json"
 SELECTED = "selected.csv"
@@ -43,9 +44,8 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
                 "restore it, or train a new run"
             )
     elif is_rank_zero():
-        path.write_text(
-            json.dumps(facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}, indent=2)
-        )
+        described = facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
+        write_text(path, json.dumps(described, indent=2) + "\n")
 
 
 def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -> None:

@@ -20,10 +20,24 @@ from outfits.data.outfits import SPLITS
 from outfits.errors import ArtifactError, ConfigError
 
 CONFIG_FILE = "config.yaml"
-RUN_DIR_VARIABLE = (
-    "OUTFITS_RUN_DIR"  # how rank zero tells the ranks that Lightning starts after it which folder it chose
+# how rank zero tells the ranks that Lightning starts after it which folder it chose
+RUN_DIR_VARIABLE = "OUTFITS_RUN_DIR"
+# keys that a run's folder does not hold one to: where things lie, what is shown, and what is evaluated
+MAY_DIFFER = (
+    "encoder.num_workers",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.timeout_minutes",
+    "run_dir",
+    "run",
+    "resume",
+    "cache_dir",
+    "stages",
+    "evaluate",
+    "wandb",
+    "data.root",
+    "data.num_workers",
 )
-MAY_DIFFER = ("run_dir", "run", "resume", "cache_dir", "stages", "evaluate", "wandb", "data.root", "data.num_workers")
 
 
 def content_key(*parts: Any) -> str:
@@ -60,7 +74,10 @@ class Run:
         counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
         sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
         self.say("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
-        self.say("data", "; ".join(f"{name}: {value}" for name, value in dataset.split_facts.items()))
+        facts = dataset.split_facts
+        seen = f"{facts['pairs_seen']:.1%} of the item pairs of a test outfit also stand in a training outfit"
+        twins = f"{facts['twin_share']:.1%} of the test outfits have a near twin in training"
+        self.say("data", f"split {facts['mode']}: {seen}; {twins}")
         for what, count in dataset.counts.items():
             if count:
                 self.say("data", f"{what}: {count:,}")

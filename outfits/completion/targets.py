@@ -1,9 +1,6 @@
 """What greedy search selected for training, in shards that survive a kill."""
 
 import json
-import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +12,12 @@ from outfits.completion.completion import SearchTrace
 from outfits.completion.tasks import CompletionTasks
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import GraphTargets
+from outfits.storage import Arrays, read_arrays, write_arrays, write_text
 
 MANIFEST = "manifest.json"
-
-# What NumPy raises for a file that was cut short or overwritten: bad zip structure, bad member, bad header, bad data.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, NotImplementedError)
+SHARD_FIELDS = {
+    "outfit", "removal", "given", "removed", "chosen", "chosen_logits", "candidates", "candidate_logits", "calls",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class TargetStore:
         if path.exists():
             self._check_manifest(path, json.loads(json.dumps(wanted)))
         else:
-            self._replace(path, json.dumps(wanted, indent=2, sort_keys=True).encode())
+            write_text(path, json.dumps(wanted, indent=2, sort_keys=True))
 
     @property
     def shards(self) -> int:
@@ -130,25 +128,19 @@ class TargetStore:
         expected = (len(tasks), tasks.k, self.candidates_kept)
         if trace.candidates.shape != expected or trace.chosen.shape != expected[:2]:
             raise ValueError(f"shard {shard} needs candidates {list(expected)}, not {list(trace.candidates.shape)}")
-        path = self._path(shard)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        with unfinished.open("wb") as file:
-            np.savez(
-                file,
-                outfit=tasks.outfits,
-                removal=tasks.removals,
-                given=np.concatenate(tasks.given).astype(np.int32),
-                given_sizes=np.array([len(given) for given in tasks.given], dtype=np.int64),
-                removed=tasks.removed,
-                chosen=trace.chosen.astype(np.int32),
-                chosen_logits=trace.logits.astype(np.float32),
-                candidates=trace.candidates.astype(np.int32),
-                candidate_logits=trace.candidate_logits.astype(np.float32),
-                calls=trace.calls,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        arrays: Arrays = {
+            "outfit": tasks.outfits,
+            "removal": tasks.removals,
+            "given": np.concatenate(tasks.given).astype(np.int32),
+            "given_sizes": np.array([len(given) for given in tasks.given], dtype=np.int64),
+            "removed": tasks.removed,
+            "chosen": trace.chosen.astype(np.int32),
+            "chosen_logits": trace.logits.astype(np.float32),
+            "candidates": trace.candidates.astype(np.int32),
+            "candidate_logits": trace.candidate_logits.astype(np.float32),
+            "calls": trace.calls,
+        }
+        write_arrays(self._path(shard), arrays)
 
     def load(self) -> Targets:
         """All targets in the order of the tasks.
@@ -170,31 +162,27 @@ class TargetStore:
 
     def _read(self, shard: int) -> SearchTrace | None:
         """A shard's trace; None if its file is missing, damaged or holds other tasks."""
-        path = self._path(shard)
-        if not path.is_file():
+        stored = read_arrays(self._path(shard))
+        if stored is None or not stored.keys() >= SHARD_FIELDS:
             return None
         tasks = self.shard_tasks(shard)
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
-            trace = SearchTrace(
-                chosen=stored["chosen"],
-                logits=stored["chosen_logits"],
-                candidates=stored["candidates"],
-                candidate_logits=stored["candidate_logits"],
-                calls=stored["calls"],
-            )
-            same = (
-                np.array_equal(stored["outfit"], tasks.outfits)
-                and np.array_equal(stored["removal"], tasks.removals)
-                and np.array_equal(stored["given"], np.concatenate(tasks.given))
-                and np.array_equal(stored["removed"], tasks.removed)
-                and trace.chosen.shape == tasks.removed.shape
-                and trace.candidates.shape == (*tasks.removed.shape, self.candidates_kept)
-            )
-        except UNREADABLE:
+        same = (
+            np.array_equal(stored["outfit"], tasks.outfits)
+            and np.array_equal(stored["removal"], tasks.removals)
+            and np.array_equal(stored["given"], np.concatenate(tasks.given))
+            and np.array_equal(stored["removed"], tasks.removed)
+            and stored["chosen"].shape == tasks.removed.shape
+            and stored["candidates"].shape == (*tasks.removed.shape, self.candidates_kept)
+        )
+        if not same:
             return None
-        return trace if same else None
+        return SearchTrace(
+            chosen=stored["chosen"],
+            logits=stored["chosen_logits"],
+            candidates=stored["candidates"],
+            candidate_logits=stored["candidate_logits"],
+            calls=stored["calls"],
+        )
 
     def _check_manifest(self, path: Path, wanted: Mapping[str, object]) -> None:
         way_out = f"delete {self.folder} to mine again, or set cache_dir to another folder"
@@ -207,9 +195,3 @@ class TargetStore:
         differing = sorted(name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name))
         if differing:
             raise ArtifactError(f"targets in {self.folder} differ from this run in {', '.join(differing)}; {way_out}")
-
-    @staticmethod
-    def _replace(path: Path, content: bytes) -> None:
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)

@@ -6,7 +6,6 @@ An interrupted or finished run: its own ``config.yaml``, then those few keys tha
 """
 
 import difflib
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from outfits.config.merge import Merge, did_you_mean
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
 from outfits.config.schema import Config
 from outfits.config.sources import Setting, read_arguments, read_file
+from outfits.storage import write_text
 
 CONFIG_FILE = "config.yaml"  # within a run's folder
 DEFAULT_EXPERIMENT = "synthetic"
@@ -165,10 +165,8 @@ def save_config(config: Config, path: Path) -> None:
     ``run`` and ``resume`` say how a program was called, not what it computes, and are saved as null.
     """
     text = OmegaConf.to_yaml(OmegaConf.structured(replace(config, run=None, resume=None)))
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     comment = "# Resolved configuration of a run; python train.py experiment=THIS_FILE repeats it."
-    partial.write_text(f"{comment}\n{text}", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, f"{comment}\n{text}")
 
 
 def read_config(path: Path) -> Config:

@@ -298,7 +298,7 @@ class TrainerConfig:
     precision: str = key(
         "32-true",
         "Lightning's precision name for training",
-        choices=("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"),
+        choices=("32-true", "16-mixed", "bf16-mixed"),
     )
     max_epochs: int = key(30, "epochs of generator training", ge=1)
     gradient_clip_val: float = key(1.0, "largest gradient norm; 0 does not clip", ge=0)
@@ -308,7 +308,9 @@ class TrainerConfig:
     limit_train_batches: Any = key(1.0, "share (float) or number (int) of training batches per epoch")
     limit_val_batches: Any = key(1.0, "share (float) or number (int) of validation batches")
     deterministic: bool = key(False, "let torch refuse nondeterministic kernels")
-    fast_dev_run: bool = key(False, "one batch of every training stage, nothing kept: does it run at all?")
+    fast_dev_run: bool = key(
+        False, "one batch of every training stage: does it run at all? No other run takes its models for trained ones"
+    )
     enable_progress_bar: bool = key(True, "show progress bars")
     timeout_minutes: int = key(240, "process-group timeout, minutes", ge=1)
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Sequence
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from outfits.encoders.content import content_hash
 from outfits.encoders.features import BLOCKS, RAW_DIM, SHARES, SIDE, describe
 from outfits.encoders.images import Prepare
-from outfits.encoders.store import READING_ERRORS, write_atomically
 from outfits.errors import DataError
+from outfits.storage import read_arrays, write_arrays
 
 # Raised when the same training items would give other vectors.
 IMAGE_VERSION = 1
@@ -206,20 +205,10 @@ def _vectorizer(**settings: Any) -> TfidfVectorizer:
 
 def read_state(path: Path, key: str) -> State | None:
     """The state stored at ``path``; None if there is none, it is damaged or it belongs to another key."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            state = {name: arrays[name] for name in arrays.files}
-    except READING_ERRORS:
-        return None
-    return state if "key" in state and str(state.pop("key")) == key else None
+    state = read_arrays(path)
+    return state if state is not None and "key" in state and str(state.pop("key")) == key else None
 
 
 def write_state(path: Path, key: str, state: State) -> None:
     """Stores a fitted encoder, atomically, uncompressed."""
-    buffer = BytesIO()
-    np.savez(buffer, allow_pickle=False, key=np.array(key), **state)
-    write_atomically(path, lambda file: _write_bytes(file, buffer.getvalue()))
-
-
-def _write_bytes(file: Any, data: bytes) -> None:
-    file.write(data)
+    write_arrays(path, {"key": np.array(key), **state})

@@ -1,36 +1,16 @@
 """Embeddings on disk: shards while they are computed, one memory-mapped array afterwards."""
 
 import json
-import os
-import uuid
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.errors import ArtifactError, DataError
+from outfits.storage import READING_ERRORS, read_arrays, write_arrays, write_atomically, write_text
 
 MANIFEST = "manifest.json"
-# What reading a truncated, overwritten or foreign file raises; zip members carry checksums, so changed bytes do too.
-READING_ERRORS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Writes beside ``path`` and moves the complete file there: a kill leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class EmbeddingStore:
@@ -99,22 +79,17 @@ class EmbeddingStore:
             raise DataError(
                 f"the embedding of the item at catalogue position {bad} is not finite. Set encoder.precision=fp32."
             )
-        write_atomically(
-            self.shard_path(shard),
-            lambda file: np.savez(
-                file, key=np.array(self.key), vectors=vectors.astype(np.float32), present=present.astype(np.bool_)
-            ),
-        )
+        arrays = {"key": np.array(self.key), "vectors": vectors.astype(np.float32), "present": present.astype(np.bool_)}
+        write_arrays(self.shard_path(shard), arrays)
 
     def _read(self, shard: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
         start, stop = self.bounds(shard)
-        try:
-            with self.shard_path(shard).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                key, vectors, present = str(arrays["key"]), arrays["vectors"], arrays["present"]
-        except READING_ERRORS:
+        arrays = read_arrays(self.shard_path(shard))
+        if arrays is None or not {"key", "vectors", "present"} <= arrays.keys():
             return None
+        key, vectors, present = str(arrays["key"]), arrays["vectors"], arrays["present"]
         shapes = (vectors.shape, present.shape) == ((stop - start, self.image_dim + self.text_dim), (stop - start, 2))
-        types = (vectors.dtype, present.dtype) == (np.float32, np.bool_)
+        types = vectors.dtype == np.float32 and present.dtype == np.bool_
         return (vectors, present) if key == self.key and shapes and types else None
 
     def finish(self) -> ItemEmbeddings:
@@ -155,7 +130,7 @@ class EmbeddingStore:
             "items_with_text": int(present[:, 1].sum()),
         }
         text = json.dumps(manifest, indent=2) + "\n"
-        write_atomically(self.folder / MANIFEST, lambda file: _write_text(file, text))
+        write_text(self.folder / MANIFEST, text)
         done = self.load()
         if done is None:
             raise ArtifactError(f"embeddings {self.folder} cannot be read back; is the disk full?")
@@ -177,7 +152,3 @@ class EmbeddingStore:
         if vectors.shape != (self.items, self.image_dim + self.text_dim) or present.shape != (self.items, 2):
             return None
         return ItemEmbeddings(vectors, present, self.image_dim, self.text_dim, self.key)
-
-
-def _write_text(file: BinaryIO, text: str) -> None:
-    file.write(text.encode("utf-8"))

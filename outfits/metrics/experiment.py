@@ -1,6 +1,5 @@
 """The experiment of the spec: every method completes the same outfits, S and the judge score what came out."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from outfits.completion.mining import ShardNumbers
 from outfits.completion.prepared import PreparedRun
 from outfits.completion.registry import complete
 from outfits.completion.rules import keeps_outfit
-from outfits.completion.targets import UNREADABLE
 from outfits.completion.tasks import CompletionTasks
+from outfits.storage import read_arrays, write_arrays
 
 FIELDS = ("scores", "judge", "chosen", "valid", "calls", "ms", "removed_ranks")
 
@@ -69,11 +68,7 @@ class MethodExperiment:
             arrays["judge"] = self._scores(resources.judge, sets)
         if ranks is not None:
             arrays["removed_ranks"] = np.where(ranks == UNRANKED, -1, ranks)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self._path(shard).with_suffix(f".{os.getpid()}.tmp")
-        with unfinished.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(unfinished, self._path(shard))
+        write_arrays(self._path(shard), arrays)
 
     def collect(self) -> dict[str, NDArray[np.generic]]:
         """All shards joined in task order: the arrays of :data:`FIELDS` that the method has.
@@ -99,11 +94,7 @@ class MethodExperiment:
         return self.folder / f"shard-{shard:06d}.npz"
 
     def _read(self, shard: int) -> dict[str, NDArray[np.generic]] | None:
-        if not self._path(shard).is_file():
-            return None
-        try:
-            with self._path(shard).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except UNREADABLE:
+        arrays = read_arrays(self._path(shard))
+        if arrays is None:
             return None
         return arrays if len(arrays.get("scores", ())) == len(self._rows(shard)) else None

@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer, ScorerSettings
 from outfits.models.generator import Generator
+from outfits.storage import write_atomically
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,10 @@ def load_generator(path: Path, scorer_sha256: str) -> Generator:
 
 
 def _save(module: nn.Module, described: dict[str, Any], path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     # one metadata entry: safetensors writes several in no fixed order, and the digest would change
-    save_file(tensors, unfinished, metadata={"described": json.dumps(described, sort_keys=True)})
-    os.replace(unfinished, path)
+    data = serialise(tensors, metadata={"described": json.dumps(described, sort_keys=True)})
+    write_atomically(path, lambda file: file.write(data))
     return file_sha256(path)
 
 

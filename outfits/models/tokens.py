@@ -29,8 +29,9 @@ class ItemTokens(nn.Module):
         image_width = width if text_dim == 0 else 0 if image_dim == 0 else width // 2
         self.image = nn.Linear(image_dim, image_width) if image_dim else None
         self.text = nn.Linear(text_dim, width - image_width) if text_dim else None
-        self.no_image = nn.Parameter(torch.randn(image_width) * 0.02)
-        self.no_text = nn.Parameter(torch.randn(width - image_width) * 0.02)
+        # without an encoder for a part its replacement is never used, and DDP refuses parameters without a gradient
+        self.no_image = nn.Parameter(torch.randn(image_width) * 0.02, requires_grad=image_dim > 0)
+        self.no_text = nn.Parameter(torch.randn(width - image_width) * 0.02, requires_grad=text_dim > 0)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, vectors: Tensor, present: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from outfits.data.catalogue import Catalogue
 from outfits.errors import ArtifactError
 from outfits.report.appearance import in_order
 from outfits.report.records import MethodRecord as MethodRecord
+from outfits.storage import write_text
 
 QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
 RECALL_AT = ("1", "10", "50")
@@ -229,9 +230,7 @@ def write_results(result: EvaluationResult, folder: Path) -> dict[str, Path]:
     result.scores.to_parquet(paths["scores_parquet"], index=False)
     result.frame().to_csv(paths["results_csv"], index=False)
     # last and in one move: who finds results.json finds all of it
-    draft = folder / "results.json.part"
-    draft.write_text(json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    draft.replace(paths["results_json"])
+    write_text(paths["results_json"], json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n")
     return paths
 
 

@@ -80,8 +80,8 @@ class TablesConfig:
 
 @dataclass
 class SyntheticConfig:
-    items: int = key(1500, "number of garments drawn; a garment worn in several outfits is an item of each", ge=60)
-    outfits: int = key(600, "number of outfits made by the hidden style rules, of some five items each", ge=60)
+    items: int = key(2400, "number of garments drawn; a garment worn in several outfits is an item of each", ge=60)
+    outfits: int = key(1000, "number of outfits made by the hidden style rules, of some five items each", ge=60)
     image_size: int = key(96, "width and height of the drawn pictures, pixels", ge=16, le=1024)
     seed: int = key(0, "seed of the generated data set", ge=0)
 

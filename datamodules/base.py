@@ -66,7 +66,7 @@ class OutfitLoaders(L.LightningDataModule):
         }
         if split != "train":
             batches = FixedBatches(size, min(self.batch_size, -(-size // EVALUATION_BATCHES)), rank, world_size)
-            if len(batches) == 0:
+            if len(batches.batches) < world_size:  # said by every rank, so that none waits for another
                 raise DataError(f"{size} {split} outfits cannot be shared among {world_size} ranks; use fewer devices")
             return DataLoader(samples, batch_sampler=batches, **options)
         order = SeededShuffle(size, self.seed, rank, world_size)

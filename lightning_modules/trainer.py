@@ -28,6 +28,7 @@ for message in (
     ".*torch.jit.script.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*predict returned None.*",
+    ".*recommended to use .self.log.*sync_dist.*",
     ".*Checkpoint directory .* exists.*",
     ".*does not have many workers.*",
     ".*number of training batches.*",
@@ -64,8 +65,10 @@ def build_trainer(
     options["gradient_clip_val"] = options["gradient_clip_val"] or None
     if isinstance(options["devices"], str) and options["devices"].isdigit():
         options["devices"] = int(options["devices"])
-    if config.strategy == "ddp":
-        options["strategy"] = DDPStrategy(timeout=timedelta(minutes=config.timeout_minutes))
+    if config.strategy == "ddp" or (config.strategy == "auto" and _auto_is_ddp(options)):
+        # the generator's buffers are the catalogue, equal on all ranks: broadcasting them at every step is waste
+        timeout = timedelta(minutes=config.timeout_minutes)
+        options["strategy"] = DDPStrategy(timeout=timeout, broadcast_buffers=False)
     return L.Trainer(
         **{**options, **changes},
         logger=list(loggers) or False,
@@ -75,6 +78,12 @@ def build_trainer(
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )
+
+
+def _auto_is_ddp(options: dict[str, Any]) -> bool:
+    places = {name: options[name] for name in ("accelerator", "devices", "num_nodes")}
+    idle = L.Trainer(**places, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    return isinstance(idle.strategy, DDPStrategy)
 
 
 def checkpoints(folder: Path, monitor: str) -> tuple[ModelCheckpoint, ModelCheckpoint]:
@@ -91,7 +100,7 @@ def is_rank_zero() -> bool:
     """Whether this process writes what all ranks share; true before any other rank exists."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank() == 0
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0")))) == 0
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")))) == 0
 
 
 def wait_for_all_ranks() -> None:

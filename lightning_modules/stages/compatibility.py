@@ -24,7 +24,7 @@ from outfits.data.splits import fold
 from outfits.metrics.measure import measure_compatibility
 from outfits.models.compatibility import ScorerSettings
 from outfits.models.frozen import FrozenScorer, load_scorer, save_scorer
-from outfits.storage import write_text
+from outfits.storage import write_atomically, write_text
 
 WEIGHTS = "scorer.safetensors"
 JUDGE_WEIGHTS = "judge.safetensors"
@@ -33,7 +33,7 @@ FIGURES = "compatibility.json"
 
 @dataclass(frozen=True)
 class Scorers:
-    """The frozen S, the judge (None without one) and the figures of S on the test split."""
+    """The frozen S, the judge (None without one) and the figures of S on the evaluated split."""
 
     scorer: FrozenScorer
     judge: FrozenScorer | None
@@ -62,12 +62,16 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
         judge_seed = config.seed + config.judge.seed_offset
         judge = _train_one(run, dataset, fold_of_judge, judge_config, judge_seed, "judge")
     if is_rank_zero():
-        shutil.copyfile(scorer / WEIGHTS, run.folder / WEIGHTS)
+        _copy(scorer / WEIGHTS, run.folder / WEIGHTS)
         if judge is not None:
-            shutil.copyfile(judge / WEIGHTS, run.folder / JUDGE_WEIGHTS)
+            _copy(judge / WEIGHTS, run.folder / JUDGE_WEIGHTS)
     frozen = load_scorer(scorer / WEIGHTS)
-    figures = measure_scorer(run, dataset, frozen)
-    return Scorers(frozen, None if judge is None else load_scorer(judge / WEIGHTS), figures)
+    frozen_judge = None if judge is None else load_scorer(judge / WEIGHTS)
+    return Scorers(frozen, frozen_judge, measure_scorer(run, dataset, frozen, frozen_judge))
+
+
+def _copy(source: Path, target: Path) -> None:
+    write_atomically(target, lambda file: file.write(source.read_bytes()))
 
 
 def folds(run: Run, dataset: OutfitDataset) -> tuple[Outfits, Outfits]:
@@ -78,8 +82,10 @@ def folds(run: Run, dataset: OutfitDataset) -> tuple[Outfits, Outfits]:
     return train.take(np.flatnonzero(~kept_for_judge)), train.take(np.flatnonzero(kept_for_judge))
 
 
-def measure_scorer(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> dict[str, Any]:
-    """Figures of S on the evaluated split; rank zero writes them with S's SHA-256 into the run's folder."""
+def measure_scorer(
+    run: Run, dataset: OutfitDataset, scorer: FrozenScorer, judge: FrozenScorer | None
+) -> dict[str, Any]:
+    """Figures of S on the evaluated split; rank zero writes them with both SHA-256 into the run's folder."""
     config = run.config.evaluate
     figures = measure_compatibility(
         candidate_scorer(scorer.module, dataset.catalogue, run.config.targets, "cpu"),
@@ -93,7 +99,8 @@ def measure_scorer(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> di
     shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
     run.say("compatibility", f"{config.split} split: {shown}")
     if is_rank_zero():
-        write_text(run.folder / FIGURES, json.dumps({**figures, "sha256": scorer.sha256}, indent=2) + "\n")
+        digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}
+        write_text(run.folder / FIGURES, json.dumps({**figures, **digests}, indent=2) + "\n")
     wait_for_all_ranks()
     return figures
 
@@ -119,10 +126,12 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         asdict(config),
         settings,
         features.key,
+        catalogue.categories.tolist(),
         [train.items.tolist(), train.offsets.tolist(), valid.items.tolist(), valid.offsets.tolist()],
         seed,
         [trainer_config.precision, trainer_config.gradient_clip_val, trainer_config.accumulate_grad_batches],
-        [trainer_config.limit_train_batches, trainer_config.fast_dev_run, world_size],
+        [trainer_config.limit_train_batches, trainer_config.limit_val_batches, trainer_config.fast_dev_run],
+        world_size,
     )
     folder = run.cache / "scorers" / f"{name}-{key}"
     if (folder / WEIGHTS).exists():

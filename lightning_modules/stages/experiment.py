@@ -15,6 +15,7 @@ from lightning_modules.stages.run import CONFIG_FILE, Run, content_key
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.completion.prepared import PreparedRun
 from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.config.load import save_config
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.metrics.experiment import MethodExperiment
@@ -121,7 +122,9 @@ def _report(
     whole = {name: outfits[int(position)].tolist() for name, position in zip(names, tasks.outfits, strict=True)}
     removed = {name: items.tolist() for name, items in zip(names, tasks.removed, strict=True)}
     gallery = gallery_outfits(records, dataset.catalogue, whole, removed, run.config.evaluate.gallery)
-    paths = write_report(result, gallery, run.folder / "report", (run.folder / CONFIG_FILE).read_text())
+    folder = run.folder / "report"
+    save_config(run.config, folder / CONFIG_FILE)  # evaluate.py may have been given other evaluate.* than the run
+    paths = write_report(result, gallery, folder, (folder / CONFIG_FILE).read_text(encoding="utf-8"))
     print(f"\n{results_table(result)}\n")
     for name, path in vars(paths).items():
         print(f"{name.replace('_', ' '):>16}: {path}")

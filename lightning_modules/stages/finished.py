@@ -54,7 +54,7 @@ def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -
         return
     frame = pd.DataFrame({"item_id": dataset.catalogue.item_ids, "selected": counts})
     frame = frame[frame["selected"] > 0].sort_values("selected", ascending=False, kind="stable")
-    frame.to_csv(run.folder / SELECTED, index=False)
+    write_text(run.folder / SELECTED, frame.to_csv(index=False))
 
 
 def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator, NDArray[np.int64]]:
@@ -68,13 +68,13 @@ def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator,
         raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
     recorded = json.loads((run.folder / compatibility.FIGURES).read_text())
     scorer = load_scorer(run.folder / compatibility.WEIGHTS, recorded["sha256"])
-    judge_path = run.folder / compatibility.JUDGE_WEIGHTS
-    judge = load_scorer(judge_path) if run.config.judge.share > 0 else None
+    judge_sha256 = recorded["judge_sha256"]
+    judge = load_scorer(run.folder / compatibility.JUDGE_WEIGHTS, judge_sha256) if judge_sha256 else None
     selected = pd.read_csv(run.folder / SELECTED, dtype={"item_id": str}, keep_default_na=False)
     counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
     counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
     return (
-        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer)),
+        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer, judge)),
         load_generator(run.folder / generator.WEIGHTS, scorer.sha256),
         counts,
     )

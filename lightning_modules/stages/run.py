@@ -111,6 +111,8 @@ def open_run(config: Config) -> Run:
     if saved.exists():
         different = _differences(asdict(read_config(saved)), asdict(config))
         if different:
+            if config.resume is not None:
+                raise ConfigError([f"resume: {folder} goes on as it was; {'; '.join(different)} cannot change"])
             raise ConfigError(
                 [
                     f"run_dir: {folder} holds a run with another configuration ({'; '.join(different)}); choose "

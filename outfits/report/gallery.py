@@ -190,6 +190,8 @@ def _paste(sheet: Image.Image, item: Item, corner: tuple[int, int], size: tuple[
     small = photo(item, size)
     if small is None:
         small = _tile(item, size)
+    # a border, since most product photos are as white as the sheet
+    small = ImageOps.expand(ImageOps.contain(small, (size[0] - 2, size[1] - 2)), border=1, fill="#d9dde3")
     sheet.paste(small, (corner[0] + (size[0] - small.width) // 2, corner[1] + (size[1] - small.height) // 2))
 
 

@@ -20,6 +20,7 @@ from outfits.config.schema import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.graphs.completion_graph import CompletionGraphs
 from outfits.index.catalogue_index import index_catalogue
+from outfits.metrics.completion import distinct_share, recall_at
 from outfits.models.frozen import FrozenScorer
 from outfits.models.generator import Generator
 
@@ -107,7 +108,7 @@ class RetrievalEvaluation(Callback):
         scores = scorer.ragged_logits(completed).double().sigmoid().cpu().numpy()
         figures = {
             "score_mean": float(scores.mean()),
-            "distinct_share": len(np.unique(chosen)) / chosen.size,
+            "distinct_share": distinct_share(chosen),
             **_recall("removed_recall", latent_ranks(latents, index, forbidden, removed)),
         }
         if graphs.targets is not None:
@@ -134,4 +135,4 @@ def gather_by_id(parts: Sequence[tuple[NDArray[np.int64], Tensor]]) -> tuple[NDA
 
 
 def _recall(name: str, ranks: NDArray[np.int64]) -> dict[str, float]:
-    return {f"{name}@{n}": float((ranks < n).mean()) for n in RECALL_AT}
+    return {f"{name}@{n}": recall_at(ranks, n) for n in RECALL_AT}

@@ -17,7 +17,7 @@ from outfits.metrics.compatibility import (
     question_logits,
     set_logits,
 )
-from outfits.metrics.completion import distinct_share, recall_at, target_recall
+from outfits.metrics.completion import distinct_share, recall_at
 from outfits.metrics.questions import (
     LabelledSets,
     Questions,
@@ -192,7 +192,6 @@ def test_logits_of_questions_and_sets_are_those_of_the_plain_module(categories):
 def test_recall_counts_unranked_items_as_missed():
     ranks = np.array([[0, 9], [10, UNRANKED], [49, 1]])
     assert [recall_at(ranks, n) for n in (1, 10, 50)] == pytest.approx([1 / 6, 3 / 6, 5 / 6])
-    assert target_recall(ranks, 10).tolist() == [1.0, 0.0, 0.5]
 
 
 def test_distinct_share_by_hand():

@@ -25,17 +25,3 @@ def distinct_share(chosen: NDArray[np.integer]) -> float:
     if chosen.size == 0:
         raise ValueError("the distinct share needs at least one chosen item")
     return len(np.unique(chosen)) / chosen.size
-
-
-def target_recall(ranks: NDArray[np.integer], n: int) -> NDArray[np.float64]:
-    """Recall at ``n`` of every task, to be averaged over tasks on whichever rank they were completed.
-
-    Args:
-        ranks: 0-based ranks of a task's targets, shape ``[T, k]``.
-        n: length of the list that is looked at.
-
-    Returns:
-        Shape ``[T]``.
-    """
-    recall: NDArray[np.float64] = (ranks < n).mean(axis=1, dtype=np.float64)
-    return recall

@@ -67,7 +67,7 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
             _copy(judge / WEIGHTS, run.folder / JUDGE_WEIGHTS)
     frozen = load_scorer(scorer / WEIGHTS)
     frozen_judge = None if judge is None else load_scorer(judge / WEIGHTS)
-    return Scorers(frozen, frozen_judge, measure_scorer(run, dataset, frozen, frozen_judge))
+    return Scorers(frozen, frozen_judge, measure_scorer(run, dataset, frozen, frozen_judge, fold_of_scorer))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -83,14 +83,14 @@ def folds(run: Run, dataset: OutfitDataset) -> tuple[Outfits, Outfits]:
 
 
 def measure_scorer(
-    run: Run, dataset: OutfitDataset, scorer: FrozenScorer, judge: FrozenScorer | None
+    run: Run, dataset: OutfitDataset, scorer: FrozenScorer, judge: FrozenScorer | None, train: Outfits
 ) -> dict[str, Any]:
-    """Figures of S on the evaluated split; rank zero writes them with both SHA-256 into the run's folder."""
+    """Figures of S, trained on ``train``, on the evaluated split; rank zero writes them with both SHA-256."""
     config = run.config.evaluate
     figures = measure_compatibility(
         candidate_scorer(scorer.module, dataset.catalogue, run.config.targets, "cpu"),
         dataset,
-        folds(run, dataset)[0],
+        train,
         config.split,
         distractors=config.distractors,
         draws=config.draws,

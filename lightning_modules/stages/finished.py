@@ -70,11 +70,12 @@ def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator,
     scorer = load_scorer(run.folder / compatibility.WEIGHTS, recorded["sha256"])
     judge_sha256 = recorded["judge_sha256"]
     judge = load_scorer(run.folder / compatibility.JUDGE_WEIGHTS, judge_sha256) if judge_sha256 else None
+    fold_of_scorer, _ = compatibility.folds(run, dataset)
     selected = pd.read_csv(run.folder / SELECTED, dtype={"item_id": str}, keep_default_na=False)
     counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
     counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
     return (
-        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer, judge)),
+        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer, judge, fold_of_scorer)),
         load_generator(run.folder / generator.WEIGHTS, scorer.sha256),
         counts,
     )

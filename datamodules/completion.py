@@ -4,14 +4,14 @@ from torch.utils.data import DataLoader
 from torch_geometric.data import Batch, Data
 
 from datamodules.base import OutfitLoaders
-from outfits.graphs.completion_graph import CompletionGraphs
+from outfits.graphs.completion_graph import CompletionGraphs, TrainingGraphs
 
 
 class CompletionDataModule(OutfitLoaders):
     """Completion graphs with greedy targets, batched by PyG.
 
     Args:
-        train: training tasks, or None where nothing is trained.
+        train: training tasks, with and without wishes, or None where nothing is trained.
         valid: validation tasks, or None.
         batch_size: graphs per batch and rank.
         num_workers: loader processes per rank.
@@ -21,7 +21,7 @@ class CompletionDataModule(OutfitLoaders):
 
     def __init__(
         self,
-        train: CompletionGraphs | None,
+        train: CompletionGraphs | TrainingGraphs | None,
         valid: CompletionGraphs | None,
         batch_size: int,
         num_workers: int,
@@ -29,7 +29,11 @@ class CompletionDataModule(OutfitLoaders):
         test: CompletionGraphs | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
-        self.graphs = {"train": train, "valid": valid, "test": test}
+        self.graphs: dict[str, CompletionGraphs | TrainingGraphs | None] = {
+            "train": train,
+            "valid": valid,
+            "test": test,
+        }
 
     def train_dataloader(self) -> DataLoader[Data]:
         """Training graphs."""

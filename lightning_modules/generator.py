@@ -10,13 +10,19 @@ from torch_geometric.data import Batch
 from lightning_modules.optimisation import adamw_with_warmup
 from outfits.config.schema import LossConfig, OptimizerConfig
 from outfits.models.generator import Generator, GeneratorSettings
-from outfits.models.losses import best_assignment, cosine_distance_to_targets, listwise_distillation
+from outfits.models.losses import assignment_cost, best_assignment, cosine_distance_to_targets, listwise_distillation
+
+# The training mixture. Of a batch, all tasks are asked for one k: half of the batches for the k of the experiment, the
+# others for any k up to k_max. A missing item with a text loses its wished category so often: the text implies it.
+EXPERIMENT_SHARE = 0.5
+CATEGORY_DROP = 0.3
 
 
 class GeneratorModule(L.LightningModule):
     """Trains a :class:`Generator` with cosine loss to the greedy targets and listwise distillation of S.
 
-    The catalogue is held in plain buffers that are not written into checkpoints: it is data, not weights.
+    Tasks with and without wishes may be mixed. Latent i answers wish i, so targets are assigned among the latents of
+    equal wishes. The catalogue is held in plain buffers that are not written into checkpoints: it is data, not weights.
 
     Args:
         settings: what the network is built from.
@@ -24,6 +30,7 @@ class GeneratorModule(L.LightningModule):
         optimizer: learning rate and schedule.
         vectors: catalogue embeddings, shape ``[N, d]``.
         categories: category of every catalogue item, int64, shape ``[N]``.
+        k: number of missing items in validation and test, at most ``settings["k_max"]``.
     """
 
     def __init__(
@@ -33,6 +40,7 @@ class GeneratorModule(L.LightningModule):
         optimizer: OptimizerConfig,
         vectors: Tensor,
         categories: Tensor,
+        k: int,
     ) -> None:
         super().__init__()
         self.model = Generator(**settings)
@@ -41,6 +49,7 @@ class GeneratorModule(L.LightningModule):
         self.log_temperature = nn.Parameter(torch.tensor(loss.latent_temperature).log(), requires_grad=learned)
         self.loss = loss
         self.optimizer_config = optimizer
+        self.k = k
         self.vectors: Tensor
         self.categories: Tensor
         self.register_buffer("vectors", vectors, persistent=False)
@@ -48,7 +57,10 @@ class GeneratorModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The configured mixture of both losses under the configured assignment of latents to targets."""
-        losses = self._losses(self.model(batch), batch)
+        k = draw_k(self.k, self.model.k_max)
+        if "wish_categories" in batch:
+            batch.wish_categories = drop_categories(batch.wish_categories, batch.wish_texts, CATEGORY_DROP)
+        losses = self.losses(self.model(batch, k), batch)
         for name, value in losses.items():
             self.log(f"generator/train_{name}", value, prog_bar=name == "loss", batch_size=batch.num_graphs)
         self.log("generator/latent_temperature", self.log_temperature.exp(), batch_size=batch.num_graphs)
@@ -56,7 +68,7 @@ class GeneratorModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Latents of the batch, for :class:`callbacks.retrieval_evaluation.RetrievalEvaluation` to judge."""
-        latents: Tensor = self.model(batch)
+        latents: Tensor = self.model(batch, self.k)
         return latents
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -75,26 +87,42 @@ class GeneratorModule(L.LightningModule):
             total_steps=int(self.trainer.estimated_stepping_batches),
         )
 
-    def _losses(self, latents: Tensor, batch: Batch) -> dict[str, Tensor]:
-        targets = self.model.retrieval_vectors(self.vectors[batch.target_id])  # [B, k, r]
+    def losses(self, latents: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Losses of latents ``[B, k, r]``: the mean over tasks, its parts, and that over tasks without and with wishes.
+
+        The first k targets count, those that are -1 not at all.
+        """
+        k = latents.shape[1]
+        target_id = batch.target_id[:, :k]
+        present = target_id >= 0  # [B, k]
+        targets = self.model.retrieval_vectors(self.vectors[target_id.clamp(min=0)])  # [B, k, r]
         distance = cosine_distance_to_targets(latents, targets)  # [B, k, k]
         if self.loss.assignment == "best":
-            latent_of_target = best_assignment(distance.detach())  # [B, k]
+            cost = assignment_cost(distance.detach(), present, _wished_alike(batch, k))
+            latent_of_target = best_assignment(cost)  # [B, k]
         else:
-            latent_of_target = torch.arange(latents.shape[1], device=latents.device).expand(len(latents), -1)
-        losses = {"cosine_loss": distance.gather(1, latent_of_target[:, None]).sum(-1).mean()}
-        loss = self.loss.cosine_weight * losses["cosine_loss"]
+            latent_of_target = torch.arange(k, device=latents.device).expand(len(latents), -1)
+        by_target = distance.gather(1, latent_of_target[:, None]).squeeze(1)  # [B, k]
+        cosine = torch.where(present, by_target, 0.0).sum(-1)  # [B]
+        losses = {"cosine_loss": cosine.mean()}
+        loss = self.loss.cosine_weight * cosine
         if self.loss.listwise_weight > 0:
             matched = latents.gather(1, latent_of_target[:, :, None].expand_as(latents))  # [B, k, r], by step
-            losses["listwise_loss"] = self._listwise(matched, batch)
-            loss = loss + self.loss.listwise_weight * losses["listwise_loss"]
-        return {"loss": loss, **losses}
+            lists = torch.where(present, self._listwise(matched, batch), 0.0).sum(-1) / present.sum(-1)  # [B]
+            losses["listwise_loss"] = lists.mean()
+            loss = loss + self.loss.listwise_weight * lists
+        wished = _has_wishes(batch, k)
+        apart = {"loss_free": loss[~wished], "loss_wished": loss[wished]}
+        losses |= {name: tasks.mean().detach() for name, tasks in apart.items() if len(tasks)}
+        return {"loss": loss.mean(), **losses}
 
     def _listwise(self, latents: Tensor, batch: Batch) -> Tensor:
-        """Distils the scorer's distribution over each step's best candidates, with random items beside them."""
-        candidates, scores = batch.candidate_id, batch.candidate_score  # [B, k, M]
+        """Distils the scores of each step's best candidates, with random items beside them; loss ``[B, k]``."""
+        k = latents.shape[1]
+        candidates, scores = batch.candidate_id[:, :k], batch.candidate_score[:, :k]  # [B, k, M]
         known = candidates >= 0
-        target = torch.sigmoid(scores).div(self.loss.target_temperature).masked_fill(~known, -torch.inf).softmax(-1)
+        target = scores.div(self.loss.target_temperature).masked_fill(~known, -torch.inf).softmax(-1)
+        target = torch.where(known, target, 0.0)  # steps without a target have no candidates: a softmax of nothing
         drawn = torch.randint(len(self.vectors), (self.loss.random_candidates,)).to(self.device)
         items, position = torch.unique(torch.cat([candidates.clamp(min=0).flatten(), drawn]), return_inverse=True)
         mapped = self.model.retrieval_vectors(self.vectors[items])  # [U, r]
@@ -107,10 +135,49 @@ class GeneratorModule(L.LightningModule):
         return listwise_distillation(similarity, target, self.log_temperature.exp(), absent)
 
     def _not_a_distractor(self, candidates: Tensor, drawn: Tensor, batch: Batch) -> Tensor:
-        """Random items that a list holds already or that the category rule forbids anyway, bool ``[B, k, R]``."""
+        """Random items that a list holds already or that category rule or wish forbid anyway, bool ``[B, k, R]``."""
         listed = (candidates[..., None, :] == drawn[:, None]).any(-1)
         same_category = batch.category[:, None] == self.categories[drawn]  # [V, R]
-        return listed | _any_of_graph(same_category, batch.batch, batch.num_graphs)[:, None]
+        forbidden = listed | _any_of_graph(same_category, batch.batch, batch.num_graphs)[:, None]
+        if "wish_categories" in batch:
+            forbidden = forbidden | ~batch.wish_categories[:, : candidates.shape[1], self.categories[drawn]]
+        return forbidden
+
+
+def draw_k(k: int, k_max: int) -> int:
+    """The number of missing items of a training batch: k in at least half of the batches, else any of 1…k_max."""
+    share, other = torch.rand(()), torch.randint(1, k_max + 1, ())
+    return k if share < EXPERIMENT_SHARE else int(other)
+
+
+def drop_categories(allowed: Tensor, texts: Tensor, share: float) -> Tensor:
+    """Lets a share of the missing items with a text have any category.
+
+    Args:
+        allowed: categories of each missing item, bool, shape ``[B, k, C]``.
+        texts: their texts, shape ``[B, k, text_dim]``.
+        share: how many of those with a text, on average.
+    """
+    dropped = texts.any(-1) & (torch.rand(allowed.shape[:2]) < share).to(allowed.device)
+    return allowed | dropped[..., None]
+
+
+def _wished_alike(batch: Batch, k: int) -> Tensor:
+    """Which of the first k missing items are wished alike, bool, shape ``[B, k, k]``."""
+    if "wish_categories" not in batch:
+        return torch.ones(batch.num_graphs, k, k, dtype=torch.bool, device=batch.x.device)
+    allowed, texts = batch.wish_categories[:, :k], batch.wish_texts[:, :k]
+    same: Tensor = (allowed[:, :, None] == allowed[:, None]).all(-1)
+    same &= (texts[:, :, None] == texts[:, None]).all(-1)
+    return same
+
+
+def _has_wishes(batch: Batch, k: int) -> Tensor:
+    """Which tasks have a wish for one of their first k missing items, bool, shape ``[B]``."""
+    if "wish_categories" not in batch:
+        return torch.zeros(batch.num_graphs, dtype=torch.bool, device=batch.x.device)
+    wished: Tensor = ~batch.wish_categories[:, :k].all(-1) | batch.wish_texts[:, :k].any(-1)
+    return wished.any(-1)
 
 
 def _any_of_graph(flags: Tensor, graph_of_node: Tensor, graphs: int) -> Tensor:

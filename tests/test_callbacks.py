@@ -53,7 +53,7 @@ class Tiny:
             for parameter in module.parameters():
                 parameter.mul_(2.5)  # so that scores of different outfits differ clearly
         self.scorer = FrozenScorer(module.eval().requires_grad_(False), {}, "", "")
-        self.generator = Generator(IMAGE, TEXT, CATEGORIES, k=K, width=16, layers=1, retrieval_dim=6).eval()
+        self.generator = Generator(IMAGE, TEXT, CATEGORIES, k_max=K, width=16, layers=1, retrieval_dim=6).eval()
         self.targets = GraphTargets(
             rng.integers(ITEMS, size=(len(GIVEN), K)).astype(np.int32),
             np.zeros((len(GIVEN), K, 3), dtype=np.int32),

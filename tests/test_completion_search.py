@@ -6,49 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from outfits.completion.beam_search import beam_search
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import UNRANKED, Completions
 from outfits.completion.greedy import greedy_k_step, greedy_one_step
-from outfits.completion.latents import complete_from_latents, latent_ranks, rerank, rerank_ranks
+from outfits.completion.latents import complete_from_latents, latent_ranks, latent_shortlists, rerank_ranks
 from outfits.completion.method import Resources, score
 from outfits.completion.registry import METHODS, complete
 from outfits.completion.rules import forbidden_categories, forbidden_items, is_outfit, keeps_outfit
-from outfits.completion.tasks import CompletionTasks
 from outfits.config import schema
 from outfits.errors import ArtifactError, DataError
-from outfits.index.category_index import CategoryIndex
 from outfits.models.compatibility import OutfitTransformer
-
-ITEMS, CATEGORIES, IMAGE, TEXT = 48, 6, 5, 4
-
-
-class World:
-    """A tiny catalogue with a scorer of random weights, large enough that scores differ clearly."""
-
-    def __init__(self, items=ITEMS, block=7, precision="fp32"):
-        rng = np.random.default_rng(0)
-        self.vectors = rng.normal(size=(ITEMS, IMAGE + TEXT)).astype(np.float32)[:items]
-        self.present = (rng.random((ITEMS, 2)) < 0.9)[:items]
-        self.categories = (np.arange(ITEMS) % CATEGORIES)[:items]
-        torch.manual_seed(0)
-        module = OutfitTransformer(IMAGE, TEXT, width=16, layers=2, heads=2, feedforward=24)
-        with torch.no_grad():
-            for parameter in module.parameters():
-                parameter.mul_(2.5)
-        self.module = module.eval().requires_grad_(False)
-        self.scorer = CandidateScorer(
-            self.module, self.vectors, self.present, self.categories, precision=precision, block=block
-        )
-        self.index = CategoryIndex(self.vectors, self.categories)
-
-    def logit(self, items):
-        items = list(items)
-        vectors, present = torch.from_numpy(self.vectors[items]), torch.from_numpy(self.present[items])
-        return self.module(vectors[None], present[None]).item()
-
-    def allowed(self, items):
-        taken = set(self.categories[list(items)])
-        return [item for item in range(len(self.categories)) if self.categories[item] not in taken]
+from tests.tiny_world import CATEGORIES, GIVEN, IMAGE, ITEMS, REMOVED, TEXT, World, call, resources_of, tasks_of
 
 
 @pytest.fixture(scope="module")
@@ -56,39 +25,14 @@ def world():
     return World()
 
 
-GIVEN = [[0, 7, 14], [1, 2], [9, 4, 11], [20, 33], [0, 6, 13]]  # the last breaks the rule among its own items
-REMOVED = [[3, 4], [3, 5], [0, 2], [1, 4], [2, 3]]
-
-
-def tasks_of(given=GIVEN, removed=REMOVED):
-    positions = np.arange(len(given), dtype=np.int64)
-    return CompletionTasks(
-        [np.array(items, dtype=np.int32) for items in given],
-        np.array(removed, dtype=np.int32),
-        positions,
-        np.zeros(len(given), dtype=np.int64),
-    )
-
-
-def resources_of(world, **options):
-    def latents(tasks):
-        return torch.stack(
-            [
-                torch.from_numpy(np.random.default_rng([5, *sorted(g.tolist())]).normal(size=(tasks.k, 9))).float()
-                for g in tasks.given
-            ]
-        )
-
-    selected = np.random.default_rng(1).integers(5, size=len(world.categories))
-    return Resources(
-        world.categories,
-        CATEGORIES,
-        scorer=world.scorer,
-        index=world.index,
-        latents=latents,
-        selected=selected,
-        rerank_candidates=3,
-        **options,
+def rerank(latents, index, scorer, outfits, r, joint=True):
+    return beam_search(
+        scorer,
+        outfits,
+        latents.shape[1],
+        1,
+        propose=latent_shortlists(latents, index, r, joint=joint),
+        candidates_kept=r * latents.shape[1],
     )
 
 
@@ -344,38 +288,44 @@ def test_every_configured_method_is_registered():
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "original"])
 def test_every_method_returns_outfits_in_the_order_of_the_tasks(world, name):
     tasks, resources = tasks_of(), resources_of(world)
-    completions = complete(name, tasks, resources)
+    completions = complete(call(name), tasks, resources)
     assert keeps_outfit(tasks.given, completions.chosen, world.categories).all()
     for row in range(len(tasks)):  # alone or in a batch of other sizes: the same answer
-        alone = complete(name, tasks.take([row]), resources)
+        alone = complete(call(name), tasks.take([row]), resources)
         assert alone.chosen.tolist() == completions.chosen[row : row + 1].tolist()
-        assert alone.removed_ranks.tolist() == completions.removed_ranks[row : row + 1].tolist()
+        if name == "gradient":
+            assert completions.removed_ranks is None
+        else:
+            assert alone.removed_ranks.tolist() == completions.removed_ranks[row : row + 1].tolist()
 
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_the_order_of_given_items_changes_no_method(world, name):
     resources = resources_of(world)
     turned = tasks_of([items[::-1] for items in GIVEN])
-    assert complete(name, turned, resources).chosen.tolist() == complete(name, tasks_of(), resources).chosen.tolist()
+    completions = [complete(call(name), tasks, resources) for tasks in (tasks_of(), turned)]
+    assert completions[0].chosen.tolist() == completions[1].chosen.tolist()
 
 
 def test_methods_count_their_calls(world):
     tasks, resources = tasks_of(), resources_of(world)
     for name in METHODS:
         before = world.scorer.calls
-        completions = complete(name, tasks, resources)
-        assert completions.calls.sum() == world.scorer.calls - before
-        assert (completions.calls > 0).all() == (name in ("greedy_1", "greedy_k", "generator_rerank"))
+        completions = complete(call(name), tasks, resources)
+        if name != "exhaustive":  # which ranks the removed items by further calls
+            assert completions.calls.sum() == world.scorer.calls - before
+        searching = ("exhaustive", "greedy_1", "greedy_k", "beam", "generator_rerank", "generator_beam")
+        assert (completions.calls > 0).all() == (name in searching)
 
 
 def test_original_returns_the_removed_items(world):
-    completions = complete("original", tasks_of(), resources_of(world))
+    completions = complete(call("original"), tasks_of(), resources_of(world))
     assert completions.chosen.tolist() == REMOVED
     assert completions.removed_ranks is None
 
 
 def test_scores_are_s_of_the_completed_outfits(world):
-    completions = score(complete("greedy_k", tasks_of(), resources_of(world)), world.scorer)
+    completions = score(complete(call("greedy_k"), tasks_of(), resources_of(world)), world.scorer)
     expected = [1 / (1 + np.exp(-world.logit(items))) for items in completions.sets()]
     np.testing.assert_allclose(completions.scores, expected, atol=1e-5)
     np.testing.assert_allclose(completions.step_scores[:, -1], expected, atol=1e-5)
@@ -385,7 +335,8 @@ def test_most_selected_is_the_same_for_all_as_far_as_the_rule_allows(world):
     selected = np.zeros(ITEMS, dtype=np.int64)
     selected[[8, 3, 15, 5]] = [9, 7, 7, 2]  # categories 2, 3, 3, 5
     resources = Resources(world.categories, CATEGORIES, selected=selected)
-    completions = complete("most_selected", tasks_of([[0, 1], [2, 0], [3, 0]], [[3, 15], [4, 1], [8, 6]]), resources)
+    tasks = tasks_of([[0, 1], [2, 0], [3, 0]], [[3, 15], [4, 1], [8, 6]])
+    completions = complete(call("most_selected"), tasks, resources)
     assert completions.chosen.tolist() == [[8, 3], [3, 5], [8, 5]]
     assert completions.removed_ranks[0].tolist() == [1, 2]
     assert completions.removed_ranks[2].tolist() == [0, UNRANKED]
@@ -393,8 +344,8 @@ def test_most_selected_is_the_same_for_all_as_far_as_the_rule_allows(world):
 
 def test_random_depends_on_seed_and_outfit_only(world):
     tasks = tasks_of([[0, 7]] * 40, [[2, 3]] * 40)
-    first, again = (complete("random", tasks, Resources(world.categories, CATEGORIES, seed=3)) for _ in range(2))
-    other = complete("random", tasks, Resources(world.categories, CATEGORIES, seed=4))
+    first, again = (complete(call("random"), tasks, Resources(world.categories, CATEGORIES, seed=3)) for _ in range(2))
+    other = complete(call("random"), tasks, Resources(world.categories, CATEGORIES, seed=4))
     assert first.chosen.tolist() == again.chosen.tolist() != other.chosen.tolist()
     assert len(np.unique(first.chosen)) > 20
     assert set(world.categories[first.chosen].ravel()) == {2, 3, 4, 5}
@@ -405,9 +356,9 @@ def test_a_missing_resource_names_the_stage_to_run(world):
     stages = {"greedy_k": "compatibility", "generator": "generator", "most_selected": "targets"}
     for name, stage in stages.items():
         with pytest.raises(ArtifactError, match=rf"stages=\[{stage}\]"):
-            complete(name, tasks_of(), bare)
-    with pytest.raises(ValueError, match="no method 'best'"):
-        complete("best", tasks_of(), bare)
+            complete(call(name), tasks_of(), bare)
+    with pytest.raises(ValueError, match="'best' is not one of original"):
+        call("best")
 
 
 # Completions
@@ -437,13 +388,3 @@ def completions_with(**changes):
 def test_a_completion_that_is_none_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         completions_with(**changes)
-
-
-def test_completions_concatenate():
-    one = completions_with().with_scores(np.array([0.5]))
-    both = Completions.concatenate([one, one])
-    assert both.chosen.tolist() == [[2, 3], [2, 3]]
-    assert both.scores.tolist() == [0.5, 0.5]
-    assert [items.tolist() for items in both.sets()] == [[0, 1, 2, 3]] * 2
-    with pytest.raises(ValueError, match="others lack"):
-        Completions.concatenate([one, completions_with()])

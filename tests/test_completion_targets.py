@@ -1,15 +1,19 @@
 """Completion tasks and the store of greedy targets."""
 
 import json
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
 from outfits.completion.targets import TargetStore
 from outfits.completion.tasks import make_tasks
+from outfits.completion.wishes import Wishes
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError, DataError
+from outfits.storage import read_arrays, write_arrays
 
 KEPT = 6
 
@@ -89,10 +93,14 @@ def trace_of(tasks):
     parts = []
     for row in range(len(tasks)):
         rng = np.random.default_rng([int(tasks.outfits[row]), int(tasks.removals[row])])
-        candidates = rng.choice(200, size=(1, 2, KEPT)).astype(np.int32)
-        logits = np.sort(rng.normal(size=(1, 2, KEPT)).astype(np.float32))[..., ::-1]
-        calls = np.array([int(rng.integers(100))])
-        parts.append(SearchTrace(candidates[..., 0], logits[..., 0], candidates, logits, calls))
+        candidates = rng.choice(200, size=(1, tasks.k, KEPT)).astype(np.int32)
+        logits = np.sort(rng.normal(size=(1, tasks.k, KEPT)).astype(np.float32))[..., ::-1]
+        trace = SearchTrace(candidates[..., 0], logits[..., 0], candidates, logits, np.array([int(rng.integers(100))]))
+        if tasks.wishes is not None:
+            slots = rng.permutation(tasks.k)[None]
+            similarity = rng.random((1, tasks.k, KEPT)).astype(np.float32)
+            trace = replace(trace, slots=slots, candidate_similarity=similarity)
+        parts.append(trace)
     return SearchTrace.concatenate(parts)
 
 
@@ -113,8 +121,18 @@ def fill(store, shards=None):
 
 
 def assert_same(one, other):
-    for name in ("chosen", "logits", "candidates", "candidate_logits", "calls"):
-        np.testing.assert_array_equal(getattr(one.trace, name), getattr(other.trace, name))
+    for field in fields(SearchTrace):
+        np.testing.assert_array_equal(getattr(one.trace, field.name), getattr(other.trace, field.name), field.name)
+
+
+def wishes_for(tasks, seed=0):
+    """Wishes of one to three categories of 7 for each item, with a text for half of the tasks."""
+    rng = np.random.default_rng(seed)
+    allowed = rng.random((len(tasks), tasks.k, 7)).argsort(axis=2) < rng.integers(1, 4, size=(len(tasks), tasks.k, 1))
+    texts = rng.normal(size=(len(tasks), tasks.k, 5)).astype(np.float32)
+    texts /= np.linalg.norm(texts, axis=2, keepdims=True)
+    texts[::2] = 0
+    return Wishes(allowed, texts, alpha=0.3)
 
 
 @pytest.fixture
@@ -128,10 +146,50 @@ def test_targets_come_back_in_the_order_of_the_tasks(undisturbed, tasks):
     np.testing.assert_array_equal(undisturbed.trace.candidate_logits, expected.candidate_logits)
     assert undisturbed.trace.chosen.dtype == undisturbed.trace.candidates.dtype == np.int32
     graphs = undisturbed.graph_targets()
+    assert undisturbed.graph_wishes() is None
     np.testing.assert_array_equal(graphs.scores, expected.logits[:, -1])
+    np.testing.assert_array_equal(graphs.candidate_scores, expit(expected.candidate_logits))
     counts = undisturbed.selected_counts(200)
     assert counts.sum() == expected.chosen.size
     assert counts[expected.chosen[0, 0]] == (expected.chosen == expected.chosen[0, 0]).sum()
+
+
+def test_targets_under_wishes_carry_the_objective_and_the_wish_that_each_answers(tmp_path, tasks):
+    tasks = tasks.wishing(wishes_for(tasks))
+    targets = fill(store_at(tmp_path, tasks)).load()
+    expected = trace_of(tasks)
+    assert_same(targets, replace(targets, trace=expected))
+    scores = targets.graph_targets().candidate_scores
+    compatibility = expit(expected.candidate_logits)
+    np.testing.assert_allclose(scores[::2], compatibility[::2], rtol=1e-6)
+    np.testing.assert_allclose(
+        scores[1::2], 0.3 * compatibility[1::2] + 0.7 * expected.candidate_similarity[1::2], rtol=1e-5
+    )
+    allowed, texts = targets.graph_wishes()
+    for row in range(len(tasks)):
+        for step, slot in enumerate(expected.slots[row]):
+            np.testing.assert_array_equal(allowed[row, step], tasks.wishes.allowed[row, slot])
+            np.testing.assert_array_equal(texts[row, step], tasks.wishes.texts[row, slot])
+
+
+def test_counts_are_those_of_as_many_selections_as_items_were_removed(tmp_path, tasks):
+    more = tasks.asking_for(3)
+    store = store_at(tmp_path, more)
+    for shard in store.pending():
+        trace = trace_of(store.shard_tasks(shard))
+        trace.chosen[:, 2] = -1
+        trace.chosen[0, 1] = -1
+        store.write(shard, trace)
+    targets = store.load()
+    counts = targets.selected_counts(200)
+    assert counts.sum() == 2 * len(tasks) - store.shards
+    np.testing.assert_array_equal(
+        targets.graph_targets().scores,
+        [
+            logits[1 if chosen[1] >= 0 else 0]
+            for chosen, logits in zip(targets.trace.chosen, targets.trace.logits, strict=True)
+        ],
+    )
 
 
 def test_a_killed_run_continues_with_the_missing_shards(tmp_path, tasks, undisturbed):
@@ -162,6 +220,33 @@ def test_a_damaged_shard_is_mined_again(tmp_path, tasks, undisturbed, damage):
     with pytest.raises(ArtifactError, match="1 of 5 shards are missing or damaged"):
         again.load()
     assert_same(fill(again).load(), undisturbed)
+
+
+@pytest.mark.parametrize("damage", ["cut", "of_other_wishes", "without_slots"])
+def test_a_damaged_shard_under_wishes_is_mined_again(tmp_path, tasks, damage):
+    wished = tasks.wishing(wishes_for(tasks))
+    undisturbed = fill(store_at(tmp_path / "undisturbed", wished)).load()
+    fill(store_at(tmp_path / "damaged", wished))
+    fill(store_at(tmp_path / "other", tasks.wishing(wishes_for(tasks, seed=1))))
+    path = tmp_path / "damaged" / "shard-000002.npz"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif damage == "of_other_wishes":
+        path.write_bytes((tmp_path / "other" / path.name).read_bytes())
+    else:
+        stored = read_arrays(path)
+        write_arrays(path, {name: array for name, array in stored.items() if name != "slots"})
+    again = store_at(tmp_path / "damaged", wished)
+    assert again.pending() == [2]
+    assert_same(fill(again).load(), undisturbed)
+
+
+def test_a_trace_has_slots_if_and_only_if_its_tasks_have_wishes(tmp_path, tasks):
+    wished = tasks.wishing(wishes_for(tasks))
+    free_store, wish_store = store_at(tmp_path / "free", tasks), store_at(tmp_path / "wished", wished)
+    for store, trace in ((wish_store, trace_of(tasks)), (free_store, trace_of(wished))):
+        with pytest.raises(ValueError, match="slots and similarities if its tasks have wishes"):
+            store.write(0, trace.take(np.arange(4)))
 
 
 def test_targets_of_something_else_are_refused(tmp_path, outfits, tasks):

@@ -31,7 +31,7 @@ def test_help_shows_meaning_type_default_and_allowed_values() -> None:
         assert " ".join(key.help.split()) in words, name
         assert f"{key.help} ({key.type_name}" in words, name
         assert all(str(choice) in words for choice in key.choices or ()), name
-    assert "model.k = 2 number of missing items (a whole number; >= 1 and <= 8)" in words
+    assert "an outfit, for training and in the experiment (a whole number; >= 1 and <= 8)" in words
     assert "stages = [embeddings, compatibility, targets, generator, test]" in words
     assert "trainer.fast_dev_run = false" in words
 

@@ -72,7 +72,7 @@ def test_wrong_value_starts_no_contradiction_of_its_own() -> None:
     ("written", "meant"),
     [
         ("scorer.widht=64", "scorer.width"),
-        ("k=3", "model.k"),
+        ("k=3", "model.k or evaluate.sweep.k"),
         ("max_epoch=3", "trainer.max_epochs"),
         ("trainer.device=2", "trainer.devices"),
         ("scorrer.negatives.hard_star=0.1", "scorer.negatives.hard_start"),

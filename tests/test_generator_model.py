@@ -1,5 +1,6 @@
 """The generator: laws of the joined graph and of message passing."""
 
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import complete_edges, completion_graph
 from outfits.models.frozen import load_generator, save_generator
-from outfits.models.generator import Generator, join_query_nodes
+from outfits.models.generator import Generator, canonical_order, join_query_nodes, latents_of
 
 AGGREGATIONS = ModelConfig.__dataclass_fields__["aggregation"].metadata["choices"]
 ITEMS, IMAGE_DIM, TEXT_DIM, CATEGORIES = 30, 5, 3, 6
@@ -32,35 +33,73 @@ def a_catalogue() -> Catalogue:
     )
 
 
-def a_batch(outfits: list[list[int]]) -> Batch:
+Wish = tuple[list[int], int | None]
+"""Allowed categories, none for any, and the seed of a text, None for no text."""
+
+
+def wish_arrays(wishes: list[Wish]) -> tuple[np.ndarray, np.ndarray]:
+    allowed = np.ones((len(wishes), CATEGORIES), dtype=bool)
+    texts = np.zeros((len(wishes), TEXT_DIM), dtype=np.float32)
+    for row, (categories, seed) in enumerate(wishes):
+        if categories:
+            allowed[row] = np.isin(np.arange(CATEGORIES), categories)
+        if seed is not None:
+            text = np.random.default_rng(seed).normal(size=TEXT_DIM)
+            texts[row] = text / np.linalg.norm(text)
+    return allowed, texts
+
+
+def a_batch(outfits: list[list[int]], wishes: list[list[Wish]] | None = None) -> Batch:
     catalogue = a_catalogue()
-    removed = np.array([0, 1], dtype=np.int32)
-    return Batch.from_data_list(
-        [completion_graph(catalogue, np.array(items, dtype=np.int32), removed, n) for n, items in enumerate(outfits)]
-    )
+    graphs = []
+    for number, outfit in enumerate(outfits):
+        items = np.array(outfit)
+        graphs.append(
+            completion_graph(
+                catalogue.features.vectors[items],
+                catalogue.features.present[items],
+                catalogue.categories[items],
+                wishes=None if wishes is None else wish_arrays(wishes[number]),
+                task_id=number,
+            )
+        )
+    return Batch.from_data_list(graphs)
 
 
 def a_generator(**changes: object) -> Generator:
     torch.manual_seed(0)
-    settings = {"k": 2, "width": 16, "layers": 2, "dropout": 0.3, "retrieval_dim": 7, **changes}
-    return Generator(IMAGE_DIM, TEXT_DIM, CATEGORIES, **settings).eval()  # type: ignore[arg-type]
+    settings = {"k_max": 3, "width": 16, "layers": 2, "dropout": 0.3, "retrieval_dim": 7, **changes}
+    dims = {"image_dim": IMAGE_DIM, "text_dim": TEXT_DIM, "categories": CATEGORIES}
+    return Generator(**{**dims, **settings}).eval()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("readout", ["queries", "pool"])
 def test_order_of_given_items_does_not_change_the_latents(aggregation: str, readout: str) -> None:
     generator = a_generator(aggregation=aggregation, readout=readout)
-    torch.testing.assert_close(
-        generator(a_batch([[3, 9, 14, 20], [5, 6]])), generator(a_batch([[20, 3, 14, 9], [6, 5]])), atol=1e-5, rtol=1e-4
-    )
+    assert torch.equal(generator(a_batch([[3, 9, 14, 20], [5, 6]])), generator(a_batch([[20, 3, 14, 9], [6, 5]])))
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("readout", ["queries", "pool"])
+def test_the_network_itself_does_not_heed_the_order_of_nodes(aggregation: str, readout: str) -> None:
+    generator = a_generator(aggregation=aggregation, readout=readout)
+    batch = a_batch([[3, 9, 14, 20]])
+    latents = generator(batch)
+    for name in ("x", "present", "category"):
+        batch[name] = batch[name][[2, 0, 3, 1]]
+    torch.testing.assert_close(generator(batch), latents, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_graphs_of_a_batch_do_not_see_one_another(aggregation: str) -> None:
     generator = a_generator(aggregation=aggregation)
-    together = generator(a_batch([[3, 9, 14, 20], [5, 6], [1, 2, 10]]))
-    for row, items in enumerate([[3, 9, 14, 20], [5, 6], [1, 2, 10]]):
-        torch.testing.assert_close(together[row : row + 1], generator(a_batch([items])), atol=1e-5, rtol=1e-4)
+    outfits = [[3, 9, 14, 20], [5, 6], [1, 2, 10]]
+    wishes: list[list[Wish]] = [[([2], 1), ([], None)], [([4], None), ([1], 3)], [([], None), ([], None)]]
+    together = generator(a_batch(outfits, wishes))
+    for row, items in enumerate(outfits):
+        alone = generator(a_batch([items], [wishes[row]]))
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-4)
 
 
 def test_every_given_item_reaches_the_latents() -> None:
@@ -80,7 +119,7 @@ def test_latents_live_in_the_retrieval_space(readout: str) -> None:
     vectors = torch.from_numpy(a_catalogue().features.vectors)
     for retrieval, width in (("map", 7), ("item", IMAGE_DIM + TEXT_DIM)):
         generator = a_generator(retrieval=retrieval, readout=readout)
-        assert generator(a_batch([[3, 9, 14], [5, 6]])).shape == (2, 2, width)
+        assert generator(a_batch([[3, 9, 14], [5, 6]])).shape == (2, 3, width)
         mapped = generator.retrieval_vectors(vectors)
         torch.testing.assert_close(mapped.norm(dim=-1), torch.ones(ITEMS))
         assert mapped.shape == (ITEMS, width)
@@ -97,6 +136,92 @@ def test_joined_graphs_are_complete_and_apart() -> None:
     expected = {(a, b) for a in nodes for b in nodes if a != b and graph[a] == graph[b]}
     assert found == expected
     assert joined.shape[1] == len(expected)  # no edge twice
+
+
+@pytest.mark.parametrize("readout", ["queries", "pool"])
+def test_each_kind_of_wish_changes_the_latents(readout: str) -> None:
+    generator = a_generator(readout=readout)
+    wishes: list[list[Wish]] = [
+        [([], None), ([], None)],
+        [([2], None), ([], None)],
+        [([3], None), ([], None)],
+        [([2, 3], None), ([], None)],
+        [([], 1), ([], None)],
+        [([], 2), ([], None)],
+        [([2], 1), ([], None)],
+        [([2], 1), ([3], None)],
+    ]
+    latents = generator(a_batch([[0, 7]] * len(wishes), wishes))
+    for one in range(len(wishes)):
+        for other in range(one):
+            assert not torch.allclose(latents[one], latents[other], atol=1e-3), (wishes[one], wishes[other])
+
+
+@pytest.mark.parametrize("readout", ["queries", "pool"])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_any_category_and_an_empty_text_are_no_wish(readout: str, k: int) -> None:
+    generator = a_generator(readout=readout)
+    outfits = [[3, 9, 14], [5, 6]]
+    assert torch.equal(generator(a_batch(outfits), k), generator(a_batch(outfits, [[([], None)] * k] * 2), k))
+
+
+@pytest.mark.parametrize("readout", ["queries", "pool"])
+@pytest.mark.parametrize("retrieval", ["map", "item"])
+def test_one_generator_emits_any_number_of_latents(readout: str, retrieval: str) -> None:
+    generator = a_generator(readout=readout, retrieval=retrieval)
+    batch = a_batch([[3, 9, 14], [5, 6]])
+    assert [generator(batch, k).shape[1] for k in (1, 2, 3)] == [1, 2, 3]
+    assert torch.equal(generator(batch), generator(batch, 3))
+    for k in (0, 4):
+        with pytest.raises(ValueError, match=f"1 to 3 latents, not {k}"):
+            generator(batch, k)
+
+
+@pytest.mark.parametrize("readout", ["queries", "pool"])
+def test_the_first_wishes_alone_count_where_fewer_items_are_missing(readout: str) -> None:
+    generator = a_generator(readout=readout)
+    three = a_batch([[3, 9, 14]], [[([5], 1), ([2], None), ([1], 4)]])
+    assert torch.equal(generator(three, 2), generator(a_batch([[3, 9, 14]], [[([5], 1), ([2], None)]])))
+    with pytest.raises(ValueError, match="wishes for 1 missing items, not for 2"):
+        generator(a_batch([[3, 9, 14]], [[([5], 1)]]), 2)
+
+
+@pytest.mark.parametrize("readout", ["queries", "pool"])
+def test_latent_i_answers_wish_i_in_whatever_order_the_wishes_come(readout: str) -> None:
+    generator = a_generator(readout=readout)
+    wishes: list[Wish] = [([4], 1), ([], None), ([4], 2)]
+    latents = generator(a_batch([[3, 9, 14]], [wishes]))
+    for order in permutations(range(3)):
+        again = generator(a_batch([[3, 9, 14]], [[wishes[place] for place in order]]))
+        assert torch.equal(again, latents[:, list(order)]), order
+
+
+def test_canonical_order_is_lexicographic_and_stable() -> None:
+    rng = np.random.default_rng(0)
+    allowed = rng.random((20, 5, 3)) < 0.5
+    texts = rng.integers(3, size=(20, 5, 2)).astype(np.float32)
+    order = canonical_order(torch.from_numpy(allowed), torch.from_numpy(texts)).numpy()
+    for row in range(20):
+        rows = [(*allowed[row, wish].tolist(), *texts[row, wish].tolist()) for wish in range(5)]
+        assert order[row].tolist() == sorted(range(5), key=rows.__getitem__)
+
+
+def test_latents_of_graphs_are_those_of_their_batch() -> None:
+    generator = a_generator()
+    batch = a_batch([[3, 9, 14], [5, 6]])
+    latents = latents_of(generator, batch.to_data_list(), 2, "cpu")
+    torch.testing.assert_close(latents, generator(batch, 2))
+    assert not latents.requires_grad
+    with pytest.raises(ArtifactError, match="at most 3 missing items, not 4.*model.k_max=4"):
+        latents_of(generator, batch.to_data_list(), 4, "cpu")
+
+
+def test_without_a_text_encoder_categories_are_wished_for_all_the_same() -> None:
+    generator = a_generator(image_dim=IMAGE_DIM + TEXT_DIM, text_dim=0)
+    batch = a_batch([[3, 9, 14]], [[([4], None), ([], None)]])
+    batch.wish_texts = batch.wish_texts[..., :0]
+    assert generator(batch).shape == (1, 2, 7)
+    assert not torch.allclose(generator(batch), generator(a_batch([[3, 9, 14]]), 2), atol=1e-3)
 
 
 def test_a_generator_belongs_to_the_scorer_that_taught_it(tmp_path: Path) -> None:

@@ -6,21 +6,29 @@ import torch
 from torch_geometric.data import Batch
 
 from datamodules.base import FixedBatches
-from outfits.graphs.completion_graph import CompletionGraphs, GraphTargets, complete_edges
+from outfits.graphs.completion_graph import (
+    CompletionGraphs,
+    GraphTargets,
+    TrainingGraphs,
+    complete_edges,
+    completion_graph,
+)
 from outfits.graphs.sampling import RankShare, SeededShuffle
-from tests.test_generator_model import a_catalogue
+from tests.test_generator_model import CATEGORIES, TEXT_DIM, a_catalogue
 
 
-def some_graphs() -> CompletionGraphs:
+def some_graphs(steps: int = 2, wished: bool = False) -> CompletionGraphs:
     rng = np.random.default_rng(0)
     targets = GraphTargets(
-        chosen=rng.integers(30, size=(3, 2)).astype(np.int32),
-        candidates=rng.integers(30, size=(3, 2, 4)).astype(np.int32),
-        candidate_scores=rng.random((3, 2, 4)).astype(np.float32),
+        chosen=rng.integers(30, size=(3, steps)).astype(np.int32),
+        candidates=rng.integers(30, size=(3, steps, 4)).astype(np.int32),
+        candidate_scores=rng.random((3, steps, 4)).astype(np.float32),
         scores=rng.random(3),
     )
     given = [np.array(items, dtype=np.int32) for items in ([1, 2, 3], [4, 5], [6, 7, 8, 9])]
-    return CompletionGraphs(a_catalogue(), given, np.array([[10, 11], [12, 13], [14, 15]], dtype=np.int32), targets)
+    removed = np.array([[10, 11], [12, 13], [14, 15]], dtype=np.int32)
+    wishes = (rng.random((3, steps, CATEGORIES)) < 0.5, rng.normal(size=(3, steps, TEXT_DIM)).astype(np.float32))
+    return CompletionGraphs(a_catalogue(), given, removed, targets, wishes if wished else None)
 
 
 def test_an_outfit_graph_is_complete_directed_and_without_loops() -> None:
@@ -31,7 +39,7 @@ def test_an_outfit_graph_is_complete_directed_and_without_loops() -> None:
 def test_catalogue_ids_survive_batching() -> None:
     graphs = some_graphs()
     batch = Batch.from_data_list([graphs[0], graphs[1], graphs[2]])
-    assert batch.item_id.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [sorted(graph.item_id.tolist()) for graph in batch.to_data_list()] == [[1, 2, 3], [4, 5], [6, 7, 8, 9]]
     assert batch.removed_id.tolist() == [[10, 11], [12, 13], [14, 15]]
     assert batch.task_id.tolist() == [0, 1, 2]
     assert graphs.targets is not None
@@ -39,6 +47,52 @@ def test_catalogue_ids_survive_batching() -> None:
     assert np.array_equal(batch.candidate_id.numpy(), graphs.targets.candidates)
     assert batch.candidate_score.shape == (3, 2, 4)
     torch.testing.assert_close(batch.x, torch.from_numpy(a_catalogue().features.vectors[batch.item_id.numpy()]))
+
+
+def test_the_order_of_given_items_does_not_change_a_bit_of_their_graph() -> None:
+    catalogue = a_catalogue()
+    vectors, present = catalogue.features.vectors.copy(), catalogue.features.present
+    vectors[4] = vectors[11]  # equal but for the category
+    graphs = []
+    for order in ([3, 11, 4, 20], [20, 4, 3, 11], [4, 20, 11, 3]):
+        given = np.array(order)
+        graph = completion_graph(vectors[given], present[given], catalogue.categories[given], item_ids=given)
+        graphs.append(graph)
+    for graph in graphs[1:]:
+        for name in ("x", "present", "category", "item_id"):
+            assert torch.equal(graph[name], graphs[0][name]), name
+
+
+def test_wishes_and_targets_survive_batching() -> None:
+    graphs = some_graphs(wished=True)
+    batch = Batch.from_data_list([graphs[task] for task in range(3)])
+    assert graphs.wishes is not None
+    assert np.array_equal(batch.wish_categories.numpy(), graphs.wishes[0])
+    assert np.array_equal(batch.wish_texts.numpy(), graphs.wishes[1])
+
+
+def test_tasks_with_and_without_wishes_make_one_batch() -> None:
+    free, wished = some_graphs(steps=3), some_graphs(wished=True)
+    graphs = TrainingGraphs([free, wished], 3)
+    assert len(graphs) == 6
+    batch = Batch.from_data_list([graphs[0, task] for task in range(6)])
+    assert batch.task_id.tolist() == [0, 1, 2, 0, 1, 2]
+    assert free.targets is not None
+    assert wished.targets is not None
+    assert wished.wishes is not None
+    assert np.array_equal(batch.target_id[:3].numpy(), free.targets.chosen)
+    assert np.array_equal(batch.target_id[3:, :2].numpy(), wished.targets.chosen)
+    assert np.array_equal(batch.candidate_id[3:, :2].numpy(), wished.targets.candidates)
+    assert (batch.target_id[3:, 2] == -1).all()
+    assert (batch.candidate_id[3:, 2] == -1).all()
+    assert batch.candidate_score.shape == (6, 3, 4)
+    for task in range(3):
+        assert batch.wish_categories[task].all()
+        assert not batch.wish_texts[task].any()
+        assert np.array_equal(batch.wish_categories[3 + task, :2].numpy(), wished.wishes[0][task])
+        assert np.array_equal(batch.wish_texts[3 + task, :2].numpy(), wished.wishes[1][task])
+    assert batch.wish_categories[3:, 2].all()
+    assert not batch.wish_texts[3:, 2].any()
 
 
 def test_a_shuffled_epoch_is_a_permutation_that_seed_and_epoch_decide() -> None:

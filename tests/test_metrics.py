@@ -17,7 +17,7 @@ from outfits.metrics.compatibility import (
     question_logits,
     set_logits,
 )
-from outfits.metrics.completion import distinct_share, recall_at
+from outfits.metrics.completion import by_category, distinct_share, recall_at
 from outfits.metrics.questions import (
     LabelledSets,
     Questions,
@@ -192,6 +192,29 @@ def test_logits_of_questions_and_sets_are_those_of_the_plain_module(categories):
 def test_recall_counts_unranked_items_as_missed():
     ranks = np.array([[0, 9], [10, UNRANKED], [49, 1]])
     assert [recall_at(ranks, n) for n in (1, 10, 50)] == pytest.approx([1 / 6, 3 / 6, 5 / 6])
+
+
+def test_recall_counts_negative_ranks_as_missed():
+    assert recall_at(np.array([[0, -1], [-1, 3]]), 10) == 0.5
+
+
+def test_figures_by_category_by_hand():
+    categories = np.array([0, 0, 1, 2, 2])
+    removed, chosen = np.array([[0, 2], [1, 2], [0, 1]]), np.array([[3, 0], [4, 3], [1, 2]])
+    ranks = np.array([[0, 10], [9, -1], [50, 3]])
+    found = by_category(categories, ["tops", "bags", "hats"], removed, chosen, np.array([0.2, 0.4, 0.9]), ranks)
+    assert list(found) == ["tops", "bags", "hats"]
+    # the third outfit lost two tops: its score counts once, its removals twice
+    assert found["tops"] == {
+        "removed": 4,
+        "chosen": 2,
+        "score_mean": pytest.approx((0.2 + 0.4 + 0.9) / 3),
+        "recall_at_10": 3 / 4,
+    }
+    assert found["bags"] == {"removed": 2, "chosen": 1, "score_mean": pytest.approx(0.3), "recall_at_10": 0}
+    assert found["hats"] == {"removed": 0, "chosen": 3, "score_mean": None, "recall_at_10": None}
+    unranked = by_category(categories, ["tops", "bags", "hats"], removed, chosen, np.zeros(3), None)
+    assert unranked["tops"]["recall_at_10"] is None
 
 
 def test_distinct_share_by_hand():

@@ -17,7 +17,7 @@ from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema import ModelConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
-from outfits.graphs.completion_graph import CompletionGraphs
+from outfits.graphs.completion_graph import CompletionGraphs, TrainingGraphs
 from outfits.models.frozen import FrozenScorer, load_generator, save_generator
 from outfits.models.generator import Generator, GeneratorSettings
 
@@ -39,7 +39,7 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
     L.seed_everything(config.seed, verbose=False)
     catalogue = dataset.catalogue
     module = build_generator_module(run, catalogue)
-    train, valid = graphs_of(catalogue, targets.train), graphs_of(catalogue, targets.valid)
+    train, valid = training_graphs(catalogue, targets, config.model.k_max), graphs_of(catalogue, targets.valid)
     data = CompletionDataModule(train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
     best, each = checkpoints(run.folder / CHECKPOINTS, "valid/score_mean")
     callbacks: list[Callback] = [
@@ -96,6 +96,7 @@ def build_generator_module(run: Run, catalogue: Catalogue) -> GeneratorModule:
         run.config.optimizer,
         torch.from_numpy(np.array(catalogue.features.vectors)),
         torch.from_numpy(catalogue.categories.astype(np.int64)),
+        run.config.model.k,
     )
 
 
@@ -106,7 +107,7 @@ def generator_settings(config: ModelConfig, catalogue: Catalogue) -> GeneratorSe
         image_dim=features.image_dim,
         text_dim=features.text_dim,
         categories=len(catalogue.category_names),
-        k=config.k,
+        k_max=config.k_max,
         width=config.width,
         layers=config.layers,
         dropout=config.dropout,
@@ -119,4 +120,13 @@ def generator_settings(config: ModelConfig, catalogue: Catalogue) -> GeneratorSe
 
 def graphs_of(catalogue: Catalogue, targets: Targets) -> CompletionGraphs:
     """Completion graphs of mined tasks."""
-    return CompletionGraphs(catalogue, list(targets.tasks.given), targets.tasks.removed, targets.graph_targets())
+    tasks = targets.tasks
+    return CompletionGraphs(
+        catalogue, list(tasks.given), tasks.removed, targets.graph_targets(), targets.graph_wishes()
+    )
+
+
+def training_graphs(catalogue: Catalogue, targets: MinedTargets, k_max: int) -> TrainingGraphs:
+    """All mined training tasks, without and with wishes: every outfit is seen once per epoch in each kind."""
+    parts = [targets.train, *targets.wishes.values()]
+    return TrainingGraphs([graphs_of(catalogue, part) for part in parts], k_max)

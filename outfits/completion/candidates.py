@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ class CandidateScorer:
     scored, so that their order cannot change a single bit. Sets of equal size share a forward pass, so there is no
     padding. Logits are the network's, without the zero of sets that are not outfits; forbidden additions are ``-inf``.
 
+    Guests are items that stand in outfits but are not in the catalogue, a person's own for example: they have the
+    positions from ``N`` on and are never candidates.
+
     Args:
         scorer: frozen compatibility model in evaluation mode; it is moved to ``device``.
         vectors: item embeddings, shape ``[N, d]``; may be memory-mapped.
@@ -40,6 +44,8 @@ class CandidateScorer:
 
     Attributes:
         calls: calls of S so far, one per scored set.
+        categories: category of every item and, after them, of every guest.
+        stocked: categories with an item that can be added, bool, shape ``[C]``.
 
     Raises:
         ValueError: if the scorer is in training mode or ``block < 1``.
@@ -67,20 +73,31 @@ class CandidateScorer:
         self.categories = np.asarray(categories, dtype=np.int64)
         self.num_categories = int(self.categories.max()) + 1 if num_categories is None else num_categories
         self._scorer = scorer.to(self.device)
+        self.stocked = np.isin(np.arange(self.num_categories), self.categories)
         self._categories = torch.from_numpy(self.categories).to(self.device)
-        with self._arithmetic():
-            self._tokens = torch.cat(
-                [
-                    scorer.tokens(
-                        torch.from_numpy(np.array(vectors[start : start + block], dtype=np.float32)).to(self.device),
-                        torch.from_numpy(np.array(present[start : start + block])).to(self.device),
-                    ).float()
-                    for start in range(0, len(vectors), block)
-                ]
-            )  # [N, width]
+        self._tokens = self._tokens_of(vectors, present)  # [N, width]
+        self._guests = self._tokens[:0]
 
     def __len__(self) -> int:
         return len(self._tokens)
+
+    @property
+    def module(self) -> OutfitTransformer:
+        """S itself, for methods that need its gradient."""
+        return self._scorer
+
+    def with_guests(
+        self, vectors: NDArray[np.float32], present: NDArray[np.bool_], categories: NDArray[np.integer]
+    ) -> "CandidateScorer":
+        """A scorer over the same catalogue that also knows ``m`` guests; arguments as in the class, of the guests."""
+        hosting = copy(self)
+        hosting._guests = self._tokens_of(vectors, present)
+        hosting.categories = np.concatenate([self.categories[: len(self)], np.asarray(categories, dtype=np.int64)])
+        return hosting
+
+    def taken_categories(self, outfits: Tensor) -> NDArray[np.bool_]:
+        """Categories of the items of outfits ``[B, n]``, which the rule bars from being added; bool, ``[B, C]``."""
+        return forbidden_categories(outfits.cpu().numpy(), self.categories, self.num_categories)
 
     def set_logits(self, sets: Tensor) -> Tensor:
         """Logits ``[B]`` of sets ``[B, n]`` of catalogue positions."""
@@ -88,7 +105,7 @@ class CandidateScorer:
         logits = torch.empty(len(sets), device=self.device)
         with self._arithmetic():
             for start in range(0, len(sets), self.block):
-                logits[start : start + self.block] = self._forward(self._tokens[sets[start : start + self.block]])
+                logits[start : start + self.block] = self._forward(self._at(sets[start : start + self.block]))
         return logits
 
     def ragged_logits(self, sets: Sequence[NDArray[np.integer]]) -> Tensor:
@@ -122,7 +139,7 @@ class CandidateScorer:
             candidates = torch.arange(len(self), device=self.device)
         candidates = self._positions(candidates)
         candidates = candidates.expand(len(outfits), -1)  # [B, M]
-        barred = forbidden_categories(outfits.cpu().numpy(), self.categories, self.num_categories)
+        barred = self.taken_categories(outfits)
         if forbidden is not None:
             barred |= forbidden
         banned = torch.from_numpy(barred).to(self.device)
@@ -136,12 +153,32 @@ class CandidateScorer:
                 some = candidates[rows]
                 allowed = (some >= 0) & ~banned[rows].gather(1, self._categories[some.clamp(min=0)])
                 outfit, place = allowed.nonzero(as_tuple=True)
-                given = self._tokens[outfits[rows]]  # [group, n, width]
+                given = self._at(outfits[rows])  # [group, n, width]
                 for start in range(0, len(outfit), self.block):
                     o, p = outfit[start : start + self.block], place[start : start + self.block]
                     tokens = torch.cat([given[o], self._tokens[some[o, p]].unsqueeze(1)], dim=1)
                     logits[first + o, p] = self._forward(tokens)
         return logits
+
+    def _tokens_of(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> Tensor:
+        with self._arithmetic():
+            blocks = [
+                self._scorer.tokens(
+                    torch.from_numpy(np.array(vectors[start : start + self.block], dtype=np.float32)).to(self.device),
+                    torch.from_numpy(np.array(present[start : start + self.block])).to(self.device),
+                ).float()
+                for start in range(0, len(vectors), self.block)
+            ]
+        return torch.cat(blocks)
+
+    def _at(self, positions: Tensor) -> Tensor:
+        """Tokens of items and guests at positions ``[...]``."""
+        if not len(self._guests):
+            return self._tokens[positions]
+        guest = positions >= len(self)
+        tokens = self._tokens[positions.masked_fill(guest, 0)]
+        tokens[guest] = self._guests[positions[guest] - len(self)]
+        return tokens
 
     def _forward(self, tokens: Tensor) -> Tensor:
         self.calls += len(tokens)

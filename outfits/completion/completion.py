@@ -21,18 +21,40 @@ def _concatenate(parts: Sequence[NDArray[Any] | None]) -> Any:
 
 
 @dataclass(frozen=True)
+class Relaxation:
+    r"""How far the relaxed optimum of the gradient method lies from what it was projected to.
+
+    If S is M-Lipschitz in :math:`\sum_i \rho(X_i, X'_i)`, the score lost is at most M times the distance moved.
+
+    Attributes:
+        scores: S at the relaxed optimum, before projection, float64, shape ``[B]``.
+        moved: summed Euclidean distance between relaxed and real items, in embedding units, float64, shape ``[B]``.
+        lipschitz: largest slope of S seen along the ascent, a lower bound of M, float64, shape ``[B]``.
+    """
+
+    scores: NDArray[np.float64]
+    moved: NDArray[np.float64]
+    lipschitz: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Completions:
     """The answers of one method to a batch of ``B`` tasks.
 
     Attributes:
         given: catalogue positions of the given items, ``B`` arrays.
-        chosen: catalogue positions of the chosen items, shape ``[B, k]``.
+        chosen: catalogue positions of the chosen items, shape ``[B, k]``, in the order of selection; where there were
+            wishes, item i is the answer to wish i.
         calls: calls of S that choosing took, shape ``[B]``; the final scoring is the experiment's, not the method's.
         seconds: wall time of choosing, shape ``[B]``; the batch's time in equal shares.
         step_scores: S after each step, shape ``[B, k]``, of methods that look at S step by step.
         removed_ranks: 0-based rank of every removed item in the method's own ranking of single additions, shape
-            ``[B, k]``; :data:`UNRANKED` where the method cannot choose it. None for methods that do not rank.
+            ``[B, j]``; :data:`UNRANKED` where the method cannot choose it. None for methods that do not rank.
         scores: S of the completed outfit, shape ``[B]``, once scored; without the zero of sets that are not outfits.
+        gradients: gradients of S taken, shape ``[B]``; None: none.
+        relaxation: what the gradient method saw before projection.
+        alternatives: further answers, best first and the chosen one first among them, shape ``[B, m, k]``; rows of -1
+            where there are fewer. None for methods that have but one answer.
 
     Raises:
         ValueError: if shapes differ, an item is chosen twice, is a given one or no catalogue position, or a number is
@@ -46,17 +68,21 @@ class Completions:
     step_scores: NDArray[np.float64] | None = None
     removed_ranks: NDArray[np.int64] | None = None
     scores: NDArray[np.float64] | None = None
+    gradients: NDArray[np.int64] | None = None
+    relaxation: Relaxation | None = None
+    alternatives: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.chosen.ndim != 2 or len(self.given) != len(self.chosen):
             raise ValueError(f"{len(self.given)} outfits cannot have chosen items of shape {list(self.chosen.shape)}")
-        batch, k = self.chosen.shape
+        (batch, k), ranked = self.chosen.shape, self.removed_ranks
         for name, array, shape in (
             ("calls", self.calls, (batch,)),
             ("seconds", self.seconds, (batch,)),
             ("step_scores", self.step_scores, (batch, k)),
-            ("removed_ranks", self.removed_ranks, (batch, k)),
+            ("removed_ranks", self.removed_ranks, (batch, 0 if ranked is None else ranked.shape[-1])),
             ("scores", self.scores, (batch,)),
+            ("gradients", self.gradients, (batch,)),
         ):
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name} must have shape {list(shape)}, not {list(array.shape)}")
@@ -81,16 +107,6 @@ class Completions:
         """The same completions with S of the completed outfits, shape ``[B]``."""
         return replace(self, scores=scores)
 
-    @classmethod
-    def concatenate(cls, parts: Sequence["Completions"]) -> "Completions":
-        """The completions of several batches as one."""
-        arrays: dict[str, Any] = {
-            field.name: _concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(cls)
-            if field.name != "given"
-        }
-        return cls(given=[given for part in parts for given in part.given], **arrays)
-
 
 @dataclass(frozen=True)
 class SearchTrace:
@@ -103,7 +119,13 @@ class SearchTrace:
         candidate_logits: their logits, float32, shape ``[B, k, M]``, padded with ``-inf``.
         calls: calls of S, int64, shape ``[B]``.
         ranks: 0-based rank of the items that were asked about among the additions of the first step, int64, shape
-            ``[B, j]``, :data:`UNRANKED` where forbidden; None if none were asked about.
+            ``[B, j]``, :data:`UNRANKED` where forbidden; None if none were asked about. With wishes, item i's place is
+            that among the additions that answer wish i.
+        slots: which missing item each selection is, int64, shape ``[B, k]``; None without wishes.
+        candidate_similarity: summed similarity of the candidates to the wished text that they would answer, float32,
+            shape ``[B, k, M]``; None without wishes.
+        alternatives: catalogue positions of the best completions found, best first, items in the order of wishes,
+            int64, shape ``[B, m, k]``, rows of -1 where there are fewer; None if none were kept.
     """
 
     chosen: NDArray[np.int32]
@@ -112,17 +134,20 @@ class SearchTrace:
     candidate_logits: NDArray[np.float32]
     calls: NDArray[np.int64]
     ranks: NDArray[np.int64] | None = None
+    slots: NDArray[np.int64] | None = None
+    candidate_similarity: NDArray[np.float32] | None = None
+    alternatives: NDArray[np.int64] | None = None
+
+    @property
+    def by_wish(self) -> NDArray[np.int64]:
+        """The chosen items in the order of the wishes they answer, ``[B, k]``; as selected without wishes."""
+        chosen = self.chosen.astype(np.int64)
+        return chosen if self.slots is None else np.take_along_axis(chosen, np.argsort(self.slots, axis=1), axis=1)
 
     def take(self, rows: NDArray[np.int64]) -> "SearchTrace":
         """The trace of these rows, in this order."""
-        return SearchTrace(
-            chosen=self.chosen[rows],
-            logits=self.logits[rows],
-            candidates=self.candidates[rows],
-            candidate_logits=self.candidate_logits[rows],
-            calls=self.calls[rows],
-            ranks=None if self.ranks is None else self.ranks[rows],
-        )
+        arrays: dict[str, Any] = {name: None if array is None else array[rows] for name, array in vars(self).items()}
+        return SearchTrace(**arrays)
 
     @classmethod
     def concatenate(cls, parts: Sequence["SearchTrace"]) -> "SearchTrace":

@@ -1,54 +1,23 @@
-"""Greedy completion: the best single additions under S."""
+"""Greedy completion: the best single additions under S, or under S and wished texts."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from outfits.completion.additions import Additions, OutfitWishes, Partial, best_additions, first_ranks
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import UNRANKED, SearchTrace
-from outfits.completion.rules import require_categories
-
-
-def best_first(logits: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Positions and values of the entries of logits ``[M]`` above ``-inf``, best first, ties by the smaller position.
-
-    Raises:
-        ValueError: if a logit is NaN or ``+inf``.
-    """
-    if torch.isnan(logits).any() or torch.isposinf(logits).any():
-        raise ValueError("S gave a logit that is not finite; its weights or the item embeddings are damaged")
-    ordered, positions = logits.sort(descending=True, stable=True)
-    finite = int(torch.isfinite(ordered).sum())
-    return positions[:finite].cpu().numpy(), ordered[:finite].cpu().numpy()
-
-
-def ranks_in(ranking: NDArray[np.int64], items: NDArray[np.integer], size: int) -> NDArray[np.int64]:
-    """0-based place of items ``[j]`` in a ranking of catalogue positions; :data:`UNRANKED` for those not in it.
-
-    Args:
-        ranking: catalogue positions, best first.
-        items: catalogue positions asked about.
-        size: number of catalogue items.
-    """
-    places = np.full(size, UNRANKED, dtype=np.int64)
-    places[ranking] = np.arange(len(ranking))
-    ranks: NDArray[np.int64] = places[items]
-    return ranks
+from outfits.completion.rules import open_categories, require_categories, require_wishes
+from outfits.completion.wishes import Wishes
+from outfits.models.similarity import TextSimilarity
 
 
 def first_of_each(categories: NDArray[np.integer], k: int) -> NDArray[np.int64]:
     """Places of the first ``k`` entries of a ranking whose categories differ; fewer if there are fewer categories."""
     _, first = np.unique(categories, return_index=True)
     return np.sort(first)[:k].astype(np.int64)
-
-
-def _keep(
-    candidates: NDArray[np.int32], logits: NDArray[np.float32], items: NDArray[np.int64], values: NDArray[np.float32]
-) -> None:
-    """Writes the best of a ranking into the padded rows ``[M]`` of a trace."""
-    kept = min(len(candidates), len(items))
-    candidates[:kept], logits[:kept] = items[:kept], values[:kept]
 
 
 def greedy_k_step(
@@ -59,8 +28,13 @@ def greedy_k_step(
     *,
     forbidden: NDArray[np.bool_] | None = None,
     rank_of: NDArray[np.integer] | None = None,
+    wishes: Wishes | None = None,
+    similarity: TextSimilarity | None = None,
+    alternatives: int = 0,
 ) -> SearchTrace:
     r"""Adds :math:`\arg\max_x S(O \cup \{x\})` over the whole catalogue, ``k`` times.
+
+    With wished texts it adds the item and the missing item it answers that maximise the spec's objective so far.
 
     Args:
         scorer: S over the catalogue.
@@ -69,28 +43,35 @@ def greedy_k_step(
         candidates_kept: ``M``, best candidates of each step to keep.
         forbidden: categories that must not be added beyond those of the given items, bool, shape ``[B, C]``.
         rank_of: catalogue positions ``[B, j]`` whose rank among the first additions to report.
+        wishes: wishes for each outfit.
+        similarity: similarity of the catalogue to texts, where texts are wished.
+        alternatives: ``m``, completions to keep: the chosen one, and those that differ in the last item added.
 
     Returns:
         The trace, ties by the smaller catalogue position.
 
     Raises:
-        DataError: if fewer than ``k`` categories are left for an outfit.
+        DataError: if the rule or the wishes leave a missing item no category.
     """
-    batch = len(outfits)
-    trace = _empty_trace(batch, k, candidates_kept, rank_of)
-    for row in range(batch):  # one outfit at a time: memory is one row of logits, and bits do not depend on the batch
-        outfit = outfits[row].cpu()
-        barred = None if forbidden is None else forbidden[row : row + 1]
+    trace = empty_trace(len(outfits), k, candidates_kept, rank_of, wishes, alternatives)
+    for row in range(len(outfits)):  # one outfit at a time: memory is one row, and bits do not depend on the batch
+        wished = None if wishes is None else OutfitWishes.of(wishes, row, similarity)
+        barred = None if forbidden is None else forbidden[row]
+        partial, outfit = Partial(), outfits[row].cpu()
         for step in range(k):
-            items, values = best_first(scorer.addition_logits(outfit.unsqueeze(0), forbidden=barred)[0])
-            if not len(items):
-                require_categories(step, k, f"outfit {row} of the batch")
-            trace.calls[row] += len(items)
-            trace.chosen[row, step], trace.logits[row, step] = items[0], values[0]
-            _keep(trace.candidates[row, step], trace.candidate_logits[row, step], items, values)
+            (additions,) = best_additions(
+                scorer, outfit, [partial], k, wishes=wished, forbidden=barred, what=f"outfit {row} of the batch"
+            )
             if step == 0 and trace.ranks is not None and rank_of is not None:
-                trace.ranks[row] = ranks_in(items, rank_of[row], len(scorer))
-            outfit = torch.cat([outfit, torch.tensor([items[0]])])
+                trace.ranks[row] = first_ranks(additions, rank_of[row], wished, len(scorer))
+            if step == k - 1:
+                last = [
+                    partial.with_addition(additions, place).answer(wishes is not None)
+                    for place in range(len(additions))[:alternatives]
+                ]
+                keep_alternatives(trace, row, last)
+            record_step(trace, row, step, additions)
+            partial = partial.with_addition(additions, 0)
     return trace
 
 
@@ -102,34 +83,70 @@ def greedy_one_step(
     *,
     forbidden: NDArray[np.bool_] | None = None,
     rank_of: NDArray[np.integer] | None = None,
+    wishes: Wishes | None = None,
+    similarity: TextSimilarity | None = None,
+    alternatives: int = 0,
 ) -> SearchTrace:
     r"""Scores every single addition once and takes the ``k`` best that form an outfit.
 
     Arguments as in :func:`greedy_k_step`.
 
     Returns:
-        The trace; ``logits[:, j]`` is that of the j-th item added *alone*, and all steps have the same candidates.
+        The trace; ``logits[:, j]`` is that of the j-th item added *alone*, and without wishes all steps have the same
+        candidates.
 
     Raises:
-        DataError: if fewer than ``k`` categories are left for an outfit.
+        DataError: if the rule or the wishes leave a missing item no category.
     """
-    batch = len(outfits)
-    trace = _empty_trace(batch, k, candidates_kept, rank_of)
-    for row in range(batch):
-        barred = None if forbidden is None else forbidden[row : row + 1]
-        items, values = best_first(scorer.addition_logits(outfits[row : row + 1], forbidden=barred)[0])
-        chosen = first_of_each(scorer.categories[items], k)
-        require_categories(len(chosen), k, f"outfit {row} of the batch")
-        trace.calls[row] = len(items)
-        trace.chosen[row], trace.logits[row] = items[chosen], values[chosen]
-        for step in range(k):
-            _keep(trace.candidates[row, step], trace.candidate_logits[row, step], items, values)
+    trace = empty_trace(len(outfits), k, candidates_kept, rank_of, wishes, alternatives)
+    for row in range(len(outfits)):
+        wished = None if wishes is None else OutfitWishes.of(wishes, row, similarity)
+        what = f"outfit {row} of the batch"
+        (additions,) = best_additions(
+            scorer,
+            outfits[row].cpu(),
+            [Partial()],
+            k,
+            wishes=wished,
+            forbidden=None if forbidden is None else forbidden[row],
+            what=what,
+        )
         if trace.ranks is not None and rank_of is not None:
-            trace.ranks[row] = ranks_in(items, rank_of[row], len(scorer))
+            trace.ranks[row] = first_ranks(additions, rank_of[row], wished, len(scorer))
+        for step, left in enumerate(_best_of_slots(scorer, additions, k, wished, what)):
+            record_step(trace, row, step, left, calls=additions.calls if step == 0 else 0)
+        keep_alternatives(trace, row, [tuple(trace.by_wish[row].tolist())][:alternatives])
     return trace
 
 
-def _empty_trace(batch: int, k: int, kept: int, rank_of: NDArray[np.integer] | None) -> SearchTrace:
+def _best_of_slots(
+    scorer: CandidateScorer, additions: Additions, k: int, wishes: OutfitWishes | None, what: str
+) -> Iterator[Additions]:
+    """What is left of single additions before each of ``k`` selections, the best one taken each time."""
+    kinds = np.zeros(k, dtype=np.int64) if wishes is None else wishes.kinds
+    allowed = np.ones((k, scorer.num_categories), dtype=np.bool_) if wishes is None else wishes.allowed
+    free = np.ones(k, dtype=np.bool_)
+    available = np.isin(np.arange(scorer.num_categories), scorer.categories[additions.items])
+    for step in range(k):
+        require_categories(step + int(available.sum()), k, what)
+        opened = open_categories(allowed, free, available)
+        slot_of_kind = np.full(k, -1)
+        for slot in np.flatnonzero(free)[::-1]:
+            slot_of_kind[kinds[slot]] = slot
+        slots = slot_of_kind[additions.slots]
+        left = (slots >= 0) & opened[slots, scorer.categories[additions.items]]
+        if not left.any():
+            require_wishes(opened[free], what)
+        remaining = additions.only(left, slots)
+        yield remaining
+        free[remaining.slots[0]] = False
+        available[scorer.categories[remaining.items[0]]] = False
+
+
+def empty_trace(
+    batch: int, k: int, kept: int, rank_of: NDArray[np.integer] | None, wishes: Wishes | None, alternatives: int = 0
+) -> SearchTrace:
+    """A trace to be filled row by row."""
     return SearchTrace(
         chosen=np.full((batch, k), -1, dtype=np.int32),
         logits=np.full((batch, k), -np.inf, dtype=np.float32),
@@ -137,4 +154,30 @@ def _empty_trace(batch: int, k: int, kept: int, rank_of: NDArray[np.integer] | N
         candidate_logits=np.full((batch, k, kept), -np.inf, dtype=np.float32),
         calls=np.zeros(batch, dtype=np.int64),
         ranks=None if rank_of is None else np.full(rank_of.shape, UNRANKED, dtype=np.int64),
+        slots=None if wishes is None else np.zeros((batch, k), dtype=np.int64),
+        candidate_similarity=None if wishes is None else np.zeros((batch, k, kept), dtype=np.float32),
+        alternatives=np.full((batch, alternatives, k), -1, dtype=np.int64) if alternatives else None,
     )
+
+
+def record_step(
+    trace: SearchTrace, row: int, step: int, additions: Additions, *, calls: int | None = None, every_slot: bool = False
+) -> None:
+    """Writes the best addition, and the best candidates for the same or for every missing item, into a trace."""
+    trace.calls[row] += additions.calls if calls is None else calls
+    trace.chosen[row, step], trace.logits[row, step] = additions.items[0], additions.logits[0]
+    places = additions.first_of_each_item() if every_slot else additions.of_slot(int(additions.slots[0]))
+    places = places[: trace.candidates.shape[2]]
+    kept = slice(len(places))
+    trace.candidates[row, step, kept] = additions.items[places]
+    trace.candidate_logits[row, step, kept] = additions.logits[places]
+    if trace.slots is not None and trace.candidate_similarity is not None:
+        trace.slots[row, step] = additions.slots[0]
+        trace.candidate_similarity[row, step, kept] = additions.similarity[places]
+
+
+def keep_alternatives(trace: SearchTrace, row: int, completions: Sequence[Sequence[int]]) -> None:
+    """Writes completions, best first, into a trace that keeps alternatives."""
+    if trace.alternatives is not None:
+        for place, items in enumerate(completions):
+            trace.alternatives[row, place] = items

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +14,12 @@ from torch import Tensor
 
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import Completions, SearchTrace
+from outfits.completion.projection import ItemSpace
 from outfits.completion.tasks import CompletionTasks
+from outfits.data.catalogue import ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.index.category_index import CategoryIndex
+from outfits.models.similarity import TextSimilarity
 
 
 @dataclass(frozen=True)
@@ -22,15 +27,18 @@ class Resources:
     """What methods may use; each takes what it needs.
 
     Attributes:
-        categories: category of every catalogue item, shape ``[N]``.
+        categories: category of every catalogue item and, after them, of every guest, shape ``[N + m]``.
         num_categories: ``C``.
         seed: seed of the experiment.
         scorer: frozen S over the catalogue, for methods that search with it.
         index: the catalogue in the generator's retrieval space.
         latents: from tasks to the generator's latents ``[B, k, r]``.
         selected: how often greedy search selected each item for training outfits, shape ``[N]``.
-        rerank_candidates: ``r`` of generator_rerank.
-        rerank_joint: whether generator_rerank chooses among all unused latents at each step.
+        occurrences: how often each item stands in a training outfit, shape ``[N]``.
+        items: embeddings of the catalogue, ``N`` items.
+        guests: embeddings of the guests, items that stand in outfits but cannot be chosen; None: none.
+        similarity: similarity of the catalogue to texts.
+        alternatives: how many answers to keep per outfit, for methods that find more than one.
     """
 
     categories: NDArray[np.integer]
@@ -40,8 +48,17 @@ class Resources:
     index: CategoryIndex | None = None
     latents: Callable[[CompletionTasks], Tensor] | None = None
     selected: NDArray[np.integer] | None = None
-    rerank_candidates: int = 64
-    rerank_joint: bool = True
+    occurrences: NDArray[np.integer] | None = None
+    items: ItemEmbeddings | None = None
+    guests: ItemEmbeddings | None = None
+    similarity: TextSimilarity | None = None
+    alternatives: int = 0
+
+    @property
+    def catalogue_categories(self) -> NDArray[np.integer]:
+        """Category of every item that can be chosen, shape ``[N]``."""
+        guests = 0 if self.guests is None else len(self.guests.vectors)
+        return self.categories[: len(self.categories) - guests]
 
     def require_scorer(self) -> CandidateScorer:
         """The scorer; raises :class:`ArtifactError` without one."""
@@ -61,9 +78,42 @@ class Resources:
             raise ArtifactError("this method needs mined targets; run train.py with stages=[targets]")
         return self.selected
 
+    def require_occurrences(self) -> NDArray[np.integer]:
+        """Occurrence counts; raises :class:`ArtifactError` without training outfits."""
+        if self.occurrences is None:
+            raise ArtifactError("this method needs to know the training outfits; run it through evaluate.py")
+        return self.occurrences
 
-Method = Callable[[CompletionTasks, Resources], Completions]
-"""A method: completes every task of a batch; registered under its name in :mod:`outfits.completion.registry`."""
+    def require_items(self) -> ItemEmbeddings:
+        """Embeddings of the catalogue; raises :class:`ArtifactError` without them."""
+        if self.items is None:
+            raise ArtifactError("this method needs item embeddings; run train.py with stages=[embeddings]")
+        return self.items
+
+    @cached_property
+    def space(self) -> ItemSpace:
+        """The catalogue as the gradient method moves in it and projects to it, made at the first use."""
+        device = self.require_scorer().device
+        return ItemSpace(self.require_items(), self.catalogue_categories, self.num_categories, device)
+
+    def embedded(self, positions: NDArray[np.integer]) -> ItemEmbeddings:
+        """Embeddings of catalogue items and guests at these positions, shape ``[n]``.
+
+        Raises:
+            ArtifactError: without embeddings.
+        """
+        items = self.require_items()
+        guest = positions >= len(items.vectors)
+        found = items.take(np.where(guest, 0, positions))
+        if self.guests is not None and guest.any():
+            rows = positions[guest] - len(items.vectors)
+            found.vectors[guest], found.present[guest] = self.guests.vectors[rows], self.guests.present[rows]
+        return found
+
+
+Method = Callable[[CompletionTasks, Resources, Any], Completions]
+"""A method: completes every task of a batch, with the options of its section of the configuration (None where it has
+none); registered under its name in :mod:`outfits.completion.registry`."""
 
 Search = Callable[[NDArray[np.int64], Tensor], SearchTrace]
 """A search with S: from rows of the batch and their given items ``[b, n]`` to a trace."""
@@ -103,11 +153,12 @@ def completions_of(
     """The completions that a search with S found; ranks of the removed items are the trace's unless given."""
     return Completions(
         given=tasks.given,
-        chosen=trace.chosen.astype(np.int64),
+        chosen=trace.by_wish,
         calls=trace.calls,
         seconds=seconds,
         step_scores=expit(trace.logits.astype(np.float64)),
         removed_ranks=trace.ranks if removed_ranks is None else removed_ranks,
+        alternatives=trace.alternatives,
     )
 
 

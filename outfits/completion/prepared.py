@@ -1,20 +1,22 @@
 """Models, index and catalogue of a run, ready on a device for methods to use."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Batch
 
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.method import Resources
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema import TargetsConfig
-from outfits.data.catalogue import Catalogue
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.graphs.completion_graph import completion_graph
 from outfits.index.catalogue_index import index_catalogue
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.generator import Generator
+from outfits.models.generator import Generator, latents_of
+from outfits.models.similarity import TextSimilarity
 
 
 def candidate_scorer(
@@ -45,7 +47,8 @@ class PreparedRun:
         selected: how often greedy search selected each item for training outfits, shape ``[N]``, or None.
         search: arithmetic and block size of S.
         seed: seed of the experiment.
-        rerank_candidates: shortlist per latent of ``generator_rerank``.
+        occurrences: how often each item stands in a training outfit, shape ``[N]``, or None.
+        alternatives: how many answers methods keep per outfit.
     """
 
     def __init__(
@@ -54,17 +57,19 @@ class PreparedRun:
         scorer: OutfitTransformer,
         judge: OutfitTransformer | None,
         generator: Generator | None,
-        selected: NDArray[np.int64] | None,
+        selected: NDArray[np.integer] | None,
         search: TargetsConfig,
         seed: int,
-        rerank_candidates: int,
+        occurrences: NDArray[np.integer] | None = None,
+        alternatives: int = 0,
     ) -> None:
         self.catalogue = catalogue
         self.models = (scorer, judge, generator)
         self.selected = selected
+        self.occurrences = occurrences
         self.search = search
         self.seed = seed
-        self.rerank_candidates = rerank_candidates
+        self.alternatives = alternatives
         self._device: torch.device | None = None
 
     def to(self, device: torch.device | str) -> "PreparedRun":
@@ -76,19 +81,41 @@ class PreparedRun:
         self._device = device
         self.scorer = candidate_scorer(scorer, self.catalogue, self.search, device)
         self.judge = None if judge is None else candidate_scorer(judge, self.catalogue, self.search, device)
+        features = self.catalogue.features
         self.methods = Resources(
             categories=self.scorer.categories,
             num_categories=self.scorer.num_categories,
             seed=self.seed,
             scorer=self.scorer,
             index=None if generator is None else index_catalogue(generator, self.catalogue, device),
-            latents=None if generator is None else self.latents,
+            latents=None if generator is None else lambda tasks: self.latents(tasks, self.methods),
             selected=self.selected,
-            rerank_candidates=self.rerank_candidates,
+            occurrences=self.occurrences,
+            items=features,
+            similarity=TextSimilarity(features, device) if features.text_dim else None,
+            alternatives=self.alternatives,
         )
         return self
 
-    def latents(self, tasks: CompletionTasks) -> Tensor:
+    def with_guests(self, guests: ItemEmbeddings, categories: NDArray[np.integer]) -> Resources:
+        """What methods need for outfits that hold guests, at the positions from ``N`` on.
+
+        Args:
+            guests: their embeddings, ``m`` items.
+            categories: their categories, shape ``[m]``.
+
+        Raises:
+            RuntimeError: if :meth:`to` was not called.
+        """
+        if self._device is None:
+            raise RuntimeError("call to(device) first")
+        scorer = self.scorer.with_guests(guests.vectors, guests.present, categories)
+        hosting = replace(self.methods, scorer=scorer, categories=scorer.categories, guests=guests)
+        if hosting.latents is None:
+            return hosting
+        return replace(hosting, latents=lambda tasks: self.latents(tasks, hosting))
+
+    def latents(self, tasks: CompletionTasks, resources: Resources) -> Tensor:
         """The generator's latents for tasks, shape ``[B, k, r]``, in one pass.
 
         Raises:
@@ -97,10 +124,11 @@ class PreparedRun:
         generator = self.models[2]
         if generator is None or self._device is None:
             raise RuntimeError("there is no generator on a device")
-        graphs = [
-            completion_graph(self.catalogue, given, removed, number)
-            for number, (given, removed) in enumerate(zip(tasks.given, tasks.removed, strict=True))
-        ]
-        with torch.inference_mode():
-            latents: Tensor = generator(Batch.from_data_list(graphs).to(self._device))
-        return latents.float().cpu()
+        graphs = []
+        for row, given in enumerate(tasks.given):
+            features = resources.embedded(given)
+            wishes = None if tasks.wishes is None else (tasks.wishes.allowed[row], tasks.wishes.texts[row])
+            graphs.append(
+                completion_graph(features.vectors, features.present, resources.categories[given], wishes=wishes)
+            )
+        return latents_of(generator, graphs, tasks.k, self._device)

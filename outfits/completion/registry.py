@@ -1,139 +1,267 @@
-"""Completion methods by name. A new one is a function of tasks and resources, and a line in :data:`METHODS`."""
+"""Completion methods by name. A new one is a function of tasks, resources, options, and a line in :data:`METHODS`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from outfits.completion.completion import Completions
+from outfits.completion.beam_search import beam_search
+from outfits.completion.completion import Completions, Relaxation
+from outfits.completion.exhaustive import exhaustive_search
+from outfits.completion.gradient import gradient_completion
 from outfits.completion.greedy import greedy_k_step, greedy_one_step
-from outfits.completion.latents import complete_from_latents, latent_ranks, rerank_ranks
-from outfits.completion.latents import rerank as rerank_latents
+from outfits.completion.latents import (
+    complete_from_latents,
+    complete_from_latents_and_texts,
+    latent_ranks,
+    latent_shortlists,
+    rerank_ranks,
+)
 from outfits.completion.method import Method, Resources, Stopwatch, completions_of, search_by_size
 from outfits.completion.rules import forbidden_categories
-from outfits.completion.simple import most_selected as most_selected_items
-from outfits.completion.simple import random_completion
+from outfits.completion.simple import complete_by_ranking_of_all, random_completion
 from outfits.completion.tasks import CompletionTasks
+from outfits.completion.wishes import Wishes
+from outfits.config.method_calls import MethodCall
+from outfits.config.schema import BeamConfig, ExhaustiveConfig, GeneratorBeamConfig, GradientConfig, RerankConfig
 
 
-def original(tasks: CompletionTasks, resources: Resources) -> Completions:
+def original(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
     """The removed items themselves."""
     stopwatch = Stopwatch()
     return _without_calls(tasks, tasks.removed.astype(np.int64), None, stopwatch)
 
 
-def random(tasks: CompletionTasks, resources: Resources) -> Completions:
-    """Random items that keep the category rule."""
+def random(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+    """Random items that keep the category rule and the wished categories."""
     stopwatch = Stopwatch()
     chosen, ranks = random_completion(
-        tasks.given,
-        tasks.k,
-        resources.categories,
-        resources.num_categories,
-        tasks.seeds,
-        resources.seed,
-        tasks.removed,
+        tasks, resources.categories, resources.num_categories, resources.seed, len(resources.catalogue_categories)
     )
     return _without_calls(tasks, chosen, ranks, stopwatch)
 
 
-def most_selected(tasks: CompletionTasks, resources: Resources) -> Completions:
+def most_frequent(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+    """The items that occur most often in training outfits."""
+    return _by_counts(tasks, resources, resources.require_occurrences())
+
+
+def most_selected(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
     """The items that greedy search selected most often for training outfits."""
+    return _by_counts(tasks, resources, resources.require_selected())
+
+
+def exhaustive(tasks: CompletionTasks, resources: Resources, options: ExhaustiveConfig) -> Completions:
+    """The best of all k-subsets."""
+    scorer = resources.require_scorer()
     stopwatch = Stopwatch()
-    chosen, ranks = most_selected_items(
-        tasks.given,
-        tasks.k,
-        resources.categories,
-        resources.num_categories,
-        resources.require_selected(),
-        tasks.removed,
+    trace = search_by_size(
+        tasks,
+        lambda rows, outfits: exhaustive_search(
+            scorer, outfits, tasks.k, options.max_calls, **_search_arguments(tasks, resources, rows)
+        ),
     )
-    return _without_calls(tasks, chosen, ranks, stopwatch)
+    return completions_of(tasks, trace, stopwatch.shares(len(tasks)))
 
 
-def greedy_1(tasks: CompletionTasks, resources: Resources) -> Completions:
+def greedy_1(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
     """Greedy 1-step search over the whole catalogue."""
     scorer = resources.require_scorer()
     stopwatch = Stopwatch()
     trace = search_by_size(
-        tasks, lambda rows, outfits: greedy_one_step(scorer, outfits, tasks.k, 0, rank_of=tasks.removed[rows])
+        tasks,
+        lambda rows, outfits: greedy_one_step(scorer, outfits, tasks.k, 0, **_search_arguments(tasks, resources, rows)),
     )
     return completions_of(tasks, trace, stopwatch.shares(len(tasks)))
 
 
-def greedy_k(tasks: CompletionTasks, resources: Resources) -> Completions:
+def greedy_k(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
     """Greedy k-step search over the whole catalogue."""
     scorer = resources.require_scorer()
     stopwatch = Stopwatch()
     trace = search_by_size(
-        tasks, lambda rows, outfits: greedy_k_step(scorer, outfits, tasks.k, 0, rank_of=tasks.removed[rows])
+        tasks,
+        lambda rows, outfits: greedy_k_step(scorer, outfits, tasks.k, 0, **_search_arguments(tasks, resources, rows)),
     )
     return completions_of(tasks, trace, stopwatch.shares(len(tasks)))
 
 
-def generator(tasks: CompletionTasks, resources: Resources) -> Completions:
+def beam(tasks: CompletionTasks, resources: Resources, options: BeamConfig) -> Completions:
+    """Beam search over the whole catalogue."""
+    scorer = resources.require_scorer()
+    stopwatch = Stopwatch()
+    trace = search_by_size(
+        tasks,
+        lambda rows, outfits: beam_search(
+            scorer, outfits, tasks.k, options.width, **_search_arguments(tasks, resources, rows)
+        ),
+    )
+    return completions_of(tasks, trace, stopwatch.shares(len(tasks)))
+
+
+def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConfig) -> Completions:
+    """Ascends S in embedding space and takes the nearest items."""
+    scorer, items = resources.require_scorer(), resources.require_items()
+    stopwatch = Stopwatch()
+    forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
+    parts, order = [], []
+    for rows, outfits in tasks.by_size():
+        given = [resources.embedded(np.sort(outfit)) for outfit in outfits.numpy()]
+        found = gradient_completion(
+            scorer.module,
+            items,
+            resources.catalogue_categories,
+            resources.num_categories,
+            torch.from_numpy(np.stack([each.vectors for each in given])),
+            torch.from_numpy(np.stack([each.present for each in given])),
+            forbidden[rows],
+            _wishes_at(tasks, rows),
+            tasks.k,
+            options,
+            tasks.seeds[rows],
+            resources.seed,
+            scorer.device,
+            choose=options.choose,
+            space=resources.space,
+        )
+        parts.append(found)
+        order.append(rows)
+    back = np.argsort(np.concatenate(order), kind="stable")
+
+    def joined(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in parts])[back]
+
+    return Completions(
+        tasks.given,
+        joined("chosen"),
+        calls=joined("calls"),
+        seconds=stopwatch.shares(len(tasks)),
+        gradients=joined("gradients"),
+        relaxation=Relaxation(joined("relaxed"), joined("moved"), joined("lipschitz")),
+    )
+
+
+def generator(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
     """The items nearest to the generator's latents; no call of S."""
     index, latents_of = resources.require_generator()
     stopwatch = Stopwatch()
     latents = latents_of(tasks)
     forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
-    nearest = complete_from_latents(latents, index, forbidden)
-    seconds = stopwatch.shares(len(tasks))  # ranking the removed items is the experiment's work, not the method's
-    ranks = latent_ranks(latents, index, forbidden, tasks.removed)
     zero = np.zeros(len(tasks), dtype=np.int64)
-    return Completions(tasks.given, nearest.chosen, calls=zero, seconds=seconds, removed_ranks=ranks)
+    if tasks.wishes is None:
+        chosen = complete_from_latents(latents, index, forbidden).chosen
+        seconds = stopwatch.shares(len(tasks))  # ranking the removed items is the experiment's work, not the method's
+        ranks = latent_ranks(latents, index, forbidden, tasks.removed)
+        return Completions(tasks.given, chosen, calls=zero, seconds=seconds, removed_ranks=ranks)
+    removed = tasks.removed if tasks.removed.shape[1] == tasks.k else None
+    chosen, wish_ranks = complete_from_latents_and_texts(
+        latents, index, forbidden, tasks.wishes, resources.similarity, removed
+    )
+    seconds = stopwatch.shares(len(tasks))
+    return Completions(tasks.given, chosen, calls=zero, seconds=seconds, removed_ranks=wish_ranks)
 
 
-def generator_rerank(tasks: CompletionTasks, resources: Resources) -> Completions:
-    """The best under S of the r items nearest to each of the generator's latents."""
+def generator_rerank(tasks: CompletionTasks, resources: Resources, options: RerankConfig) -> Completions:
+    """The best under S, step by step, of the r items nearest to each of the generator's latents."""
+    return _search_near_latents(tasks, resources, options.candidates, width=1, joint=options.joint)
+
+
+def generator_beam(tasks: CompletionTasks, resources: Resources, options: GeneratorBeamConfig) -> Completions:
+    """Beam search over the r items nearest to each of the generator's latents."""
+    return _search_near_latents(tasks, resources, options.candidates, width=options.width, joint=True)
+
+
+METHODS: Mapping[str, Method] = {
+    "original": original,
+    "random": random,
+    "most_frequent": most_frequent,
+    "most_selected": most_selected,
+    "exhaustive": exhaustive,
+    "greedy_1": greedy_1,
+    "greedy_k": greedy_k,
+    "beam": beam,
+    "gradient": gradient,
+    "generator": generator,
+    "generator_rerank": generator_rerank,
+    "generator_beam": generator_beam,
+}
+
+
+def complete(call: MethodCall, tasks: CompletionTasks, resources: Resources) -> Completions:
+    """Completes tasks with a method.
+
+    Args:
+        call: the method with its options, see :func:`outfits.config.method_calls.resolve_call`.
+        tasks: any number of tasks greater than zero.
+        resources: what the method may use.
+
+    Raises:
+        ArtifactError: if the method needs a resource that is not there.
+        ConfigError: if the method would need more calls of S than it may make.
+        DataError: if the category rule or the wishes leave a missing item no category.
+    """
+    return METHODS[call.name](tasks, resources, call.options)
+
+
+def _search_arguments(tasks: CompletionTasks, resources: Resources, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """What all searches over the catalogue take beside the outfits."""
+    return {
+        "rank_of": tasks.removed[rows] if tasks.removed.shape[1] else None,
+        "wishes": _wishes_at(tasks, rows),
+        "similarity": resources.similarity,
+        "alternatives": resources.alternatives,
+    }
+
+
+def _wishes_at(tasks: CompletionTasks, rows: NDArray[np.int64]) -> Wishes | None:
+    return None if tasks.wishes is None else tasks.wishes.take(rows)
+
+
+def _search_near_latents(
+    tasks: CompletionTasks, resources: Resources, candidates: int, *, width: int, joint: bool
+) -> Completions:
     scorer = resources.require_scorer()
     index, latents_of = resources.require_generator()
     stopwatch = Stopwatch()
     latents = latents_of(tasks)
     trace = search_by_size(
         tasks,
-        lambda rows, outfits: rerank_latents(
-            latents[rows],
-            index,
+        lambda rows, outfits: beam_search(
             scorer,
             outfits,
-            resources.rerank_candidates,
-            joint=resources.rerank_joint,
+            tasks.k,
+            width,
+            wishes=_wishes_at(tasks, rows),
+            similarity=resources.similarity,
+            propose=latent_shortlists(
+                latents[rows],
+                index,
+                candidates,
+                joint=joint,
+                wishes=_wishes_at(tasks, rows),
+                similarity=resources.similarity,
+            ),
+            candidates_kept=candidates * tasks.k,
+            alternatives=resources.alternatives,
         ),
     )
     seconds = stopwatch.shares(len(tasks))
-    forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
-    ranks = rerank_ranks(latents, index, forbidden, trace.candidates[:, 0], tasks.removed)
+    ranks = None
+    if tasks.removed.shape[1]:
+        forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
+        ranks = rerank_ranks(latents, index, forbidden, trace.candidates[:, 0], tasks.removed, tasks.wishes)
     return completions_of(tasks, trace, seconds, ranks)
 
 
-METHODS: Mapping[str, Method] = {
-    "original": original,
-    "random": random,
-    "most_selected": most_selected,
-    "greedy_1": greedy_1,
-    "greedy_k": greedy_k,
-    "generator": generator,
-    "generator_rerank": generator_rerank,
-}
-
-
-def complete(name: str, tasks: CompletionTasks, resources: Resources) -> Completions:
-    """Completes tasks with a method.
-
-    Args:
-        name: a name in :data:`METHODS`.
-        tasks: any number of tasks greater than zero.
-        resources: what the method may use.
-
-    Raises:
-        ValueError: if there is no method of this name.
-        ArtifactError: if the method needs a resource that is not there.
-        DataError: if the category rule leaves fewer than ``k`` categories for an outfit.
-    """
-    if name not in METHODS:
-        raise ValueError(f"no method {name!r}; methods: {', '.join(METHODS)}")
-    return METHODS[name](tasks, resources)
+def _by_counts(tasks: CompletionTasks, resources: Resources, counts: NDArray[np.integer]) -> Completions:
+    stopwatch = Stopwatch()
+    ranking = np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable").astype(np.int64)
+    chosen, ranks = complete_by_ranking_of_all(
+        tasks, [ranking] * len(tasks), resources.categories, resources.num_categories
+    )
+    return _without_calls(tasks, chosen, ranks, stopwatch)
 
 
 def _without_calls(

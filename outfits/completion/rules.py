@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from outfits.errors import DataError
 
@@ -58,10 +60,52 @@ def keeps_outfit(outfits: ItemSets, chosen: NDArray[np.integer], categories: NDA
     return kept
 
 
+def open_categories(
+    allowed: NDArray[np.bool_], free: NDArray[np.bool_], available: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Categories that a missing item can take so that all others still find one of their own.
+
+    Args:
+        allowed: categories that each missing item may have, bool, shape ``[k, C]``.
+        free: missing items that are still missing, bool, shape ``[k]``.
+        available: categories that have items and are not taken, bool, shape ``[C]``.
+
+    Returns:
+        Bool, shape ``[k, C]``; False for items that are not missing any more.
+    """
+    possible = allowed & free[:, None] & available
+    opened = np.zeros_like(possible)
+    missing = np.flatnonzero(free)
+    for slot in missing:
+        others = possible[missing[missing != slot]]
+        for category in np.flatnonzero(possible[slot]):
+            rest = others.copy()
+            rest[:, category] = False
+            opened[slot, category] = _all_find_one(rest)
+    return opened
+
+
+def _all_find_one(possible: NDArray[np.bool_]) -> bool:
+    """Whether every row can be given a column of its own."""
+    if len(possible) < 2 or (possible.sum(axis=1) >= len(possible)).all():
+        return bool(possible.any(axis=1).all())
+    return bool((maximum_bipartite_matching(csr_array(possible), perm_type="column") >= 0).all())
+
+
 def require_categories(allowed: int, k: int, what: str) -> None:
     """Raises :class:`DataError` unless ``k`` items of different categories can be added."""
     if allowed < k:
         raise DataError(
             f"{what}: {k} items are missing, but only {allowed} categories with items are not taken yet; "
             f"set model.k to at most {allowed}, or use finer categories"
+        )
+
+
+def require_wishes(opened: NDArray[np.bool_], what: str) -> None:
+    """Raises :class:`DataError` if a missing item is left no category, ``opened`` as of :func:`open_categories`."""
+    without = np.flatnonzero(~opened.any(axis=1))
+    if len(without):
+        raise DataError(
+            f"{what}: the wished categories leave missing item {without[0]} none that is not taken and has items; "
+            "wish for other categories, or for fewer items"
         )

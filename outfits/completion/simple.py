@@ -1,108 +1,102 @@
-"""Completions that know nothing of the outfit: random items and the most often selected ones.
+"""Completions that know nothing of the outfit: random items, and the most frequent or most often selected ones.
 
-A search on a learned S falls again and again on a few items that S likes beside anything; these two say how far such
-items, or chance, go.
+A search on a learned S falls again and again on a few items that S likes beside anything; these say how far such items,
+or chance, go.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from outfits.completion.greedy import first_of_each, ranks_in
-from outfits.completion.rules import ItemSets, forbidden_items, require_categories
-from outfits.completion.tasks import RANDOM_STREAM
+from outfits.completion.additions import ranks_in
+from outfits.completion.completion import UNRANKED
+from outfits.completion.latents import opened_to
+from outfits.completion.rules import forbidden_categories, open_categories
+from outfits.completion.tasks import RANDOM_STREAM, CompletionTasks
 
 
 def complete_by_ranking(
-    ranking: NDArray[np.int64],
-    forbidden: NDArray[np.bool_],
-    categories: NDArray[np.integer],
-    k: int,
-    rank_of: NDArray[np.integer],
-    what: str,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first ``k`` allowed items of a ranking of the catalogue that keep the category rule.
+    ranking: NDArray[np.int64], opened: NDArray[np.bool_], categories: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """The first items of a ranking that keep the category rule and the wishes, in the order of the wishes.
 
     Args:
         ranking: all catalogue positions, best first, shape ``[N]``.
-        forbidden: items that must not be added, bool, shape ``[N]``.
-        categories: category of every item, shape ``[N]``.
-        k: number of missing items.
-        rank_of: catalogue positions asked about, shape ``[j]``.
-        what: name of the outfit in messages.
+        opened: categories that each missing item can take, bool, shape ``[k, C]``; see
+            :func:`outfits.completion.rules.open_categories`.
+        categories: category of every catalogue item, shape ``[N]``.
 
     Returns:
-        Chosen positions ``[k]``, and the rank of the items asked about among the allowed ones, ``[j]``.
+        Catalogue positions, shape ``[k]``.
+    """
+    k = len(opened)
+    chosen = np.full(k, -1, dtype=np.int64)
+    free = np.ones(k, dtype=np.bool_)
+    available = np.asarray(opened.any(axis=0))
+    left = opened
+    while free.any():
+        item = ranking[np.asarray(left.any(axis=0))[categories[ranking]].argmax()]
+        slot = int(left[:, categories[item]].argmax())
+        chosen[slot], free[slot] = item, False
+        available[categories[item]] = False
+        left = open_categories(opened, free, available)
+    return chosen
+
+
+def complete_by_ranking_of_all(
+    tasks: CompletionTasks,
+    rankings: Sequence[NDArray[np.int64]],
+    categories: NDArray[np.integer],
+    num_categories: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Completes every task from a ranking of the whole catalogue that does not look at the outfit.
+
+    Args:
+        tasks: ``B`` tasks.
+        rankings: all catalogue positions, best first, for every task.
+        categories: category of every catalogue item and guest.
+        num_categories: ``C``.
+
+    Returns:
+        Chosen positions ``[B, k]``, and the rank of the removed items among those that could be chosen, ``[B, j]``;
+        with wishes, of removed item i among those that wish i allows.
 
     Raises:
-        DataError: if fewer than ``k`` categories are left.
+        DataError: if the rule or the wishes leave a missing item no category.
     """
-    allowed = ranking[~forbidden[ranking]]
-    chosen = first_of_each(categories[allowed], k)
-    require_categories(len(chosen), k, what)
-    return allowed[chosen], ranks_in(allowed, rank_of, len(categories))
+    chosen = np.empty((len(tasks), tasks.k), dtype=np.int64)
+    ranks = np.full(tasks.removed.shape, UNRANKED, dtype=np.int64)
+    forbidden = forbidden_categories(tasks.given, categories, num_categories)
+    for row, ranking in enumerate(rankings):
+        items = categories[: len(ranking)]
+        available = ~forbidden[row] & np.isin(np.arange(num_categories), items)
+        opened = opened_to(tasks.wishes, row, tasks.k, available, f"outfit {row} of the batch")
+        chosen[row] = complete_by_ranking(ranking, np.array(opened), items)
+        for number in range(tasks.removed.shape[1]):
+            can = available if tasks.wishes is None else opened[number]
+            allowed = ranking[can[items[ranking]]]
+            ranks[row, number] = ranks_in(allowed, tasks.removed[row, number : number + 1], len(items))[0]
+    return chosen, ranks
 
 
 def random_completion(
-    outfits: ItemSets,
-    k: int,
-    categories: NDArray[np.integer],
-    num_categories: int,
-    seeds: NDArray[np.integer],
-    seed: int,
-    rank_of: NDArray[np.integer],
+    tasks: CompletionTasks, categories: NDArray[np.integer], num_categories: int, seed: int, items: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Uniformly random allowed items of different categories, one draw after the other.
 
     Args:
-        outfits: catalogue positions of the given items, ``B`` arrays.
-        k: number of missing items.
-        categories: category of every item, shape ``[N]``.
+        tasks: ``B`` tasks; their seeds and ``seed`` seed each draw, so it does not depend on the batch.
+        categories: category of every catalogue item and guest.
         num_categories: ``C``.
-        seeds: numbers that identify each outfit, shape ``[B, s]``; with ``seed`` they seed its draw, so it does not
-            depend on the batch.
         seed: seed of the experiment.
-        rank_of: catalogue positions ``[B, j]`` to rank in the random order.
+        items: number of catalogue items, without guests; None: there are no guests.
 
     Returns:
-        Chosen positions ``[B, k]`` and ranks ``[B, j]``.
+        Chosen positions ``[B, k]`` and ranks ``[B, j]`` of the removed items in the random order.
     """
-    chosen = np.empty((len(outfits), k), dtype=np.int64)
-    ranks = np.empty(rank_of.shape, dtype=np.int64)
-    for row in range(len(outfits)):
-        rng = np.random.default_rng([seed, RANDOM_STREAM, *seeds[row].tolist()])
-        ranking = rng.permutation(len(categories))
-        forbidden = forbidden_items([outfits[row]], categories, num_categories)[0]
-        chosen[row], ranks[row] = complete_by_ranking(
-            ranking, forbidden, categories, k, rank_of[row], f"outfit {row} of the batch"
-        )
-    return chosen, ranks
-
-
-def most_selected(
-    outfits: ItemSets,
-    k: int,
-    categories: NDArray[np.integer],
-    num_categories: int,
-    selected: NDArray[np.integer],
-    rank_of: NDArray[np.integer],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The items that greedy search selected most often for training outfits, as far as the category rule allows.
-
-    Args:
-        outfits: catalogue positions of the given items, ``B`` arrays.
-        k: number of missing items.
-        categories: category of every item, shape ``[N]``.
-        num_categories: ``C``.
-        selected: how often each item was selected, shape ``[N]``; ties go to the smaller position.
-        rank_of: catalogue positions ``[B, j]`` to rank in the order of frequency.
-
-    Returns:
-        Chosen positions ``[B, k]`` and ranks ``[B, j]``.
-    """
-    ranking = np.argsort(-np.asarray(selected, dtype=np.int64), kind="stable").astype(np.int64)
-    forbidden = forbidden_items(outfits, categories, num_categories)
-    answers = [
-        complete_by_ranking(ranking, forbidden[row], categories, k, rank_of[row], f"outfit {row} of the batch")
-        for row in range(len(outfits))
+    size = len(categories) if items is None else items
+    rankings = [
+        np.random.default_rng([seed, RANDOM_STREAM, *seeds.tolist()]).permutation(size) for seeds in tasks.seeds
     ]
-    return np.stack([chosen for chosen, _ in answers]), np.stack([ranks for _, ranks in answers])
+    return complete_by_ranking_of_all(tasks, rankings, categories, num_categories)

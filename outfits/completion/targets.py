@@ -7,26 +7,33 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
 from outfits.completion.tasks import CompletionTasks
 from outfits.errors import ArtifactError
-from outfits.graphs.completion_graph import GraphTargets
+from outfits.graphs.completion_graph import GraphTargets, WishArrays
 from outfits.storage import Arrays, read_arrays, write_arrays, write_text
 
 MANIFEST = "manifest.json"
 SHARD_FIELDS = {
-    "outfit", "removal", "given", "removed", "chosen", "chosen_logits", "candidates", "candidate_logits", "calls",
+    "digest", "outfit", "removal", "given", "removed", "chosen", "chosen_logits", "candidates", "candidate_logits",
+    "calls",
 }  # fmt: skip
+WISH_FIELDS = {"slots", "candidate_similarity"}
 
 
 @dataclass(frozen=True)
 class Targets:
     """Greedy targets, task by task.
 
+    The first j selections of a search for k items are those of a search for j items, so they are targets for every
+    number of missing items up to k. So are the wishes that these selections answer.
+
     Attributes:
         tasks: the tasks that were mined.
-        trace: chosen items with logits, best candidates with logits at each step, and calls of S.
+        trace: chosen items with logits, best candidates with logits at each step, and calls of S. Where the category
+            rule left room for fewer items than were asked for, -1 stands for the others.
     """
 
     tasks: CompletionTasks
@@ -36,16 +43,34 @@ class Targets:
         return len(self.tasks)
 
     def selected_counts(self, catalogue_size: int) -> NDArray[np.int64]:
-        """How often greedy search selected each item, shape ``[N]``."""
-        return np.bincount(self.trace.chosen.ravel(), minlength=catalogue_size).astype(np.int64)
+        """How often greedy search selected each item for as many items as were removed, shape ``[N]``."""
+        chosen = self.trace.chosen[:, : self.tasks.removed.shape[1]]
+        return np.bincount(chosen[chosen >= 0], minlength=catalogue_size).astype(np.int64)
 
     def graph_targets(self) -> GraphTargets:
-        """The same targets as graphs carry them."""
+        """The same targets as graphs carry them, candidates with what search maximised, in units of S."""
+        trace, wishes = self.trace, self.tasks.wishes
+        scores: NDArray[np.float32] = expit(trace.candidate_logits)
+        if wishes is not None and trace.candidate_similarity is not None:
+            mixed = wishes.alpha * scores + (1 - wishes.alpha) * trace.candidate_similarity
+            texted = wishes.texts.any(axis=(1, 2), keepdims=True)
+            scores = np.where(texted, mixed, scores).astype(np.float32)
+        last = (trace.chosen >= 0).sum(axis=1, keepdims=True) - 1
         return GraphTargets(
-            chosen=self.trace.chosen,
-            candidates=self.trace.candidates,
-            candidate_scores=self.trace.candidate_logits,
-            scores=self.trace.logits[:, -1].astype(np.float64),
+            chosen=trace.chosen,
+            candidates=trace.candidates,
+            candidate_scores=scores,
+            scores=np.take_along_axis(trace.logits, last, axis=1)[:, 0].astype(np.float64),
+        )
+
+    def graph_wishes(self) -> WishArrays | None:
+        """The wishes as graphs carry them, wish i being what the i-th selection answers; None without wishes."""
+        wishes, slots = self.tasks.wishes, self.trace.slots
+        if wishes is None or slots is None:
+            return None
+        return (
+            np.take_along_axis(wishes.allowed, slots[:, :, None], axis=1),
+            np.take_along_axis(wishes.texts, slots[:, :, None], axis=1),
         )
 
 
@@ -128,7 +153,12 @@ class TargetStore:
         expected = (len(tasks), tasks.k, self.candidates_kept)
         if trace.candidates.shape != expected or trace.chosen.shape != expected[:2]:
             raise ValueError(f"shard {shard} needs candidates {list(expected)}, not {list(trace.candidates.shape)}")
+        if (trace.slots is None or trace.candidate_similarity is None) != (tasks.wishes is None):
+            raise ValueError(
+                f"shard {shard}: a trace has slots and similarities if its tasks have wishes, and only then"
+            )
         arrays: Arrays = {
+            "digest": np.frombuffer(bytes.fromhex(tasks.digest()), dtype=np.uint8),
             "outfit": tasks.outfits,
             "removal": tasks.removals,
             "given": np.concatenate(tasks.given).astype(np.int32),
@@ -140,6 +170,9 @@ class TargetStore:
             "candidate_logits": trace.candidate_logits.astype(np.float32),
             "calls": trace.calls,
         }
+        if trace.slots is not None and trace.candidate_similarity is not None:
+            arrays["slots"] = trace.slots
+            arrays["candidate_similarity"] = trace.candidate_similarity
         write_arrays(self._path(shard), arrays)
 
     def load(self) -> Targets:
@@ -163,16 +196,15 @@ class TargetStore:
     def _read(self, shard: int) -> SearchTrace | None:
         """A shard's trace; None if its file is missing, damaged or holds other tasks."""
         stored = read_arrays(self._path(shard))
-        if stored is None or not stored.keys() >= SHARD_FIELDS:
+        wished = self.tasks.wishes is not None
+        if stored is None or not stored.keys() >= (SHARD_FIELDS | WISH_FIELDS if wished else SHARD_FIELDS):
             return None
         tasks = self.shard_tasks(shard)
+        steps, candidates = (len(tasks), tasks.k), (len(tasks), tasks.k, self.candidates_kept)
         same = (
-            np.array_equal(stored["outfit"], tasks.outfits)
-            and np.array_equal(stored["removal"], tasks.removals)
-            and np.array_equal(stored["given"], np.concatenate(tasks.given))
-            and np.array_equal(stored["removed"], tasks.removed)
-            and stored["chosen"].shape == tasks.removed.shape
-            and stored["candidates"].shape == (*tasks.removed.shape, self.candidates_kept)
+            stored["digest"].tobytes().hex() == tasks.digest()
+            and stored["chosen"].shape == steps
+            and stored["candidates"].shape == candidates
         )
         if not same:
             return None
@@ -182,6 +214,8 @@ class TargetStore:
             candidates=stored["candidates"],
             candidate_logits=stored["candidate_logits"],
             calls=stored["calls"],
+            slots=stored["slots"] if wished else None,
+            candidate_similarity=stored["candidate_similarity"] if wished else None,
         )
 
     def _check_manifest(self, path: Path, wanted: Mapping[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from outfits.completion.wishes import Wishes
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
 
 # First numbers of seeds, so that no two kinds of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one seed).
-RANDOM_STREAM, REMOVAL_STREAM, LIMIT_STREAM = 1, 2, 3
+RANDOM_STREAM, REMOVAL_STREAM, LIMIT_STREAM, START_STREAM = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,16 @@ class CompletionTasks:
 
     Attributes:
         given: catalogue positions of the given items, ``T`` int32 arrays.
-        removed: catalogue positions of the removed items, int32, shape ``[T, k]``.
+        removed: catalogue positions of the removed items, int32, shape ``[T, j]``; ``j = 0`` for a person's outfits,
+            from which nothing was removed. With wishes, removed item i is what missing item i is compared with.
         outfits: position of the outfit within its split, int64, shape ``[T]``.
         removals: number of the removal among those of its outfit, int64, shape ``[T]``.
-        left_out: outfits with fewer than k + 2 items, of which no task was made.
+        left_out: outfits with fewer than j + 2 items, of which no task was made.
+        missing: number of missing items; None: as many as were removed.
+        wishes: what is wished for the missing items; None: nothing.
+
+    Raises:
+        ValueError: if the fields differ in length.
     """
 
     given: Sequence[NDArray[np.int32]]
@@ -34,10 +41,14 @@ class CompletionTasks:
     outfits: NDArray[np.int64]
     removals: NDArray[np.int64]
     left_out: int = 0
+    missing: int | None = None
+    wishes: Wishes | None = None
 
     def __post_init__(self) -> None:
         if self.removed.ndim != 2 or {len(self.removed), len(self.outfits), len(self.removals)} != {len(self.given)}:
             raise ValueError("given, removed, outfits and removals differ in length")
+        if self.wishes is not None and (len(self.wishes), self.wishes.k) != (len(self.given), self.k):
+            raise ValueError(f"wishes for {len(self.wishes)} × {self.wishes.k} items do not fit the tasks")
 
     def __len__(self) -> int:
         return len(self.given)
@@ -45,7 +56,15 @@ class CompletionTasks:
     @property
     def k(self) -> int:
         """Number of missing items."""
-        return int(self.removed.shape[1])
+        return int(self.removed.shape[1]) if self.missing is None else self.missing
+
+    def asking_for(self, k: int) -> "CompletionTasks":
+        """The same outfits with ``k`` missing items, however many were removed, and no wishes."""
+        return replace(self, missing=k, wishes=None)
+
+    def wishing(self, wishes: Wishes | None) -> "CompletionTasks":
+        """The same tasks with these wishes."""
+        return replace(self, wishes=wishes)
 
     @property
     def seeds(self) -> NDArray[np.int64]:
@@ -56,7 +75,15 @@ class CompletionTasks:
         """The tasks at these positions, in this order."""
         rows = np.asarray(rows, dtype=np.int64)
         given = [self.given[row] for row in rows.tolist()]
-        return CompletionTasks(given, self.removed[rows], self.outfits[rows], self.removals[rows], self.left_out)
+        return CompletionTasks(
+            given,
+            self.removed[rows],
+            self.outfits[rows],
+            self.removals[rows],
+            self.left_out,
+            self.missing,
+            None if self.wishes is None else self.wishes.take(rows),
+        )
 
     def by_size(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows and given items ``[b, n]`` of the tasks with equally many given items, smallest first."""
@@ -66,11 +93,16 @@ class CompletionTasks:
             yield rows, torch.from_numpy(np.stack([self.given[row] for row in rows.tolist()]).astype(np.int64))
 
     def digest(self) -> str:
-        """SHA-256 over given and removed items, outfits and removal numbers."""
+        """SHA-256 over given and removed items, outfits, removal numbers, the number of missing items and wishes."""
         digest = hashlib.sha256()
         sizes = np.array([len(given) for given in self.given], dtype=np.int64)
         for array in (sizes, *self.given, self.removed, self.outfits, self.removals):
             digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(str(self.k).encode())
+        if self.wishes is not None:
+            digest.update(np.packbits(self.wishes.allowed).tobytes())
+            digest.update(np.ascontiguousarray(self.wishes.texts).tobytes())
+            digest.update(str(self.wishes.alpha).encode())
         return digest.hexdigest()
 
 

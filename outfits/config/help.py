@@ -5,6 +5,7 @@ from pathlib import Path
 
 from outfits.config.keys import Key, keys, may_change, sections
 from outfits.config.recipes import CONFIGS, file_of, names_of, purpose_of
+from outfits.config.schema import CompleteConfig, Config
 
 WIDTH = 100
 
@@ -34,7 +35,22 @@ run's own configuration holds; only the keys below may change.
 
   python evaluate.py run=runs/synthetic-20260101-120000 evaluate.outfits=500
 """,
+    "complete": """\
+usage: python complete.py run=RUN_DIR items=[ID,...] [KEY=VALUE ...]
+       python complete.py run=RUN_DIR text=WORDS [KEY=VALUE ...]
+
+Completes an outfit of catalogue items and garments of your own with any method, or generates an
+outfit from a text, with the models of a finished run. Prints a table and writes a picture.
+
+  python complete.py run=RUN_DIR items=[12_1,12_3] k=2
+  python complete.py run=RUN_DIR items=[12_1] texts=['red shoes',''] categories=[[shoes],[bags]]
+  python complete.py run=RUN_DIR 'own=[{image: photo.jpg, text: blue jeans, category: jeans}]'
+  python complete.py run=RUN_DIR text='summer dress' max_items=4
+
+A value is YAML: 3, 0.5, null, [a,b]; put quotes around what your shell would read.
+""",
 }
+SCHEMAS: dict[str, type] = {"train": Config, "evaluate": Config, "complete": CompleteConfig}
 
 
 def _default(key: Key) -> str:
@@ -74,19 +90,21 @@ def help_text(program: str = "train", configs: Path = CONFIGS) -> str:
     """The help of one program.
 
     Args:
-        program: ``train`` prints every key, ``evaluate`` those that may change for a finished run.
+        program: ``train`` and ``complete`` print every key of theirs, ``evaluate`` those that may change for a finished
+            run.
         configs: folder of recipes and groups.
     """
-    shown = keys()
+    schema = SCHEMAS[program]
+    shown = keys(schema)
     if program == "evaluate":
         shown = {name: key for name, key in shown.items() if name == "run" or may_change(name, program)}
-    tops = [name for name in sections() if "." not in name]
+    tops = [name for name in sections(schema) if "." not in name]
     lines = [USAGE[program]]
     if program == "train":
         lines += ["Recipes", *_files("experiment", "experiment", configs), "", "Groups"]
         lines += [line for section in tops for line in _files(section, section, configs)]
         lines += [""]
-    lines += ["Keys, with their defaults before any recipe"]
+    lines += ["Keys, with their defaults" + (" before any recipe" if schema is Config else "")]
     previous = None
     for name, key in shown.items():
         top = name.partition(".")[0] if "." in name else ""

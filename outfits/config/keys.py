@@ -1,4 +1,4 @@
-"""The schema as a flat list of full keys, for everything that goes through all keys: merging, checking, help."""
+"""A schema as a flat list of full keys, for everything that goes through all keys: merging, checking, help."""
 
 import types
 import typing
@@ -10,6 +10,7 @@ from typing import Any
 from outfits.config.schema import Config
 
 TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+LIST_NAMES: dict[Any, str] = {int: " of whole numbers", float: " of numbers", str: " of texts"}
 
 # What may change once a run's data, models and targets exist; an entry that ends in a dot is a whole section.
 _EVERYWHERE = ("trainer.", "wandb.", "cache_dir", "data.root", "data.num_workers", "encoder.num_workers")
@@ -23,7 +24,7 @@ class Key:
     Attributes:
         name: full key, as in ``scorer.width``.
         kind: ``bool``, ``int``, ``float``, ``str``, ``list``, or ``object`` for a key of several types.
-        element: type of the elements of a list key, else None.
+        element: type of the elements of a list key, ``Any`` where they may be of several, else None.
         optional: whether null is allowed.
         default: value when nothing sets the key.
         help: meaning.
@@ -33,7 +34,7 @@ class Key:
 
     name: str
     kind: type
-    element: type | None
+    element: Any
     optional: bool
     default: Any
     help: str
@@ -46,7 +47,7 @@ class Key:
         if self.kind is object:
             name = "of several types"
         elif self.kind is list:
-            name = "a list of numbers" if self.element is float else "a list of texts"
+            name = f"a list{LIST_NAMES.get(self.element, '')}"
         else:
             name = TYPE_NAMES[self.kind]
         return f"{name} or null" if self.optional else name
@@ -57,7 +58,7 @@ def _key(name: str, field: "Field[Any]", annotation: Any) -> Key:
     if optional:
         (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
     element = typing.get_args(annotation)[0] if typing.get_origin(annotation) is list else None
-    kind = object if annotation is Any else list if element else annotation
+    kind = object if annotation is Any else list if element is not None else annotation
     default = field.default if field.default_factory is MISSING else field.default_factory()
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     bounds = tuple((sign, field.metadata[name]) for name, sign in signs.items() if field.metadata[name] is not None)
@@ -76,18 +77,18 @@ def _walk(section: Any, prefix: str) -> Iterator[tuple[str, Key | None]]:
 
 
 @cache
-def keys() -> dict[str, Key]:
-    """Every full key of the schema, in the schema's order."""
-    return {name: key for name, key in _walk(Config, "") if key is not None}
+def keys(schema: type = Config) -> dict[str, Key]:
+    """Every full key of a schema, in the schema's order."""
+    return {name: key for name, key in _walk(schema, "") if key is not None}
 
 
 @cache
-def sections() -> tuple[str, ...]:
-    """Full names of the sections, nested ones included, as in ``data`` and ``data.split``."""
-    return tuple(name for name, key in _walk(Config, "") if key is None)
+def sections(schema: type = Config) -> tuple[str, ...]:
+    """Full names of a schema's sections, nested ones included, as in ``data`` and ``data.split``."""
+    return tuple(name for name, key in _walk(schema, "") if key is None)
 
 
-def value_of(config: Config, name: str) -> Any:
+def value_of(config: Any, name: str) -> Any:
     """The value that a configuration has under a full key."""
     value: Any = config
     for part in name.split("."):

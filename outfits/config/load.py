@@ -12,12 +12,14 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from outfits.config.complete import complete_contradictions
 from outfits.config.help import print_help
 from outfits.config.keys import CHANGEABLE, may_change, sections
 from outfits.config.merge import Merge, did_you_mean
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
-from outfits.config.schema import Config
+from outfits.config.schema import CompleteConfig, Config
 from outfits.config.sources import Setting, read_arguments, read_file
+from outfits.config.validate import contradictions
 from outfits.storage import write_text
 
 CONFIG_FILE = "config.yaml"  # within a run's folder
@@ -43,7 +45,7 @@ def load_config(argv: Sequence[str], program: str = "train", configs: Path = CON
     if {"-h", "--help"} & set(argv):
         print_help(program)
         raise SystemExit(0)
-    merge = Merge()
+    merge = Merge(Config, contradictions)
     settings, malformed = read_arguments(argv)
     merge.mistakes.extend(malformed)
     wrong, needed = ("run", "resume") if program == "train" else ("resume", "run")
@@ -62,7 +64,27 @@ def load_config(argv: Sequence[str], program: str = "train", configs: Path = CON
     return _new_run(merge, settings, configs)
 
 
-def _new_run(merge: Merge, settings: list[Setting], configs: Path) -> Config:
+def load_complete(argv: Sequence[str]) -> CompleteConfig:
+    """What a command line of ``complete.py`` asks for, checked.
+
+    Args:
+        argv: arguments without the program's name, each ``key=value`` or ``--help``.
+
+    Raises:
+        ConfigError: with all mistakes, one line each.
+        SystemExit: with status 0, after the help was asked for and printed.
+    """
+    if {"-h", "--help"} & set(argv):
+        print_help("complete")
+        raise SystemExit(0)
+    merge = Merge(CompleteConfig, complete_contradictions)
+    settings, malformed = read_arguments(argv, CompleteConfig)
+    merge.mistakes.extend(malformed)
+    merge.apply(settings)
+    return merge.finish()
+
+
+def _new_run(merge: Merge[Config], settings: list[Setting], configs: Path) -> Config:
     groups = [setting for setting in settings if setting.key in sections() and "." not in setting.key]
     plain = [setting for setting in settings if setting not in groups and setting.key != "experiment"]
     named = [setting.written for setting in settings if setting.key == "experiment"]
@@ -88,7 +110,7 @@ def _new_run(merge: Merge, settings: list[Setting], configs: Path) -> Config:
 
 
 def _existing_run(
-    merge: Merge, settings: list[Setting], program: str, needed: str, folder: str, configs: Path
+    merge: Merge[Config], settings: list[Setting], program: str, needed: str, folder: str, configs: Path
 ) -> Config:
     path = Path(folder) / CONFIG_FILE
     if not path.is_file():
@@ -113,7 +135,7 @@ def _existing_run(
     return merge.finish()
 
 
-def _included(merge: Merge, recipe: list[Setting]) -> list[tuple[str, str, str]]:
+def _included(merge: Merge[Config], recipe: list[Setting]) -> list[tuple[str, str, str]]:
     """Section, group name and place of every group that a recipe includes."""
     found = []
     for setting in recipe:
@@ -129,7 +151,7 @@ def _included(merge: Merge, recipe: list[Setting]) -> list[tuple[str, str, str]]
     return found
 
 
-def _apply_groups(merge: Merge, groups: list[Setting], configs: Path) -> None:
+def _apply_groups(merge: Merge[Config], groups: list[Setting], configs: Path) -> None:
     """Applies the groups of ``data=mango`` or ``trainer=[ddp4,bf16]`` in turn."""
     for setting in groups:
         names = setting.written if isinstance(setting.written, list) else [setting.written]
@@ -140,7 +162,7 @@ def _apply_groups(merge: Merge, groups: list[Setting], configs: Path) -> None:
                 merge.mistake(setting.key, f"is a section: pick a group as in {setting.key}=NAME, or set a key of it")
 
 
-def _read(merge: Merge, kind: str, name: str, configs: Path, key: str, place: str = "") -> list[Setting]:
+def _read(merge: Merge[Config], kind: str, name: str, configs: Path, key: str, place: str = "") -> list[Setting]:
     """Settings of a recipe or group; a missing or malformed file is recorded as a mistake of ``key``."""
     path = file_of(kind, name, configs)
     word = "recipe" if kind == "experiment" else f"{kind} group"
@@ -175,6 +197,6 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: if the file is missing, malformed or has keys or values that this version does not know.
     """
-    merge = Merge()
+    merge = Merge(Config, contradictions)
     merge.apply(merge.attempt(lambda: read_file(path, str(path))))
     return merge.finish()

@@ -1,9 +1,9 @@
-"""Merges settings into the schema key by key, so that one mistake does not hide the next."""
+"""Merges settings into a schema key by key, so that one mistake does not hide the next."""
 
 import difflib
 from collections.abc import Callable, Iterable
 from functools import reduce
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -11,21 +11,23 @@ from omegaconf.errors import OmegaConfBaseException
 from outfits.config.keys import Key, keys, sections
 from outfits.config.schema import Config
 from outfits.config.sources import Setting
-from outfits.config.validate import contradictions, value_mistake
+from outfits.config.validate import Contradiction, value_mistake
 from outfits.errors import ConfigError
 
+C = TypeVar("C")
 
-def near_keys(name: str) -> list[str]:
+
+def near_keys(name: str, schema: type = Config) -> list[str]:
     """Full keys that a user who wrote ``name`` probably meant, at most three, best first."""
-    last = name.rpartition(".")[2]
-    same = [full for full in keys() if full.rpartition(".")[2] == last]
+    known, last = keys(schema), name.rpartition(".")[2]
+    same = [full for full in known if full.rpartition(".")[2] == last]
     if 0 < len(same) <= 3:
         return same
-    full_match = difflib.get_close_matches(name, [*keys(), *sections()], n=1, cutoff=0.7)
+    full_match = difflib.get_close_matches(name, [*known, *sections(schema)], n=1, cutoff=0.7)
     if full_match:
         return full_match
-    near_last = difflib.get_close_matches(last, {full.rpartition(".")[2] for full in keys()}, n=1, cutoff=0.8)
-    return [full for full in keys() if near_last and full.rpartition(".")[2] == near_last[0]][:3]
+    near_last = difflib.get_close_matches(last, {full.rpartition(".")[2] for full in known}, n=1, cutoff=0.8)
+    return [full for full in known if near_last and full.rpartition(".")[2] == near_last[0]][:3]
 
 
 def did_you_mean(candidates: Iterable[str]) -> str:
@@ -76,8 +78,12 @@ def typed(setting: Setting, key: Key) -> Any:
     return value
 
 
-class Merge:
+class Merge(Generic[C]):
     """A configuration under construction.
+
+    Args:
+        schema: dataclass that says which keys there are.
+        contradictions: finds what is wrong between the keys of a configuration.
 
     Attributes:
         mistakes: found so far, one line each.
@@ -85,11 +91,13 @@ class Merge:
         incomplete: a file is missing, so that contradictions between what is there would mislead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, schema: type[C], contradictions: Callable[[C], Iterable[Contradiction]]) -> None:
+        self.schema: type = schema
         self.mistakes: list[str] = []
         self.touched: dict[str, str] = {}
         self.incomplete = False
-        self._config: DictConfig = OmegaConf.structured(Config)
+        self._contradictions = contradictions
+        self._config: DictConfig = OmegaConf.structured(schema)
         self._broken: set[str] = set()
 
     def mistake(self, name: str, text: str, place: str = "") -> None:
@@ -108,17 +116,18 @@ class Merge:
 
     def apply(self, settings: Iterable[Setting]) -> None:
         """Sets every key in turn; a later setting of the same key wins."""
+        known = keys(self.schema)
         for setting in settings:
             name = setting.key
-            if name in sections():
+            if name in sections(self.schema):
                 text = "is a section, not a key" + ("; in a file, pick a group with include" if setting.place else "")
                 self.mistake(name, text, setting.place)
-            elif name not in keys():
+            elif name not in known:
                 parent = name.rpartition(".")[0]
-                near = [parent] if parent in keys() else near_keys(name)
+                near = [parent] if parent in known else near_keys(name, self.schema)
                 self.mistake(name, f"no such key{did_you_mean(near)}", setting.place)
             else:
-                self._set(setting, keys()[name])
+                self._set(setting, known[name])
 
     def _set(self, setting: Setting, key: Key) -> None:
         self.touched[key.name] = setting.place
@@ -132,39 +141,38 @@ class Merge:
     def snapshot(self) -> dict[str, Any]:
         """The present value of every key, interpolations not resolved."""
         plain = OmegaConf.to_container(self._config, resolve=False)
-        return {name: reduce(lambda part, step: part[step], name.split("."), plain) for name in keys()}
+        return {name: reduce(lambda part, step: part[step], name.split("."), plain) for name in keys(self.schema)}
 
-    def finish(self) -> Config:
+    def finish(self) -> C:
         """The configuration, resolved and checked.
 
         Raises:
             ConfigError: with every mistake found by then.
         """
-        for name, key in keys().items():
+        for name, key in keys(self.schema).items():
             try:
                 OmegaConf.select(self._config, name)
             except OmegaConfBaseException as error:
                 self.mistake(name, str(error).splitlines()[0], self.touched.get(name, ""))
                 OmegaConf.update(self._config, name, key.default, merge=False)
         try:
-            config = OmegaConf.to_object(self._config)
+            config: Any = OmegaConf.to_object(self._config)
         except OmegaConfBaseException as error:
             raise ConfigError([*self.mistakes, " ".join(str(error).split())]) from None
-        assert isinstance(config, Config)
-        for name, key in keys().items():
+        for name, key in keys(self.schema).items():
             text = value_mistake(config, key)
             if text is not None and name not in self._broken:
                 self.mistake(name, text, self.touched.get(name, ""))
         # A value that is wrong by itself must not start contradictions: leave out those that read it.
         if not self.incomplete:
             sound = self._without_broken(config)
-            self.mistakes.extend(line for names, line in contradictions(sound) if self._broken.isdisjoint(names))
+            self.mistakes.extend(line for names, line in self._contradictions(sound) if self._broken.isdisjoint(names))
         if self.mistakes:
             raise ConfigError(list(dict.fromkeys(self.mistakes)))
-        return config
+        return config  # type: ignore[no-any-return]
 
-    def _without_broken(self, config: Config) -> Config:
-        defaults = keys()
+    def _without_broken(self, config: C) -> C:
+        defaults = keys(self.schema)
         for name in self._broken & defaults.keys():
             section: Any = config
             *path, last = name.split(".")

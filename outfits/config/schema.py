@@ -44,7 +44,41 @@ def section(kind: type[T]) -> T:
 
 
 STAGES = ("embeddings", "compatibility", "targets", "generator", "test")
-METHODS = ("original", "random", "most_selected", "greedy_1", "greedy_k", "generator", "generator_rerank")
+METHODS = (
+    "original",
+    "random",
+    "most_frequent",
+    "most_selected",
+    "exhaustive",
+    "greedy_1",
+    "greedy_k",
+    "beam",
+    "gradient",
+    "generator",
+    "generator_rerank",
+    "generator_beam",
+)
+# What evaluate.methods compares unless told otherwise; exhaustive search is for catalogues of a few hundred items.
+COMPARED = (
+    "original",
+    "random",
+    "most_selected",
+    "greedy_1",
+    "greedy_k",
+    "beam",
+    "gradient:projection=l1",
+    "gradient:projection=l2",
+    "gradient:projection=l10",
+    "gradient:projection=cosine",
+    "gradient:start=items",
+    "gradient:penalty=0.003",
+    "gradient:sequential=true",
+    "gradient:choose=projected:restarts=16:steps=25",
+    "generator",
+    "generator_rerank",
+    "generator_beam",
+)
+WISHES = ("categories", "texts", "categories_texts")
 
 
 @dataclass
@@ -236,6 +270,13 @@ class TargetsConfig:
     candidates: int = key(256, "best M candidates kept with their scores at each step", ge=1)
     shard_size: int = key(16, "outfits per shard: the unit of work and of resumption", ge=1)
     candidate_block: int = key(4096, "sets scored in one forward pass", ge=1)
+    wishes: list[str] = key(
+        ["categories", "categories_texts"],
+        "kinds of wishes that training outfits are also mined under, each of the removed items' own category or text, "
+        "so that the generator learns to heed wishes; texts need a text encoder and are left out without one",
+        choices=WISHES,
+    )
+    alpha: float = key(0.5, "weight of S against the wished texts while mining", ge=0, le=1)
     precision: str = key(
         "fp32", "arithmetic of S while searching; auto is bf16 on GPUs that have it", choices=("auto", "fp32", "bf16")
     )
@@ -243,7 +284,10 @@ class TargetsConfig:
 
 @dataclass
 class ModelConfig:
-    k: int = key(2, "number of missing items", ge=1, le=8)
+    k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
+    k_max: int = key(
+        3, "largest number of missing items that the generator can be asked for; it is trained on 1…k_max", ge=1, le=8
+    )
     width: int = key(256, "width of the node states", ge=8)
     layers: int = key(3, "message-passing layers", ge=1)
     dropout: float = key(0.1, "dropout inside the message and update networks", ge=0, lt=1)
@@ -316,15 +360,106 @@ class TrainerConfig:
 
 
 @dataclass
+class ExhaustiveConfig:
+    max_calls: int = key(
+        1_000_000,
+        "calls of S per outfit beyond which exhaustive search refuses to start and says how many it needs",
+        ge=1,
+    )
+
+
+@dataclass
+class BeamConfig:
+    width: int = key(4, "partial outfits kept at every step; 1 is greedy_k", ge=1)
+
+
+@dataclass
+class GradientConfig:
+    projection: str = key(
+        "cosine",
+        "distance by which the nearest real items are found",
+        choices=("l1", "l2", "l10", "cosine"),
+    )
+    steps: int = key(50, "gradients of S along the ascent of the free embeddings, per restart", ge=1)
+    lr: float = key(0.02, "Adam's step size, in embedding units (each part of an embedding has unit length)", gt=0)
+    restarts: int = key(8, "starting points per outfit, all ascended at once", ge=1)
+    choose: str = key(
+        "relaxed",
+        "which restart answers: relaxed (the best relaxed optimum) or projected (the best real items under S, one call "
+        "of S per restart)",
+        choices=("relaxed", "projected"),
+    )
+    start: str = key(
+        "random",
+        "where the ascent starts: random (free embeddings of the catalogue's mean and spread) or items (real items)",
+        choices=("random", "items"),
+    )
+    penalty: float = key(
+        0.0, "weight of the mean squared distance to the nearest allowed item, which is subtracted from S", ge=0
+    )
+    sequential: bool = key(
+        False, "project one embedding at a time, the one nearest to an item first, and ascend again with the rest"
+    )
+
+
+@dataclass
+class RerankConfig:
+    candidates: int = key(64, "r, nearest items per latent that S chooses from", ge=1)
+    joint: bool = key(True, "choose among the nearest items of all unused latents at each step, not of one")
+
+
+@dataclass
+class GeneratorBeamConfig:
+    candidates: int = key(48, "r, nearest items per latent that the beam is built from", ge=1)
+    width: int = key(4, "partial outfits kept at every step", ge=1)
+
+
+@dataclass
+class SweepConfig:
+    outfits: int = key(100, "outfits completed at every point of a sweep, the first of those drawn", ge=1)
+    k: list[int] = key([], "numbers of missing items to sweep over, as in [1,2,3]; needs outfits of k + 2 items", ge=1)
+    width: list[int] = key([], "beam widths to sweep over, for beam and generator_beam", ge=1)
+    candidates: list[int] = key([], "r to sweep over, for generator_rerank and generator_beam", ge=1)
+    alpha: list[float] = key([], "weights of S to sweep over, with the removed items' texts as wishes", ge=0, le=1)
+    methods: list[str] = key(
+        ["greedy_k", "generator", "generator_rerank", "generator_beam"], "methods of the sweeps over k and alpha"
+    )
+
+
+@dataclass
 class EvaluateConfig:
     split: str = key("test", "split that is completed", choices=("valid", "test"))
     outfits: int | None = key(1000, "outfits completed, drawn with `seed`; null: all", ge=1)
-    methods: list[str] = key(list(METHODS), "methods compared", choices=METHODS)
-    rerank_candidates: int = key(64, "generator_rerank: r, nearest items per latent that S chooses from", ge=1)
+    methods: list[str] = key(
+        list(COMPARED),
+        f"methods compared, each NAME or NAME:OPTION=VALUE:… with options of its section, as in beam:width=8; names: "
+        f"{', '.join(METHODS)}",
+    )
+    slow_methods: list[str] = key(
+        ["exhaustive"], "methods, by name, that complete only the first evaluate.slow_outfits of the outfits"
+    )
+    slow_outfits: int = key(100, "outfits completed by slow methods; they are among those of all other methods", ge=1)
+    wishes: list[str] = key(
+        ["categories", "categories_texts"],
+        "experiments with wishes, each of the removed items' own category or text: are the removed items found again?",
+        choices=WISHES,
+    )
+    wish_methods: list[str] = key(
+        ["random", "most_frequent", "greedy_k", "generator", "generator_rerank"],
+        "methods of the experiments with wishes",
+    )
+    alpha: float = key(0.5, "weight of S against wished texts", ge=0, le=1)
+    resamples: int = key(2000, "bootstrap resamples of paired confidence intervals", ge=100)
     distractors: int = key(3, "wrong answers per fill-in-the-blank question", ge=1)
     draws: int = key(5, "questions and replacements drawn per outfit when S itself is measured", ge=1)
     gallery: int = key(12, "completed outfits shown as pictures in the report", ge=0)
     shard_size: int = key(16, "outfits per shard: the unit of work, the same on any number of ranks", ge=1)
+    exhaustive: ExhaustiveConfig = section(ExhaustiveConfig)
+    beam: BeamConfig = section(BeamConfig)
+    gradient: GradientConfig = section(GradientConfig)
+    generator_rerank: RerankConfig = section(RerankConfig)
+    generator_beam: GeneratorBeamConfig = section(GeneratorBeamConfig)
+    sweep: SweepConfig = section(SweepConfig)
 
 
 @dataclass
@@ -362,3 +497,37 @@ class Config:
     trainer: TrainerConfig = section(TrainerConfig)
     evaluate: EvaluateConfig = section(EvaluateConfig)
     wandb: WandbConfig = section(WandbConfig)
+
+
+@dataclass
+class CompleteConfig:
+    run: str | None = key(None, "folder of a finished run")
+    items: list[str] = key([], "the outfit in hand: ids of catalogue items, as in items=[12_1,12_3]")
+    own: list[Any] = key(
+        [],
+        "garments of one's own in the outfit, each {image: PHOTO, text: WORDS, category: NAME} with a photo (relative "
+        "to the working folder), a text or both",
+    )
+    text: str | None = key(None, "a text to generate an outfit from, instead of completing one")
+    k: int = key(2, "number of missing items", ge=1, le=8)
+    categories: list[Any] = key(
+        [],
+        "categories wished for: a list for all missing items, as in [shoes,bags], or a list for each, as in "
+        "[[shoes],[bags]]; [] leaves them open",
+    )
+    texts: list[str] = key(
+        [], "texts wished for: one for each missing item ('' is no wish), or a single one that stands for all"
+    )
+    max_items: int = key(5, "with text: largest number of items of the generated outfit", ge=1)
+    size: int | None = key(None, "with text: number of items of the generated outfit; null: the best number", ge=1)
+    method: str | None = key(
+        None,
+        "NAME or NAME:OPTION=VALUE:… as in evaluate.methods; null: generator_beam to complete an outfit, beam to "
+        "generate one",
+    )
+    alpha: float | None = key(None, "weight of S against wished texts; null: the run's evaluate.alpha", ge=0, le=1)
+    top: int = key(5, "outfits shown at most, best first", ge=1)
+    out: str = key("completions.png", "picture of the shown outfits, written as PNG")
+    device: str = key("cpu", "where the models run, as torch names it: cpu, cuda or mps")
+    cache_dir: str | None = key(None, "folder of the run's embeddings; null: where the run left them")
+    data_root: str | None = key(None, "folder of the run's data set, for pictures; null: where the run found it")

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from outfits.config.keys import keys, sections
+from outfits.config.schema import Config
 from outfits.errors import ConfigError
 
 
@@ -96,7 +97,7 @@ def read_file(path: Path, shown: str, prefix: str = "") -> list[Setting]:
     return list(_flatten(values, node, prefix, shown))
 
 
-def read_arguments(argv: Sequence[str]) -> tuple[list[Setting], list[str]]:
+def read_arguments(argv: Sequence[str], schema: type = Config) -> tuple[list[Setting], list[str]]:
     """Settings of the command line and the mistakes in its form; the value of ``key=value`` is YAML.
 
     A text key takes the words as they stand where YAML would see a mapping in them, so that
@@ -104,6 +105,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[list[Setting], list[str]]:
     """
     settings: list[Setting] = []
     mistakes: list[str] = []
+    known = keys(schema)
     for argument in argv:
         name, equals, text = argument.partition("=")
         name = name.strip()
@@ -116,7 +118,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[list[Setting], list[str]]:
         if name.startswith("-"):
             mistakes.append(f"{name}: keys have no dashes; write {name.lstrip('-')}={text}")
             continue
-        is_text = name in keys() and keys()[name].kind is str
+        is_text = name in known and known[name].kind is str
         try:
             value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
             node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -128,7 +130,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[list[Setting], list[str]]:
             continue
         if isinstance(value, dict) and is_text:
             settings.append(Setting(name, text, text, ""))
-        elif isinstance(value, dict) and value and name not in keys():
+        elif isinstance(value, dict) and value and name not in known:
             settings.extend(_flatten(value, node, f"{name}.", ""))
         else:
             settings.append(Setting(name, value, _written(node), ""))

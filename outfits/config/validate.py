@@ -8,9 +8,11 @@ import difflib
 import math
 import string
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from outfits.config.keys import Key, keys, value_of
+from outfits.config.method_calls import resolve_call, split_call
 from outfits.config.schema import METHODS, STAGES, Config, DataConfig, EncoderConfig, TrainerConfig
 
 Contradiction = tuple[tuple[str, ...], str]
@@ -59,8 +61,22 @@ def _accelerator_mistake(value: Any) -> str | None:
     return None if value in ACCELERATORS else f"{value!r} is not one of {', '.join(ACCELERATORS)}"
 
 
+def _methods_mistake(value: Any) -> str | None:
+    """The first list element that names no method."""
+    for position, text in enumerate(value):
+        try:
+            split_call(text)
+        except ValueError as error:
+            return f"element {position}: {error}"
+    return None
+
+
 # Keys that the schema's bounds and choices cannot describe.
 OWN_CHECKS = {
+    "evaluate.methods": _methods_mistake,
+    "evaluate.slow_methods": _methods_mistake,
+    "evaluate.wish_methods": _methods_mistake,
+    "evaluate.sweep.methods": _methods_mistake,
     "trainer.accelerator": _accelerator_mistake,
     "trainer.devices": _devices_mistake,
     "trainer.limit_train_batches": _limit_mistake,
@@ -89,7 +105,13 @@ def _run_rules(config: Config) -> Iterator[Contradiction]:
     if config.seed > LARGEST_SEED - config.judge.seed_offset:
         text = f"seed: {config.seed} is too large; seed + judge.seed_offset must not exceed {LARGEST_SEED}"
         yield ("seed", "judge.seed_offset"), text
-    lists = (("stages", config.stages, STAGES), ("evaluate.methods", config.evaluate.methods, METHODS))
+    evaluate = config.evaluate
+    lists = (
+        ("stages", config.stages, STAGES),
+        ("evaluate.methods", evaluate.methods, METHODS),
+        ("evaluate.wish_methods", evaluate.wish_methods, METHODS),
+        ("evaluate.sweep.methods", evaluate.sweep.methods, METHODS),
+    )
     for name, values, order in lists:
         repeated = sorted({value for value in values if values.count(value) > 1})
         if not values:
@@ -98,6 +120,39 @@ def _run_rules(config: Config) -> Iterator[Contradiction]:
             yield (name,), f"{name}: {', '.join(repeated)} is named more than once"
         elif name == "stages" and values != [stage for stage in order if stage in values]:
             yield (name,), f"{name}: stages run in the order {', '.join(order)}; write them in this order"
+
+
+METHOD_LISTS = ("evaluate.methods", "evaluate.slow_methods", "evaluate.wish_methods", "evaluate.sweep.methods")
+
+
+def _method_rules(config: Config) -> Iterator[Contradiction]:
+    """Options of method calls, checked as the keys of their section are."""
+    for name in METHOD_LISTS:
+        for text in value_of(config, name):
+            try:
+                call = resolve_call(text, config.evaluate)
+            except ValueError as error:
+                yield (name,), f"{name}: {error}"
+                continue
+            if call.options is None:
+                continue
+            changed = replace(config, evaluate=replace(config.evaluate, **{call.name: call.options}))
+            for option in vars(call.options):
+                mistake = _option_mistake(changed, keys()[f"evaluate.{call.name}.{option}"])
+                if mistake is not None:
+                    yield (name,), f"{name}: {text!r}: {option} {mistake}"
+    if config.evaluate.sweep.alpha and config.encoder.text == "none":
+        text = "evaluate.sweep.alpha: wished texts need a text encoder; set encoder.text, or leave the sweep out"
+        yield ("evaluate.sweep.alpha", "encoder.text"), text
+
+
+def _option_mistake(config: Config, key: Key) -> str | None:
+    """What is wrong with a value that a method call gives, its type among it, since YAML chose that."""
+    value = value_of(config, key.name)
+    fits = isinstance(value, key.kind) or (key.kind is float and isinstance(value, int))
+    if not fits or (isinstance(value, bool) and key.kind is not bool):
+        return f"must be {key.type_name}, not {value!r}"
+    return value_mistake(config, key)
 
 
 def _data_rules(data: DataConfig) -> Iterator[Contradiction]:
@@ -164,6 +219,13 @@ def _model_rules(config: Config) -> Iterator[Contradiction]:
         if used and width % heads:
             text = f"{name}.width: {width} is not divisible by {name}.heads={heads}"
             yield (f"{name}.width", f"{name}.heads", "judge.share"), text
+    model, sweep = config.model, config.evaluate.sweep
+    if model.k > model.k_max:
+        yield ("model.k", "model.k_max"), f"model.k_max: {model.k_max} is smaller than model.k={model.k}; raise it"
+    by_generator = [text for text in sweep.methods if text.startswith("generator")]
+    if by_generator and sweep.k and max(sweep.k) > model.k_max:
+        text = f"evaluate.sweep.k: {max(sweep.k)} is more than the generator's model.k_max={model.k_max}"
+        yield ("evaluate.sweep.k", "evaluate.sweep.methods", "model.k_max"), text
     negatives = config.scorer.negatives
     if negatives.hard_full < negatives.hard_start:
         text = f"scorer.negatives.hard_full: {negatives.hard_full:g} is before hard_start={negatives.hard_start:g}"
@@ -192,6 +254,7 @@ def _trainer_rules(trainer: TrainerConfig) -> Iterator[Contradiction]:
 def contradictions(config: Config) -> Iterator[Contradiction]:
     """Every contradiction between keys: the keys it reads, and one line that begins with the key to change."""
     yield from _run_rules(config)
+    yield from _method_rules(config)
     yield from _data_rules(config.data)
     yield from _split_rules(config)
     yield from _encoder_rules(config.encoder, config.data)

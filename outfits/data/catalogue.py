@@ -21,6 +21,8 @@ class ItemEmbeddings:
         image_dim: width of the image part, 0 without an image encoder.
         text_dim: width of the text part, 0 without a text encoder.
         key: content key of encoder, weights, preprocessing and items that the vectors were computed from.
+        shared_space: whether one encoder maps pictures and texts to one space, so that a text can be compared with the
+            image part.
     """
 
     vectors: NDArray[np.float32]
@@ -28,6 +30,7 @@ class ItemEmbeddings:
     image_dim: int
     text_dim: int
     key: str = ""
+    shared_space: bool = False
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.shape[1] != self.image_dim + self.text_dim:
@@ -41,6 +44,10 @@ class ItemEmbeddings:
     def dim(self) -> int:
         """Width of the concatenated vector."""
         return self.image_dim + self.text_dim
+
+    def take(self, rows: NDArray[np.integer]) -> "ItemEmbeddings":
+        """The embeddings of these items, in this order."""
+        return replace(self, vectors=np.array(self.vectors[rows]), present=np.array(self.present[rows]))
 
     @property
     def image(self) -> NDArray[np.float32]:

@@ -1,14 +1,24 @@
-"""Outfit graphs: the complete directed graph over the given items of a completion task."""
+"""Outfit graphs: the complete directed graph over the given items of a completion task, with what is wished for."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from outfits.data.catalogue import Catalogue
+
+WishArrays = tuple[NDArray[np.bool_], NDArray[np.float32]]
+"""Allowed categories ``[…, k, C]`` and texts ``[…, k, text_dim]`` of missing items."""
+
+# What a graph holds for a missing item without wish and target.
+LACKING = {"wish_categories": True, "wish_texts": 0.0, "target_id": -1, "candidate_id": -1, "candidate_score": 0.0}
 
 
 def complete_edges(nodes: int) -> torch.Tensor:
@@ -18,14 +28,72 @@ def complete_edges(nodes: int) -> torch.Tensor:
     return edges[:, edges[0] != edges[1]]
 
 
+def completion_graph(
+    vectors: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    categories: NDArray[np.integer],
+    *,
+    wishes: WishArrays | None = None,
+    item_ids: NDArray[np.integer] | None = None,
+    removed: NDArray[np.integer] | None = None,
+    task_id: int = 0,
+) -> Data:
+    """The graph of one completion task; its items need not be in any catalogue.
+
+    Nodes stand in an order that the items themselves decide, so not one bit of what is computed from the graph depends
+    on the order in which they were given.
+
+    Args:
+        vectors: embeddings of the given items, shape ``[n, d]``.
+        present: which parts they have, bool, shape ``[n, 2]``.
+        categories: their categories, shape ``[n]``.
+        wishes: allowed categories, bool ``[k, C]``, and texts, float32 ``[k, text_dim]``, of the missing items; None:
+            no wishes.
+        item_ids: catalogue positions of the given items, shape ``[n]``.
+        removed: catalogue positions of the removed items, shape ``[j]``.
+        task_id: position of the task, kept through batching and gathering.
+
+    Returns:
+        ``x [n, d]``, ``present [n, 2]``, ``category [n]``, ``edge_index [2, n(n-1)]``, ``task_id [1]``; with wishes
+        ``wish_categories [1, k, C]`` and ``wish_texts [1, k, text_dim]``; ``item_id [n]`` and ``removed_id [1, j]``
+        where they were given.
+    """
+    order = _canonical_order(vectors, present, categories)
+    data = Data(
+        x=torch.from_numpy(np.array(vectors[order])),
+        present=torch.from_numpy(np.array(present[order])),
+        category=torch.from_numpy(categories[order].astype(np.int64)),
+        edge_index=complete_edges(len(order)),
+        task_id=torch.tensor([task_id]),
+    )
+    if wishes is not None:
+        allowed, texts = wishes
+        data.wish_categories = torch.from_numpy(np.array(allowed))[None]
+        data.wish_texts = torch.from_numpy(np.array(texts))[None]
+    if item_ids is not None:
+        data.item_id = torch.from_numpy(item_ids[order].astype(np.int64))
+    if removed is not None:
+        data.removed_id = torch.from_numpy(removed.astype(np.int64))[None]
+    return data
+
+
+def _canonical_order(
+    vectors: NDArray[np.float32], present: NDArray[np.bool_], categories: NDArray[np.integer]
+) -> list[int]:
+    """Places of items sorted by the bytes of all that the network sees of them."""
+    rows = zip(vectors, present, categories.tolist(), strict=True)
+    keys = [(vector.tobytes(), parts.tobytes(), category) for vector, parts, category in rows]
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
 @dataclass(frozen=True)
 class GraphTargets:
     """What greedy search selected for the tasks of a :class:`CompletionGraphs`, task by task.
 
     Attributes:
-        chosen: int32, shape ``[T, k]``, catalogue positions in the order of selection.
+        chosen: int32, shape ``[T, k]``, catalogue positions in the order of selection, ``-1`` after the last one.
         candidates: int32, shape ``[T, k, M]``, best candidates of every step, ``-1`` where there were fewer.
-        candidate_scores: float32, shape ``[T, k, M]``, their logits under S.
+        candidate_scores: float32, shape ``[T, k, M]``, what search maximised at the step, in units of S.
         scores: float64, shape ``[T]``, logit of the completed outfit.
     """
 
@@ -35,70 +103,89 @@ class GraphTargets:
     scores: NDArray[np.float64]
 
 
-def completion_graph(
-    catalogue: Catalogue,
-    given: NDArray[np.int32],
-    removed: NDArray[np.int32],
-    task_id: int,
-    targets: GraphTargets | None = None,
-) -> Data:
-    """The graph of one completion task.
-
-    Args:
-        catalogue: items with embeddings.
-        given: catalogue positions of the given items, shape ``[n]``.
-        removed: catalogue positions of the removed items, shape ``[k]``.
-        task_id: position of the task, kept through batching and gathering.
-        targets: greedy targets, of which row ``task_id`` is attached.
-
-    Returns:
-        ``x [n, d]``, ``present [n, 2]``, ``category [n]``, ``item_id [n]``, ``edge_index [2, n(n-1)]``,
-        ``removed_id [1, k]``, ``task_id [1]``; with targets also ``target_id [1, k]``, ``target_score [1]``,
-        ``candidate_id [1, k, M]`` and ``candidate_score [1, k, M]``.
-    """
-    features = catalogue.features
-    data = Data(
-        x=torch.from_numpy(np.array(features.vectors[given])),
-        present=torch.from_numpy(np.array(features.present[given])),
-        category=torch.from_numpy(catalogue.categories[given].astype(np.int64)),
-        item_id=torch.from_numpy(given.astype(np.int64)),
-        edge_index=complete_edges(len(given)),
-        removed_id=torch.from_numpy(removed.astype(np.int64))[None],
-        task_id=torch.tensor([task_id]),
-    )
-    if targets is not None:
-        data.target_id = torch.from_numpy(targets.chosen[task_id].astype(np.int64))[None]
-        data.target_score = torch.tensor([targets.scores[task_id]], dtype=torch.float64)
-        data.candidate_id = torch.from_numpy(targets.candidates[task_id].astype(np.int64))[None]
-        data.candidate_score = torch.from_numpy(np.array(targets.candidate_scores[task_id]))[None]
-    return data
-
-
 class CompletionGraphs(Dataset[Data]):
     """Completion tasks as graphs, made when they are asked for.
+
+    With targets a graph also has ``target_id [1, k]``, ``target_score [1]``, ``candidate_id [1, k, M]`` and
+    ``candidate_score [1, k, M]``.
 
     Args:
         catalogue: items with embeddings.
         given: catalogue positions of the given items of every task.
-        removed: catalogue positions of the removed items, shape ``[T, k]``.
+        removed: catalogue positions of the removed items, shape ``[T, j]``.
         targets: greedy targets of the same tasks.
+        wishes: allowed categories, bool ``[T, k, C]``, and texts, float32 ``[T, k, text_dim]``; wish i is what target i
+            answers. None: no wishes.
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
-        given: list[NDArray[np.int32]],
+        given: Sequence[NDArray[np.int32]],
         removed: NDArray[np.int32],
         targets: GraphTargets | None = None,
+        wishes: WishArrays | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.given = given
         self.removed = removed
         self.targets = targets
+        self.wishes = wishes
 
     def __len__(self) -> int:
         return len(self.given)
 
     def __getitem__(self, index: int | tuple[int, int]) -> Data:
+        task = index[1] if isinstance(index, tuple) else index
+        features, given = self.catalogue.features, self.given[task]
+        data = completion_graph(
+            features.vectors[given],
+            features.present[given],
+            self.catalogue.categories[given],
+            wishes=None if self.wishes is None else (self.wishes[0][task], self.wishes[1][task]),
+            item_ids=given,
+            removed=self.removed[task],
+            task_id=task,
+        )
+        if self.targets is not None:
+            targets = self.targets
+            data.target_id = torch.from_numpy(targets.chosen[task].astype(np.int64))[None]
+            data.target_score = torch.tensor([targets.scores[task]], dtype=torch.float64)
+            data.candidate_id = torch.from_numpy(targets.candidates[task].astype(np.int64))[None]
+            data.candidate_score = torch.from_numpy(np.array(targets.candidate_scores[task]))[None]
+        return data
+
+
+class TrainingGraphs(Dataset[Data]):
+    """Tasks with and without wishes and with different numbers of targets, as graphs that fit into one batch.
+
+    Every graph has wishes for ``k_max`` missing items and targets of as many steps. What a task lacks is no wish (all
+    categories allowed, a zero text) and the target ``-1``; it is made with the graph, not kept.
+
+    Args:
+        parts: tasks with targets, alike within a part.
+        k_max: number of wishes and targets that graphs are filled up to.
+    """
+
+    def __init__(self, parts: Sequence[CompletionGraphs], k_max: int) -> None:
+        self.parts = parts
+        self.k_max = k_max
+        self._ends = list(accumulate(len(part) for part in parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int | tuple[int, int]) -> Data:
         position = index[1] if isinstance(index, tuple) else index
-        return completion_graph(self.catalogue, self.given[position], self.removed[position], position, self.targets)
+        number = bisect_right(self._ends, position)
+        part = self.parts[number]
+        data = part[position - (self._ends[number] - len(part))]
+        features = part.catalogue.features
+        if part.wishes is None:
+            data.wish_categories = torch.ones(1, 0, len(part.catalogue.category_names), dtype=torch.bool)
+            data.wish_texts = torch.zeros(1, 0, features.text_dim)
+        for name, value in LACKING.items():
+            tensor = data[name]
+            places = [0, 0] * (tensor.dim() - 2) + [0, self.k_max - tensor.shape[1]]
+            data[name] = F.pad(tensor, places, value=value)
+        return data

@@ -15,16 +15,31 @@ from outfits.completion.prepared import PreparedRun
 from outfits.completion.registry import complete
 from outfits.completion.rules import keeps_outfit
 from outfits.completion.tasks import CompletionTasks
+from outfits.config.method_calls import MethodCall
+from outfits.models.similarity import TextSimilarity
 from outfits.storage import read_arrays, write_arrays
 
-FIELDS = ("scores", "judge", "chosen", "valid", "calls", "ms", "removed_ranks")
+FIELDS = (
+    "scores",
+    "judge",
+    "chosen",
+    "valid",
+    "calls",
+    "ms",
+    "removed_ranks",
+    "gradients",
+    "relaxed",
+    "moved",
+    "lipschitz",
+    "similarity",
+)
 
 
 class MethodExperiment:
     """One method on every task, as work in shards; a finished shard survives a kill.
 
     Args:
-        method: a name in :data:`outfits.completion.registry.METHODS`.
+        call: the method with its options.
         tasks: what is completed.
         resources: models, index and catalogue; put on each rank's device.
         folder: where this method's shards go; of this method, these tasks and these models alone.
@@ -32,9 +47,9 @@ class MethodExperiment:
     """
 
     def __init__(
-        self, method: str, tasks: CompletionTasks, resources: PreparedRun, folder: Path, shard_size: int
+        self, call: MethodCall, tasks: CompletionTasks, resources: PreparedRun, folder: Path, shard_size: int
     ) -> None:
-        self.method = method
+        self.call = call
         self.tasks = tasks
         self.resources = resources
         self.folder = folder
@@ -54,7 +69,7 @@ class MethodExperiment:
         """Completes and scores one shard and writes it, atomically."""
         (shard,) = batch
         tasks = self.tasks.take(self._rows(shard))
-        completions = complete(self.method, tasks, self.resources.methods)
+        completions = complete(self.call, tasks, self.resources.methods)
         sets, resources = completions.sets(), self.resources
         ranks = completions.removed_ranks
         arrays: dict[str, NDArray[np.generic]] = {
@@ -68,6 +83,13 @@ class MethodExperiment:
             arrays["judge"] = self._scores(resources.judge, sets)
         if ranks is not None:
             arrays["removed_ranks"] = np.where(ranks == UNRANKED, -1, ranks)
+        if completions.gradients is not None:
+            arrays["gradients"] = completions.gradients
+        if completions.relaxation is not None:
+            relaxation = completions.relaxation
+            arrays |= {"relaxed": relaxation.scores, "moved": relaxation.moved, "lipschitz": relaxation.lipschitz}
+        if tasks.wishes is not None and resources.methods.similarity is not None:
+            arrays["similarity"] = wished_similarity(tasks, completions.chosen, resources.methods.similarity)
         write_arrays(self._path(shard), arrays)
 
     def collect(self) -> dict[str, NDArray[np.generic]]:
@@ -79,7 +101,7 @@ class MethodExperiment:
         parts = [self._read(shard) for shard in range(self.shards)]
         found = [part for part in parts if part is not None]
         if len(found) < len(parts):
-            raise RuntimeError(f"{self.method}: {len(parts) - len(found)} shards in {self.folder} are not there")
+            raise RuntimeError(f"{self.call.text}: {len(parts) - len(found)} shards in {self.folder} are not there")
         return {name: np.concatenate([part[name] for part in found]) for name in FIELDS if name in found[0]}
 
     @staticmethod
@@ -98,3 +120,26 @@ class MethodExperiment:
         if arrays is None:
             return None
         return arrays if len(arrays.get("scores", ())) == len(self._rows(shard)) else None
+
+
+def wished_similarity(
+    tasks: CompletionTasks, chosen: NDArray[np.int64], similarity: TextSimilarity
+) -> NDArray[np.float64]:
+    r""":math:`\sum_i S_X(X_i, \hat T_i)` over the non-empty wished texts of each task, shape ``[B]``.
+
+    Args:
+        tasks: ``B`` tasks with wishes.
+        chosen: catalogue positions in the order of the wishes, shape ``[B, k]``.
+        similarity: similarity of the catalogue to texts.
+
+    Raises:
+        ValueError: if the tasks have no wishes.
+    """
+    if tasks.wishes is None:
+        raise ValueError("these tasks have no wishes")
+    every = np.arange(tasks.k)
+    rows = [
+        similarity(texts)[every, items].astype(np.float64).sum()
+        for texts, items in zip(tasks.wishes.texts, chosen, strict=True)
+    ]
+    return np.array(rows)

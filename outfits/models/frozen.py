@@ -100,13 +100,17 @@ def load_generator(path: Path, scorer_sha256: str) -> Generator:
         scorer_sha256: digest of the scorer that must have taught it.
 
     Raises:
-        ArtifactError: if the file is missing, is not a generator, or was taught by another scorer.
+        ArtifactError: if the file is missing, is not a generator of this version, or was taught by another scorer.
     """
     described, weights, _ = _load(path, "generator")
     if described.get("scorer_sha256") != scorer_sha256:
         raise ArtifactError(f"generator {path} was taught by another scorer than {scorer_sha256[:12]}…; train it again")
-    module = Generator(**described["settings"])
-    module.load_state_dict(weights)
+    try:
+        module = Generator(**described["settings"])
+        module.load_state_dict(weights)
+    except (TypeError, RuntimeError) as error:
+        text = f"generator {path} was made by another version of the network; train it again"
+        raise ArtifactError(text) from error
     return module.eval()
 
 

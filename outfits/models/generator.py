@@ -1,13 +1,15 @@
-"""The generator: from an outfit's graph to k latent embeddings in one pass."""
+"""The generator: from an outfit's graph, and wishes for its missing items, to k latent embeddings in one pass."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 from torch_geometric.nn import global_add_pool
 
+from outfits.errors import ArtifactError
 from outfits.models.message_passing import OutfitMessagePassing
 from outfits.models.tokens import ItemTokens
 
@@ -18,7 +20,7 @@ class GeneratorSettings(TypedDict):
     image_dim: int
     text_dim: int
     categories: int
-    k: int
+    k_max: int
     width: int
     layers: int
     dropout: float
@@ -55,20 +57,78 @@ def join_query_nodes(edge_index: Tensor, graph_of_node: Tensor, graphs: int, k: 
     return edges, torch.cat([graph_of_node, graph_of_query])
 
 
+def canonical_order(allowed: Tensor, texts: Tensor) -> Tensor:
+    """The order of wishes that does not depend on the order in which they come: lexicographic.
+
+    Args:
+        allowed: categories that each missing item may have, bool, shape ``[B, k, C]``.
+        texts: wished texts, shape ``[B, k, text_dim]``.
+
+    Returns:
+        For every place in the order the wish that stands there, int64, shape ``[B, k]``; equal wishes keep their order.
+    """
+    rows = torch.cat([allowed.to(texts.dtype), texts], dim=-1)  # [B, k, D]
+    k = rows.shape[1]
+    one, other = rows[:, :, None].expand(-1, -1, k, -1), rows[:, None].expand(-1, k, -1, -1)  # [B, k, k, D]
+    first = (one != other).to(torch.uint8).argmax(-1, keepdim=True)  # column that decides; any column of equal rows
+    difference = (one.gather(-1, first) - other.gather(-1, first)).squeeze(-1)  # [B, k, k]
+    earlier = torch.ones(k, k, dtype=torch.bool, device=rows.device).tril(-1)  # other stands before one
+    place: Tensor = ((difference > 0) | ((difference == 0) & earlier)).sum(-1)
+    return place.argsort(-1)
+
+
+class WishConditions(nn.Module):
+    """What a wish adds to the state of a missing item: a vector of its categories plus one of its text.
+
+    Allowed categories count as the mean of their embeddings. "Any category" and "no text" have learned vectors of their
+    own, so that no wish is something the network knows, not a mean or a zero it could mistake for a wish.
+
+    Args:
+        categories: number of categories ``C``.
+        text_dim: width of embedded texts, 0 without a text encoder.
+        width: width of the node states.
+
+    Shapes:
+        allowed ``[B, k, C]`` bool, texts ``[B, k, text_dim]`` → ``[B, k, width]``.
+    """
+
+    def __init__(self, categories: int, text_dim: int, width: int) -> None:
+        super().__init__()
+        self.text_dim = text_dim
+        self.category = nn.Embedding(categories, width)
+        self.any_category = nn.Parameter(torch.randn(width) * 0.02)
+        self.text = nn.Linear(text_dim, width) if text_dim else None
+        if self.text is not None:
+            nn.init.normal_(self.text.weight)  # texts have unit length: as loud as a category from the start
+        # without a text encoder there is no text to lack, and DDP refuses parameters without a gradient
+        self.no_text = nn.Parameter(torch.randn(width) * 0.02, requires_grad=text_dim > 0)
+
+    def forward(self, allowed: Tensor, texts: Tensor) -> Tensor:
+        """Conditions of missing items; see the class for shapes. Every parameter is used, whatever the wishes are."""
+        share = allowed / allowed.sum(-1, keepdim=True)
+        condition = torch.where(allowed.all(-1, keepdim=True), self.any_category, share @ self.category.weight)
+        if self.text is not None:
+            condition = condition + torch.where(texts.any(-1, keepdim=True), self.text(texts), self.no_text)
+        return condition
+
+
 class Generator(nn.Module):
     r"""Emits k latents for the k missing items of an outfit, :math:`F_k(O) \in \mathbb{R}^{k \times r}`.
 
-    Item nodes start from the items' tokens and their categories. With ``readout="queries"`` k learned query nodes are
-    joined to the complete graph and their final states are read; with ``"pool"`` the item nodes' final states are
-    summed and k heads read the sum. Latents live in the retrieval space: the item embedding itself
-    (``retrieval="item"``) or a learned linear map of it (``"map"``), which the catalogue goes through before it is
-    indexed.
+    One network serves every k up to ``k_max``. Item nodes start from the items' tokens and their categories; each
+    missing item is a slot, a learned vector plus one for k plus the condition of what is wished for it. With
+    ``readout="queries"`` the k slots are nodes joined to the complete graph and their final states are read; with
+    ``"pool"`` the item nodes' final states are summed and one head reads the sum with each slot, which so does not know
+    of the others' wishes. Latents live in the retrieval space: the item embedding itself (``retrieval="item"``) or a
+    learned linear map of it (``"map"``), which the catalogue goes through before it is indexed.
+
+    Wishes are dealt to the slots in their canonical order, so latent i answers wish i in whatever order they come.
 
     Args:
         image_dim: width of the items' image part.
-        text_dim: width of the items' text part.
+        text_dim: width of the items' text part, and of wished texts.
         categories: number of categories.
-        k: number of missing items.
+        k_max: largest number of missing items.
         width: width of the node states.
         layers: message-passing steps.
         dropout: dropout inside the message and update networks.
@@ -83,7 +143,7 @@ class Generator(nn.Module):
         image_dim: int,
         text_dim: int,
         categories: int,
-        k: int,
+        k_max: int,
         width: int = 256,
         layers: int = 3,
         dropout: float = 0.1,
@@ -97,7 +157,7 @@ class Generator(nn.Module):
             image_dim=image_dim,
             text_dim=text_dim,
             categories=categories,
-            k=k,
+            k_max=k_max,
             width=width,
             layers=layers,
             dropout=dropout,
@@ -106,35 +166,104 @@ class Generator(nn.Module):
             retrieval=retrieval,
             retrieval_dim=retrieval_dim,
         )
-        self.k = k
+        self.k_max = k_max
         self.readout = readout
         dim = image_dim + text_dim
         latent_dim = retrieval_dim if retrieval == "map" else dim
         self.item_tokens = ItemTokens(image_dim, text_dim, width)
         self.category = nn.Embedding(categories, width)
-        self.queries = nn.Parameter(torch.randn(k, width)) if readout == "queries" else None
+        self.slots = nn.Parameter(torch.randn(k_max, width))
+        self.slots_of_k = nn.Parameter(torch.randn(k_max, width) * 0.02)
+        self.conditions = WishConditions(categories, text_dim, width)
         self.layers = nn.ModuleList(OutfitMessagePassing(width, aggregation, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        heads_out = latent_dim if readout == "queries" else k * latent_dim
-        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, heads_out))
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, latent_dim))
         self.retrieval_map = nn.Linear(dim, retrieval_dim, bias=False) if retrieval == "map" else None
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Latents of a batch of completion graphs (see :mod:`outfits.graphs.completion_graph`), shape ``[B, k, r]``."""
+    def forward(self, batch: Batch, k: int | None = None) -> Tensor:
+        """Latents of a batch of completion graphs (see :mod:`outfits.graphs.completion_graph`).
+
+        Args:
+            batch: graphs, all with wishes or all without; of more than k wishes the first k count.
+            k: number of missing items; None: as many as there are wishes, or ``k_max`` without any.
+
+        Returns:
+            Latents ``[B, k, r]``; latent i answers wish i.
+
+        Raises:
+            ValueError: if k is not one of 1…k_max, or there are fewer wishes.
+        """
+        allowed, texts = self._wishes(batch, k)
+        order = canonical_order(allowed, texts)  # [B, k]
+        conditions = self.conditions(_in_order(allowed, order), _in_order(texts, order))
+        missing = order.shape[1]
+        slots = self.slots[:missing] + self.slots_of_k[missing - 1] + conditions  # [B, k, width]
         h = self.item_tokens(batch.x, batch.present) + self.category(batch.category)  # [V, width]
-        graph_of_node, edges, graphs = batch.batch, batch.edge_index, batch.num_graphs
-        if self.queries is not None:
-            edges, _ = join_query_nodes(edges, graph_of_node, graphs, self.k)
-            h = torch.cat([h, self.queries.repeat(graphs, 1)])  # [V + B·k, width]
+        latents = self._from_queries(h, slots, batch) if self.readout == "queries" else self._pooled(h, slots, batch)
+        return _in_order(latents, order.argsort(-1))
+
+    def _from_queries(self, h: Tensor, slots: Tensor, batch: Batch) -> Tensor:
+        graphs, k, _ = slots.shape
+        edges, _ = join_query_nodes(batch.edge_index, batch.batch, graphs, k)
+        h = self._pass_messages(torch.cat([h, slots.flatten(0, 1)]), edges)  # [V + B·k, width]
+        return self.head(self.norm(h[len(batch.batch) :])).unflatten(0, (graphs, k))  # type: ignore[no-any-return]
+
+    def _pooled(self, h: Tensor, slots: Tensor, batch: Batch) -> Tensor:
+        pooled = global_add_pool(self._pass_messages(h, batch.edge_index), batch.batch, len(slots))  # [B, width]
+        return self.head(self.norm(pooled)[:, None] + slots)  # type: ignore[no-any-return]
+
+    def _pass_messages(self, h: Tensor, edges: Tensor) -> Tensor:
         edges = edges[:, edges[1].argsort(stable=True)]  # some aggregations want the edges sorted by receiver
         for layer in self.layers:
             h = layer(h, edges)
-        if self.queries is not None:
-            return self.head(self.norm(h[len(graph_of_node) :])).unflatten(0, (graphs, self.k))  # type: ignore[no-any-return]
-        pooled = global_add_pool(h, graph_of_node, graphs)
-        return self.head(self.norm(pooled)).unflatten(-1, (self.k, -1))  # type: ignore[no-any-return]
+        return h
+
+    def _wishes(self, batch: Batch, k: int | None) -> tuple[Tensor, Tensor]:
+        """Allowed categories ``[B, k, C]`` and texts ``[B, k, text_dim]``, whether there are wishes or not."""
+        wished = "wish_categories" in batch
+        if k is None:
+            k = batch.wish_categories.shape[1] if wished else self.k_max
+        if not 1 <= k <= self.k_max:
+            raise ValueError(f"this generator emits 1 to {self.k_max} latents, not {k}")
+        if wished:
+            if batch.wish_categories.shape[1] < k:
+                raise ValueError(f"there are wishes for {batch.wish_categories.shape[1]} missing items, not for {k}")
+            return batch.wish_categories[:, :k], batch.wish_texts[:, :k]
+        graphs, like = batch.num_graphs, self.slots
+        allowed = torch.ones(graphs, k, self.category.num_embeddings, dtype=torch.bool, device=like.device)
+        return allowed, like.new_zeros(graphs, k, self.conditions.text_dim)
 
     def retrieval_vectors(self, vectors: Tensor) -> Tensor:
         """Catalogue vectors ``[..., d]`` in the retrieval space, normalised, shape ``[..., r]``."""
         mapped = vectors if self.retrieval_map is None else self.retrieval_map(vectors)
         return F.normalize(mapped, dim=-1)
+
+
+def latents_of(generator: Generator, graphs: Sequence[Data], k: int, device: torch.device | str) -> Tensor:
+    """Latents of completion graphs in one pass, without gradients.
+
+    Args:
+        generator: trained generator in evaluation mode on ``device``.
+        graphs: graphs of B tasks, all with wishes for k missing items or all without.
+        k: number of missing items.
+        device: where the generator is.
+
+    Returns:
+        Float32 on the CPU, shape ``[B, k, r]``; latent i answers wish i.
+
+    Raises:
+        ArtifactError: if the generator was trained for fewer missing items.
+    """
+    if k > generator.k_max:
+        raise ArtifactError(
+            f"the generator was trained for at most {generator.k_max} missing items, not {k}; ask for fewer, or train "
+            f"one with model.k_max={k}"
+        )
+    with torch.inference_mode():
+        latents: Tensor = generator(Batch.from_data_list(list(graphs)).to(device), k)
+    return latents.float().cpu()
+
+
+def _in_order(rows: Tensor, order: Tensor) -> Tensor:
+    """Rows ``[B, k, D]`` in the order ``[B, k]``."""
+    return rows.gather(1, order[..., None].expand(-1, -1, rows.shape[-1]))

@@ -44,6 +44,22 @@ def best_assignment(distance: Tensor) -> Tensor:
     return orders[total.argmin(-1)]
 
 
+def assignment_cost(distance: Tensor, present: Tensor, alike: Tensor) -> Tensor:
+    """What assigning latents to targets costs, where some targets are absent and latents answer wishes.
+
+    Args:
+        distance: latent-to-target distances in [0, 2], shape ``[B, k, k]``, latents in rows.
+        present: which targets there are, bool, shape ``[B, k]``; an absent one costs nothing and takes what is left.
+        alike: whether the i-th and the j-th missing item are wished alike, bool, shape ``[B, k, k]``; a latent is for
+            targets of its own wish alone.
+
+    Returns:
+        Cost, shape ``[B, k, k]``, latents in rows, for :func:`best_assignment`.
+    """
+    unlike = 4.0 * distance.shape[-1]  # more than all distances of an assignment together
+    return torch.where(present[:, None], distance + unlike * (~alike), 0.0)
+
+
 def cosine_distance_to_targets(latents: Tensor, targets: Tensor) -> Tensor:
     r"""All cosine distances :math:`\rho(z_i, X_j) = 1 - \cos(z_i, X_j)`.
 
@@ -67,8 +83,8 @@ def listwise_distillation(similarity: Tensor, target: Tensor, temperature: Tenso
         absent: bool, shape ``[..., M]``, places that hold no candidate; their target must be 0.
 
     Returns:
-        Mean over all leading dimensions, a scalar.
+        Loss of every list, shape ``[...]``.
     """
     # masked after the division: the temperature's gradient of an infinite cosine would be NaN
     log_probability = F.log_softmax((similarity / temperature).masked_fill(absent, -torch.inf), dim=-1)
-    return -torch.where(target > 0, target * log_probability, 0.0).sum(-1).mean()
+    return -torch.where(target > 0, target * log_probability, 0.0).sum(-1)

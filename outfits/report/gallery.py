@@ -13,11 +13,12 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
-from outfits.report.appearance import PRINT, colours, in_order, label
-from outfits.report.results import MethodRecord
+from outfits.report.appearance import PRINT, colours, family, in_order, label
+from outfits.report.records import MethodRecord
 
 THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product photos
-SHEET_METHODS = ("original", "random", "greedy_k", "generator", "generator_rerank")
+SHOWN = ("original", "greedy_k", "beam", "gradient", "generator", "generator_rerank", "generator_beam")
+SHEET_METHODS = ("original", "greedy_k", "gradient", "generator", "generator_rerank")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class GalleryOutfit:
-    """One outfit of the gallery: the given items, the removed ones and every method's completion."""
+    """One outfit of the gallery: the given items, the removed ones and the shown methods' completions."""
 
     outfit_id: str
     given: tuple[Item, ...]
@@ -49,6 +50,8 @@ def gallery_outfits(
 ) -> list[GalleryOutfit]:
     """Outfits for the gallery, spread evenly over the evaluated ones sorted by id: none is picked for its looks.
 
+    Of each method in :data:`SHOWN` the call with the highest mean S is shown, where it completed the outfit.
+
     Args:
         records: what every method did.
         catalogue: the items.
@@ -62,14 +65,17 @@ def gallery_outfits(
     by_name = {record.name: record for record in records}
     if not by_name or count < 1:
         return []
-    outfit_ids = sorted(next(iter(by_name.values())).outfit_ids)
+    outfit_ids = sorted(max(by_name.values(), key=lambda record: len(record.outfit_ids)).outfit_ids)
     places = np.linspace(0, len(outfit_ids) - 1, min(count, len(outfit_ids))).round().astype(int)
-    rows = {name: {outfit_id: row for row, outfit_id in enumerate(by_name[name].outfit_ids)} for name in by_name}
+    names = shown_methods(records)
+    rows = {name: {outfit_id: row for row, outfit_id in enumerate(by_name[name].outfit_ids)} for name in names}
     shown = []
     for outfit_id in (outfit_ids[place] for place in places):
         gone = {int(item) for item in removed[outfit_id]}
         completions = []
-        for name in in_order(by_name):
+        for name in names:
+            if outfit_id not in rows[name]:
+                continue
             record, row = by_name[name], rows[name][outfit_id]
             judge = None if record.judge is None else float(record.judge[row])
             items = tuple(_item(catalogue, int(item)) for item in record.chosen[row])
@@ -80,6 +86,15 @@ def gallery_outfits(
             completions.insert(0, Completion("original", out, None, None))
         shown.append(GalleryOutfit(outfit_id, given, out, tuple(completions)))
     return shown
+
+
+def shown_methods(records: Sequence[MethodRecord]) -> list[str]:
+    """The calls that a gallery shows, in the order of presentation; the first few if it shows none of these methods."""
+    means = {record.name: float(record.by_outfit().scores.mean()) for record in records}
+    ordered = in_order(means)
+    calls = [[name for name in ordered if family(name) == method] for method in SHOWN]
+    chosen = [max(names, key=lambda name: means[name]) for names in calls if names]
+    return chosen or ordered[: len(SHOWN)]
 
 
 def photo(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image | None:
@@ -112,19 +127,25 @@ def thumbnail_uri(item: Item) -> str | None:
 
 
 def write_sheet(
-    outfits: Sequence[GalleryOutfit], path: Path, *, methods: Sequence[str] = SHEET_METHODS, rows: int = 4
+    outfits: Sequence[GalleryOutfit],
+    path: Path,
+    *,
+    methods: Sequence[str] = SHEET_METHODS,
+    rows: int = 4,
+    shades: Mapping[str, str] | None = None,
 ) -> None:
     """Draws the first outfits, a row each, as a PNG: the given items, then every method's items with S and judge.
 
     Args:
         outfits: the gallery.
         path: PNG file to write.
-        methods: columns, where the gallery has them; all of the gallery's methods if it has none of them.
+        methods: columns, where the gallery has a call of them; all of the gallery's calls if it has none of these.
         rows: largest number of outfits drawn.
+        shades: colour of every call; None colours them as if the columns were all there are.
     """
     outfits = outfits[:rows]
     present = [completion.method for completion in outfits[0].completions] if outfits else []
-    columns = [name for name in methods if name in present] or present
+    columns = [name for method in methods for name in present if family(name) == method] or present
     most = max((len(outfit.given) for outfit in outfits), default=0)
     k = max((len(completion.items) for outfit in outfits for completion in outfit.completions), default=0)
     across = min(most, 4)
@@ -136,14 +157,16 @@ def write_sheet(
     total_width = 2 * margin + given_width + len(columns) * (gutter + cell)
     sheet = Image.new("RGB", (total_width, head + 10 + max(len(outfits), 1) * row_height), "white")
     draw = ImageDraw.Draw(sheet)
-    shades = colours(columns, PRINT)
+    shades = colours(columns, PRINT) if shades is None else shades
 
     def left(column: int) -> int:
         return margin + given_width + gutter + column * (cell + gutter)
 
     draw.text((margin, 16), "Given items", PRINT.ink, _font(15, bold=True))
     for column, name in enumerate(columns):
-        draw.text((left(column), 16), label(name), PRINT.ink, _font(15, bold=True))
+        draw.text(
+            (left(column), 16), _shortened(label(name), cell, _font(15, bold=True)), PRINT.ink, _font(15, bold=True)
+        )
         draw.rectangle((left(column), head - 4, left(column) + cell, head - 2), shades[name])
     draw.rectangle((margin, head - 4, margin + given_width, head - 2), PRINT.faint)
     for row, outfit in enumerate(outfits):
@@ -151,6 +174,8 @@ def write_sheet(
         _paste_given(sheet, outfit.given, (margin, top, given_width, height), gap)
         by_name = {completion.method: completion for completion in outfit.completions}
         for column, name in enumerate(columns):
+            if name not in by_name:
+                continue
             completion = by_name[name]
             for place, item in enumerate(completion.items):
                 corner = (left(column) + place * (width + gap), top)
@@ -215,6 +240,14 @@ def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
         else:
             lines.append(word)
     return lines
+
+
+def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """The text, cut with an ellipsis where it is wider than this many pixels."""
+    if font.getlength(text) <= width:
+        return text
+    kept = next(end for end in range(len(text), -1, -1) if end == 0 or font.getlength(f"{text[:end]}…") <= width)
+    return f"{text[:kept].rstrip(' ,')}…"
 
 
 @lru_cache

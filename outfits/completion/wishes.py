@@ -1,0 +1,125 @@
+"""Wishes for the missing items: which categories each may have, and texts that describe them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.config.schema import WISHES
+from outfits.data.catalogue import ItemEmbeddings
+
+
+@dataclass(frozen=True)
+class Wishes:
+    r"""What is wished for the ``k`` missing items of ``T`` outfits.
+
+    A completion then maximises :math:`\alpha S(O \cup \{X_i\}) + (1 - \alpha) \sum_i S_X(X_i, \hat T_i)` over items
+    with :math:`C_{X_i}` among the allowed categories of item i, the sum running over non-empty texts.
+
+    Attributes:
+        allowed: bool, shape ``[T, k, C]``: categories that missing item i may have; all True is no wish.
+        texts: embedded texts of unit length, float32, shape ``[T, k, text_dim]``; a zero row is an empty text.
+        alpha: weight of S against the texts, in [0, 1].
+
+    Raises:
+        ValueError: if shapes differ, alpha is outside [0, 1], an item is allowed no category, or a text is neither zero
+            nor of unit length.
+    """
+
+    allowed: NDArray[np.bool_]
+    texts: NDArray[np.float32]
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.allowed.ndim != 3 or self.texts.ndim != 3 or self.allowed.shape[:2] != self.texts.shape[:2]:
+            raise ValueError(f"wishes of shapes {list(self.allowed.shape)} and {list(self.texts.shape)} do not fit")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must lie in [0, 1], not {self.alpha}")
+        if not self.allowed.any(axis=2).all():
+            raise ValueError("a missing item is allowed no category at all")
+        length = np.linalg.norm(self.texts.astype(np.float64), axis=2)
+        if not ((length == 0) | (np.abs(length - 1) < 1e-3)).all():
+            raise ValueError("texts must be vectors of unit length, or zero for an empty text")
+
+    @classmethod
+    def none(cls, tasks: int, k: int, num_categories: int, text_dim: int, alpha: float = 0.5) -> "Wishes":
+        """No wish at all, for code that mixes outfits with and without."""
+        return cls(
+            np.ones((tasks, k, num_categories), dtype=np.bool_), np.zeros((tasks, k, text_dim), np.float32), alpha
+        )
+
+    def __len__(self) -> int:
+        return len(self.allowed)
+
+    @property
+    def k(self) -> int:
+        """Number of missing items."""
+        return int(self.allowed.shape[1])
+
+    @property
+    def has_text(self) -> NDArray[np.bool_]:
+        """Which missing items have a text, shape ``[T, k]``."""
+        has_text: NDArray[np.bool_] = np.any(self.texts != 0, axis=2)
+        return has_text
+
+    def take(self, rows: NDArray[np.integer] | slice) -> "Wishes":
+        """The wishes of these outfits."""
+        return Wishes(self.allowed[rows], self.texts[rows], self.alpha)
+
+    def first(self, k: int) -> "Wishes":
+        """The wishes of the first ``k`` missing items."""
+        return Wishes(self.allowed[:, :k], self.texts[:, :k], self.alpha)
+
+    def kinds(self, row: int) -> NDArray[np.int64]:
+        """Which missing items of an outfit are wished alike, shape ``[k]``: the first item of the same wish."""
+        same = (self.allowed[row][:, None] == self.allowed[row][None]).all(axis=2)
+        same &= (self.texts[row][:, None] == self.texts[row][None]).all(axis=2)
+        first: NDArray[np.int64] = same.argmax(axis=1)
+        return first
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Wishes"]) -> "Wishes":
+        """The wishes of several batches as one.
+
+        Raises:
+            ValueError: if they weigh S differently.
+        """
+        if len({part.alpha for part in parts}) != 1:
+            raise ValueError("wishes of different alpha cannot be one batch")
+        return cls(
+            np.concatenate([part.allowed for part in parts]),
+            np.concatenate([part.texts for part in parts]),
+            parts[0].alpha,
+        )
+
+
+def wishes_of_items(
+    kind: str,
+    items: NDArray[np.integer],
+    categories: NDArray[np.integer],
+    num_categories: int,
+    features: ItemEmbeddings,
+    alpha: float,
+) -> Wishes:
+    """Wishes that describe certain items: what somebody would say who looks for just these.
+
+    Args:
+        kind: ``categories`` for each item's own category, ``texts`` for its own text, ``categories_texts`` for both.
+        items: catalogue positions, shape ``[T, k]``.
+        categories: category of every catalogue item, shape ``[N]``.
+        num_categories: ``C``.
+        features: embeddings of the catalogue.
+        alpha: weight of S against the texts.
+
+    Raises:
+        ValueError: for another kind.
+    """
+    if kind not in WISHES:
+        raise ValueError(f"kind must be one of {', '.join(WISHES)}, not {kind!r}")
+    wishes = Wishes.none(items.shape[0], items.shape[1], num_categories, features.text_dim, alpha)
+    if kind != "texts":
+        wishes.allowed[:] = categories[items][:, :, None] == np.arange(num_categories)
+    if kind != "categories":
+        wishes.texts[:] = np.where(features.present[items][:, :, 1:], features.text[items], 0)
+    return wishes

@@ -1,0 +1,121 @@
+r"""Similarities :math:`S_X` between items and :math:`S_O` between outfits: cosines, 1 on equal arguments."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from outfits.data.catalogue import ItemEmbeddings
+from outfits.models.compatibility import OutfitTransformer
+
+MODALITIES = ("image", "text", "joint")
+
+
+def item_similarity(one: ItemEmbeddings, other: ItemEmbeddings, modality: str = "joint") -> NDArray[np.float32]:
+    r"""All :math:`S_X` between two lists of items.
+
+    Args:
+        one: ``A`` items.
+        other: ``B`` items, embedded by the same encoder.
+        modality: ``image`` or ``text`` for the cosine of that part, ``joint`` for the mean of the cosines of those
+            parts that both items have.
+
+    Returns:
+        Shape ``[A, B]``, in [-1, 1]; 0 where the two items have no part in common to compare.
+
+    Raises:
+        ValueError: for another modality, or embeddings of other widths.
+    """
+    if modality not in MODALITIES:
+        raise ValueError(f"modality must be one of {', '.join(MODALITIES)}, not {modality!r}")
+    if (one.image_dim, one.text_dim) != (other.image_dim, other.text_dim):
+        raise ValueError("the items were embedded by different encoders")
+    total = np.zeros((len(one.vectors), len(other.vectors)), dtype=np.float32)
+    shared = np.zeros_like(total)
+    for number, part in enumerate(("image", "text")):
+        if modality not in (part, "joint"):
+            continue
+        both = one.present[:, number, None] & other.present[None, :, number]
+        cosine = np.asarray(getattr(one, part)) @ np.asarray(getattr(other, part)).T
+        total += np.where(both, cosine, 0)
+        shared += both
+    similarity: NDArray[np.float32] = np.clip(total / np.maximum(shared, 1), -1, 1)
+    return similarity
+
+
+class TextSimilarity:
+    r""":math:`S_X(X, \hat T)` between catalogue items and wished texts.
+
+    A text is compared with the text part of an item and, where the encoder has one space for pictures and texts, with
+    its image part; the similarity is the mean over the parts that the item has.
+
+    Args:
+        items: embeddings of the catalogue, ``N`` items.
+        device: where the products are taken.
+
+    Shapes:
+        texts ``[m, text_dim]``, unit length, zero for an empty text → similarities ``[m, N]`` in [-1, 1], 0 for an
+        empty text and for items with nothing to compare.
+    """
+
+    def __init__(self, items: ItemEmbeddings, device: torch.device | str = "cpu") -> None:
+        present = np.array(items.present)
+        parts = [np.where(present[:, 1:], items.text, 0)]
+        count = present[:, 1].astype(np.float32)
+        if items.shared_space:
+            parts.append(np.where(present[:, :1], items.image, 0))
+            count = count + present[:, 0]
+        # the mean of the cosines is the cosine sum with the mean of the parts: one product instead of two
+        mean = sum(parts) / np.maximum(count, 1)[:, None]
+        self._items = torch.from_numpy(np.ascontiguousarray(mean, dtype=np.float32)).to(device)
+
+    def __call__(self, texts: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Similarities of texts; see the class for shapes."""
+        with torch.inference_mode():
+            # one text per product: always the same shape, so the same bits in any batch
+            rows = [self._items @ torch.from_numpy(np.array(text)).to(self._items.device) for text in texts]
+            similarity: NDArray[np.float32] = torch.stack(rows).clamp(-1, 1).cpu().numpy()
+        return similarity
+
+
+def outfit_embeddings(scorer: OutfitTransformer, outfits: Sequence[ItemEmbeddings]) -> Tensor:
+    """The scorer's task-token outputs for outfits, unit length, shape ``[B, width]``.
+
+    Args:
+        scorer: frozen compatibility model in evaluation mode.
+        outfits: the items of each outfit, in any order.
+
+    Raises:
+        ValueError: if an outfit is empty.
+    """
+    rows = []
+    with torch.inference_mode():
+        device = scorer.task.device
+        for outfit in outfits:
+            if not len(outfit.vectors):
+                raise ValueError("an outfit is not empty")
+            order = np.lexsort(np.array(outfit.vectors).T)  # a canonical order, so that not one bit depends on it
+            vectors = torch.from_numpy(np.array(outfit.vectors)[order]).to(device)
+            present = torch.from_numpy(np.array(outfit.present)[order]).to(device)
+            rows.append(scorer.outfit_embedding(scorer.tokens(vectors, present)[None])[0])
+        return torch.nn.functional.normalize(torch.stack(rows).float(), dim=-1)
+
+
+def outfit_similarity(
+    scorer: OutfitTransformer, one: Sequence[ItemEmbeddings], other: Sequence[ItemEmbeddings]
+) -> NDArray[np.float32]:
+    r"""All :math:`S_O` between two lists of outfits: cosines of the scorer's task-token outputs.
+
+    Args:
+        scorer: frozen compatibility model in evaluation mode.
+        one: ``A`` outfits.
+        other: ``B`` outfits.
+
+    Returns:
+        Shape ``[A, B]``, in [-1, 1].
+    """
+    cosines = outfit_embeddings(scorer, one) @ outfit_embeddings(scorer, other).T
+    similarity: NDArray[np.float32] = cosines.clamp(-1, 1).cpu().numpy()
+    return similarity

@@ -1,0 +1,64 @@
+"""What the plots of a report share: figures without pyplot, quiet axes, and files that need no typeface."""
+
+import base64
+import io
+import re
+import textwrap
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from outfits.report.appearance import Theme, label
+
+SIZE = 10.0  # of text, points
+DASHED = (0, (3, 3))
+_TYPEFACE = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans'"
+
+
+def svg_uri(figure: Figure) -> str:
+    """The figure as SVG in a data URI; its text stays text, in the reader's own typeface."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "outfits"}):
+        figure.savefig(buffer, format="svg", dpi=144, metadata={"Date": None, "Creator": None}, transparent=True)
+    text = re.sub(r"'DejaVu Sans'", _TYPEFACE, buffer.getvalue().decode("utf-8"))
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode("utf-8")).decode("ascii")
+
+
+def png_bytes(figure: Figure, dpi: int = 144) -> bytes:
+    """The figure as PNG on white."""
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def page_figure(height: float) -> Figure:
+    """A figure of the page's width and this height, inches."""
+    return Figure(figsize=(9.6, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+
+
+def ground(theme: Theme) -> str:
+    """Colour of what lies behind a drawing with a transparent ground."""
+    return "#0d1117" if theme.name == "dark" else "#ffffff"
+
+
+def plain(axis: Axes, theme: Theme) -> None:
+    """Takes the frame away and leaves quiet ticks."""
+    axis.set_facecolor("none")
+    axis.set_axisbelow(True)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    axis.tick_params(length=0, labelsize=SIZE, labelcolor=theme.muted, pad=5)
+
+
+def titled(axis: Axes, text: str, theme: Theme) -> None:
+    """Writes a panel's title, left-aligned above it."""
+    axis.set_title(text, loc="left", size=SIZE + 1, color=theme.ink, pad=6)
+
+
+def wrapped_label(method: str, width: int) -> str:
+    """A method's label on lines of at most this many characters."""
+    return textwrap.fill(label(method), width)

@@ -1,0 +1,97 @@
+"""A tiny catalogue with a random scorer, and tasks on it, for tests of completion methods."""
+
+import numpy as np
+import torch
+
+from outfits.completion.candidates import CandidateScorer
+from outfits.completion.method import Resources
+from outfits.completion.tasks import CompletionTasks
+from outfits.config.method_calls import resolve_call
+from outfits.config.schema import EvaluateConfig, GeneratorBeamConfig, GradientConfig, RerankConfig
+from outfits.data.catalogue import ItemEmbeddings
+from outfits.index.category_index import CategoryIndex
+from outfits.models.compatibility import OutfitTransformer
+from outfits.models.similarity import TextSimilarity
+
+ITEMS, CATEGORIES, IMAGE, TEXT = 48, 6, 5, 4
+
+
+class World:
+    """A tiny catalogue with a scorer of random weights, large enough that scores differ clearly."""
+
+    def __init__(self, items=ITEMS, block=7, precision="fp32"):
+        rng = np.random.default_rng(0)
+        self.vectors = rng.normal(size=(ITEMS, IMAGE + TEXT)).astype(np.float32)[:items]
+        for part in (slice(IMAGE), slice(IMAGE, None)):
+            self.vectors[:, part] /= np.linalg.norm(self.vectors[:, part], axis=1, keepdims=True)
+        self.present = (rng.random((ITEMS, 2)) < 0.9)[:items]
+        self.features = ItemEmbeddings(self.vectors, self.present, IMAGE, TEXT)
+        self.similarity = TextSimilarity(self.features)
+        self.categories = (np.arange(ITEMS) % CATEGORIES)[:items]
+        torch.manual_seed(0)
+        module = OutfitTransformer(IMAGE, TEXT, width=16, layers=2, heads=2, feedforward=24)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.mul_(2.5)
+        self.module = module.eval().requires_grad_(False)
+        self.scorer = CandidateScorer(
+            self.module, self.vectors, self.present, self.categories, precision=precision, block=block
+        )
+        self.index = CategoryIndex(self.vectors, self.categories)
+
+    def logit(self, items):
+        items = list(items)
+        vectors, present = torch.from_numpy(self.vectors[items]), torch.from_numpy(self.present[items])
+        return self.module(vectors[None], present[None]).item()
+
+    def allowed(self, items):
+        taken = set(self.categories[list(items)])
+        return [item for item in range(len(self.categories)) if self.categories[item] not in taken]
+
+
+GIVEN = [[0, 7, 14], [1, 2], [9, 4, 11], [20, 33], [0, 6, 13]]  # the last breaks the rule among its own items
+REMOVED = [[3, 4], [3, 5], [0, 2], [1, 4], [2, 3]]
+
+
+def tasks_of(given=GIVEN, removed=REMOVED):
+    positions = np.arange(len(given), dtype=np.int64)
+    return CompletionTasks(
+        [np.array(items, dtype=np.int32) for items in given],
+        np.array(removed, dtype=np.int32),
+        positions,
+        np.zeros(len(given), dtype=np.int64),
+    )
+
+
+def resources_of(world, **options):
+    def latents(tasks):
+        return torch.stack(
+            [
+                torch.from_numpy(np.random.default_rng([5, *sorted(g.tolist())]).normal(size=(tasks.k, 9))).float()
+                for g in tasks.given
+            ]
+        )
+
+    rng = np.random.default_rng(1)
+    given = {
+        "scorer": world.scorer,
+        "index": world.index,
+        "latents": latents,
+        "selected": rng.integers(5, size=len(world.categories)),
+        "occurrences": rng.integers(9, size=len(world.categories)),
+        "items": world.features,
+        "similarity": world.similarity,
+    }
+    return Resources(world.categories, CATEGORIES, **{**given, **options})
+
+
+OPTIONS = EvaluateConfig(
+    gradient=GradientConfig(steps=6, restarts=2),
+    generator_rerank=RerankConfig(candidates=3),
+    generator_beam=GeneratorBeamConfig(candidates=3, width=3),
+)
+
+
+def call(text):
+    """A method with options small enough for tests."""
+    return resolve_call(text, OPTIONS)

@@ -1,7 +1,23 @@
 """Outfit completion: from catalogue and outfits to graphs, latents, an index, completions, scores and a report.
 
 The subpackages stand in the order in which data flows, and each imports only from those before it:
-``config → data → encoders → graphs → models → index → completion → metrics → report``. Nothing here imports Lightning.
+``config → data → encoders → graphs → models → index → completion → metrics → report → stylist``. Nothing here imports
+Lightning.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from outfits.stylist import Garment, Stylist
+
 __version__ = "0.1.0"
+__all__ = ["Garment", "Stylist"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what a person asks for when it is asked for: torch alone takes seconds."""
+    if name in __all__:
+        from outfits import stylist
+
+        return getattr(stylist, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

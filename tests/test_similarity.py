@@ -127,6 +127,14 @@ def test_an_outfit_is_a_set_to_its_similarity(world):
     assert all(torch.equal(first, other) for other in others)
 
 
+def test_outfits_of_all_sizes_are_embedded_together_as_alone(world):
+    outfits = outfits_of(world, [[0, 7], [5], [1, 2], [9, 4, 11], [3, 8], [6]])
+    alone = torch.cat([outfit_embeddings(world.module, [outfit]) for outfit in outfits])
+    assert torch.equal(outfit_embeddings(world.module, outfits), alone)
+    for block in (2, 100):
+        torch.testing.assert_close(outfit_embeddings(world.module, outfits, block), alone)
+
+
 def test_an_empty_outfit_is_refused(world):
     with pytest.raises(ValueError, match="not empty"):
         outfit_embeddings(world.module, [world.features.take(np.array([], int))])

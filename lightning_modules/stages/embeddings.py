@@ -49,6 +49,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         embeddings = store.finish()
     else:
         run.say("embeddings", f"reusing {len(catalogue):,} vectors in {store.folder}")
+    embeddings = replace(embeddings, shared_space=config.image == config.text == "open_clip")
     masked = {
         "items without a usable image": int((~embeddings.present[:, 0]).sum()) if embeddings.image_dim else 0,
         "items without a usable text": int((~embeddings.present[:, 1]).sum()) if embeddings.text_dim else 0,

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,17 +14,19 @@ from lightning_modules.stages.compatibility import Scorers
 from lightning_modules.stages.run import Run
 from lightning_modules.trainer import is_rank_zero
 from outfits.data.dataset import OutfitDataset
+from outfits.encoders import ItemEncoder, build_item_encoder
 from outfits.errors import ArtifactError
 from outfits.models.frozen import load_generator, load_scorer
 from outfits.models.generator import Generator
 from outfits.storage import write_text
+from outfits.stylist.stored import is_kept, keep, keep_places
 
 DATASET = "dataset.json"
 SELECTED = "selected.csv"
 
 
 def record_dataset(run: Run, dataset: OutfitDataset) -> None:
-    """Writes what the run's data are, or checks that they still are what they were.
+    """Writes what the run's data are and what a stylist needs of them, or checks that they still are what they were.
 
     Raises:
         ArtifactError: if catalogue, outfits, splits or embeddings differ from those that the run was made with.
@@ -46,6 +50,33 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
     elif is_rank_zero():
         described = facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
         write_text(path, json.dumps(described, indent=2) + "\n")
+    if is_rank_zero():
+        _keep_for_stylist(run, dataset)
+
+
+def _keep_for_stylist(run: Run, dataset: OutfitDataset) -> None:
+    root, cache = Path(run.config.data.root), run.cache
+    if is_kept(run.folder, dataset.catalogue.features.key):
+        keep_places(run.folder, dataset, root, cache)
+    else:
+        keep(run.folder, dataset, root, cache, _fitted_encoder(run, dataset))
+
+
+def _fitted_encoder(run: Run, dataset: OutfitDataset) -> ItemEncoder | None:
+    """Those parts of the item encoder that were fitted to the data; pretrained ones are not loaded for this."""
+    config = run.config.encoder
+    image, text = (part if part == "classical" else "none" for part in (config.image, config.text))
+    if image == text == "none":
+        return None
+    return build_item_encoder(
+        replace(config, image=image, text=text),
+        dataset.catalogue,
+        np.unique(dataset.outfits.of("train").items),
+        run.cache / "encoders",
+        on_missing_image=run.config.data.on_missing_image,
+        on_corrupt_image=run.config.data.on_corrupt_image,
+        backdrop=config.backdrop,
+    )
 
 
 def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -> None:

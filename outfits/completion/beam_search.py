@@ -74,7 +74,7 @@ def beam_search(
         propose: from an outfit's row to the candidates of its steps, which may differ between missing items; None: the
             whole catalogue.
         candidates_kept: ``M``, best candidates of each step to keep, of the then best partial outfit.
-        alternatives: ``m``, best completions to keep, at most ``width`` of them.
+        alternatives: ``m``, best completions to keep; the last step keeps as many, however narrow the beam.
 
     Returns:
         The trace of the best completion. Equal values go to the smaller catalogue positions.
@@ -109,7 +109,8 @@ def beam_search(
             if step == 0 and trace.ranks is not None and rank_of is not None:
                 trace.ranks[row] = first_ranks(additions[0], rank_of[row], wished, len(scorer))
             record_step(trace, row, step, additions[0], calls=0, every_slot=propose is not None)
-            partials = extend(partials, additions, kinds, width)
+            kept = max(width, alternatives) if step == k - 1 else width
+            partials = extend(partials, additions, kinds, kept)
         best = partials[0]
         trace.chosen[row] = best.items
         if trace.slots is not None:

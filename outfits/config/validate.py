@@ -84,7 +84,7 @@ OWN_CHECKS = {
 }
 
 
-def value_mistake(config: Config, key: Key) -> str | None:
+def value_mistake(config: Any, key: Key) -> str | None:
     """What is wrong with the value of one key, whatever the other keys say; None where nothing is."""
     value = value_of(config, key.name)
     if key.name in OWN_CHECKS:

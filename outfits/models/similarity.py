@@ -80,27 +80,34 @@ class TextSimilarity:
         return similarity
 
 
-def outfit_embeddings(scorer: OutfitTransformer, outfits: Sequence[ItemEmbeddings]) -> Tensor:
+def outfit_embeddings(scorer: OutfitTransformer, outfits: Sequence[ItemEmbeddings], block: int = 1) -> Tensor:
     """The scorer's task-token outputs for outfits, unit length, shape ``[B, width]``.
 
     Args:
         scorer: frozen compatibility model in evaluation mode.
         outfits: the items of each outfit, in any order.
+        block: outfits of equal size in one forward pass. With 1 not one bit depends on the others; more is much faster.
 
     Raises:
         ValueError: if an outfit is empty.
     """
-    rows = []
+    device = scorer.task.device
+    sizes = np.array([len(outfit.vectors) for outfit in outfits], dtype=np.int64)
+    if not sizes.all():
+        raise ValueError("an outfit is not empty")
+    embedded = torch.empty(len(outfits), len(scorer.task), device=device)
     with torch.inference_mode():
-        device = scorer.task.device
-        for outfit in outfits:
-            if not len(outfit.vectors):
-                raise ValueError("an outfit is not empty")
-            order = np.lexsort(np.array(outfit.vectors).T)  # a canonical order, so that not one bit depends on it
-            vectors = torch.from_numpy(np.array(outfit.vectors)[order]).to(device)
-            present = torch.from_numpy(np.array(outfit.present)[order]).to(device)
-            rows.append(scorer.outfit_embedding(scorer.tokens(vectors, present)[None])[0])
-        return torch.nn.functional.normalize(torch.stack(rows).float(), dim=-1)
+        for size in np.unique(sizes):
+            rows = np.flatnonzero(sizes == size)
+            for start in range(0, len(rows), block):
+                some = rows[start : start + block].tolist()
+                # a canonical order of the items, so that not one bit depends on it
+                orders = [np.lexsort(np.array(outfits[row].vectors).T) for row in some]
+                vectors = np.stack([outfits[row].vectors[order] for row, order in zip(some, orders, strict=True)])
+                present = np.stack([outfits[row].present[order] for row, order in zip(some, orders, strict=True)])
+                tokens = scorer.tokens(torch.from_numpy(vectors).to(device), torch.from_numpy(present).to(device))
+                embedded[some] = torch.nn.functional.normalize(scorer.outfit_embedding(tokens).float(), dim=-1)
+    return embedded
 
 
 def outfit_similarity(

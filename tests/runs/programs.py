@@ -93,10 +93,8 @@ def command(program: str, arguments: Sequence[str], **environment: str) -> Finis
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def without_times(results: dict[str, Any]) -> dict[str, Any]:
-    """Results with the clock's figures taken out."""
-    methods = {
-        name: {figure: value for figure, value in figures.items() if figure != "ms_per_outfit"}
-        for name, figures in results["methods"].items()
-    }
-    return {**results, "methods": methods}
+def without_times(results: Any) -> Any:
+    """Results with the clock's figures taken out, wherever they stand."""
+    if isinstance(results, dict):
+        return {name: without_times(value) for name, value in results.items() if name != "ms_per_outfit"}
+    return [without_times(value) for value in results] if isinstance(results, list) else results

@@ -1,0 +1,69 @@
+"""Completes an outfit with a finished run: ``python complete.py run=RUN_DIR items=[ID,…] k=2 texts=[…]``.
+
+With ``text=…`` instead of items it generates an outfit. Prints a table and writes a picture of the outfits.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outfits.config.command import run_command
+from outfits.config.load import load_complete
+from outfits.config.schema import CompleteConfig
+from outfits.errors import ConfigError
+
+if TYPE_CHECKING:
+    from outfits.stylist import StyledOutfit, Stylist
+
+
+def main(argv: Sequence[str]) -> None:
+    """Loads the run, completes or generates, and shows what came of it."""
+    config = load_complete(argv)
+
+    # Imported here, so that neither --help nor a mistake waits for torch.
+    from outfits.stylist import Stylist
+    from outfits.stylist.results import outfits_table
+    from outfits.stylist.sheet import write_sheet
+
+    stylist = Stylist.load(
+        str(config.run), device=config.device, cache_dir=config.cache_dir, data_root=config.data_root
+    )
+    outfits = complete(config, stylist) if config.text is None else generate(config, config.text, stylist)
+    print(outfits_table(outfits))
+    try:
+        write_sheet(outfits, Path(config.out))
+    except OSError as error:
+        raise ConfigError([f"out: {config.out} cannot be written ({error.strerror})"]) from error
+    print(f"picture: {config.out}")
+
+
+def complete(config: CompleteConfig, stylist: "Stylist") -> "list[StyledOutfit]":
+    """The outfit in hand with its missing items."""
+    from outfits.stylist import Garment
+
+    return stylist.complete(
+        [*config.items, *(Garment(**garment) for garment in config.own)],
+        config.k,
+        categories=config.categories or None,
+        texts=config.texts[0] if len(config.texts) == 1 else config.texts or None,
+        method=config.method or "generator_beam",
+        top=config.top,
+        alpha=config.alpha,
+    )
+
+
+def generate(config: CompleteConfig, text: str, stylist: "Stylist") -> "list[StyledOutfit]":
+    """Outfits for a text."""
+    return stylist.generate(
+        text,
+        config.max_items,
+        size=config.size,
+        method=config.method or "beam",
+        top=config.top,
+        alpha=config.alpha,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

@@ -1,0 +1,219 @@
+r"""Generation: from one text to an outfit of any size.
+
+It maximises :math:`\alpha S(O) + (1 - \alpha) \sum_{X \in O} S_X(X, T)`. S is trained on sets of two items and more, an
+item alone has nothing to clash with, and so :math:`S(\{X\})` counts as 1. With size 1 generation is thus text-to-item
+search; with :math:`\alpha = 1` nothing beats a single item, unless the size is fixed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from outfits.completion.additions import OutfitWishes, Partial, best_additions
+from outfits.completion.beam_search import extend
+from outfits.completion.candidates import CandidateScorer
+from outfits.completion.method import Resources
+from outfits.completion.registry import complete
+from outfits.completion.tasks import CompletionTasks
+from outfits.completion.wishes import Wishes
+from outfits.config.method_calls import MethodCall
+from outfits.errors import DataError
+
+SINGLE_ITEM_LOGIT = float("inf")  # S of an item alone is 1
+
+
+@dataclass(frozen=True)
+class GeneratedOutfit:
+    """An outfit made for a text.
+
+    Attributes:
+        items: catalogue positions in the order of selection.
+        score: S of the outfit; 1 for a single item.
+        similarity: summed similarity of its items to the text.
+        objective: what generation maximises.
+    """
+
+    items: tuple[int, ...]
+    score: float
+    similarity: float
+    objective: float
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What was generated from one text.
+
+    Attributes:
+        outfits: different outfits, best first; of equal objectives the smaller one, then the more similar one.
+        calls: calls of S that it took.
+    """
+
+    outfits: Sequence[GeneratedOutfit]
+    calls: int
+
+
+def generate(
+    scorer: CandidateScorer,
+    similarity: NDArray[np.float32],
+    max_items: int,
+    *,
+    size: int | None = None,
+    alpha: float = 0.5,
+    width: int = 4,
+    top: int = 1,
+) -> Generation:
+    """Beam search over sizes: the ``width`` best outfits of every size grow out of those of the size before.
+
+    It starts from the ``width`` items most similar to the text. At most ``(max_items - 1) · width · N`` calls of S.
+
+    Args:
+        scorer: S over the catalogue.
+        similarity: similarity of every catalogue item to the text, shape ``[N]``.
+        max_items: largest size; a catalogue of fewer categories has no larger outfits than these.
+        size: the one size that is wanted; None: the size with the best objective.
+        alpha: weight of S against the text.
+        width: outfits kept at every size.
+        top: outfits to return.
+
+    Returns:
+        The ``top`` best of all outfits found, of all sizes or of the wanted one.
+
+    Raises:
+        DataError: if the wanted size is larger than the number of categories with items.
+        ValueError: if a number is out of range.
+    """
+    sizes = wanted_sizes(scorer, max_items, size)
+    if width < 1 or top < 1 or not 0 <= alpha <= 1:
+        raise ValueError(f"width {width}, top {top} or alpha {alpha} is out of range")
+    largest = sizes[-1]
+    wishes = OutfitWishes(
+        allowed=np.ones((largest, scorer.num_categories), dtype=np.bool_),
+        kinds=np.zeros(largest, dtype=np.int64),
+        similarity=np.broadcast_to(similarity, (largest, len(scorer))),
+        alpha=alpha,
+    )
+    nobody = torch.empty(0, dtype=torch.int64)
+    # what does not grow any further may be as much as is asked for
+    partials = nearest_items(similarity, max(width, top) if largest == 1 else width, alpha)
+    found, calls = list(partials), 0
+    for grown in range(2, largest + 1):
+        additions = best_additions(scorer, nobody, partials, largest, wishes=wishes, what="the generated outfit")
+        calls += sum(extra.calls for extra in additions)
+        partials = extend(partials, additions, wishes.kinds, max(width, top) if grown == largest else width)
+        found += partials
+    outfits = [_generated(partial) for partial in found if len(partial.items) in sizes]
+    return Generation(best_first(outfits)[:top], calls)
+
+
+def generate_with_generator(
+    call: MethodCall,
+    resources: Resources,
+    text: NDArray[np.float32],
+    max_items: int,
+    k_max: int,
+    *,
+    size: int | None = None,
+    alpha: float = 0.5,
+    top: int = 1,
+) -> Generation:
+    """Starts from the item most similar to the text and lets the generator emit the others, the text being their wish.
+
+    Every size from 2 on is emitted in one pass; beyond ``k_max`` missing items, from the outfit that was full before.
+
+    Args:
+        call: ``generator``, ``generator_rerank`` or ``generator_beam``, or another method that takes wishes.
+        resources: what the method may use.
+        text: embedded text of unit length, shape ``[text_dim]``.
+        max_items: largest size; a catalogue of fewer categories has no larger outfits than these.
+        k_max: largest number of missing items that the generator emits at once.
+        size: the one size that is wanted; None: the size with the best objective.
+        alpha: weight of S against the text.
+        top: outfits to return; there is one of every size.
+
+    Raises:
+        ArtifactError: if a model is missing.
+        DataError: if the wanted size is larger than the number of categories with items.
+        ValueError: if a number is out of range.
+    """
+    scorer = resources.require_scorer()
+    sizes = wanted_sizes(scorer, max_items, size)
+    if resources.similarity is None:
+        raise ValueError("generation needs the catalogue's text embeddings")
+    similarity = resources.similarity(text[None])[0]
+    before = scorer.calls
+    base = nearest_items(similarity, 1, alpha)[0].items
+    outfits = {1: base}
+    for grown in range(2, sizes[-1] + 1):
+        missing = grown - len(base)
+        if grown in sizes or missing == k_max:
+            outfits[grown] = (*base, *_emitted(call, resources, base, missing, text, alpha))
+        if missing == k_max:
+            base = outfits[grown]
+    kept = [items for number, items in outfits.items() if number in sizes]
+    logits = [
+        SINGLE_ITEM_LOGIT if len(items) == 1 else float(scorer.set_logits(torch.tensor([items]))) for items in kept
+    ]
+    found = [_generated(_partial(items, logit, similarity, alpha)) for items, logit in zip(kept, logits, strict=True)]
+    return Generation(best_first(found)[:top], scorer.calls - before)
+
+
+def wanted_sizes(scorer: CandidateScorer, max_items: int, size: int | None) -> range:
+    """Sizes of outfits to look at: the wanted one alone, or all that the catalogue's categories allow.
+
+    Raises:
+        DataError: if the wanted size is larger than the number of categories with items.
+        ValueError: if a size is less than 1.
+    """
+    if max_items < 1 or (size is not None and size < 1):
+        raise ValueError(f"an outfit has at least 1 item, not {max_items if size is None else size}")
+    stocked = int(scorer.stocked.sum())
+    if size is not None and size > stocked:
+        raise DataError(
+            f"an outfit of {size} items needs as many categories, and the catalogue has items of {stocked}; "
+            f"set size to at most {stocked}"
+        )
+    if size is not None:
+        return range(size, size + 1)
+    return range(1, min(max_items, stocked) + 1)
+
+
+def nearest_items(similarity: NDArray[np.float32], n: int, alpha: float) -> list[Partial]:
+    """The ``n`` items most similar to a text as outfits of one item, ties by the smaller catalogue position."""
+    order = np.argsort(-similarity, kind="stable")[:n]
+    return [_partial((int(item),), SINGLE_ITEM_LOGIT, similarity, alpha) for item in order]
+
+
+def best_first(outfits: Sequence[GeneratedOutfit]) -> list[GeneratedOutfit]:
+    """Outfits by objective; equal ones by size, then by similarity, which ranks single items if alpha is 1."""
+    return sorted(outfits, key=lambda one: (-one.objective, len(one.items), -one.similarity, sorted(one.items)))
+
+
+def _emitted(
+    call: MethodCall, resources: Resources, base: tuple[int, ...], missing: int, text: NDArray[np.float32], alpha: float
+) -> list[int]:
+    wishes = Wishes.none(1, missing, resources.num_categories, len(text), alpha)
+    wishes.texts[:] = text
+    nothing = np.zeros(1, dtype=np.int64)
+    tasks = CompletionTasks(
+        [np.array(base, dtype=np.int32)],
+        np.empty((1, 0), dtype=np.int32),
+        outfits=nothing,
+        removals=nothing,
+        missing=missing,
+        wishes=wishes,
+    )
+    return [int(item) for item in complete(call, tasks, resources).chosen[0]]
+
+
+def _partial(items: tuple[int, ...], logit: float, similarity: NDArray[np.float32], alpha: float) -> Partial:
+    text = float(similarity[list(items)].astype(np.float64).sum())
+    value = alpha * float(expit(logit)) + (1 - alpha) * text
+    return Partial(items, tuple(range(len(items))), value, (logit,) * len(items), text)
+
+
+def _generated(partial: Partial) -> GeneratedOutfit:
+    return GeneratedOutfit(partial.items, float(expit(partial.logits[-1])), partial.similarity, partial.value)

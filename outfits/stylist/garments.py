@@ -1,0 +1,104 @@
+"""Garments of one's own: items that are in no catalogue, embedded by the run's encoder when they are used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from outfits.encoders.base import ItemEncoder
+from outfits.encoders.images import DECODING_ERRORS, decode_picture
+from outfits.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Garment:
+    """A garment of one's own.
+
+    Attributes:
+        category: name of one of the run's categories.
+        text: what it is in words; empty for none.
+        image: photo file or picture; None for none.
+
+    Raises:
+        ValueError: with neither text nor picture.
+    """
+
+    category: str
+    text: str = ""
+    image: str | Path | Image.Image | None = None
+
+    def __post_init__(self) -> None:
+        if self.image is None and not self.text.strip():
+            raise ValueError("a garment needs a picture or a text")
+
+    @property
+    def path(self) -> Path | None:
+        """Its photo file; None without one."""
+        return Path(self.image) if isinstance(self.image, str | Path) else None
+
+
+def embed_garment(encoder: ItemEncoder, garment: Garment) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Vector ``[d]`` and presence ``[2]`` of a garment.
+
+    A part that the encoder sees nothing in (a text of words that it never met) is left out, as in a catalogue.
+
+    Raises:
+        DataError: if its photo cannot be opened, or nothing of it says anything to the encoder.
+    """
+    picture = None if encoder.image is None else _picture(garment, encoder.image.draft_size)
+    vectors, present = encoder.encode([picture], [garment.text], [f"own {garment.category}"])
+    if not present.any():
+        parts = {"a photo": encoder.image, "a text": encoder.text}
+        usable = " or ".join(name for name, part in parts.items() if part is not None)
+        raise DataError(
+            f"own {garment.category} ({garment.text or garment.path}): the run's encoder sees nothing in it; it takes "
+            f"{usable}{' of words that it knows from the catalogue' if encoder.text is not None else ''}"
+        )
+    return vectors[0], present[0]
+
+
+def embed_text(encoder: ItemEncoder, text: str) -> NDArray[np.float32]:
+    """A text as a vector of unit length, shape ``[text_dim]``.
+
+    Raises:
+        ConfigError: if the run has no text encoder.
+        DataError: if the encoder sees nothing in the text.
+    """
+    if encoder.text is None:
+        raise ConfigError(
+            [
+                f"text {text!r}: this run has no text encoder (encoder.text=none); do without texts, or train a run "
+                "with encoder.text=classical, sentence_transformers or open_clip"
+            ]
+        )
+    vectors, present = encoder.encode([None], [text], [f"text {text!r}"])
+    if not present[0, 1]:
+        raise DataError(f"text {text!r}: the run's text encoder knows none of its words; use words of the catalogue")
+    return vectors[0, encoder.image_dim :]
+
+
+def _picture(garment: Garment, draft_size: int | None) -> Image.Image | None:
+    if garment.image is None or isinstance(garment.image, Image.Image):
+        return None if garment.image is None else _flat(garment.image)
+    path = Path(garment.image)
+    try:
+        return decode_picture(path, draft_size)
+    except FileNotFoundError:
+        raise DataError(
+            f"own {garment.category}: there is no photo {path}; paths count from the working folder"
+        ) from None
+    except DECODING_ERRORS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"own {garment.category}: its photo {path} cannot be opened ({reason}); give another file or a text"
+        ) from error
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """The picture as RGB, transparent parts on white as in photo files."""
+    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

@@ -1,0 +1,140 @@
+"""Outfits in hand: catalogue ids and garments of one's own as positions and guests."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
+from outfits.encoders.base import ItemEncoder
+from outfits.errors import DataError
+from outfits.stylist.garments import Garment, embed_garment
+from outfits.stylist.naming import KnownNames, suggestion
+from outfits.stylist.results import ItemRef
+
+
+@dataclass(frozen=True)
+class Hand:
+    """One outfit in hand.
+
+    Attributes:
+        items: its items as they were given.
+        positions: their catalogue positions, from ``N`` on those of guests, int64, shape ``[n]``.
+        categories: their categories, int64, shape ``[n]``.
+        guests: embeddings of the garments of one's own, in an order that they themselves decide; None without any.
+        guest_categories: their categories, int64, shape ``[m]``.
+    """
+
+    items: tuple[ItemRef, ...]
+    positions: NDArray[np.int64]
+    categories: NDArray[np.int64]
+    guests: ItemEmbeddings | None
+    guest_categories: NDArray[np.int64]
+
+
+class HandReader:
+    """Reads outfits in hand against a catalogue.
+
+    Args:
+        catalogue: items with embeddings.
+        encoder: gives the run's item encoder when it is first needed.
+    """
+
+    def __init__(self, catalogue: Catalogue, encoder: Callable[[], ItemEncoder]) -> None:
+        self.catalogue = catalogue
+        self._encoder = encoder
+        self._category = {name: number for number, name in enumerate(catalogue.category_names)}
+
+    def read_all(self, outfits: Sequence[Sequence[str | Garment]]) -> list[Hand]:
+        """Several outfits; see :meth:`read`."""
+        return [self.read(outfit) for outfit in outfits]
+
+    def read(self, pieces: Sequence[str | Garment]) -> Hand:
+        """One outfit.
+
+        Raises:
+            DataError: if it is empty, names an unknown item or one item twice, or a garment cannot be used.
+        """
+        if isinstance(pieces, str | Garment):
+            raise TypeError(f"an outfit is a list of items, as in [{pieces!r}]")
+        if not pieces:
+            raise DataError("the outfit in hand has no item; give at least one, or generate an outfit from a text")
+        garments = [piece for piece in pieces if isinstance(piece, Garment)]
+        categories = [self.category(garment.category) for garment in garments]
+        embedded = [embed_garment(self._encoder(), garment) for garment in garments]
+        # guests stand in an order of their own making, so that not one bit depends on how the outfit was written down
+        order = sorted(
+            range(len(garments)),
+            key=lambda one: (embedded[one][0].tobytes(), embedded[one][1].tobytes(), categories[one]),
+        )
+        place_of = {guest: len(self.catalogue) + place for place, guest in enumerate(order)}
+        own = iter(range(len(garments)))
+        positions = [place_of[next(own)] if isinstance(piece, Garment) else self.position(piece) for piece in pieces]
+        ids = [piece for piece in pieces if isinstance(piece, str)]
+        twice = next((item_id for item_id in ids if ids.count(item_id) > 1), None)
+        if twice is not None:
+            raise DataError(f"item {twice!r} stands twice in the outfit in hand; an outfit is a set")
+        guests, guest_categories = None, np.array([categories[guest] for guest in order], dtype=np.int64)
+        if garments:
+            features = self.catalogue.features
+            vectors = np.stack([embedded[guest][0] for guest in order])
+            present = np.stack([embedded[guest][1] for guest in order])
+            guests = ItemEmbeddings(
+                vectors, present, features.image_dim, features.text_dim, shared_space=features.shared_space
+            )
+        every = np.concatenate([self.catalogue.categories.astype(np.int64), guest_categories])
+        items = tuple(
+            ItemRef(None, piece.category, piece.text, piece.path) if isinstance(piece, Garment) else self.item(position)
+            for piece, position in zip(pieces, positions, strict=True)
+        )
+        where = np.array(positions, dtype=np.int64)
+        return Hand(items, where, every[where], guests, guest_categories)
+
+    def item(self, position: int) -> ItemRef:
+        """What the catalogue knows of the item at a position."""
+        catalogue = self.catalogue
+        category = catalogue.category_names[int(catalogue.categories[position])]
+        return ItemRef(
+            catalogue.item_ids[position], category, catalogue.texts[position], catalogue.image_paths[position]
+        )
+
+    def position(self, item_id: str) -> int:
+        """Catalogue position of an item.
+
+        Raises:
+            DataError: if there is no such item; the nearest ids are named.
+        """
+        if not isinstance(item_id, str):
+            raise TypeError(f"an item is the id of a catalogue item, a text, or a Garment, not {item_id!r}")
+        position = self.catalogue.positions.get(item_id)
+        if position is None:
+            first = ", ".join(self.catalogue.item_ids[:3])
+            hint = suggestion(self._ids.near(item_id), f"ids look like {first}")
+            raise DataError(f"the catalogue has no item {item_id!r}; {hint}")
+        return position
+
+    def category(self, name: str) -> int:
+        """Number of a category.
+
+        Raises:
+            DataError: if there is no such category; the nearest names are named.
+        """
+        number = self._category.get(name)
+        if number is None:
+            names = list(self._category)
+            some = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+            hint = suggestion(KnownNames(names).near(name), f"there are {some}")
+            raise DataError(f"the catalogue has no category {name!r}; {hint}")
+        return number
+
+    def allowed(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """These categories as a mask, bool, shape ``[C]``."""
+        allowed = np.zeros(len(self._category), dtype=np.bool_)
+        allowed[[self.category(name) for name in names]] = True
+        return allowed
+
+    @cached_property
+    def _ids(self) -> KnownNames:
+        return KnownNames(self.catalogue.item_ids)

@@ -1,0 +1,116 @@
+"""From a run's folder to its models, catalogue and outfits, without its data set and without the network."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from outfits.completion.prepared import PreparedRun
+from outfits.config.load import CONFIG_FILE, read_config
+from outfits.config.schema import Config
+from outfits.data.catalogue import Catalogue
+from outfits.data.outfits import SPLITS, Outfits
+from outfits.errors import ArtifactError, ConfigError
+from outfits.models.frozen import load_generator, load_scorer
+from outfits.stylist.stored import read_catalogue, read_outfits, read_places
+
+SCORER, FIGURES, GENERATOR, SELECTED = (
+    "scorer.safetensors",
+    "compatibility.json",
+    "generator.safetensors",
+    "selected.csv",
+)
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run, ready on a device.
+
+    Attributes:
+        folder: the run's folder.
+        config: its configuration.
+        catalogue: items with embeddings.
+        outfits: the outfits of its data set.
+        prepared: its models; without a generator where the run has none yet.
+        k_max: largest number of missing items that its generator emits at once; 0 without one.
+    """
+
+    folder: Path
+    config: Config
+    catalogue: Catalogue
+    outfits: Outfits
+    prepared: PreparedRun
+    k_max: int
+
+
+def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, data_root: str | Path | None) -> LoadedRun:
+    """Loads a run that has at least a compatibility model.
+
+    Args:
+        run_dir: the run's folder.
+        device: where the models run.
+        cache_dir: folder of what runs share; None: where the run left it.
+        data_root: folder of the data set; None: where the run found it.
+
+    Raises:
+        ArtifactError: if the run lacks something, or a file of it was changed.
+        ConfigError: if there is no such device.
+    """
+    folder = Path(run_dir)
+    if not (folder / CONFIG_FILE).is_file():
+        raise ArtifactError(f"{folder} holds no run: {CONFIG_FILE} is missing; name the folder of a finished run")
+    if not (folder / FIGURES).is_file():
+        raise ArtifactError(f"run {folder} lacks {FIGURES}; finish it with train.py resume={folder}")
+    config = read_config(folder / CONFIG_FILE)
+    places = read_places(folder)
+    if cache_dir is not None:
+        places = replace(places, embeddings_dir=str(Path(cache_dir) / "embeddings"))
+    if data_root is not None:
+        places = replace(places, data_root=str(data_root))
+    catalogue = read_catalogue(folder, places, config.encoder)
+    outfits = read_outfits(folder)
+    scorer = load_scorer(folder / SCORER, json.loads((folder / FIGURES).read_text(encoding="utf-8"))["sha256"])
+    generator = load_generator(folder / GENERATOR, scorer.sha256) if (folder / GENERATOR).is_file() else None
+    train = outfits.split == SPLITS.index("train")
+    prepared = PreparedRun(
+        catalogue,
+        scorer.module,
+        None,
+        generator,
+        _selected(folder / SELECTED, catalogue),
+        config.targets,
+        config.seed,
+        np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),
+    )
+    return LoadedRun(
+        folder,
+        config,
+        catalogue,
+        outfits,
+        prepared.to(_device(device)),
+        0 if generator is None else generator.k_max,
+    )
+
+
+def _selected(path: Path, catalogue: Catalogue) -> NDArray[np.int64] | None:
+    if not path.is_file():
+        return None
+    rows = pd.read_csv(path, dtype={"item_id": str}, keep_default_na=False)
+    counts = np.zeros(len(catalogue), dtype=np.int64)
+    counts[[catalogue.positions[item_id] for item_id in rows["item_id"]]] = rows["selected"]
+    return counts
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError([f"device: {name!r} names no device; cpu, cuda, cuda:1 or mps do"]) from None
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, True):
+        raise ConfigError([f"device: this machine has no {device.type} device; use device=cpu"])
+    return device

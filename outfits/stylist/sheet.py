@@ -1,0 +1,81 @@
+"""A picture of outfits: a row each, given items first, added ones framed."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from outfits.data.dataset import Item
+from outfits.report.appearance import PRINT
+from outfits.report.drawing import SIZE, png_bytes
+from outfits.report.gallery import photo
+from outfits.storage import write_atomically
+from outfits.stylist.results import ItemRef, StyledOutfit
+
+CELL = (1.5, 2.35)  # width and height of an item, inches
+PIXELS = (264, 352)  # largest photo, the 3:4 of most product photos
+FRAME, EDGE = "#2f6fde", "#d9dde3"
+LETTERS = 20  # characters in a line under an item
+
+
+def draw_outfits(outfits: Sequence[StyledOutfit]) -> Figure:
+    """Draws outfits, best first, a row each.
+
+    Args:
+        outfits: at least one.
+    """
+    across = max(len(outfit.items) for outfit in outfits)
+    figure = Figure(
+        figsize=(CELL[0] * max(across, 2) + 0.3, CELL[1] * len(outfits)),
+        layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06),
+    )
+    grid = figure.subplots(len(outfits), max(across, 2), squeeze=False)
+    for number, (row, outfit) in enumerate(zip(grid, outfits, strict=True), start=1):
+        given = len(outfit.given)
+        for place, axis in enumerate(row):
+            axis.set_axis_off()
+            if place < len(outfit.items):
+                _draw_item(axis, outfit.items[place], framed=bool(given) and place >= given)
+        row[0].set_title(_title(number, outfit), loc="left", size=SIZE, color=PRINT.ink, weight="bold")
+    return figure
+
+
+def write_sheet(outfits: Sequence[StyledOutfit], path: Path) -> None:
+    """Writes :func:`draw_outfits` as a PNG, atomically; makes a missing folder."""
+    data = png_bytes(draw_outfits(outfits), dpi=110)
+    write_atomically(path, lambda file: file.write(data))
+
+
+def _title(number: int, outfit: StyledOutfit) -> str:
+    text = "" if outfit.similarity is None else f"   similarity {outfit.similarity:.2f}"
+    return f"{number}   S {outfit.score:.3f}{text}"
+
+
+def _draw_item(axis: Axes, item: ItemRef, *, framed: bool) -> None:
+    width, height = PIXELS
+    axis.set_xlim(0, width)
+    axis.set_ylim(height + 62, 0)
+    axis.set_aspect("equal")
+    picture = photo(Item(item.name, item.category, item.text, item.image_path), PIXELS)
+    if picture is None:
+        words = textwrap.wrap(item.text or item.name, LETTERS)[:8]
+        axis.text(width / 2, height / 2, "\n".join(words), ha="center", va="center", size=SIZE - 2, color=PRINT.muted)
+    else:
+        scale = min(width / picture.width, height / picture.height)
+        wide, tall = picture.width * scale, picture.height * scale
+        left, top = (width - wide) / 2, (height - tall) / 2
+        axis.imshow(picture, extent=(left, left + wide, top + tall, top), interpolation="antialiased")
+        axis.set_xlim(0, width)
+        axis.set_ylim(height + 62, 0)
+    axis.plot(
+        [1, width - 1, width - 1, 1, 1],
+        [1, 1, height - 1, height - 1, 1],
+        color=FRAME if framed else EDGE,
+        linewidth=2.2 if framed else 0.8,
+        clip_on=False,
+    )
+    caption = textwrap.shorten(item.id or "own", LETTERS, placeholder="…")
+    axis.text(0, height + 8, f"{item.category}\n{caption}", ha="left", va="top", size=SIZE - 2, color=PRINT.ink)

@@ -1,0 +1,203 @@
+"""What a run keeps for its stylist, in ``RUN_DIR/stylist``, so that it loads without parsing the data set again.
+
+``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits, ``encoders.npz`` the fitted state of classical
+encoders. ``places.json``, written last, says where embeddings and pictures lie: absolute paths, so that neither the
+working folder nor the place of the run's folder matters.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from outfits.config.schema import EncoderConfig
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
+from outfits.data.dataset import OutfitDataset
+from outfits.data.outfits import Outfits
+from outfits.encoders.base import ImageEncoder, ItemEncoder, TextEncoder
+from outfits.encoders.classical import ClassicalImages, ClassicalTexts
+from outfits.encoders.store import EmbeddingStore
+from outfits.errors import ArtifactError
+from outfits.storage import Arrays, read_arrays, write_arrays, write_atomically, write_text
+
+FOLDER = "stylist"
+PLACES = "places.json"
+CATALOGUE = "catalogue.parquet"
+OUTFITS = "outfits.parquet"
+ENCODERS = "encoders.npz"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie that a run shares with others.
+
+    Attributes:
+        embeddings_dir: folder of all cached embeddings.
+        data_root: folder of the data set; pictures lie in it.
+        key: content key of the catalogue's embeddings.
+        image_dim: width of the image part.
+        text_dim: width of the text part.
+        categories: names of the categories.
+    """
+
+    embeddings_dir: str
+    data_root: str
+    key: str
+    image_dim: int
+    text_dim: int
+    categories: list[str]
+
+
+def is_kept(run_dir: Path, key: str) -> bool:
+    """Whether the run keeps everything about a catalogue with embeddings of this key."""
+    path = run_dir / FOLDER / PLACES
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("key") == key
+
+
+def keep(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path, encoder: ItemEncoder | None) -> None:
+    """Writes everything that a stylist needs beside the models.
+
+    Args:
+        run_dir: the run's folder.
+        dataset: data set with embeddings.
+        data_root: folder of the data set.
+        cache_dir: folder of what runs share.
+        encoder: the item encoder, as far as it was fitted to the data; None where nothing was.
+    """
+    folder, catalogue, outfits = run_dir / FOLDER, dataset.catalogue, dataset.outfits
+    images = [None if path is None else _relative(path, data_root) for path in catalogue.image_paths]
+    items = pd.DataFrame(
+        {
+            "item_id": pd.Series(list(catalogue.item_ids), dtype=str),
+            "category": catalogue.categories,
+            "text": pd.Series(list(catalogue.texts), dtype=str),
+            "image": pd.Series(images, dtype=object),
+        }
+    )
+    sets = pd.DataFrame(
+        {
+            "outfit_id": pd.Series(list(outfits.outfit_ids), dtype=str),
+            "split": outfits.split,
+            "items": [items.tolist() for items in outfits],
+        }
+    )
+    write_atomically(folder / CATALOGUE, lambda file: items.to_parquet(file, index=False))
+    write_atomically(folder / OUTFITS, lambda file: sets.to_parquet(file, index=False))
+    write_arrays(folder / ENCODERS, _state(encoder))
+    keep_places(run_dir, dataset, data_root, cache_dir)
+
+
+def keep_places(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path) -> None:
+    """Writes where embeddings and pictures lie; arguments as in :func:`keep`."""
+    features = dataset.catalogue.features
+    places = Places(
+        os.path.abspath(cache_dir / "embeddings"),
+        os.path.abspath(data_root),
+        features.key,
+        features.image_dim,
+        features.text_dim,
+        list(dataset.catalogue.category_names),
+    )
+    path, text = run_dir / FOLDER / PLACES, json.dumps(asdict(places), indent=2) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def read_places(run_dir: Path) -> Places:
+    """Where things lie.
+
+    Raises:
+        ArtifactError: if the run does not say.
+    """
+    path = run_dir / FOLDER / PLACES
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing; `python evaluate.py run={run_dir}` writes it")
+    return Places(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def read_catalogue(run_dir: Path, places: Places, encoder: EncoderConfig) -> Catalogue:
+    """The catalogue with its embeddings, these memory-mapped.
+
+    Raises:
+        ArtifactError: if the embeddings are not where the run left them.
+    """
+    items = pd.read_parquet(run_dir / FOLDER / CATALOGUE)
+    store = EmbeddingStore(
+        Path(places.embeddings_dir), places.key, len(items), places.image_dim, places.text_dim, encoder.shard_size
+    )
+    found = store.load()
+    if found is None:
+        raise ArtifactError(
+            f"the run's embeddings are not in {store.folder}; say where its cache lies now with cache_dir, or run "
+            f"`python evaluate.py run={run_dir} cache_dir=DIR`, which embeds what is missing"
+        )
+    root = Path(places.data_root)
+    shared = encoder.image == encoder.text == "open_clip"
+    return Catalogue(
+        items["item_id"].tolist(),
+        items["category"].to_numpy(dtype=np.int32),
+        places.categories,
+        items["text"].tolist(),
+        [root / path if isinstance(path, str) else None for path in items["image"].tolist()],
+        ItemEmbeddings(found.vectors, found.present, found.image_dim, found.text_dim, found.key, shared),
+    )
+
+
+def read_outfits(run_dir: Path) -> Outfits:
+    """The outfits of all splits."""
+    sets = pd.read_parquet(run_dir / FOLDER / OUTFITS)
+    return Outfits.from_lists(sets["outfit_id"].tolist(), sets["items"].tolist(), sets["split"].to_numpy(dtype=np.int8))
+
+
+def read_encoder(run_dir: Path, config: EncoderConfig) -> ItemEncoder:
+    """The run's item encoder; pretrained weights are loaded from where they were loaded before.
+
+    Raises:
+        ArtifactError: if fitted state is missing or pretrained weights cannot be loaded.
+        ConfigError: if a package is not installed.
+    """
+    path = run_dir / FOLDER / ENCODERS
+    arrays = read_arrays(path)
+    if arrays is None:
+        raise ArtifactError(
+            f"{path} is missing or damaged; delete {path.parent}, and `evaluate.py run=…` writes it again"
+        )
+    image: ImageEncoder | None = None
+    text: TextEncoder | None = None
+    if "open_clip" in (config.image, config.text):
+        # Imported here: it takes seconds, which runs without it need not wait for.
+        from outfits.encoders.open_clip import OpenClip, OpenClipImages, OpenClipTexts
+
+        clip = OpenClip(config.open_clip.model, config.open_clip.pretrained, config.precision)
+        image = OpenClipImages(clip) if config.image == "open_clip" else None
+        text = OpenClipTexts(clip) if config.text == "open_clip" else None
+    if config.image == "classical":
+        image = ClassicalImages.from_state(*_part(arrays, "image"), config.backdrop)
+    if config.text == "classical":
+        text = ClassicalTexts.from_state(*_part(arrays, "text"))
+    elif config.text == "sentence_transformers":
+        from outfits.encoders.sentence import SentenceTexts
+
+        text = SentenceTexts(config.sentence.model, config.precision)
+    return ItemEncoder(image, text)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(os.path.abspath(path), os.path.abspath(root))).as_posix()
+
+
+def _state(encoder: ItemEncoder | None) -> Arrays:
+    arrays: Arrays = {}
+    for name, part in {} if encoder is None else {"image": encoder.image, "text": encoder.text}.items():
+        if isinstance(part, ClassicalImages | ClassicalTexts):
+            arrays |= {f"{name}.{field}": array for field, array in part.state().items()}
+            arrays[f"{name}.key"] = np.array(part.key)
+    return arrays
+
+
+def _part(arrays: Arrays, name: str) -> tuple[str, Arrays]:
+    fields = {field.partition(".")[2]: array for field, array in arrays.items() if field.startswith(f"{name}.")}
+    return str(fields.pop("key")), fields

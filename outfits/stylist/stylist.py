@@ -1,0 +1,511 @@
+"""The stylist: everything that a finished run can do for one who has an outfit in hand."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+
+from outfits.completion.completion import Completions
+from outfits.completion.generation import GeneratedOutfit, Generation, generate, generate_with_generator
+from outfits.completion.method import Resources
+from outfits.completion.registry import complete
+from outfits.completion.rules import is_outfit
+from outfits.completion.wishes import Wishes
+from outfits.config.method_calls import MethodCall, resolve_call
+from outfits.config.validate import contradictions
+from outfits.data.outfits import SPLITS
+from outfits.encoders.base import ItemEncoder
+from outfits.errors import ConfigError
+from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
+from outfits.stylist.asking import CategoryWishes, Piece, TextWishes, batches, category_lists, one_for_each, tasks_of
+from outfits.stylist.garments import embed_text
+from outfits.stylist.hand import Hand, HandReader
+from outfits.stylist.loading import LoadedRun, load_run
+from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfit
+from outfits.stylist.stored import read_encoder
+
+GENERATORS = ("generator", "generator_rerank", "generator_beam")
+
+
+class Stylist:
+    """Completes, generates, scores and finds outfits with the models of a finished run.
+
+    Args:
+        run: the loaded run; :meth:`load` is the way to one.
+
+    Examples:
+        >>> stylist = Stylist.load(RUN_DIR)
+        >>> best, *others = stylist.complete([first, second], k=2)
+        >>> len(best.added), best.given[0].id == first
+        (2, True)
+        >>> mine = Garment(category, text="blue cotton")
+        >>> stylist.complete([first, mine], k=1)[0].given[1].name == f"own {category}"
+        True
+    """
+
+    def __init__(self, run: LoadedRun) -> None:
+        self._run = run
+        self._hands = HandReader(run.catalogue, lambda: self.encoder)
+
+    @classmethod
+    def load(
+        cls,
+        run_dir: str | Path,
+        *,
+        device: str = "cpu",
+        cache_dir: str | Path | None = None,
+        data_root: str | Path | None = None,
+    ) -> "Stylist":
+        """Loads a finished run; nothing is trained, embedded or fetched.
+
+        Args:
+            run_dir: the run's folder.
+            device: where the models run: ``cpu``, ``cuda`` or ``mps``.
+            cache_dir: folder of the run's embeddings; None: where the run left them.
+            data_root: folder of the run's data set, for pictures; None: where the run found it.
+
+        Raises:
+            ArtifactError: if the run lacks something, or a file of it was changed.
+            ConfigError: if there is no such device.
+        """
+        return cls(load_run(run_dir, device, cache_dir, data_root))
+
+    def __repr__(self) -> str:
+        return f"<Stylist of {self._run.folder}: {len(self._run.catalogue):,} items, k up to {self.k_max}>"
+
+    def __len__(self) -> int:
+        """Number of items of the catalogue."""
+        return len(self._run.catalogue)
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """Ids of all items."""
+        return self._run.catalogue.item_ids
+
+    @property
+    def categories(self) -> Sequence[str]:
+        """Names of all categories."""
+        return self._run.catalogue.category_names
+
+    @property
+    def k_max(self) -> int:
+        """Largest number of missing items that the generator can be asked for; 0 without one."""
+        return self._run.k_max
+
+    @cached_property
+    def encoder(self) -> ItemEncoder:
+        """The run's item encoder, loaded when garments of one's own or texts are first used."""
+        return read_encoder(self._run.folder, self._run.config.encoder).to(self._run.prepared.scorer.device)
+
+    def item(self, item_id: str) -> ItemRef:
+        """What the catalogue knows of an item.
+
+        Raises:
+            DataError: if there is no such item; the nearest ids are named.
+        """
+        return self._hands.item(self._hands.position(item_id))
+
+    def complete(
+        self,
+        items: Sequence[Piece],
+        k: int = 2,
+        *,
+        categories: CategoryWishes = None,
+        texts: TextWishes = None,
+        method: str = "generator_beam",
+        top: int = 5,
+        alpha: float | None = None,
+    ) -> list[StyledOutfit]:
+        r"""Adds ``k`` items to an outfit.
+
+        The completion maximises :math:`S`, or with texts
+        :math:`\alpha S(O \cup \{X_i\}) + (1 - \alpha) \sum_i S_X(X_i, \hat T_i)`, as well as the method can.
+
+        Args:
+            items: the outfit in hand, at least one item: catalogue ids or garments of one's own.
+            k: number of missing items; at most :attr:`k_max` for the generator's methods.
+            categories: wished categories.
+            texts: wished texts.
+            method: method of the run's registry, with options as in ``beam:width=8``.
+            top: outfits to return at most; methods that have but one answer return one.
+            alpha: weight of S against wished texts; None: the run's ``evaluate.alpha``.
+
+        Returns:
+            Different outfits, best first.
+
+        Raises:
+            ArtifactError: if the run lacks what the method needs.
+            ConfigError: if there is no such method, or texts are wished and the run has no text encoder.
+            DataError: if an item, a category or a photo cannot be used, or the category rule leaves no completion.
+
+        Examples:
+            >>> stylist.complete([first, second], k=1, method="greedy_k", top=3)[0].score <= 1
+            True
+            >>> wished = stylist.complete([first], k=2, categories=[[other], None], texts=["red", ""])
+            >>> wished[0].added[0].category == other
+            True
+        """
+        return self.complete_many(
+            [items], k, categories=[categories], texts=[texts], method=method, top=top, alpha=alpha
+        )[0]
+
+    def complete_many(
+        self,
+        outfits: Sequence[Sequence[Piece]],
+        k: int = 2,
+        *,
+        categories: Sequence[CategoryWishes] | None = None,
+        texts: Sequence[TextWishes] | None = None,
+        method: str = "generator_beam",
+        top: int = 5,
+        alpha: float | None = None,
+    ) -> list[list[StyledOutfit]]:
+        """:meth:`complete` for several outfits; wishes are one entry per outfit.
+
+        Examples:
+            >>> len(stylist.complete_many([[first], [second]], k=1, categories=[[other], None]))
+            2
+        """
+        if k < 1 or top < 1:
+            raise ConfigError([f"k and top must be at least 1, not {k} and {top}"])
+        alpha = self._alpha(alpha)
+        call = self._call(method)
+        hands = self._hands.read_all(outfits)
+        wishes = [
+            self._wishes(k, wished, text, alpha)
+            for wished, text in zip(
+                one_for_each(categories, len(hands), "categories"),
+                one_for_each(texts, len(hands), "texts"),
+                strict=True,
+            )
+        ]
+        found: list[list[StyledOutfit]] = [[] for _ in hands]
+        for rows in batches(hands, wishes):
+            of_rows = [given for row in rows if (given := wishes[row]) is not None]
+            wished = Wishes.concatenate(of_rows) if of_rows else None
+            resources = replace(self._resources(hands[rows[0]]), alternatives=top)
+            tasks = tasks_of([hands[row] for row in rows], k, wished)
+            completions = complete(call, tasks, resources)
+            for place, row in enumerate(rows):
+                found[row] = self._completed(hands[row], completions, place, wished, resources, top)
+        return found
+
+    def generate(
+        self,
+        text: str,
+        max_items: int = 5,
+        *,
+        size: int | None = None,
+        method: str = "beam",
+        top: int = 5,
+        alpha: float | None = None,
+    ) -> list[StyledOutfit]:
+        r"""An outfit of any size for a text: the best :math:`\alpha S(O) + (1 - \alpha) \sum_i S_X(X_i, T)`.
+
+        S of an item alone counts as 1, so with ``size=1`` this is :meth:`search`.
+
+        Args:
+            text: what the outfit should be.
+            max_items: largest size.
+            size: the one size that is wanted; None: the size with the best objective.
+            method: ``beam``, which grows outfits from the items most similar to the text, or ``generator``,
+                ``generator_rerank`` or ``generator_beam``, which lets the generator emit what belongs to the most
+                similar item, all with options as in ``beam:width=8``.
+            top: outfits to return at most; the generator has one of every size.
+            alpha: weight of S against the text; None: the run's ``evaluate.alpha``.
+
+        Returns:
+            Different outfits, best first.
+
+        Raises:
+            ArtifactError: if the run lacks what the method needs.
+            ConfigError: if there is no such method, or the run has no text encoder.
+            DataError: if the encoder knows no word of the text, or the catalogue has fewer categories than ``size``.
+
+        Examples:
+            >>> [len(outfit.items) for outfit in stylist.generate("red", size=3, top=2)]
+            [3, 3]
+            >>> stylist.generate("red", size=1)[0].items[0] == stylist.search("red")[0].item
+            True
+        """
+        return self.generate_many([text], max_items, size=size, method=method, top=top, alpha=alpha)[0]
+
+    def generate_many(
+        self,
+        texts: Sequence[str],
+        max_items: int = 5,
+        *,
+        size: int | None = None,
+        method: str = "beam",
+        top: int = 5,
+        alpha: float | None = None,
+    ) -> list[list[StyledOutfit]]:
+        """:meth:`generate` for several texts."""
+        if max_items < 1 or top < 1 or (size is not None and size < 1):
+            raise ConfigError([f"max_items, top and size must be at least 1, not {max_items}, {top} and {size}"])
+        alpha = self._alpha(alpha)
+        call = self._call(method)
+        if call.name not in ("beam", *GENERATORS):
+            raise ConfigError([f"method: {call.name} does not generate; beam, {', '.join(GENERATORS)} do"])
+        similarity, resources = self._text_similarity(), self._run.prepared.methods
+        found = []
+        for text in texts:
+            vector = embed_text(self.encoder, text)
+            if call.name == "beam":
+                generation = generate(
+                    resources.require_scorer(),
+                    similarity(vector[None])[0],
+                    max_items,
+                    size=size,
+                    alpha=alpha,
+                    width=call.options.width,
+                    top=top,
+                )
+            else:
+                resources.require_generator()
+                generation = generate_with_generator(
+                    call, resources, vector, max_items, self.k_max, size=size, alpha=alpha, top=top
+                )
+            found.append([self._generated(outfit, generation) for outfit in generation.outfits])
+        return found
+
+    def score(self, items: Sequence[Piece], *, rule: bool = True) -> float:
+        """S of a set of items, in [0, 1].
+
+        Args:
+            items: catalogue ids or garments of one's own, at least one; an item alone has nothing to clash with: 1.
+            rule: S is 0 on sets that are no outfit, because two items are of one category; False leaves this zero out,
+                for data whose categories are so coarse that real outfits break the rule (see :meth:`rule_kept`).
+
+        Examples:
+            >>> 0 < stylist.score([first, second]) < 1
+            True
+            >>> stylist.score([first, Garment(stylist.item(first).category, "red")])
+            0.0
+        """
+        return self.score_many([items], rule=rule)[0]
+
+    def score_many(self, outfits: Sequence[Sequence[Piece]], *, rule: bool = True) -> list[float]:
+        """:meth:`score` of several sets."""
+        scores = []
+        for hand in self._hands.read_all(outfits):
+            kept = is_outfit(hand.categories)
+            scores.append(0.0 if rule and not kept else self._score(hand))
+        return scores
+
+    def rule_kept(self, items: Sequence[Piece]) -> bool:
+        """Whether a set is an outfit: no two items of one category."""
+        return is_outfit(self._hands.read(items).categories)
+
+    def similar(
+        self, item: Piece, top: int = 10, *, category: str | Sequence[str] | None = None, modality: str = "joint"
+    ) -> list[ItemMatch]:
+        """The catalogue items most similar to an item, itself left out.
+
+        Args:
+            item: catalogue id or garment of one's own.
+            top: items to return at most.
+            category: name or names of the categories to look in; None: all.
+            modality: ``image`` or ``text`` to compare that part alone, ``joint`` for the parts that both items have.
+
+        Examples:
+            >>> match = stylist.similar(first, top=1)[0]
+            >>> -1 <= match.similarity <= 1 and match.item.id != first
+            True
+        """
+        return self.similar_many([item], top, category=category, modality=modality)[0]
+
+    def similar_many(
+        self,
+        items: Sequence[Piece],
+        top: int = 10,
+        *,
+        category: str | Sequence[str] | None = None,
+        modality: str = "joint",
+    ) -> list[list[ItemMatch]]:
+        """:meth:`similar` for several items."""
+        allowed = self._allowed_items(category)
+        found = []
+        for item in items:
+            hand = self._hands.read([item])
+            embedded = self._resources(hand).embedded(hand.positions)
+            similarity = item_similarity(embedded, self._run.catalogue.features, modality)[0]
+            others = np.flatnonzero(allowed & (np.arange(len(self)) != hand.positions[0]))
+            found.append(self._matches(similarity, others, top))
+        return found
+
+    def search(self, text: str, top: int = 10, *, categories: str | Sequence[str] | None = None) -> list[ItemMatch]:
+        """The catalogue items most similar to a text.
+
+        Args:
+            text: what is looked for.
+            top: items to return at most.
+            categories: name or names of the categories to look in; None: all.
+
+        Raises:
+            ConfigError: if the run has no text encoder.
+            DataError: if the encoder knows no word of the text.
+
+        Examples:
+            >>> {match.item.category for match in stylist.search("red", categories=[other])} == {other}
+            True
+        """
+        return self.search_many([text], top, categories=categories)[0]
+
+    def search_many(
+        self, texts: Sequence[str], top: int = 10, *, categories: str | Sequence[str] | None = None
+    ) -> list[list[ItemMatch]]:
+        """:meth:`search` for several texts."""
+        allowed, similarity = np.flatnonzero(self._allowed_items(categories)), self._text_similarity()
+        vectors = [embed_text(self.encoder, text) for text in texts]
+        return [self._matches(similarity(vector[None])[0], allowed, top) for vector in vectors]
+
+    def similar_outfits(self, items: Sequence[Piece], top: int = 10) -> list[OutfitMatch]:
+        r"""The outfits of the run's data most similar to an outfit, by :math:`S_O`, the cosine of what S makes of them.
+
+        The first call embeds all outfits.
+
+        Args:
+            items: catalogue ids or garments of one's own, at least one.
+            top: outfits to return at most; the outfit itself is among them where the data have it.
+
+        Examples:
+            >>> stylist.similar_outfits([first, second], top=1)[0].split in ("train", "valid", "test")
+            True
+        """
+        return self.similar_outfits_many([items], top)[0]
+
+    def similar_outfits_many(self, outfits: Sequence[Sequence[Piece]], top: int = 10) -> list[list[OutfitMatch]]:
+        """:meth:`similar_outfits` for several outfits."""
+        found = []
+        for hand in self._hands.read_all(outfits):
+            embedded = self._resources(hand).embedded(hand.positions)
+            one = outfit_embeddings(self._run.prepared.scorer.module, [embedded])[0]
+            similarity = (self._outfit_vectors @ one).clamp(-1, 1).cpu().numpy()
+            order = np.argsort(-similarity, kind="stable")[: _at_least_one(top)]
+            found.append([self._outfit_match(int(row), float(similarity[row])) for row in order])
+        return found
+
+    @cached_property
+    def _outfit_vectors(self) -> Tensor:
+        features, scorer = self._run.catalogue.features, self._run.prepared.scorer.module
+        return outfit_embeddings(scorer, [features.take(outfit) for outfit in self._run.outfits], block=256)
+
+    def _outfit_match(self, row: int, similarity: float) -> OutfitMatch:
+        outfits = self._run.outfits
+        items = tuple(self._hands.item(int(item)) for item in outfits[row])
+        return OutfitMatch(outfits.outfit_ids[row], SPLITS[outfits.split[row]], items, similarity)
+
+    def _alpha(self, alpha: float | None) -> float:
+        weight = self._run.config.evaluate.alpha if alpha is None else alpha
+        if not 0 <= weight <= 1:
+            raise ConfigError([f"alpha: must lie in [0, 1], not {weight}"])
+        return weight
+
+    def _call(self, method: str) -> MethodCall:
+        if method == "original":
+            raise ConfigError(["method: original gives removed items back; from an outfit in hand none was removed"])
+        config = self._run.config
+        asked = replace(config, evaluate=replace(config.evaluate, methods=[method]))
+        mistakes = [line for names, line in contradictions(asked) if names == ("evaluate.methods",)]
+        if mistakes:
+            raise ConfigError([line.replace("evaluate.methods", "method", 1) for line in mistakes])
+        return resolve_call(method, config.evaluate)
+
+    def _resources(self, hand: Hand) -> Resources:
+        prepared = self._run.prepared
+        return prepared.methods if hand.guests is None else prepared.with_guests(hand.guests, hand.guest_categories)
+
+    def _wishes(self, k: int, categories: CategoryWishes, texts: TextWishes, alpha: float) -> Wishes | None:
+        """Wishes for one outfit, None where there are none."""
+        wished = [texts] * k if isinstance(texts, str) else [""] * k if texts is None else list(texts)
+        if len(wished) != k:
+            raise ConfigError([f"texts: {len(wished)} texts for k={k} missing items; give one, or one for each"])
+        lists = category_lists(categories, k)
+        if not any(text.strip() for text in wished) and all(names is None for names in lists):
+            return None
+        wishes = Wishes.none(1, k, len(self.categories), self._run.catalogue.features.text_dim, alpha)
+        for slot, names in enumerate(lists):
+            if names is not None:
+                wishes.allowed[0, slot] = self._hands.allowed(names)
+        for slot, text in enumerate(wished):
+            if text.strip():
+                wishes.texts[0, slot] = embed_text(self.encoder, text)
+        return wishes
+
+    def _text_similarity(self) -> TextSimilarity:
+        similarity = self._run.prepared.methods.similarity
+        if similarity is None:
+            raise ConfigError(["text: this run has no text encoder (encoder.text=none); train a run with one"])
+        return similarity
+
+    def _allowed_items(self, categories: str | Sequence[str] | None) -> NDArray[np.bool_]:
+        if categories is None:
+            return np.ones(len(self), dtype=np.bool_)
+        names = [categories] if isinstance(categories, str) else categories
+        allowed: NDArray[np.bool_] = self._hands.allowed(names)[self._run.catalogue.categories]
+        return allowed
+
+    def _matches(self, similarity: NDArray[np.float32], among: NDArray[np.int64], top: int) -> list[ItemMatch]:
+        order = among[np.argsort(-similarity[among], kind="stable")[: _at_least_one(top)]]
+        return [ItemMatch(self._hands.item(int(item)), float(similarity[item])) for item in order]
+
+    def _score(self, hand: Hand) -> float:
+        if len(hand.positions) == 1:
+            return 1.0
+        logits = self._resources(hand).require_scorer().ragged_logits([hand.positions])
+        return float(expit(logits.double().cpu().numpy()[0]))
+
+    def _completed(
+        self, hand: Hand, completions: Completions, place: int, wishes: Wishes | None, resources: Resources, top: int
+    ) -> list[StyledOutfit]:
+        answers = [completions.chosen[place]]
+        if completions.alternatives is not None:
+            others = completions.alternatives[place]
+            answers = [answer for answer in others if (answer >= 0).all()] or answers
+        similarity: NDArray[np.float32] | None = None
+        if wishes is not None and wishes.has_text[place].any() and resources.similarity is not None:
+            similarity = resources.similarity(wishes.texts[place])  # [k, N]
+        scores = expit(
+            resources.require_scorer()
+            .ragged_logits([np.concatenate([hand.positions, answer]) for answer in answers])
+            .double()
+            .cpu()
+            .numpy()
+        )
+        found = []
+        for number, (answer, score) in enumerate(zip(answers[:top], scores.tolist(), strict=False)):
+            texts = None if similarity is None else float(similarity[np.arange(len(answer)), answer].sum())
+            alpha = 1.0 if wishes is None else wishes.alpha
+            added = tuple(self._hands.item(int(item)) for item in answer)
+            steps = completions.step_scores
+            found.append(
+                StyledOutfit(
+                    items=(*hand.items, *added),
+                    added=added,
+                    score=score,
+                    rule_kept=is_outfit(resources.categories[np.concatenate([hand.positions, answer])]),
+                    objective=score if texts is None else alpha * score + (1 - alpha) * texts,
+                    similarity=texts,
+                    step_scores=() if steps is None or number else tuple(steps[place].tolist()),
+                    calls=int(completions.calls[place]),
+                )
+            )
+        return found
+
+    def _generated(self, outfit: GeneratedOutfit, generation: Generation) -> StyledOutfit:
+        items = tuple(self._hands.item(item) for item in outfit.items)
+        return StyledOutfit(
+            items, items, outfit.score, True, outfit.objective, outfit.similarity, calls=generation.calls
+        )
+
+
+def _at_least_one(top: int) -> int:
+    if top < 1:
+        raise ConfigError([f"top: must be at least 1, not {top}"])
+    return top

@@ -184,7 +184,7 @@ def test_wishes_that_no_completion_can_meet_are_named(world):
         lambda wished: exhaustive_search(world.scorer, torch.tensor([[0, 7]]), wished.k, WHOLE, wishes=wished),
     ):
         for wished in (wishes, taken):
-            with pytest.raises(DataError, match="wished categories leave missing item 0 none"):
+            with pytest.raises(DataError, match="wished categories leave missing item 1 none"):
                 search(wished)
 
 

@@ -13,8 +13,9 @@ from outfits.completion.wishes import Wishes, wishes_of_items
 from outfits.errors import DataError
 from tests.tiny_world import CATEGORIES, GIVEN, IMAGE, REMOVED, TEXT, World, call, resources_of, tasks_of
 
-CHOOSING = [name for name in METHODS if name != "original"]
+CHOOSING = [name for name in METHODS if name not in ("original", "most_similar")]
 SEEING_TEXTS = [
+    "most_similar",
     "exhaustive", "greedy_1", "greedy_k", "beam", "gradient", "generator", "generator_rerank", "generator_beam",
 ]  # fmt: skip
 
@@ -36,7 +37,7 @@ def test_wished_categories_come_in_the_order_of_the_wishes(world, name):
     assert keeps_outfit(completions.given, completions.chosen, world.categories).all()
 
 
-@pytest.mark.parametrize("name", CHOOSING)
+@pytest.mark.parametrize("name", [*CHOOSING, "most_similar"])
 def test_neither_the_batch_nor_the_order_of_given_items_changes_a_completion_with_wishes(world, name):
     tasks, resources = wished(world, "categories_texts"), resources_of(world)
     together = complete(call(name), tasks, resources)
@@ -60,6 +61,23 @@ def test_with_alpha_zero_the_described_items_come(world, name):
     else:
         assert completions.chosen.tolist() == removed
         assert name == "exhaustive" or completions.removed_ranks.tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_with_alpha_one_texts_change_nothing(world, name):
+    with_texts, without = wished(world, "categories_texts", alpha=1.0), wished(world, "categories", alpha=1.0)
+    chosen = [complete(call(name), tasks, resources_of(world)).chosen.tolist() for tasks in (with_texts, without)]
+    assert chosen[0] == chosen[1]
+
+
+def test_a_beam_near_latents_is_as_wide_as_it_says_when_all_wishes_are_alike(world):
+    wishes = Wishes.none(1, 3, CATEGORIES, TEXT)
+    wishes.texts[:] = world.vectors[3, IMAGE:]
+    tasks = replace(tasks_of([[0, 7]], np.zeros((1, 0), dtype=np.int32)), missing=3, wishes=wishes)
+    completions = complete(call("generator_beam:width=4:candidates=6"), tasks, resources_of(world, alternatives=4))
+    answers = completions.alternatives[0]
+    assert (answers >= 0).all()
+    assert len({frozenset(answer) for answer in answers.tolist()}) == 4
 
 
 def test_a_wish_of_another_category_leaves_the_removed_item_unranked(world):
@@ -148,3 +166,12 @@ def test_texts_are_compared_with_pictures_where_the_encoder_has_one_space_for_bo
     np.testing.assert_allclose(apart(text), [[1, 1, 0]])
     np.testing.assert_allclose(shared(text), [[0.5, 1, 1]])
     assert IMAGE != TEXT  # so that the worlds above could not mix the two up
+
+
+def test_a_shortlist_of_everything_ranks_as_greedy_search_does(world):
+    tasks = wished(world, "texts", alpha=0.4)
+    ranks = [
+        complete(call(text), tasks, resources_of(world)).removed_ranks.tolist()
+        for text in ("greedy_k", f"generator_rerank:candidates={2 * len(world.categories)}")
+    ]
+    assert ranks[0] == ranks[1]

@@ -118,7 +118,7 @@ def test_an_outfit_with_room_for_fewer_items_has_fewer_targets(world, tmp_path):
 
 def test_an_outfit_without_room_for_the_removed_items_is_an_error(world, tmp_path):
     tasks = tasks_of([[0, 1, 2, 3, 4]], [[5, 11]]).asking_for(3)
-    with pytest.raises(DataError, match="2 items are missing, but only 1 .* set model.k to at most 1"):
+    with pytest.raises(DataError, match="2 items are missing, but only 1 .* ask for at most 1"):
         mined(world, catalogue_of(world), tasks, tmp_path)
 
 

@@ -53,6 +53,8 @@ def run_experiment(
     bench = Bench(run, dataset, scorers, generator, selected)
     tasks = bench.tasks(run.config.model.k, config.outfits)
     run.say("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
+    for k in config.sweep.k:
+        bench.tasks(k, config.sweep.outfits)  # before hours of work: are there outfits large enough?
     records = bench.compare(tasks)
     wishes = dict(bench.with_wishes(tasks))
     sweeps = bench.sweeps()
@@ -141,7 +143,8 @@ class Bench:
         for kind in config.wishes:
             wishing = self._wishing(kind, tasks, config.alpha)
             if wishing is not None:
-                done.append((kind, [self.record(text, wishing) for text in config.wish_methods]))
+                methods = [text for text in config.wish_methods if kind != "categories" or text != "most_similar"]
+                done.append((kind, [self.record(text, wishing) for text in methods]))
         return done
 
     def sweeps(self) -> list[SweepPoint]:

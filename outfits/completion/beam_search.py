@@ -27,8 +27,8 @@ def extend(
         kinds: the first missing item of the same wish, shape ``[k]``; zeros without wishes.
         width: partial completions to keep.
     """
-    # a set of j items is reached from at most j partial ones, so that many of the best suffice to find enough of them
-    enough = width * (len(partials[0].items) + 1)
+    # a set of j items is reached from at most j partial ones, and an item answers at most so many wishes that are alike
+    enough = width * (len(partials[0].items) + 1) * int(np.bincount(kinds).max())
     reached = [
         partial.with_addition(extra, place)
         for partial, extra in zip(partials, additions, strict=True)
@@ -93,6 +93,7 @@ def beam_search(
             wished = (
                 wished or OutfitWishes(np.ones((k, scorer.num_categories), dtype=np.bool_), kinds)
             ).with_own_slots()
+        proposed = None if propose is None else propose(row)
         partials = [Partial()]
         for step in range(k):
             additions = best_additions(
@@ -102,7 +103,7 @@ def beam_search(
                 k,
                 wishes=wished,
                 forbidden=None if forbidden is None else forbidden[row],
-                propose=None if propose is None else propose(row),
+                propose=proposed,
                 what=f"outfit {row} of the batch",
             )
             trace.calls[row] += sum(extra.calls for extra in additions)

@@ -47,7 +47,8 @@ class Completions:
             wishes, item i is the answer to wish i.
         calls: calls of S that choosing took, shape ``[B]``; the final scoring is the experiment's, not the method's.
         seconds: wall time of choosing, shape ``[B]``; the batch's time in equal shares.
-        step_scores: S after each step, shape ``[B, k]``, of methods that look at S step by step.
+        step_scores: S after each step, shape ``[B, k]``, of methods that look at S step by step; of ``greedy_1`` S of
+            each item added alone, of ``exhaustive``, which takes no steps, that of the whole.
         removed_ranks: 0-based rank of every removed item in the method's own ranking of single additions, shape
             ``[B, j]``; :data:`UNRANKED` where the method cannot choose it. None for methods that do not rank.
         scores: S of the completed outfit, shape ``[B]``, once scored; without the zero of sets that are not outfits.

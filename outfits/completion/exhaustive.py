@@ -61,16 +61,7 @@ def exhaustive_search(
         barred = scorer.taken_categories(outfit[None])[0]
         if forbidden is not None:
             barred = barred | forbidden[row]
-        choices = list(_category_choices(scorer, k, ~barred & scorer.stocked, wished, what))
-        sizes = np.bincount(scorer.categories[: len(scorer)], minlength=scorer.num_categories)
-        calls = sum(prod(int(sizes[category]) for category in choice) for choice in choices)
-        if calls > max_calls:
-            raise ConfigError(
-                [
-                    f"evaluate.exhaustive.max_calls: {what} needs {calls:,} calls of S, more than {max_calls:,}; raise "
-                    "it, or leave exhaustive out of evaluate.methods"
-                ]
-            )
+        choices, calls = _affordable(scorer, k, ~barred & scorer.stocked, wished, max_calls, what)
         best = _best_sets(scorer, outfit, choices, wished, max(1, alternatives))
         trace.calls[row] = calls
         trace.chosen[row] = best[0].answer(True)
@@ -90,6 +81,39 @@ def exhaustive_search(
             )
             trace.ranks[row] = first_ranks(single, rank_of[row], wished, len(scorer))
     return trace
+
+
+def _affordable(
+    scorer: CandidateScorer,
+    k: int,
+    available: NDArray[np.bool_],
+    wishes: OutfitWishes | None,
+    max_calls: int,
+    what: str,
+) -> tuple[list[tuple[int, ...]], int]:
+    """The sets of k categories to search and the calls that takes, counted before any of them is listed."""
+    sizes = np.bincount(scorer.categories[: len(scorer)], minlength=scorer.num_categories)
+    # number of k-subsets of items of different categories: the elementary symmetric polynomial of the sizes
+    wanted = available if wishes is None else available & wishes.allowed.any(axis=0)
+    subsets = [1] + [0] * k
+    for size in sizes[wanted].tolist():
+        for j in range(k, 0, -1):
+            subsets[j] += size * subsets[j - 1]
+    calls, choices = subsets[k], []
+    if wishes is None and calls > max_calls:
+        raise _too_many(f"{calls:,}", max_calls, what)
+    calls = 0
+    for choice in _category_choices(scorer, k, available, wishes, what):
+        choices.append(choice)
+        calls += prod(int(sizes[category]) for category in choice)
+        if calls > max_calls:
+            raise _too_many(f"up to {subsets[k]:,}", max_calls, what)
+    return choices, calls
+
+
+def _too_many(calls: str, max_calls: int, what: str) -> ConfigError:
+    text = f"{what} needs {calls} calls of S, more than {max_calls:,}; raise it, or take another method"
+    return ConfigError([f"exhaustive.max_calls: {text}"])
 
 
 def _category_choices(

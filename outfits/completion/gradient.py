@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from outfits.completion.latents import opened_to
+from outfits.completion.assignment import opened_to
 from outfits.completion.projection import ItemSpace, Projection, project
 from outfits.completion.relaxation import RelaxedOptimum, RelaxedTask, ascend, text_similarity
 from outfits.completion.tasks import START_STREAM

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.special import expit
 from torch import Tensor
 
 from outfits.completion.additions import OutfitWishes, Propose, ranks_in
+from outfits.completion.assignment import assign_to_categories, complete_by_values, opened_to
 from outfits.completion.completion import UNRANKED
-from outfits.completion.rules import open_categories, require_categories, require_wishes
 from outfits.completion.wishes import Wishes
 from outfits.index.category_index import CategoryIndex, merge, unit_rows
 from outfits.models.similarity import TextSimilarity
+
+TIE_BREAK = 1e-6  # weight of the cosine to a latent where alpha is 0, so that it still decides between equal texts
 
 
 @dataclass(frozen=True)
@@ -89,66 +91,21 @@ def complete_from_latents_and_texts(
     Raises:
         DataError: if the rule or the wishes leave a latent no category with items.
     """
-    batch, k, _ = latents.shape
+    values = np.stack([_mixed_values(latents[row], index, wishes, row, similarity) for row in range(len(latents))])
     available = ~(forbidden | index.empty_categories)
-    chosen = np.empty((batch, k), dtype=np.int64)
-    ranks = None if wanted is None else np.full((batch, k), UNRANKED, dtype=np.int64)
-    members = [np.flatnonzero(index.categories == category) for category in range(index.num_categories)]
-    for row in range(batch):
-        opened = opened_to(wishes, row, k, available[row], f"outfit {row} of the batch")
-        wished = OutfitWishes.of(wishes, row, similarity)
-        values = np.stack([nearness_to(latents[row, slot : slot + 1], index) for slot in range(k)]).astype(np.float64)
-        if wished.similarity is not None:
-            mixed = wishes.alpha * values + (1 - wishes.alpha) * wished.similarity
-            values = np.where(wishes.has_text[row][:, None], mixed, values)
-        best = np.full((k, index.num_categories), -np.inf)
-        items = np.full((k, index.num_categories), -1, dtype=np.int64)
-        for category in np.flatnonzero(opened.any(axis=0)):
-            place = values[:, members[category]].argmax(axis=1)
-            items[:, category] = members[category][place]
-            best[:, category] = values[np.arange(k), items[:, category]]
-        chosen[row] = assign_to_categories(best, items, opened)
-        if ranks is not None and wanted is not None:
-            for slot in range(k):
-                allowed = np.flatnonzero(opened[slot][index.categories])
-                ranking = allowed[np.argsort(-values[slot, allowed], kind="stable")]
-                ranks[row, slot] = ranks_in(ranking, wanted[row, slot : slot + 1], len(index))[0]
-    return chosen, ranks
+    return complete_by_values(values, index.categories, available, wishes, wanted)
 
 
-def opened_to(wishes: Wishes | None, row: int, k: int, available: NDArray[np.bool_], what: str) -> NDArray[np.bool_]:
-    """Categories that each of ``k`` missing items of outfit ``row`` can take, bool, shape ``[k, C]``.
-
-    Raises:
-        DataError: if the rule or the wishes leave one none.
-    """
-    require_categories(int(available.sum()), k, what)
-    if wishes is None:
-        return np.broadcast_to(available, (k, len(available)))
-    opened = open_categories(wishes.allowed[row], np.ones(k, dtype=np.bool_), available)
-    require_wishes(opened, what)
-    return opened
-
-
-def assign_to_categories(
-    values: NDArray[np.floating], items: NDArray[np.int64], opened: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """The items of the best assignment of missing items to different categories, shape ``[k]``.
-
-    Args:
-        values: value of the best item of every category for every missing item, shape ``[k, C]``.
-        items: these items, catalogue positions, shape ``[k, C]``.
-        opened: categories that each missing item can take, such that there is an assignment, bool, shape ``[k, C]``.
-    """
-    k = len(values)
-    columns = np.flatnonzero(opened.any(axis=0))
-    value = np.where(opened[:, columns], values[:, columns].astype(np.float64), -np.inf)
-    item = items[:, columns]
-    column = np.lexsort((item, -value), axis=-1)[:, 0]  # every latent's favourite, ties by catalogue position
-    if len(np.unique(column)) < k:
-        _, column = linear_sum_assignment(value, maximize=True)
-    chosen: NDArray[np.int64] = item[np.arange(k), column]
-    return chosen
+def _mixed_values(
+    latents: Tensor, index: CategoryIndex, wishes: Wishes, row: int, similarity: TextSimilarity | None
+) -> NDArray[np.float64]:
+    """What every item is worth to each missing item of one outfit, shape ``[k, N]``."""
+    wished = OutfitWishes.of(wishes, row, similarity)
+    values = np.stack([nearness_to(latents[slot : slot + 1], index) for slot in range(len(latents))])
+    if wished.similarity is None:
+        return values.astype(np.float64)
+    # similarity is 0 where no text is wished
+    return max(wishes.alpha, TIE_BREAK) * values.astype(np.float64) + (1 - wishes.alpha) * wished.similarity
 
 
 def latent_ranks(
@@ -216,7 +173,7 @@ def latent_shortlists(
             if texts is not None and wished is not None and wished.similarity is not None:
                 for described in np.flatnonzero(texts & active):
                     allowed = opened[described][index.categories]
-                    nearest = _nearest_to_text(wished.similarity[described], allowed, r // 2)
+                    nearest = _nearest_to_text(wished.similarity[described], allowed, max(1, r // 2))
                     listed[described, r - len(nearest) :] = nearest
             listed = np.where(active[:, None], listed, -1)
             items = np.unique(listed[listed >= 0])
@@ -246,7 +203,6 @@ def rerank_ranks(
     forbidden: NDArray[np.bool_],
     scored: NDArray[np.int32],
     items: NDArray[np.integer],
-    wishes: Wishes | None = None,
 ) -> NDArray[np.int64]:
     """0-based rank of items: those that re-ranking scored first by their logits, all other allowed ones by cosine.
 
@@ -256,25 +212,61 @@ def rerank_ranks(
         forbidden: bool, shape ``[B, C]``.
         scored: candidates of the first step, best first, -1 padded, shape ``[B, M]``.
         items: catalogue positions asked about, shape ``[B, j]``.
-        wishes: with wishes, item i is ranked among those that wish i allows, by its cosine to latent i.
 
     Returns:
-        Int64, shape ``[B, j]``; :data:`UNRANKED` for items of categories that are not allowed. Ties go to the smaller
-        position.
+        Int64, shape ``[B, j]``; :data:`UNRANKED` for items of forbidden categories. Ties go to the smaller position.
     """
     ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
     for row in range(len(latents)):
         first = scored[row][scored[row] >= 0].astype(np.int64)
-        for number in range(items.shape[1]):
-            if wishes is not None or number == 0:
-                some = latents[row] if wishes is None else latents[row, number : number + 1]
-                allowed = ~forbidden[row] if wishes is None else ~forbidden[row] & wishes.allowed[row, number]
-                ranking = _ranking(nearness_to(some, index), first, allowed[index.categories])
-            ranks[row, number] = ranks_in(ranking, items[row, number : number + 1], len(index))[0]
+        allowed = ~forbidden[row][index.categories]
+        ranks[row] = ranks_in(_ranking(nearness_to(latents[row], index), first, allowed), items[row], len(index))
     return ranks
 
 
-def _ranking(nearness: NDArray[np.float32], first: NDArray[np.int64], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+def rerank_ranks_of_wishes(
+    latents: Tensor,
+    index: CategoryIndex,
+    forbidden: NDArray[np.bool_],
+    scored: NDArray[np.int32],
+    logits: NDArray[np.float32],
+    items: NDArray[np.integer],
+    wishes: Wishes,
+    similarity: TextSimilarity | None,
+) -> NDArray[np.int64]:
+    """0-based rank of item i among those that wish i allows, as :func:`rerank_ranks` otherwise.
+
+    Scored items stand first, by the objective of wish i, all others behind them by what
+    :func:`complete_from_latents_and_texts` goes by.
+
+    Args:
+        latents: shape ``[B, k, r_dim]``.
+        index: the catalogue in the latents' space.
+        forbidden: bool, shape ``[B, C]``.
+        scored: candidates of the first step, -1 padded, shape ``[B, M]``.
+        logits: their logits of S, shape ``[B, M]``.
+        items: catalogue positions asked about, shape ``[B, k]``.
+        wishes: wishes for each outfit.
+        similarity: similarity of the catalogue to texts, where texts are wished.
+    """
+    ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
+    for row in range(len(latents)):
+        known = scored[row] >= 0
+        first, scores = scored[row][known].astype(np.int64), expit(logits[row][known].astype(np.float64))
+        values = _mixed_values(latents[row], index, wishes, row, similarity)
+        wished = OutfitWishes.of(wishes, row, similarity)
+        for slot in range(wishes.k):
+            objective = scores
+            if wished.similarity is not None:
+                objective = wishes.alpha * scores + (1 - wishes.alpha) * wished.similarity[slot, first]
+            allowed = ~forbidden[row] & wishes.allowed[row, slot]
+            best_first = first[np.lexsort((first, -objective))]
+            ranking = _ranking(values[slot], best_first, allowed[index.categories])
+            ranks[row, slot] = ranks_in(ranking, items[row, slot : slot + 1], len(index))[0]
+    return ranks
+
+
+def _ranking(nearness: NDArray[np.floating], first: NDArray[np.int64], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Allowed items: some in their order first, the others by nearness."""
     first = first[allowed[first]]
     rest = allowed.copy()

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.completion.latents import assign_to_categories
+from outfits.completion.assignment import assign_to_categories
 from outfits.data.catalogue import ItemEmbeddings
 
 DISTANCES = {"l1": 1.0, "l2": 2.0, "l10": 10.0, "cosine": 2.0}

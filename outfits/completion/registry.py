@@ -1,14 +1,17 @@
 """Completion methods by name. A new one is a function of tasks, resources, options, and a line in :data:`METHODS`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from outfits.completion.assignment import complete_by_values
 from outfits.completion.beam_search import beam_search
-from outfits.completion.completion import Completions, Relaxation
+from outfits.completion.candidates import CandidateScorer
+from outfits.completion.completion import Completions, Relaxation, SearchTrace
 from outfits.completion.exhaustive import exhaustive_search
 from outfits.completion.gradient import gradient_completion
 from outfits.completion.greedy import greedy_k_step, greedy_one_step
@@ -18,6 +21,7 @@ from outfits.completion.latents import (
     latent_ranks,
     latent_shortlists,
     rerank_ranks,
+    rerank_ranks_of_wishes,
 )
 from outfits.completion.method import Method, Resources, Stopwatch, completions_of, search_by_size
 from outfits.completion.rules import forbidden_categories
@@ -26,6 +30,7 @@ from outfits.completion.tasks import CompletionTasks
 from outfits.completion.wishes import Wishes
 from outfits.config.method_calls import MethodCall
 from outfits.config.schema import BeamConfig, ExhaustiveConfig, GeneratorBeamConfig, GradientConfig, RerankConfig
+from outfits.errors import ConfigError
 
 
 def original(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
@@ -53,57 +58,54 @@ def most_selected(tasks: CompletionTasks, resources: Resources, options: None = 
     return _by_counts(tasks, resources, resources.require_selected())
 
 
+def most_similar(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+    """The items most similar to the wished texts: neither the outfit nor S is looked at."""
+    if tasks.wishes is None or not tasks.wishes.has_text.any():
+        raise ConfigError(["most_similar needs wished texts; name it in evaluate.wish_methods, or wish for texts"])
+    if resources.similarity is None:
+        raise ValueError("wished texts need the catalogue's text embeddings")
+    stopwatch = Stopwatch()
+    values = np.stack([resources.similarity(texts) for texts in tasks.wishes.texts])  # [B, k, N]
+    forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
+    available = ~forbidden & resources.require_scorer().stocked
+    wanted = tasks.removed if tasks.removed.shape[1] == tasks.k else None
+    chosen, ranks = complete_by_values(values, resources.catalogue_categories, available, tasks.wishes, wanted)
+    return _without_calls(tasks, chosen, ranks, stopwatch)
+
+
 def exhaustive(tasks: CompletionTasks, resources: Resources, options: ExhaustiveConfig) -> Completions:
     """The best of all k-subsets."""
-    scorer = resources.require_scorer()
-    stopwatch = Stopwatch()
-    trace = search_by_size(
+    return _search(
         tasks,
-        lambda rows, outfits: exhaustive_search(
-            scorer, outfits, tasks.k, options.max_calls, **_search_arguments(tasks, resources, rows)
-        ),
+        resources,
+        lambda scorer, outfits, shared: exhaustive_search(scorer, outfits, tasks.k, options.max_calls, **shared),
     )
-    return completions_of(tasks, trace, stopwatch.shares(len(tasks)))
 
 
 def greedy_1(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
     """Greedy 1-step search over the whole catalogue."""
-    scorer = resources.require_scorer()
-    stopwatch = Stopwatch()
-    trace = search_by_size(
-        tasks,
-        lambda rows, outfits: greedy_one_step(scorer, outfits, tasks.k, 0, **_search_arguments(tasks, resources, rows)),
+    return _search(
+        tasks, resources, lambda scorer, outfits, shared: greedy_one_step(scorer, outfits, tasks.k, 0, **shared)
     )
-    return completions_of(tasks, trace, stopwatch.shares(len(tasks)))
 
 
 def greedy_k(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
     """Greedy k-step search over the whole catalogue."""
-    scorer = resources.require_scorer()
-    stopwatch = Stopwatch()
-    trace = search_by_size(
-        tasks,
-        lambda rows, outfits: greedy_k_step(scorer, outfits, tasks.k, 0, **_search_arguments(tasks, resources, rows)),
+    return _search(
+        tasks, resources, lambda scorer, outfits, shared: greedy_k_step(scorer, outfits, tasks.k, 0, **shared)
     )
-    return completions_of(tasks, trace, stopwatch.shares(len(tasks)))
 
 
 def beam(tasks: CompletionTasks, resources: Resources, options: BeamConfig) -> Completions:
     """Beam search over the whole catalogue."""
-    scorer = resources.require_scorer()
-    stopwatch = Stopwatch()
-    trace = search_by_size(
-        tasks,
-        lambda rows, outfits: beam_search(
-            scorer, outfits, tasks.k, options.width, **_search_arguments(tasks, resources, rows)
-        ),
+    return _search(
+        tasks, resources, lambda scorer, outfits, shared: beam_search(scorer, outfits, tasks.k, options.width, **shared)
     )
-    return completions_of(tasks, trace, stopwatch.shares(len(tasks)))
 
 
 def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConfig) -> Completions:
     """Ascends S in embedding space and takes the nearest items."""
-    scorer, items = resources.require_scorer(), resources.require_items()
+    scorer, items, space = resources.require_scorer(), resources.require_items(), resources.space
     stopwatch = Stopwatch()
     forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
     parts, order = [], []
@@ -124,7 +126,7 @@ def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConf
             resources.seed,
             scorer.device,
             choose=options.choose,
-            space=resources.space,
+            space=space,
         )
         parts.append(found)
         order.append(rows)
@@ -178,6 +180,7 @@ METHODS: Mapping[str, Method] = {
     "random": random,
     "most_frequent": most_frequent,
     "most_selected": most_selected,
+    "most_similar": most_similar,
     "exhaustive": exhaustive,
     "greedy_1": greedy_1,
     "greedy_k": greedy_k,
@@ -202,17 +205,30 @@ def complete(call: MethodCall, tasks: CompletionTasks, resources: Resources) -> 
         ConfigError: if the method would need more calls of S than it may make.
         DataError: if the category rule or the wishes leave a missing item no category.
     """
+    if tasks.wishes is not None and tasks.wishes.alpha == 1:
+        tasks = tasks.wishing(tasks.wishes.without_texts())  # they weigh nothing, so no method looks at them
     return METHODS[call.name](tasks, resources, call.options)
 
 
-def _search_arguments(tasks: CompletionTasks, resources: Resources, rows: NDArray[np.int64]) -> dict[str, Any]:
-    """What all searches over the catalogue take beside the outfits."""
-    return {
-        "rank_of": tasks.removed[rows] if tasks.removed.shape[1] else None,
-        "wishes": _wishes_at(tasks, rows),
-        "similarity": resources.similarity,
-        "alternatives": resources.alternatives,
-    }
+def _search(
+    tasks: CompletionTasks,
+    resources: Resources,
+    search: Callable[[CandidateScorer, Tensor, dict[str, Any]], SearchTrace],
+) -> Completions:
+    """Searches the outfits of each size in turn; the search's last argument is what all of them take."""
+    scorer = resources.require_scorer()
+    stopwatch = Stopwatch()
+
+    def of_size(rows: NDArray[np.int64], outfits: Tensor) -> SearchTrace:
+        shared = {
+            "rank_of": tasks.removed[rows] if tasks.removed.shape[1] else None,
+            "wishes": _wishes_at(tasks, rows),
+            "similarity": resources.similarity,
+            "alternatives": resources.alternatives,
+        }
+        return search(scorer, outfits, shared)
+
+    return completions_of(tasks, search_by_size(tasks, of_size), stopwatch.shares(len(tasks)))
 
 
 def _wishes_at(tasks: CompletionTasks, rows: NDArray[np.int64]) -> Wishes | None:
@@ -251,7 +267,14 @@ def _search_near_latents(
     ranks = None
     if tasks.removed.shape[1]:
         forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
-        ranks = rerank_ranks(latents, index, forbidden, trace.candidates[:, 0], tasks.removed, tasks.wishes)
+        scored = trace.candidates[:, 0]
+        if tasks.wishes is None:
+            ranks = rerank_ranks(latents, index, forbidden, scored, tasks.removed)
+        else:
+            logits, wishes = trace.candidate_logits[:, 0], tasks.wishes
+            ranks = rerank_ranks_of_wishes(
+                latents, index, forbidden, scored, logits, tasks.removed, wishes, resources.similarity
+            )
     return completions_of(tasks, trace, seconds, ranks)
 
 

@@ -97,7 +97,7 @@ def require_categories(allowed: int, k: int, what: str) -> None:
     if allowed < k:
         raise DataError(
             f"{what}: {k} items are missing, but only {allowed} categories with items are not taken yet; "
-            f"set model.k to at most {allowed}, or use finer categories"
+            f"ask for at most {allowed} (k), or use finer categories"
         )
 
 
@@ -106,6 +106,6 @@ def require_wishes(opened: NDArray[np.bool_], what: str) -> None:
     without = np.flatnonzero(~opened.any(axis=1))
     if len(without):
         raise DataError(
-            f"{what}: the wished categories leave missing item {without[0]} none that is not taken and has items; "
+            f"{what}: the wished categories leave missing item {without[0] + 1} none that is not taken and has items; "
             "wish for other categories, or for fewer items"
         )

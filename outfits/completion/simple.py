@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outfits.completion.additions import ranks_in
+from outfits.completion.assignment import opened_to
 from outfits.completion.completion import UNRANKED
-from outfits.completion.latents import opened_to
 from outfits.completion.rules import forbidden_categories, open_categories
 from outfits.completion.tasks import RANDOM_STREAM, CompletionTasks
 

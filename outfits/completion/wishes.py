@@ -1,7 +1,7 @@
 """Wishes for the missing items: which categories each may have, and texts that describe them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +67,9 @@ class Wishes:
         """The wishes of these outfits."""
         return Wishes(self.allowed[rows], self.texts[rows], self.alpha)
 
-    def first(self, k: int) -> "Wishes":
-        """The wishes of the first ``k`` missing items."""
-        return Wishes(self.allowed[:, :k], self.texts[:, :k], self.alpha)
+    def without_texts(self) -> "Wishes":
+        """The wished categories alone."""
+        return replace(self, texts=np.zeros_like(self.texts))
 
     def kinds(self, row: int) -> NDArray[np.int64]:
         """Which missing items of an outfit are wished alike, shape ``[k]``: the first item of the same wish."""

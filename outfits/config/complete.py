@@ -71,5 +71,5 @@ def _garment_mistakes(garments: list[Any]) -> Iterator[str]:
                 yield f"{where} {name} {value!r} is not a text; put quotes around it"
         if not garment.get("category"):
             yield f"{where} has no category"
-        if not (garment.get("image") or garment.get("text")):
+        if not (str(garment.get("image") or "").strip() or str(garment.get("text") or "").strip()):
             yield f"{where} has neither image nor text"

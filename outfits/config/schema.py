@@ -49,6 +49,7 @@ METHODS = (
     "random",
     "most_frequent",
     "most_selected",
+    "most_similar",
     "exhaustive",
     "greedy_1",
     "greedy_k",
@@ -436,7 +437,8 @@ class EvaluateConfig:
         f"{', '.join(METHODS)}",
     )
     slow_methods: list[str] = key(
-        ["exhaustive"], "methods, by name, that complete only the first evaluate.slow_outfits of the outfits"
+        ["exhaustive"],
+        "methods, by name, that complete only the first evaluate.slow_outfits of the outfits in the comparison",
     )
     slow_outfits: int = key(100, "outfits completed by slow methods; they are among those of all other methods", ge=1)
     wishes: list[str] = key(
@@ -445,8 +447,8 @@ class EvaluateConfig:
         choices=WISHES,
     )
     wish_methods: list[str] = key(
-        ["random", "most_frequent", "greedy_k", "generator", "generator_rerank"],
-        "methods of the experiments with wishes",
+        ["random", "most_frequent", "most_similar", "greedy_k", "generator", "generator_rerank"],
+        "methods of the experiments with wishes; most_similar takes part where texts are wished",
     )
     alpha: float = key(0.5, "weight of S against wished texts", ge=0, le=1)
     resamples: int = key(2000, "bootstrap resamples of paired confidence intervals", ge=100)
@@ -526,7 +528,7 @@ class CompleteConfig:
         "generate one",
     )
     alpha: float | None = key(None, "weight of S against wished texts; null: the run's evaluate.alpha", ge=0, le=1)
-    top: int = key(5, "outfits shown at most, best first", ge=1)
+    top: int = key(5, "outfits shown at most, best first", ge=1, le=100)
     out: str = key("completions.png", "picture of the shown outfits, written as PNG")
     device: str = key("cpu", "where the models run, as torch names it: cpu, cuda or mps")
     cache_dir: str | None = key(None, "folder of the run's embeddings; null: where the run left them")

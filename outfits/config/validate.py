@@ -112,12 +112,18 @@ def _run_rules(config: Config) -> Iterator[Contradiction]:
         ("evaluate.wish_methods", evaluate.wish_methods, METHODS),
         ("evaluate.sweep.methods", evaluate.sweep.methods, METHODS),
     )
+    if "most_similar" in evaluate.methods:
+        text = "evaluate.methods: most_similar looks at wished texts alone; name it in evaluate.wish_methods"
+        yield ("evaluate.methods",), text
+    for name, swept in vars(evaluate.sweep).items():
+        if isinstance(swept, list) and name != "methods" and len(set(swept)) < len(swept):
+            yield (f"evaluate.sweep.{name}",), f"evaluate.sweep.{name}: {swept} has a value more than once"
     for name, values, order in lists:
         repeated = sorted({value for value in values if values.count(value) > 1})
         if not values:
             yield (name,), f"{name}: the list is empty; give at least one of {', '.join(order)}"
         if repeated:
-            yield (name,), f"{name}: {', '.join(repeated)} is named more than once"
+            yield (name,), f"{name}: {', '.join(map(str, repeated))} is named more than once"
         elif name == "stages" and values != [stage for stage in order if stage in values]:
             yield (name,), f"{name}: stages run in the order {', '.join(order)}; write them in this order"
 

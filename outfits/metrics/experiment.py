@@ -88,7 +88,8 @@ class MethodExperiment:
         if completions.relaxation is not None:
             relaxation = completions.relaxation
             arrays |= {"relaxed": relaxation.scores, "moved": relaxation.moved, "lipschitz": relaxation.lipschitz}
-        if tasks.wishes is not None and resources.methods.similarity is not None:
+        wished = self.tasks.wishes  # of all tasks, so that no shard has a field that others lack
+        if wished is not None and wished.has_text.any() and resources.methods.similarity is not None:
             arrays["similarity"] = wished_similarity(tasks, completions.chosen, resources.methods.similarity)
         write_arrays(self._path(shard), arrays)
 

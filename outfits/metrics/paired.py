@@ -10,7 +10,7 @@ _DRAWN_AT_ONCE = 2**22  # resampled differences held in memory
 
 
 def win_rate(values: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    """Share of outfits where a method beats the reference, ties counting half.
+    """Share of outfits where a method beats the reference, ties, up to rounding, counting half.
 
     Args:
         values: the method's scores, shape ``[B]``.
@@ -20,7 +20,8 @@ def win_rate(values: NDArray[np.floating], reference: NDArray[np.floating]) -> f
         ValueError: if there is no outfit or the shapes differ.
     """
     _check(values, reference)
-    return float(((values > reference) + 0.5 * (values == reference)).mean())
+    tied = np.abs(values - reference) <= OPTIMAL_WITHIN
+    return float((((values > reference) & ~tied) + 0.5 * tied).mean())
 
 
 def paired_interval(

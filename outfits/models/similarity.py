@@ -1,6 +1,7 @@
 r"""Similarities :math:`S_X` between items and :math:`S_O` between outfits: cosines, 1 on equal arguments."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -61,6 +62,13 @@ class TextSimilarity:
     """
 
     def __init__(self, items: ItemEmbeddings, device: torch.device | str = "cpu") -> None:
+        self.items = items
+        self.device = device
+
+    @cached_property
+    def _vectors(self) -> torch.Tensor:
+        """What texts are multiplied with, made when the first text comes, shape ``[N, text_dim]``."""
+        items = self.items
         present = np.array(items.present)
         parts = [np.where(present[:, 1:], items.text, 0)]
         count = present[:, 1].astype(np.float32)
@@ -69,13 +77,13 @@ class TextSimilarity:
             count = count + present[:, 0]
         # the mean of the cosines is the cosine sum with the mean of the parts: one product instead of two
         mean = sum(parts) / np.maximum(count, 1)[:, None]
-        self._items = torch.from_numpy(np.ascontiguousarray(mean, dtype=np.float32)).to(device)
+        return torch.from_numpy(np.ascontiguousarray(mean, dtype=np.float32)).to(self.device)
 
     def __call__(self, texts: NDArray[np.float32]) -> NDArray[np.float32]:
         """Similarities of texts; see the class for shapes."""
         with torch.inference_mode():
             # one text per product: always the same shape, so the same bits in any batch
-            rows = [self._items @ torch.from_numpy(np.array(text)).to(self._items.device) for text in texts]
+            rows = [self._vectors @ torch.from_numpy(np.array(text)).to(self.device) for text in texts]
             similarity: NDArray[np.float32] = torch.stack(rows).clamp(-1, 1).cpu().numpy()
         return similarity
 

@@ -16,6 +16,10 @@ LABELS = {
     "random": ("Random", "random items that keep the outfit an outfit"),
     "most_frequent": ("Most frequent", "the items that occur in most training outfits"),
     "most_selected": ("Most selected", "for every outfit the items that greedy search selects most often"),
+    "most_similar": (
+        "Most similar",
+        "the items most similar to the wished texts; neither S nor the outfit is looked at",
+    ),
     "exhaustive": ("Exhaustive", "scores every set of k items: the optimum of S"),
     "greedy_1": ("Greedy, one step", "scores every single addition once and takes the k best"),
     "greedy_k": ("Greedy, k steps", "adds the best item and scores everything again, k times"),
@@ -45,6 +49,7 @@ _COLOURS = {
     "random": "#8b949e",
     "most_frequent": "#9467bd",
     "most_selected": "#cc79a7",
+    "most_similar": "#7f5aa8",
     "exhaustive": "#10305a",
     "greedy_1": "#56b4e9",
     "greedy_k": "#0072b2",

@@ -5,7 +5,8 @@ from outfits.report.method import MethodResult
 from outfits.report.results import EvaluationResult
 
 _CHEAP = 0.1  # of greedy search's calls of S
-_UNINFORMED = ("original", "random", "most_frequent", "most_selected")
+_REPAIRS = ("start", "penalty", "sequential", "choose")  # options of gradient that mend what projection loses
+_UNINFORMED = ("original", "random", "most_frequent", "most_selected", "most_similar")
 _WISHED = {
     "categories": "categories",
     "texts": "texts",
@@ -85,23 +86,30 @@ def _relaxation(result: EvaluationResult) -> list[str]:
     relaxed = {name: method for name, method in result.methods.items() if method.relaxation is not None}
     if not relaxed:
         return []
-    best = max(relaxed, key=lambda name: relaxed[name].score_mean)
-    figures = relaxed[best].relaxation or {}
-    which = f"The best gradient call, “{label(best)}”," if len(relaxed) > 1 else "Gradient ascent"
-    return [
-        f"{which} reaches mean S {figures['relaxed_mean']:.3f} at its relaxed optimum and "
-        f"{figures['projected_mean']:.3f} once projected to real items."
-    ]
+    repaired = [name for name in relaxed if any(f":{option}=" in name for option in _REPAIRS)]
+    said = []
+    for which, names in (
+        ("The best plain", [name for name in relaxed if name not in repaired]),
+        ("The best repaired", repaired),
+    ):
+        if names:
+            best = max(names, key=lambda name: relaxed[name].score_mean)
+            figures = relaxed[best].relaxation or {}
+            said.append(
+                f"{which} gradient call, “{label(best)}”, reaches mean S {figures['relaxed_mean']:.3f} at its relaxed "
+                f"optimum and {figures['projected_mean']:.3f} once projected to real items."
+            )
+    return said
 
 
 def _wishes(result: EvaluationResult) -> list[str]:
-    """Recall of the removed items by the best of the generator's methods, greedy search and the frequency control."""
+    """Recall of the removed items by the best of the generator's methods, greedy search and the controls."""
     said = []
     for kind, methods in result.wishes.items():
         recall = {name: share for name in methods if (share := methods[name].removed_recall["10"]) is not None}
         generators = [name for name in recall if family(name).startswith("generator")]
         best = max(generators, key=lambda name: recall[name], default="")
-        shown = [name for name in (best, "greedy_k", "most_frequent") if name in recall]
+        shown = [name for name in (best, "greedy_k", "most_similar", "most_frequent") if name in recall]
         if shown and best:
             parts = [f"{recall[name]:.1%} by “{label(name)}”" for name in shown]
             said.append(f"With the removed items' {_WISHED[kind]} as wishes, recall of them at 10: {', '.join(parts)}.")

@@ -111,6 +111,6 @@ def _device(name: str) -> torch.device:
     except RuntimeError:
         raise ConfigError([f"device: {name!r} names no device; cpu, cuda, cuda:1 or mps do"]) from None
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, True):
-        raise ConfigError([f"device: this machine has no {device.type} device; use device=cpu"])
+    if not there.get(device.type, True) or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise ConfigError([f"device: this machine has no device {device}; use device=cpu"])
     return device

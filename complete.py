@@ -4,6 +4,7 @@ With ``text=…`` instead of items it generates an outfit. Prints a table and wr
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ def main(argv: Sequence[str]) -> None:
     """Loads the run, completes or generates, and shows what came of it."""
     config = load_complete(argv)
 
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # a dependency's own use of torch
     # Imported here, so that neither --help nor a mistake waits for torch.
     from outfits.stylist import Stylist
     from outfits.stylist.results import outfits_table

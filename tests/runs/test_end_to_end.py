@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outfits.config.schema import METHODS
+from outfits.config import schema
 from outfits.models.frozen import load_generator
 from tests.layouts import write_maryland_root, write_polyvore_root, write_tables_root
 from tests.runs.programs import REPOSITORY, Finished, Place, command, here, without_times
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 COMPATIBILITY = ("auc_random", "auc_same_category", "fitb_random", "fitb_same_category", "fitb_frequency_control")
 QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
+METHODS = [method for method in schema.METHODS if method != "most_similar"]  # which is for wished texts alone
 CHOOSING = [method for method in METHODS if method != "original"]
 
 
@@ -100,8 +101,12 @@ def test_no_method_finds_more_than_exhaustive_search_on_the_outfits_that_both_co
 def test_wished_categories_are_reported_for_every_configured_method(undisturbed: Place) -> None:
     wishes = undisturbed.results()["wishes"]
     assert list(wishes) == ["categories", "categories_texts"]
+    assert {figures["alpha"] for figures in wishes["categories"].values()} == {None}
+    described = {method: figures["similarity_mean"] for method, figures in wishes["categories_texts"].items()}
+    assert max(described.values()) == described["most_similar"]
     for kind, methods in wishes.items():
-        assert list(methods) == ["random", "most_frequent", "greedy_k", "generator", "generator_rerank"]
+        seeing = {"most_similar"} if kind == "categories_texts" else set()
+        assert set(methods) == {"random", "most_frequent", "greedy_k", "generator", "generator_rerank"} | seeing
         for method, figures in methods.items():
             assert figures["valid_share"] == 1, (kind, method)
             assert 0 <= figures["removed_recall"]["1"] <= figures["removed_recall"]["50"] <= 1, (kind, method)
@@ -142,7 +147,8 @@ def test_the_same_command_again_reuses_everything_and_says_so(copied: Place) -> 
     for line in finished.output.splitlines():
         stage, _, said = line.partition("] ")[2].partition(": ")
         if stage in ("embeddings", "compatibility", "targets", "generator"):
-            assert said.startswith(("reusing", "test split: ")), line  # S is measured anew, not trained
+            known = said.startswith(("reusing", "test split: ")) or " wishes: " in said
+            assert known, line  # S is measured anew, not trained
     assert {path: path.stat().st_mtime_ns for path in copied.cache.rglob("*") if path.is_file()} == written
     assert copied.results() == before, "times too, as nothing was measured again"
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.special import expit
 
-from outfits.completion.beam_search import beam_search
+from outfits.completion.additions import Additions, Partial
+from outfits.completion.beam_search import beam_search, extend
 from outfits.completion.completion import UNRANKED
 from outfits.completion.exhaustive import exhaustive_search
 from outfits.completion.greedy import greedy_k_step, greedy_one_step
@@ -124,6 +125,16 @@ def test_searches_count_exactly_the_sets_that_s_scored(world):
         assert search().calls.sum() == world.scorer.calls - before
     calls = beam_search(world.scorer, outfits, 3, 4).calls
     assert (calls <= (1 + 2 * 4) * len(world.categories)).all()
+
+
+def test_an_item_that_answers_several_like_wishes_takes_one_place_of_the_beam():
+    items, slots = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
+    values = np.repeat(np.array([4.0, 3.0, 2.0, 1.0]), 3)
+    additions = Additions(items, slots, values, values.astype(np.float32), np.zeros(12, dtype=np.float32), calls=4)
+    kept = extend([Partial()], [additions], np.zeros(3, dtype=np.int64), 3)
+    assert [partial.items for partial in kept] == [(0,), (1,), (2,)]
+    apart = extend([Partial()], [additions], np.arange(3), 3)
+    assert [partial.items for partial in apart] == [(0,), (0,), (0,)]
 
 
 def test_alternatives_are_the_best_completions_best_first(world):

@@ -70,16 +70,6 @@ def test_with_alpha_one_texts_change_nothing(world, name):
     assert chosen[0] == chosen[1]
 
 
-def test_a_beam_near_latents_is_as_wide_as_it_says_when_all_wishes_are_alike(world):
-    wishes = Wishes.none(1, 3, CATEGORIES, TEXT)
-    wishes.texts[:] = world.vectors[3, IMAGE:]
-    tasks = replace(tasks_of([[0, 7]], np.zeros((1, 0), dtype=np.int32)), missing=3, wishes=wishes)
-    completions = complete(call("generator_beam:width=4:candidates=6"), tasks, resources_of(world, alternatives=4))
-    answers = completions.alternatives[0]
-    assert (answers >= 0).all()
-    assert len({frozenset(answer) for answer in answers.tolist()}) == 4
-
-
 def test_a_wish_of_another_category_leaves_the_removed_item_unranked(world):
     tasks = wished(world, "categories")
     turned = replace(tasks, wishes=Wishes(tasks.wishes.allowed[:, ::-1], tasks.wishes.texts))

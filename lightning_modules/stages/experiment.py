@@ -22,7 +22,7 @@ from outfits.config.load import save_config
 from outfits.config.method_calls import resolve_call
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
-from outfits.metrics.experiment import MethodExperiment
+from outfits.metrics.experiment import PROTOCOL, MethodExperiment
 from outfits.models.frozen import weights_digest
 from outfits.models.generator import Generator
 from outfits.report.gallery import gallery_outfits
@@ -178,7 +178,7 @@ class Bench:
             weights_digest(self.generator),
             self.dataset.catalogue.features.key,
             [call.name, None if call.options is None else asdict(call.options)],
-            [config.shard_size, run.config.targets.precision, run.config.seed],
+            [PROTOCOL, config.shard_size, run.config.targets.precision, run.config.seed],
         )
         folder = run.folder / "shards" / f"{call.name}-{key}"
         experiment = MethodExperiment(call, tasks, self.prepared, folder, config.shard_size)

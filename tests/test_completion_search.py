@@ -13,7 +13,7 @@ from outfits.completion.greedy import greedy_k_step, greedy_one_step
 from outfits.completion.latents import complete_from_latents, latent_ranks, latent_shortlists, rerank_ranks
 from outfits.completion.method import Resources, score
 from outfits.completion.registry import METHODS, complete
-from outfits.completion.rules import forbidden_categories, forbidden_items, is_outfit, keeps_outfit
+from outfits.completion.rules import forbidden_categories, is_outfit, keeps_outfit
 from outfits.config import schema
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.models.compatibility import OutfitTransformer
@@ -114,7 +114,7 @@ def test_the_rule_binds_chosen_items_only():
     chosen = np.array([[2, 3], [1, 2], [3, 4], [0, 1]])
     assert keeps_outfit(given, chosen, categories).tolist() == [True, False, False, False]
     assert forbidden_categories(given, categories, 4)[0].tolist() == [True, False, False, False]
-    assert forbidden_items(given, categories, 4)[3].tolist() == [False, False, True, False, False]
+    assert forbidden_categories(given, categories, 4)[3][categories].tolist() == [False, False, True, False, False]
 
 
 # Greedy search

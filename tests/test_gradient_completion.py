@@ -75,14 +75,16 @@ class World:
         self.scorer = transformer(self.items.image_dim, self.items.text_dim) if scorer is None else scorer
         self.given = np.array(given)
 
-    def complete(self, options=OPTIONS, *, k=2, rows=None, given=None, wishes=None, seed=3, **further):
+    def complete(
+        self, options=OPTIONS, *, k=2, rows=None, given=None, wishes=None, seed=3, choose=None, device="cpu", space=None
+    ):
+        options = options if choose is None else replace(options, choose=choose)
+        space = ItemSpace(self.items, self.categories, CATEGORIES, device) if space is None else space
         rows = np.arange(len(self.given)) if rows is None else np.array(rows)
         given = self.given[rows] if given is None else np.array(given)
         return gradient_completion(
             self.scorer,
-            self.items,
-            self.categories,
-            CATEGORIES,
+            space,
             torch.from_numpy(self.items.vectors[given]),
             torch.from_numpy(self.items.present[given]),
             forbidden_categories(given, self.categories, CATEGORIES),
@@ -91,7 +93,6 @@ class World:
             options,
             np.stack([rows, np.zeros_like(rows)], axis=1),
             seed,
-            **further,
         )
 
     def scores(self, chosen):

@@ -46,6 +46,13 @@ class OutfitWishes:
             raise ValueError("wished texts need the catalogue's text embeddings")
         return cls(wishes.allowed[row], wishes.kinds(row), similarity(wishes.texts[row]), wishes.alpha)
 
+    @property
+    def described(self) -> NDArray[np.bool_]:
+        """Missing items with a text that any catalogue item has something in common with, shape ``[k]``."""
+        if self.similarity is None:
+            return np.zeros(len(self.kinds), dtype=np.bool_)
+        return np.asarray(self.similarity.any(axis=1))
+
     def with_own_slots(self) -> "OutfitWishes":
         """The same wishes with every missing item tried, for candidates that differ from one to the other."""
         return replace(self, kinds=np.arange(len(self.kinds)))

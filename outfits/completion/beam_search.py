@@ -9,7 +9,7 @@ from torch import Tensor
 from outfits.completion.additions import Additions, OutfitWishes, Partial, Propose, best_additions, first_ranks
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import SearchTrace
-from outfits.completion.greedy import empty_trace, keep_alternatives, record_step
+from outfits.completion.trace import empty_trace, keep_alternatives, record_step
 from outfits.completion.wishes import Wishes
 from outfits.models.similarity import TextSimilarity
 
@@ -53,7 +53,7 @@ def beam_search(
     rank_of: NDArray[np.integer] | None = None,
     wishes: Wishes | None = None,
     similarity: TextSimilarity | None = None,
-    propose: Callable[[int], Propose] | None = None,
+    propose: Callable[[int, OutfitWishes | None], Propose] | None = None,
     candidates_kept: int = 0,
     alternatives: int = 0,
 ) -> SearchTrace:
@@ -71,8 +71,8 @@ def beam_search(
         rank_of: catalogue positions ``[B, j]`` whose rank among the first additions to report.
         wishes: wishes for each outfit.
         similarity: similarity of the catalogue to texts, where texts are wished.
-        propose: from an outfit's row to the candidates of its steps, which may differ between missing items; None: the
-            whole catalogue.
+        propose: from an outfit's row and wishes to the candidates of its steps, which may differ between missing
+            items; None: the whole catalogue.
         candidates_kept: ``M``, best candidates of each step to keep, of the then best partial outfit.
         alternatives: ``m``, best completions to keep; the last step keeps as many, however narrow the beam.
 
@@ -89,11 +89,11 @@ def beam_search(
     for row in range(len(outfits)):
         wished = None if wishes is None else OutfitWishes.of(wishes, row, similarity)
         kinds = np.zeros(k, dtype=np.int64) if wished is None else wished.kinds
+        proposed = None if propose is None else propose(row, wished)
         if propose is not None:
             wished = (
                 wished or OutfitWishes(np.ones((k, scorer.num_categories), dtype=np.bool_), kinds)
             ).with_own_slots()
-        proposed = None if propose is None else propose(row)
         partials = [Partial()]
         for step in range(k):
             additions = best_additions(

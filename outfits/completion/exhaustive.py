@@ -13,8 +13,8 @@ from torch import Tensor
 from outfits.completion.additions import OutfitWishes, Partial, best_additions, first_ranks
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import SearchTrace
-from outfits.completion.greedy import empty_trace, keep_alternatives
 from outfits.completion.rules import require_categories, require_wishes
+from outfits.completion.trace import empty_trace, keep_alternatives
 from outfits.completion.wishes import Wishes
 from outfits.errors import ConfigError
 from outfits.models.similarity import TextSimilarity

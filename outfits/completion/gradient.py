@@ -15,7 +15,6 @@ from outfits.completion.relaxation import RelaxedOptimum, RelaxedTask, ascend, t
 from outfits.completion.tasks import START_STREAM
 from outfits.completion.wishes import Wishes
 from outfits.config.schema import GradientConfig
-from outfits.data.catalogue import ItemEmbeddings
 from outfits.models.compatibility import OutfitTransformer
 
 # Outfits ascend together in groups that always have the same shape, padded with copies, and each begins at a multiple
@@ -48,9 +47,7 @@ class GradientCompletion:
 
 def gradient_completion(
     scorer: OutfitTransformer,
-    items: ItemEmbeddings,
-    categories: NDArray[np.integer],
-    num_categories: int,
+    space: ItemSpace,
     given_vectors: Tensor,
     given_present: Tensor,
     forbidden: NDArray[np.bool_],
@@ -59,41 +56,30 @@ def gradient_completion(
     options: GradientConfig,
     seeds: NDArray[np.int64],
     seed: int,
-    device: torch.device | str = "cpu",
-    *,
-    choose: str = "relaxed",
-    space: ItemSpace | None = None,
 ) -> GradientCompletion:
     r"""Adam on ``k`` free embeddings, then the nearest items that keep the category rule and the wishes.
 
     Args:
-        scorer: frozen compatibility model in evaluation mode, on ``device``.
-        items: embeddings of the catalogue, ``N`` items.
-        categories: category of every item, shape ``[N]``.
-        num_categories: ``C``.
+        scorer: frozen compatibility model in evaluation mode, on the device of ``space``.
+        space: the catalogue as points of the embedding space.
         given_vectors: embeddings of the given items in any order, shape ``[B, n, d]``.
         given_present: which parts they have, bool, shape ``[B, n, 2]``.
         forbidden: categories of the given items, bool, shape ``[B, C]``.
         wishes: wishes for each outfit; embedding i is held to wish i.
         k: number of missing items.
-        options: steps, step size, restarts, start, penalty and projection.
+        options: steps, step size, restarts, start, penalty and projection, and which restart answers.
         seeds: what identifies each task in whatever batch it comes, shape ``[B, s]``.
         seed: seed of the experiment.
-        device: where S runs.
-        choose: which restart answers: ``relaxed``, that of the best relaxed objective, or ``projected``, that whose
-            real items have the best objective, at one call of S per restart.
-        space: the catalogue as :class:`ItemSpace` made it, to spare making it again.
 
     Raises:
         DataError: if the rule or the wishes leave a missing item no category.
-        ValueError: if ``choose`` is another word, texts do not fit the embeddings, the scorer is in training mode, or S
-            is not finite.
+        ValueError: if ``options.choose`` is another word, texts do not fit the embeddings, the scorer is in training
+            mode, or S is not finite.
     """
-    if choose not in ("relaxed", "projected"):
-        raise ValueError(f"choose must be relaxed or projected, not {choose!r}")
-    if wishes is not None and wishes.has_text.any() and wishes.texts.shape[2] != items.text_dim:
-        raise ValueError(f"texts of width {wishes.texts.shape[2]} cannot be compared with items of {items.text_dim}")
-    space = ItemSpace(items, categories, num_categories, device) if space is None else space
+    if options.choose not in ("relaxed", "projected"):
+        raise ValueError(f"choose must be relaxed or projected, not {options.choose!r}")
+    if wishes is not None and wishes.has_text.any() and wishes.texts.shape[2] != space.text_dim:
+        raise ValueError(f"texts of width {wishes.texts.shape[2]} cannot be compared with items of {space.text_dim}")
     opened = np.stack(
         [
             opened_to(wishes, row, k, ~forbidden[row] & (space.counts > 0), f"outfit {row} of the batch")
@@ -108,14 +94,14 @@ def gradient_completion(
     for rows in _groups(len(seeds), options.restarts, space.device):
         task = _task(given[rows], space, opened[rows], wishes.take(rows) if wishes is not None else None, options)
         points = torch.from_numpy(starts[rows]).to(space.device).flatten(0, 1)
-        parts.append(_complete(scorer, task, points, options, choose))
+        parts.append(_complete(scorer, task, points, options))
     return GradientCompletion(
         chosen=np.concatenate([part[0] for part in parts]),
         relaxed=np.concatenate([part[1] for part in parts]),
         moved=np.concatenate([part[2] for part in parts]),
         lipschitz=np.concatenate([part[3] for part in parts]),
         gradients=np.full(len(seeds), options.restarts * sum(_stages(options, k)), dtype=np.int64),
-        calls=np.full(len(seeds), options.restarts if choose == "projected" else 0, dtype=np.int64),
+        calls=np.full(len(seeds), options.restarts if options.choose == "projected" else 0, dtype=np.int64),
     )
 
 
@@ -169,7 +155,7 @@ def _task(
 
 
 def _complete(
-    scorer: OutfitTransformer, task: RelaxedTask, points: Tensor, options: GradientConfig, choose: str
+    scorer: OutfitTransformer, task: RelaxedTask, points: Tensor, options: GradientConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Items, relaxed S, distance moved and slope of one group of outfits."""
     sets, k, _ = points.shape
@@ -191,12 +177,12 @@ def _complete(
         optimum = _ascend_padded(scorer, now, points, steps, options)
         steepest = torch.maximum(steepest, optimum.lipschitz)
     # what is not answered needs no projection
-    rows = _best_restarts(optimum.objectives, options.restarts) if choose == "relaxed" else every
+    rows = _best_restarts(optimum.objectives, options.restarts) if options.choose == "relaxed" else every
     index = torch.from_numpy(rows).to(points.device)
     found, apart = _project(optimum.points[index], now.take(index), options.projection)
     chosen[rows[:, None], left[rows]] = found.chosen
     moved[rows] += apart.sum(axis=1)
-    if choose == "projected":
+    if options.choose == "projected":
         rows = _best_restarts(_real_objectives(scorer, task, chosen, options), options.restarts)
     lipschitz = steepest.view(-1, options.restarts).amax(dim=1)
     return chosen[rows], first.scores.cpu().numpy()[rows], moved[rows], lipschitz.cpu().numpy()

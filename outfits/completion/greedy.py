@@ -1,6 +1,6 @@
 """Greedy completion: the best single additions under S, or under S and wished texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,9 @@ from torch import Tensor
 
 from outfits.completion.additions import Additions, OutfitWishes, Partial, best_additions, first_ranks
 from outfits.completion.candidates import CandidateScorer
-from outfits.completion.completion import UNRANKED, SearchTrace
+from outfits.completion.completion import SearchTrace
 from outfits.completion.rules import open_categories, require_categories, require_wishes
+from outfits.completion.trace import empty_trace, keep_alternatives, record_step
 from outfits.completion.wishes import Wishes
 from outfits.models.similarity import TextSimilarity
 
@@ -141,43 +142,3 @@ def _best_of_slots(
         yield remaining
         free[remaining.slots[0]] = False
         available[scorer.categories[remaining.items[0]]] = False
-
-
-def empty_trace(
-    batch: int, k: int, kept: int, rank_of: NDArray[np.integer] | None, wishes: Wishes | None, alternatives: int = 0
-) -> SearchTrace:
-    """A trace to be filled row by row."""
-    return SearchTrace(
-        chosen=np.full((batch, k), -1, dtype=np.int32),
-        logits=np.full((batch, k), -np.inf, dtype=np.float32),
-        candidates=np.full((batch, k, kept), -1, dtype=np.int32),
-        candidate_logits=np.full((batch, k, kept), -np.inf, dtype=np.float32),
-        calls=np.zeros(batch, dtype=np.int64),
-        ranks=None if rank_of is None else np.full(rank_of.shape, UNRANKED, dtype=np.int64),
-        slots=None if wishes is None else np.zeros((batch, k), dtype=np.int64),
-        candidate_similarity=None if wishes is None else np.zeros((batch, k, kept), dtype=np.float32),
-        alternatives=np.full((batch, alternatives, k), -1, dtype=np.int64) if alternatives else None,
-    )
-
-
-def record_step(
-    trace: SearchTrace, row: int, step: int, additions: Additions, *, calls: int | None = None, every_slot: bool = False
-) -> None:
-    """Writes the best addition, and the best candidates for the same or for every missing item, into a trace."""
-    trace.calls[row] += additions.calls if calls is None else calls
-    trace.chosen[row, step], trace.logits[row, step] = additions.items[0], additions.logits[0]
-    places = additions.first_of_each_item() if every_slot else additions.of_slot(int(additions.slots[0]))
-    places = places[: trace.candidates.shape[2]]
-    kept = slice(len(places))
-    trace.candidates[row, step, kept] = additions.items[places]
-    trace.candidate_logits[row, step, kept] = additions.logits[places]
-    if trace.slots is not None and trace.candidate_similarity is not None:
-        trace.slots[row, step] = additions.slots[0]
-        trace.candidate_similarity[row, step, kept] = additions.similarity[places]
-
-
-def keep_alternatives(trace: SearchTrace, row: int, completions: Sequence[Sequence[int]]) -> None:
-    """Writes completions, best first, into a trace that keeps alternatives."""
-    if trace.alternatives is not None:
-        for place, items in enumerate(completions):
-            trace.alternatives[row, place] = items

@@ -91,21 +91,20 @@ def complete_from_latents_and_texts(
     Raises:
         DataError: if the rule or the wishes leave a latent no category with items.
     """
-    values = np.stack([_mixed_values(latents[row], index, wishes, row, similarity) for row in range(len(latents))])
+    values = np.stack(
+        [_mixed_values(latents[row], index, OutfitWishes.of(wishes, row, similarity)) for row in range(len(latents))]
+    )
     available = ~(forbidden | index.empty_categories)
     return complete_by_values(values, index.categories, available, wishes, wanted)
 
 
-def _mixed_values(
-    latents: Tensor, index: CategoryIndex, wishes: Wishes, row: int, similarity: TextSimilarity | None
-) -> NDArray[np.float64]:
+def _mixed_values(latents: Tensor, index: CategoryIndex, wished: OutfitWishes) -> NDArray[np.float64]:
     """What every item is worth to each missing item of one outfit, shape ``[k, N]``."""
-    wished = OutfitWishes.of(wishes, row, similarity)
     values = np.stack([nearness_to(latents[slot : slot + 1], index) for slot in range(len(latents))])
     if wished.similarity is None:
         return values.astype(np.float64)
     # similarity is 0 where no text is wished
-    return max(wishes.alpha, TIE_BREAK) * values.astype(np.float64) + (1 - wishes.alpha) * wished.similarity
+    return max(wished.alpha, TIE_BREAK) * values.astype(np.float64) + (1 - wished.alpha) * wished.similarity
 
 
 def latent_ranks(
@@ -140,9 +139,7 @@ def latent_shortlists(
     r: int,
     *,
     joint: bool = True,
-    wishes: Wishes | None = None,
-    similarity: TextSimilarity | None = None,
-) -> Callable[[int], Propose]:
+) -> Callable[[int, OutfitWishes | None], Propose]:
     """Candidates of a search: the ``r`` nearest items of every latent that is not used yet.
 
     Where a text is wished, half of them are the items nearest to the text. Without wishes an item on several lists
@@ -153,25 +150,20 @@ def latent_shortlists(
         index: the catalogue in the latents' space.
         r: length of a latent's list.
         joint: whether a step tries the lists of all unused latents, or of the first alone.
-        wishes: wishes for each outfit.
-        similarity: similarity of the catalogue to texts, where texts are wished.
 
     Returns:
-        From an outfit's row to its candidates, for :func:`outfits.completion.beam_search.beam_search`.
+        From an outfit's row and its wishes to its candidates, for :func:`outfits.completion.beam_search.beam_search`.
     """
     batch, k, _ = latents.shape
     cosine, ids = index.search(latents.flatten(0, 1), r)
     cosine, ids = cosine.reshape(batch, k, -1, r), ids.reshape(batch, k, -1, r)
 
-    def of_outfit(row: int) -> Propose:
-        wished = None if wishes is None else OutfitWishes.of(wishes, row, similarity)
-        texts = None if wished is None or wishes is None or wished.similarity is None else wishes.has_text[row]
-
+    def of_outfit(row: int, wished: OutfitWishes | None) -> Propose:
         def propose(opened: NDArray[np.bool_], free: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
             nearness, listed = merge(cosine[row], ids[row], r, ~opened)  # [k, r]
             active = free if joint else np.arange(k) == np.flatnonzero(free)[0]
-            if texts is not None and wished is not None and wished.similarity is not None:
-                for described in np.flatnonzero(texts & active):
+            if wished is not None and wished.similarity is not None:
+                for described in np.flatnonzero(wished.described & active):
                     allowed = opened[described][index.categories]
                     nearest = _nearest_to_text(wished.similarity[described], allowed, max(1, r // 2))
                     listed[described, r - len(nearest) :] = nearest
@@ -253,8 +245,8 @@ def rerank_ranks_of_wishes(
     for row in range(len(latents)):
         known = scored[row] >= 0
         first, scores = scored[row][known].astype(np.int64), expit(logits[row][known].astype(np.float64))
-        values = _mixed_values(latents[row], index, wishes, row, similarity)
         wished = OutfitWishes.of(wishes, row, similarity)
+        values = _mixed_values(latents[row], index, wished)
         for slot in range(wishes.k):
             objective = scores
             if wished.similarity is not None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from outfits.completion.candidates import CandidateScorer
@@ -12,7 +11,7 @@ from outfits.completion.completion import SearchTrace
 from outfits.completion.greedy import greedy_k_step
 from outfits.completion.method import search_by_size
 from outfits.completion.prepared import candidate_scorer
-from outfits.completion.rules import forbidden_categories, open_categories
+from outfits.completion.rules import available_categories, open_categories
 from outfits.completion.targets import TargetStore
 from outfits.completion.tasks import CompletionTasks
 from outfits.completion.wishes import wishes_of_items
@@ -39,7 +38,7 @@ def wish_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: f
     categories, num_categories = catalogue.categories, len(catalogue.category_names)
     wishes = wishes_of_items(kind, tasks.removed, categories, num_categories, catalogue.features, alpha)
     wished = ~wishes.allowed.all(axis=(1, 2)) | wishes.has_text.any(axis=1)
-    available = available_categories(tasks, catalogue)
+    available = available_categories(tasks.given, categories, num_categories)
     missing = np.ones(wishes.k, dtype=np.bool_)
     rows = [
         row
@@ -47,13 +46,6 @@ def wish_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: f
         if open_categories(wishes.allowed[row], missing, available[row]).any(axis=1).all()
     ]
     return tasks.wishing(wishes).take(np.array(rows, dtype=np.int64))
-
-
-def available_categories(tasks: CompletionTasks, catalogue: Catalogue) -> NDArray[np.bool_]:
-    """Categories with items that the category rule lets be added to the given items, bool, shape ``[T, C]``."""
-    num_categories = len(catalogue.category_names)
-    stocked = np.isin(np.arange(num_categories), catalogue.categories)
-    return stocked & ~forbidden_categories(tasks.given, catalogue.categories, num_categories)
 
 
 class ShardNumbers(Dataset[tuple[int]]):
@@ -114,7 +106,8 @@ class TargetMining:
         """
         (shard,) = batch
         tasks = self.store.shard_tasks(shard)
-        room = available_categories(tasks, self.catalogue).sum(axis=1)
+        categories, num_categories = self.catalogue.categories, len(self.catalogue.category_names)
+        room = available_categories(tasks.given, categories, num_categories).sum(axis=1)
         steps = np.clip(room, min(tasks.removed.shape[1], tasks.k), tasks.k)  # too little room is for search to refuse
         parts = [np.flatnonzero(steps == asked) for asked in np.unique(steps)]
         traces = [_with_steps(self._greedy(tasks.take(rows), int(steps[rows[0]])), tasks.k) for rows in parts]

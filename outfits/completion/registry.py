@@ -24,7 +24,7 @@ from outfits.completion.latents import (
     rerank_ranks_of_wishes,
 )
 from outfits.completion.method import Method, Resources, Stopwatch, completions_of, search_by_size
-from outfits.completion.rules import forbidden_categories
+from outfits.completion.rules import available_categories, forbidden_categories
 from outfits.completion.simple import complete_by_ranking_of_all, random_completion
 from outfits.completion.tasks import CompletionTasks
 from outfits.completion.wishes import Wishes
@@ -66,8 +66,8 @@ def most_similar(tasks: CompletionTasks, resources: Resources, options: None = N
         raise ValueError("wished texts need the catalogue's text embeddings")
     stopwatch = Stopwatch()
     values = np.stack([resources.similarity(texts) for texts in tasks.wishes.texts])  # [B, k, N]
-    forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
-    available = ~forbidden & resources.require_scorer().stocked
+    items = len(resources.catalogue_categories)
+    available = available_categories(tasks.given, resources.categories, resources.num_categories, items)
     wanted = tasks.removed if tasks.removed.shape[1] == tasks.k else None
     chosen, ranks = complete_by_values(values, resources.catalogue_categories, available, tasks.wishes, wanted)
     return _without_calls(tasks, chosen, ranks, stopwatch)
@@ -105,7 +105,7 @@ def beam(tasks: CompletionTasks, resources: Resources, options: BeamConfig) -> C
 
 def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConfig) -> Completions:
     """Ascends S in embedding space and takes the nearest items."""
-    scorer, items, space = resources.require_scorer(), resources.require_items(), resources.space
+    scorer, space = resources.require_scorer(), resources.space
     stopwatch = Stopwatch()
     forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
     parts, order = [], []
@@ -113,9 +113,7 @@ def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConf
         given = [resources.embedded(np.sort(outfit)) for outfit in outfits.numpy()]
         found = gradient_completion(
             scorer.module,
-            items,
-            resources.catalogue_categories,
-            resources.num_categories,
+            space,
             torch.from_numpy(np.stack([each.vectors for each in given])),
             torch.from_numpy(np.stack([each.present for each in given])),
             forbidden[rows],
@@ -124,9 +122,6 @@ def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConf
             options,
             tasks.seeds[rows],
             resources.seed,
-            scorer.device,
-            choose=options.choose,
-            space=space,
         )
         parts.append(found)
         order.append(rows)
@@ -251,14 +246,7 @@ def _search_near_latents(
             width,
             wishes=_wishes_at(tasks, rows),
             similarity=resources.similarity,
-            propose=latent_shortlists(
-                latents[rows],
-                index,
-                candidates,
-                joint=joint,
-                wishes=_wishes_at(tasks, rows),
-                similarity=resources.similarity,
-            ),
+            propose=latent_shortlists(latents[rows], index, candidates, joint=joint),
             candidates_kept=candidates * tasks.k,
             alternatives=resources.alternatives,
         ),

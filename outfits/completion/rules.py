@@ -38,9 +38,19 @@ def forbidden_categories(outfits: ItemSets, categories: NDArray[np.integer], num
     return forbidden
 
 
-def forbidden_items(outfits: ItemSets, categories: NDArray[np.integer], num_categories: int) -> NDArray[np.bool_]:
-    """Items that must not be added to each outfit, its own among them; bool, shape ``[B, N]``."""
-    return forbidden_categories(outfits, categories, num_categories)[:, categories]
+def available_categories(
+    outfits: ItemSets, categories: NDArray[np.integer], num_categories: int, items: int | None = None
+) -> NDArray[np.bool_]:
+    """Categories with items that the rule lets be added to each outfit, bool, shape ``[B, C]``.
+
+    Args:
+        outfits: positions of the given items, ``[B, n]`` or ``B`` arrays.
+        categories: category of every catalogue item and, after them, of every guest.
+        num_categories: ``C``.
+        items: number of catalogue items; None: there are no guests.
+    """
+    stocked = np.isin(np.arange(num_categories), categories[:items])
+    return stocked & ~forbidden_categories(outfits, categories, num_categories)
 
 
 def keeps_outfit(outfits: ItemSets, chosen: NDArray[np.integer], categories: NDArray[np.integer]) -> NDArray[np.bool_]:

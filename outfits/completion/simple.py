@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from outfits.completion.additions import ranks_in
 from outfits.completion.assignment import opened_to
 from outfits.completion.completion import UNRANKED
-from outfits.completion.rules import forbidden_categories, open_categories
+from outfits.completion.rules import available_categories, open_categories
 from outfits.completion.tasks import RANDOM_STREAM, CompletionTasks
 
 
@@ -67,14 +67,13 @@ def complete_by_ranking_of_all(
     """
     chosen = np.empty((len(tasks), tasks.k), dtype=np.int64)
     ranks = np.full(tasks.removed.shape, UNRANKED, dtype=np.int64)
-    forbidden = forbidden_categories(tasks.given, categories, num_categories)
+    available = available_categories(tasks.given, categories, num_categories, len(rankings[0]))
     for row, ranking in enumerate(rankings):
         items = categories[: len(ranking)]
-        available = ~forbidden[row] & np.isin(np.arange(num_categories), items)
-        opened = opened_to(tasks.wishes, row, tasks.k, available, f"outfit {row} of the batch")
+        opened = opened_to(tasks.wishes, row, tasks.k, available[row], f"outfit {row} of the batch")
         chosen[row] = complete_by_ranking(ranking, np.array(opened), items)
         for number in range(tasks.removed.shape[1]):
-            can = available if tasks.wishes is None else opened[number]
+            can = available[row] if tasks.wishes is None else opened[number]
             allowed = ranking[can[items[ranking]]]
             ranks[row, number] = ranks_in(allowed, tasks.removed[row, number : number + 1], len(items))[0]
     return chosen, ranks

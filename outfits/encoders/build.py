@@ -63,6 +63,21 @@ def build_item_encoder(
         raise ConfigError(["encoder.image and encoder.text are both none; an item needs at least one of them"])
     train = np.unique(np.asarray(train_items, dtype=np.int64))
 
+    image, text = pretrained_parts(config)
+    if config.image == "classical":
+        image = _classical_images(config, catalogue, train, state_dir, on_missing_image, on_corrupt_image, backdrop)
+    if config.text == "classical":
+        text = _classical_texts(config, catalogue, train, state_dir)
+    return ItemEncoder(image, text)
+
+
+def pretrained_parts(config: EncoderConfig) -> tuple[ImageEncoder | None, TextEncoder | None]:
+    """The configured encoders that come with weights of their own; None for a part that is fitted or left out.
+
+    Raises:
+        ConfigError: if a package is not installed.
+        ArtifactError: if weights cannot be loaded.
+    """
     image: ImageEncoder | None = None
     text: TextEncoder | None = None
     if "open_clip" in (config.image, config.text):
@@ -72,14 +87,9 @@ def build_item_encoder(
         clip = OpenClip(config.open_clip.model, config.open_clip.pretrained, config.precision)
         image = OpenClipImages(clip) if config.image == "open_clip" else None
         text = OpenClipTexts(clip) if config.text == "open_clip" else None
-    if config.image == "classical":
-        image = _classical_images(config, catalogue, train, state_dir, on_missing_image, on_corrupt_image, backdrop)
-
     if config.text == "sentence_transformers":
         text = SentenceTexts(config.sentence.model, config.precision)
-    elif config.text == "classical":
-        text = _classical_texts(config, catalogue, train, state_dir)
-    return ItemEncoder(image, text)
+    return image, text
 
 
 def _classical_images(

@@ -17,7 +17,8 @@ from outfits.config.schema import EncoderConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
-from outfits.encoders.base import ImageEncoder, ItemEncoder, TextEncoder
+from outfits.encoders.base import ItemEncoder
+from outfits.encoders.build import pretrained_parts
 from outfits.encoders.classical import ClassicalImages, ClassicalTexts
 from outfits.encoders.store import EmbeddingStore
 from outfits.errors import ArtifactError
@@ -165,23 +166,11 @@ def read_encoder(run_dir: Path, config: EncoderConfig) -> ItemEncoder:
         raise ArtifactError(
             f"{path} is missing or damaged; delete {path.parent}, and `evaluate.py run=…` writes it again"
         )
-    image: ImageEncoder | None = None
-    text: TextEncoder | None = None
-    if "open_clip" in (config.image, config.text):
-        # Imported here: it takes seconds, which runs without it need not wait for.
-        from outfits.encoders.open_clip import OpenClip, OpenClipImages, OpenClipTexts
-
-        clip = OpenClip(config.open_clip.model, config.open_clip.pretrained, config.precision)
-        image = OpenClipImages(clip) if config.image == "open_clip" else None
-        text = OpenClipTexts(clip) if config.text == "open_clip" else None
+    image, text = pretrained_parts(config)
     if config.image == "classical":
         image = ClassicalImages.from_state(*_part(arrays, "image"), config.backdrop)
     if config.text == "classical":
         text = ClassicalTexts.from_state(*_part(arrays, "text"))
-    elif config.text == "sentence_transformers":
-        from outfits.encoders.sentence import SentenceTexts
-
-        text = SentenceTexts(config.sentence.model, config.precision)
     return ItemEncoder(image, text)
 
 

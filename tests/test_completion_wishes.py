@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from outfits.completion.additions import OutfitWishes
+from outfits.completion.additions import OutfitWishes, Partial
 from outfits.completion.completion import UNRANKED
 from outfits.completion.latents import complete_from_latents_and_texts, latent_shortlists
 from outfits.completion.registry import METHODS, complete
@@ -136,7 +136,7 @@ def test_shortlists_hold_what_is_near_the_latent_and_what_is_near_the_text(world
     latents = resources_of(world).latents(tasks)
     opened = np.broadcast_to(~np.isin(np.arange(CATEGORIES), world.categories[GIVEN[0]]), (2, CATEGORIES))
     propose = latent_shortlists(latents, world.index, 4)(0, OutfitWishes.of(tasks.wishes, 0, world.similarity))
-    items, mask = propose(opened, np.array([True, True]))
+    items, mask = propose(Partial(), opened, np.array([True, True]))
     allowed = np.flatnonzero(opened[0][world.categories])
     for slot in range(2):
         near_text = sorted(allowed, key=lambda i: -world.similarity(tasks.wishes.texts[0])[slot, i])[:2]

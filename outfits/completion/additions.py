@@ -141,9 +141,10 @@ class Additions:
         return np.flatnonzero(self.slots == slot)
 
 
-Propose = Callable[[NDArray[np.bool_], NDArray[np.bool_]], tuple[NDArray[np.int64], NDArray[np.bool_]]]
-"""Candidates for one outfit: from open categories ``[k, C]`` (none where an item is not missing any more) and the items
-still missing ``[k]`` to ascending catalogue positions ``[M]`` and which of them are for which item ``[k, M]``."""
+Propose = Callable[[Partial, NDArray[np.bool_], NDArray[np.bool_]], tuple[NDArray[np.int64], NDArray[np.bool_]]]
+"""Candidates for one outfit: from a partial completion, open categories ``[k, C]`` (none where an item is not missing
+any more) and the items still missing ``[k]`` to ascending catalogue positions ``[M]`` and which of them are for which
+item ``[k, M]``."""
 
 
 def best_additions(
@@ -194,7 +195,7 @@ def best_additions(
             mask[slots] = opened[slots][:, scorer.categories[:items]]
             candidates.append(np.arange(items))
         else:
-            found, mask = propose(opened, free)
+            found, mask = propose(partial, opened, free)
             mask = mask & opened[:, scorer.categories[found]]
             candidates.append(found)
         masks.append(mask)

@@ -108,6 +108,23 @@ class CandidateScorer:
                 logits[start : start + self.block] = self._forward(self._at(sets[start : start + self.block]))
         return logits
 
+    @property
+    def item_tokens(self) -> Tensor:
+        """Tokens of the catalogue's items as S projects them, float32, shape ``[N, width]``."""
+        return self._tokens
+
+    def outfit_embeddings(self, outfits: Tensor) -> Tensor:
+        """What S makes of outfits ``[B, n]`` themselves: the task token's output, float32, ``[B, width]``; B calls."""
+        outfits = self._positions(outfits).sort(dim=1).values
+        self.calls += len(outfits)
+        with self._arithmetic():
+            return torch.cat(
+                [
+                    self._scorer.outfit_embedding(self._at(outfits[start : start + self.block])).float()
+                    for start in range(0, len(outfits), self.block)
+                ]
+            )
+
     def ragged_logits(self, sets: Sequence[NDArray[np.integer]]) -> Tensor:
         """Logits ``[len(sets)]`` of sets of any sizes; sets of equal size are scored together."""
         logits = torch.empty(len(sets), device=self.device)

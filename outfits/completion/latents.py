@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.additions import OutfitWishes, Propose, ranks_in
+from outfits.completion.additions import OutfitWishes, Partial, Propose, ranks_in
 from outfits.completion.assignment import assign_to_categories, complete_by_values, opened_to
 from outfits.completion.completion import UNRANKED
 from outfits.completion.wishes import Wishes
@@ -159,7 +159,9 @@ def latent_shortlists(
     cosine, ids = cosine.reshape(batch, k, -1, r), ids.reshape(batch, k, -1, r)
 
     def of_outfit(row: int, wished: OutfitWishes | None) -> Propose:
-        def propose(opened: NDArray[np.bool_], free: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        def propose(
+            partial: Partial, opened: NDArray[np.bool_], free: NDArray[np.bool_]
+        ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
             nearness, listed = merge(cosine[row], ids[row], r, ~opened)  # [k, r]
             active = free if joint else np.arange(k) == np.flatnonzero(free)[0]
             if wished is not None and wished.similarity is not None:

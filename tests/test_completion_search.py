@@ -148,11 +148,8 @@ def test_greedy_one_step_takes_the_best_additions_of_different_categories(world)
 
 
 def test_equal_scores_go_to_the_smaller_position(world):
-    class Constant(OutfitTransformer):
-        def forward_tokens(self, tokens, padding=None):
-            return torch.ones(len(tokens))
-
-    module = Constant(IMAGE, TEXT, width=16, layers=1, heads=2, feedforward=8).eval()
+    module = OutfitTransformer(IMAGE, TEXT, width=16, layers=1, heads=2, feedforward=8).eval()
+    torch.nn.init.zeros_(module.head[-1].weight)
     scorer = CandidateScorer(module, world.vectors, world.present, world.categories, block=3)
     assert greedy_k_step(scorer, torch.tensor([[6, 1]]), 2, 4).candidates[0].tolist() == [[2, 3, 4, 5], [3, 4, 5, 9]]
     assert greedy_one_step(scorer, torch.tensor([[6, 1]]), 3, 0).chosen[0].tolist() == [2, 3, 4]

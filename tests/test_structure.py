@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ORDER = ("config", "data", "encoders", "graphs", "models", "index", "completion", "metrics", "report", "stylist")
+ORDER = (
+    "config",
+    "data",
+    "encoders",
+    "graphs",
+    "models",
+    "scoring",
+    "index",
+    "completion",
+    "metrics",
+    "report",
+    "stylist",
+)
 SHELL = ("lightning_modules", "datamodules", "callbacks")
 LIBRARY_FILES = sorted((ROOT / "outfits").rglob("*.py"))
 

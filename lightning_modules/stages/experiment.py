@@ -33,6 +33,9 @@ from outfits.report.sweeps import SweepPoint, sweep_point
 from outfits.report.table import results_table
 from outfits.report.wishes import summarise_wishes
 
+WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")
+"""Methods that ask S about every item."""
+
 
 def run_experiment(
     run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator, selected: NDArray[np.int64]
@@ -112,7 +115,15 @@ class Bench:
             self.run.config.targets,
             self.run.config.seed,
             np.bincount(self.dataset.outfits.of("train").items, minlength=len(catalogue)),
+            planned_calls=self._planned_calls(),
         )
+
+    def _planned_calls(self) -> int:
+        """About how many calls of S the compared searches over the whole catalogue will make."""
+        config = self.run.config
+        outfits = len(self.outfits) if config.evaluate.outfits is None else config.evaluate.outfits
+        searches = sum(text.partition(":")[0] in WHOLE_CATALOGUE for text in config.evaluate.methods)
+        return searches * outfits * config.model.k * len(self.dataset.catalogue)
 
     def tasks(self, k: int, limit: int | None) -> CompletionTasks:
         """Outfits with ``k`` items removed; those of a smaller limit are among those of a larger one."""

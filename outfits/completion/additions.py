@@ -1,6 +1,6 @@
 """The step that every search with S repeats: all additions to partial outfits, scored and ranked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,9 @@ from outfits.completion.completion import UNRANKED
 from outfits.completion.rules import open_categories, require_categories, require_wishes
 from outfits.completion.wishes import Wishes
 from outfits.models.similarity import TextSimilarity
+
+CATALOGUE_PART = 65_536
+"""Items of the catalogue that a search scores before it forgets what it does not need of them."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,44 @@ class Additions:
     def __len__(self) -> int:
         return len(self.items)
 
-    def only(self, left: NDArray[np.bool_], slots: NDArray[np.int64]) -> "Additions":
-        """The additions that are left, with new slots for all of them, shape ``[A]``."""
+    @classmethod
+    def none(cls) -> "Additions":
+        """No additions."""
+        nothing, numbers = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        return cls(nothing, nothing, numbers.astype(np.float64), numbers, numbers, calls=0)
+
+    def joined(self, other: "Additions") -> "Additions":
+        """These additions and others, in no order."""
+        return Additions(
+            np.concatenate([self.items, other.items]),
+            np.concatenate([self.slots, other.slots]),
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.logits, other.logits]),
+            np.concatenate([self.similarity, other.similarity]),
+            self.calls + other.calls,
+        )
+
+    def best_first(self) -> "Additions":
+        """All additions, best first."""
+        return self._at(np.lexsort((self.slots, self.items, -self.values)))
+
+    def best_of_each(self, keep: int) -> "Additions":
+        """The ``keep`` best for each missing item, in no order."""
+        return self._at(np.concatenate([self._best_of(slot, keep) for slot in np.unique(self.slots)], dtype=np.int64))
+
+    def _best_of(self, slot: int, keep: int) -> NDArray[np.int64]:
+        places = self.of_slot(slot)
+        if len(places) > keep:
+            values = self.values[places]
+            places = places[values >= np.partition(values, -keep)[-keep]]  # with all that tie with the last one
+            places = places[np.lexsort((self.items[places], -self.values[places]))[:keep]]
+        return places
+
+    def _at(self, places: NDArray[np.int64]) -> "Additions":
+        return self.only(places, self.slots)
+
+    def only(self, left: NDArray[np.bool_] | NDArray[np.int64], slots: NDArray[np.int64]) -> "Additions":
+        """The additions that are left, a mask or places, with new slots, given for all, shape ``[A]``."""
         return Additions(
             self.items[left], slots[left], self.values[left], self.logits[left], self.similarity[left], self.calls
         )
@@ -156,9 +195,12 @@ def best_additions(
     wishes: OutfitWishes | None = None,
     forbidden: NDArray[np.bool_] | None = None,
     propose: Propose | None = None,
+    keep: int | None = None,
     what: str = "outfit",
 ) -> list[Additions]:
-    """Scores all additions to partial completions of one outfit, equally long ones, at once.
+    """Scores all additions to partial completions of one outfit, equally long ones, and ranks them.
+
+    The catalogue is gone through in parts. With ``keep`` what is needed of a part is kept and the rest forgotten.
 
     Args:
         scorer: S over the catalogue.
@@ -168,57 +210,90 @@ def best_additions(
         wishes: what is wished for them.
         forbidden: categories that must not be added beyond those of the given items, bool, shape ``[C]``.
         propose: candidates to score; None: the whole catalogue.
+        keep: additions to keep for each missing item; None: all.
         what: the outfit in messages.
 
     Raises:
         DataError: if the rule or the wishes leave a missing item no category.
     """
-    items = len(scorer)
     current = torch.stack([torch.cat([outfit, torch.tensor(partial.items, dtype=torch.int64)]) for partial in partials])
-    taken = scorer.taken_categories(current)  # [H, C]
+    barred = scorer.taken_categories(current)  # [H, C]
     if forbidden is not None:
-        taken = taken | forbidden
-    candidates: list[NDArray[np.int64]] = []
-    masks: list[NDArray[np.bool_]] = []
-    for partial, barred in zip(partials, taken, strict=True):
-        free = partial.free(k)
-        available = ~barred & scorer.stocked
-        require_categories(len(partial.items) + int(available.sum()), k, what)
-        if wishes is None or wishes.allowed.all():
-            opened = np.where(free[:, None], available, False)
-        else:
-            opened = open_categories(wishes.allowed, free, available)
-            require_wishes(opened[free], what)
-        slots = [int(np.flatnonzero(free)[0])] if wishes is None else wishes.slots(free)
-        if propose is None:
-            mask = np.zeros((k, items), dtype=np.bool_)
-            mask[slots] = opened[slots][:, scorer.categories[:items]]
-            candidates.append(np.arange(items))
-        else:
-            found, mask = propose(partial, opened, free)
-            mask = mask & opened[:, scorer.categories[found]]
-            candidates.append(found)
-        masks.append(mask)
-    width = max(len(found) for found in candidates)
-    asked = np.full((len(partials), width), -1, dtype=np.int64)
-    for row, (found, mask) in enumerate(zip(candidates, masks, strict=True)):
-        asked[row, : len(found)] = np.where(mask.any(axis=0), found, -1)
-    logits = scorer.addition_logits(current, torch.from_numpy(asked)).cpu()
-    if torch.isnan(logits).any() or torch.isposinf(logits).any():
-        raise ValueError("S gave a logit that is not finite; its weights or the item embeddings are damaged")
-    return [
-        _ranked(partial, found, mask, logits[row, : len(found)].numpy(), wishes)
-        for row, (partial, found, mask) in enumerate(zip(partials, candidates, masks, strict=True))
+        barred = barred | forbidden
+    opened = [
+        _opened(partial, k, ~taken & scorer.stocked, wishes, what)
+        for partial, taken in zip(partials, barred, strict=True)
     ]
+    best = [Additions.none() for _ in partials]
+    for candidates, masks in _parts(scorer, partials, k, opened, wishes, propose):
+        asked = np.full((len(partials), max(map(len, candidates))), -1, dtype=np.int64)
+        for row, (found, mask) in enumerate(zip(candidates, masks, strict=True)):
+            asked[row, : len(found)] = np.where(mask.any(axis=0), found, -1)
+        logits = scorer.addition_logits(current, torch.from_numpy(asked)).cpu()
+        if torch.isnan(logits).any() or torch.isposinf(logits).any():
+            raise ValueError("S gave a logit that is not finite; its weights or the item embeddings are damaged")
+        for row, (partial, found, mask) in enumerate(zip(partials, candidates, masks, strict=True)):
+            scored = _additions(partial, found, mask, logits[row, : len(found)].numpy(), wishes)
+            best[row] = best[row].joined(scored)
+            if keep is not None and len(best[row]):
+                best[row] = best[row].best_of_each(keep)
+    return [additions.best_first() for additions in best]
 
 
-def _ranked(
+def _opened(
+    partial: Partial, k: int, available: NDArray[np.bool_], wishes: OutfitWishes | None, what: str
+) -> NDArray[np.bool_]:
+    """Categories ``[k, C]`` that each missing item may have; none for items that are not missing any more."""
+    free = partial.free(k)
+    require_categories(len(partial.items) + int(available.sum()), k, what)
+    if wishes is None or wishes.allowed.all():
+        return np.where(free[:, None], available, False)
+    opened = open_categories(wishes.allowed, free, available)
+    require_wishes(opened[free], what)
+    return opened
+
+
+def _parts(
+    scorer: CandidateScorer,
+    partials: Sequence[Partial],
+    k: int,
+    opened: Sequence[NDArray[np.bool_]],
+    wishes: OutfitWishes | None,
+    propose: Propose | None,
+) -> Iterator[tuple[list[NDArray[np.int64]], list[NDArray[np.bool_]]]]:
+    """Candidates ``[M]`` of each partial completion and which missing item each may be ``[k, M]``, part by part."""
+    if propose is not None:
+        proposed = [
+            propose(partial, allowed, partial.free(k)) for partial, allowed in zip(partials, opened, strict=True)
+        ]
+        yield (
+            [items for items, _ in proposed],
+            [
+                mask & allowed[:, scorer.categories[items]]
+                for (items, mask), allowed in zip(proposed, opened, strict=True)
+            ],
+        )
+        return
+    for start in range(0, len(scorer), CATALOGUE_PART):
+        items = np.arange(start, min(start + CATALOGUE_PART, len(scorer)))
+        masks = []
+        for partial, allowed in zip(partials, opened, strict=True):
+            free = partial.free(k)
+            slots = [int(np.flatnonzero(free)[0])] if wishes is None else wishes.slots(free)
+            mask = np.zeros((k, len(items)), dtype=np.bool_)
+            mask[slots] = allowed[slots][:, scorer.categories[items]]
+            masks.append(mask)
+        yield [items] * len(partials), masks
+
+
+def _additions(
     partial: Partial,
     candidates: NDArray[np.int64],
     mask: NDArray[np.bool_],
     logits: NDArray[np.float32],
     wishes: OutfitWishes | None,
 ) -> Additions:
+    """Scored candidates as additions, in no order yet."""
     slots, places = np.nonzero(mask & np.isfinite(logits))
     items, scored = candidates[places], logits[places]
     if wishes is None or wishes.similarity is None:
@@ -228,15 +303,7 @@ def _ranked(
         similarity = wishes.similarity[slots, items]
         texts = partial.similarity + similarity.astype(np.float64)
         values = wishes.alpha * expit(scored.astype(np.float64)) + (1 - wishes.alpha) * texts
-    order = np.lexsort((slots, items, -values))
-    return Additions(
-        items[order],
-        slots[order],
-        values[order],
-        scored[order],
-        similarity[order],
-        calls=int(np.isfinite(logits).sum()),
-    )
+    return Additions(items, slots, values, scored, similarity, calls=int(np.isfinite(logits).sum()))
 
 
 def first_ranks(

@@ -27,8 +27,7 @@ def extend(
         kinds: the first missing item of the same wish, shape ``[k]``; zeros without wishes.
         width: partial completions to keep.
     """
-    # a set of j items is reached from at most j partial ones, and an item answers at most so many wishes that are alike
-    enough = width * (len(partials[0].items) + 1) * int(np.bincount(kinds).max())
+    enough = additions_needed(width, len(partials[0].items), kinds)
     reached = [
         partial.with_addition(extra, place)
         for partial, extra in zip(partials, additions, strict=True)
@@ -41,6 +40,14 @@ def extend(
         if len(found) == width:
             break
     return list(found.values())
+
+
+def additions_needed(width: int, added: int, kinds: NDArray[np.int64]) -> int:
+    """How many additions of a partial completion with ``added`` items :func:`extend` may look at.
+
+    A set of j items is reached from at most j partial ones, and an item answers at most so many wishes as are alike.
+    """
+    return width * (added + 1) * int(np.bincount(kinds).max())
 
 
 def beam_search(
@@ -96,6 +103,8 @@ def beam_search(
             ).with_own_slots()
         partials = [Partial()]
         for step in range(k):
+            kept = max(width, alternatives) if step == k - 1 else width
+            ranked = step == 0 and rank_of is not None
             additions = best_additions(
                 scorer,
                 outfits[row].cpu(),
@@ -104,13 +113,13 @@ def beam_search(
                 wishes=wished,
                 forbidden=None if forbidden is None else forbidden[row],
                 propose=proposed,
+                keep=None if ranked else max(candidates_kept, additions_needed(kept, step, kinds)),
                 what=f"outfit {row} of the batch",
             )
             trace.calls[row] += sum(extra.calls for extra in additions)
             if step == 0 and trace.ranks is not None and rank_of is not None:
                 trace.ranks[row] = first_ranks(additions[0], rank_of[row], wished, len(scorer))
             record_step(trace, row, step, additions[0], calls=0, every_slot=propose is not None)
-            kept = max(width, alternatives) if step == k - 1 else width
             partials = extend(partials, additions, kinds, kept)
         best = partials[0]
         trace.chosen[row] = best.items

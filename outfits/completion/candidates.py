@@ -1,7 +1,6 @@
 """Scoring sets of catalogue items with a frozen S: the one place that calls S in every search."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import copy
 
 import numpy as np
@@ -11,23 +10,18 @@ from torch import Tensor
 
 from outfits.completion.rules import forbidden_categories
 from outfits.models.compatibility import OutfitTransformer
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """``fp32`` or ``bf16`` for ``auto``, ``fp32`` or ``bf16``; auto is bf16 on GPUs that have it."""
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ValueError(f"precision must be auto, fp32 or bf16, not {precision!r}")
-    if precision != "auto":
-        return precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+from outfits.scoring.capacity import block_size, resolve_precision
+from outfits.scoring.engine import ItemStates, ScoringEngine
 
 
 class CandidateScorer:
     """Logits of S for sets of catalogue items; :math:`S = \\sigma(\\mathrm{logit})`.
 
-    Item tokens of the whole catalogue are computed once. A set's items are sorted by catalogue position before they are
-    scored, so that their order cannot change a single bit. Sets of equal size share a forward pass, so there is no
-    padding. Logits are the network's, without the zero of sets that are not outfits; forbidden additions are ``-inf``.
+    What S computes of items alone is computed once for the whole catalogue, what it computes of an outfit alone once
+    per outfit, see :class:`outfits.scoring.engine.ScoringEngine`. A set's items are sorted by catalogue position before
+    they are scored, so that their order cannot change a single bit. Sets of equal size share a forward pass, so there
+    is no padding. Logits are the network's, without the zero of sets that are not outfits; forbidden additions are
+    ``-inf``.
 
     Guests are items that stand in outfits but are not in the catalogue, a person's own for example: they have the
     positions from ``N`` on and are never candidates.
@@ -38,9 +32,10 @@ class CandidateScorer:
         present: which parts an item has, bool, shape ``[N, 2]``.
         categories: category of every item, shape ``[N]``.
         device: where S runs.
-        precision: arithmetic of S: ``fp32``, ``bf16`` or ``auto`` (bf16 on GPUs that have it).
-        block: largest number of sets in one forward pass; bounds the memory.
+        precision: arithmetic of S: ``fp32``, ``bf16`` or ``auto`` (bf16 where the hardware multiplies in it).
+        block: largest number of sets in one forward pass; bounds the memory. None: found from the device's free memory.
         num_categories: ``C``; by default the largest category plus one.
+        compile: whether to compile S, which pays from some millions of calls on.
 
     Attributes:
         calls: calls of S so far, one per scored set.
@@ -59,27 +54,29 @@ class CandidateScorer:
         categories: NDArray[np.integer],
         device: torch.device | str = "cpu",
         precision: str = "fp32",
-        block: int = 4096,
+        block: int | None = None,
         num_categories: int | None = None,
+        compile: bool = False,
     ) -> None:
         if scorer.training:
             raise ValueError("the scorer is in training mode; dropout would make its scores random")
-        if block < 1:
+        if block is not None and block < 1:
             raise ValueError(f"block must be at least 1, not {block}")
         self.device = torch.device(device)
         self.precision = resolve_precision(precision, self.device)
-        self.block = block
+        self._scorer = scorer.to(self.device)
+        self.block = block_size(scorer.settings, self.device) if block is None else block
         self.calls = 0
         self.categories = np.asarray(categories, dtype=np.int64)
         self.num_categories = int(self.categories.max()) + 1 if num_categories is None else num_categories
-        self._scorer = scorer.to(self.device)
         self.stocked = np.isin(np.arange(self.num_categories), self.categories)
         self._categories = torch.from_numpy(self.categories).to(self.device)
-        self._tokens = self._tokens_of(vectors, present)  # [N, width]
-        self._guests = self._tokens[:0]
+        self._engine = ScoringEngine(self._scorer, self.precision, compile)
+        self._items = self._states_of(vectors, present)
+        self._guests: ItemStates | None = None
 
     def __len__(self) -> int:
-        return len(self._tokens)
+        return len(self._items.tokens)
 
     @property
     def module(self) -> OutfitTransformer:
@@ -91,7 +88,7 @@ class CandidateScorer:
     ) -> "CandidateScorer":
         """A scorer over the same catalogue that also knows ``m`` guests; arguments as in the class, of the guests."""
         hosting = copy(self)
-        hosting._guests = self._tokens_of(vectors, present)
+        hosting._guests = self._states_of(vectors, present) if len(vectors) else None
         hosting.categories = np.concatenate([self.categories[: len(self)], np.asarray(categories, dtype=np.int64)])
         return hosting
 
@@ -102,27 +99,25 @@ class CandidateScorer:
     def set_logits(self, sets: Tensor) -> Tensor:
         """Logits ``[B]`` of sets ``[B, n]`` of catalogue positions."""
         sets = self._positions(sets).sort(dim=1).values
+        self.calls += len(sets)
         logits = torch.empty(len(sets), device=self.device)
-        with self._arithmetic():
-            for start in range(0, len(sets), self.block):
-                logits[start : start + self.block] = self._forward(self._at(sets[start : start + self.block]))
+        with torch.inference_mode():
+            for block in self._blocks(len(sets)):
+                logits[block] = self._engine.set_logits(self._at(sets[block]))
         return logits
 
     @property
     def item_tokens(self) -> Tensor:
         """Tokens of the catalogue's items as S projects them, float32, shape ``[N, width]``."""
-        return self._tokens
+        return self._items.tokens
 
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
         """What S makes of outfits ``[B, n]`` themselves: the task token's output, float32, ``[B, width]``; B calls."""
         outfits = self._positions(outfits).sort(dim=1).values
         self.calls += len(outfits)
-        with self._arithmetic():
+        with torch.inference_mode():
             return torch.cat(
-                [
-                    self._scorer.outfit_embedding(self._at(outfits[start : start + self.block])).float()
-                    for start in range(0, len(outfits), self.block)
-                ]
+                [self._engine.set_embeddings(self._at(outfits[block])) for block in self._blocks(len(outfits))]
             )
 
     def ragged_logits(self, sets: Sequence[NDArray[np.integer]]) -> Tensor:
@@ -164,48 +159,47 @@ class CandidateScorer:
         # Whole outfits per group, so that with a catalogue larger than the block every outfit has forward passes of
         # its own, and its bits do not depend on its neighbours in the batch.
         group = max(1, self.block // max(1, candidates.shape[1]))
-        with self._arithmetic():
+        with torch.inference_mode():
             for first in range(0, len(outfits), group):
                 rows = slice(first, first + group)
                 some = candidates[rows]
                 allowed = (some >= 0) & ~banned[rows].gather(1, self._categories[some.clamp(min=0)])
                 outfit, place = allowed.nonzero(as_tuple=True)
-                given = self._at(outfits[rows])  # [group, n, width]
-                for start in range(0, len(outfit), self.block):
-                    o, p = outfit[start : start + self.block], place[start : start + self.block]
-                    tokens = torch.cat([given[o], self._tokens[some[o, p]].unsqueeze(1)], dim=1)
-                    logits[first + o, p] = self._forward(tokens)
+                if len(outfit):
+                    given = self._engine.outfit_states(self._at(outfits[rows]))
+                    shared = given if group == 1 else None
+                    items = some[outfit, place]
+                    self.calls += len(items)
+                    for block in self._blocks(len(items)):
+                        states = shared or given.at(outfit[block])
+                        found = self._engine.addition_logits(states, self._items.at(items[block]))
+                        logits[first + outfit[block], place[block]] = found
         return logits
 
-    def _tokens_of(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> Tensor:
-        with self._arithmetic():
-            blocks = [
-                self._scorer.tokens(
-                    torch.from_numpy(np.array(vectors[start : start + self.block], dtype=np.float32)).to(self.device),
-                    torch.from_numpy(np.array(present[start : start + self.block])).to(self.device),
-                ).float()
-                for start in range(0, len(vectors), self.block)
-            ]
-        return torch.cat(blocks)
+    def _states_of(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemStates:
+        """States of items, block by block, so that embeddings may be larger than the memory."""
+        states = self._engine.empty_states(len(vectors))
+        with torch.inference_mode():
+            for block in self._blocks(len(vectors)):
+                found = self._engine.item_states(
+                    torch.from_numpy(np.array(vectors[block], dtype=np.float32)).to(self.device),
+                    torch.from_numpy(np.array(present[block])).to(self.device),
+                )
+                states.tokens[block], states.first[block] = found.tokens, found.first
+        return states
 
-    def _at(self, positions: Tensor) -> Tensor:
-        """Tokens of items and guests at positions ``[...]``."""
-        if not len(self._guests):
-            return self._tokens[positions]
+    def _at(self, positions: Tensor) -> ItemStates:
+        """States of items and guests at positions ``[...]``."""
+        if self._guests is None:
+            return self._items.at(positions)
         guest = positions >= len(self)
-        tokens = self._tokens[positions.masked_fill(guest, 0)]
-        tokens[guest] = self._guests[positions[guest] - len(self)]
-        return tokens
+        states = self._items.at(positions.masked_fill(guest, 0))
+        guests = self._guests.at(positions[guest] - len(self))
+        states.tokens[guest], states.first[guest] = guests.tokens, guests.first
+        return states
 
-    def _forward(self, tokens: Tensor) -> Tensor:
-        self.calls += len(tokens)
-        return self._scorer.forward_tokens(tokens).float()
+    def _blocks(self, count: int) -> Iterator[slice]:
+        return (slice(start, min(start + self.block, count)) for start in range(0, count, self.block))
 
     def _positions(self, positions: Tensor) -> Tensor:
         return positions.to(self.device, torch.int64)
-
-    @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        bf16 = self.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            yield

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from outfits.completion.additions import OutfitWishes, Partial, best_additions
-from outfits.completion.beam_search import extend
+from outfits.completion.beam_search import additions_needed, extend
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.method import Resources
 from outfits.completion.registry import complete
@@ -101,9 +101,18 @@ def generate(
     partials = nearest_items(similarity, max(width, top) if largest == 1 else width, alpha)
     found, calls = list(partials), 0
     for grown in range(2, largest + 1):
-        additions = best_additions(scorer, nobody, partials, largest, wishes=wishes, what="the generated outfit")
+        kept = max(width, top) if grown == largest else width
+        additions = best_additions(
+            scorer,
+            nobody,
+            partials,
+            largest,
+            wishes=wishes,
+            keep=additions_needed(kept, grown - 1, wishes.kinds),
+            what="the generated outfit",
+        )
         calls += sum(extra.calls for extra in additions)
-        partials = extend(partials, additions, wishes.kinds, max(width, top) if grown == largest else width)
+        partials = extend(partials, additions, wishes.kinds, kept)
         found += partials
     outfits = [_generated(partial) for partial in found if len(partial.items) in sizes]
     return Generation(best_first(outfits)[:top], calls)

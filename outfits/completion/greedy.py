@@ -55,13 +55,21 @@ def greedy_k_step(
         DataError: if the rule or the wishes leave a missing item no category.
     """
     trace = empty_trace(len(outfits), k, candidates_kept, rank_of, wishes, alternatives)
+    needed = max(1, candidates_kept, alternatives)
     for row in range(len(outfits)):  # one outfit at a time: memory is one row, and bits do not depend on the batch
         wished = None if wishes is None else OutfitWishes.of(wishes, row, similarity)
         barred = None if forbidden is None else forbidden[row]
         partial, outfit = Partial(), outfits[row].cpu()
         for step in range(k):
             (additions,) = best_additions(
-                scorer, outfit, [partial], k, wishes=wished, forbidden=barred, what=f"outfit {row} of the batch"
+                scorer,
+                outfit,
+                [partial],
+                k,
+                wishes=wished,
+                forbidden=barred,
+                keep=None if step == 0 and rank_of is not None else needed,
+                what=f"outfit {row} of the batch",
             )
             if step == 0 and trace.ranks is not None and rank_of is not None:
                 trace.ranks[row] = first_ranks(additions, rank_of[row], wished, len(scorer))

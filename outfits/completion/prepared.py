@@ -18,11 +18,19 @@ from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator, latents_of
 from outfits.models.similarity import TextSimilarity
 
+COMPILE_FROM = 5_000_000
+"""Calls of S from which on compiling it saves more time than it takes."""
+
 
 def candidate_scorer(
-    scorer: OutfitTransformer, catalogue: Catalogue, search: TargetsConfig, device: torch.device | str
+    scorer: OutfitTransformer,
+    catalogue: Catalogue,
+    search: TargetsConfig,
+    device: torch.device | str,
+    planned_calls: int = 0,
 ) -> CandidateScorer:
-    """S over a catalogue, with the configured arithmetic and block size."""
+    """S over a catalogue, with the configured arithmetic and block size, compiled if so many calls are worth it."""
+    compile = search.compile == "always" or (search.compile == "auto" and planned_calls >= COMPILE_FROM)
     features = catalogue.features
     return CandidateScorer(
         scorer,
@@ -33,6 +41,7 @@ def candidate_scorer(
         search.precision,
         search.candidate_block,
         len(catalogue.category_names),
+        compile,
     )
 
 
@@ -49,6 +58,7 @@ class PreparedRun:
         seed: seed of the experiment.
         occurrences: how often each item stands in a training outfit, shape ``[N]``, or None.
         alternatives: how many answers methods keep per outfit.
+        planned_calls: about how many calls of S there will be, which decides whether it is compiled.
     """
 
     def __init__(
@@ -62,6 +72,7 @@ class PreparedRun:
         seed: int,
         occurrences: NDArray[np.integer] | None = None,
         alternatives: int = 0,
+        planned_calls: int = 0,
     ) -> None:
         self.catalogue = catalogue
         self.models = (scorer, judge, generator)
@@ -70,6 +81,7 @@ class PreparedRun:
         self.search = search
         self.seed = seed
         self.alternatives = alternatives
+        self.planned_calls = planned_calls
         self._device: torch.device | None = None
 
     def to(self, device: torch.device | str) -> "PreparedRun":
@@ -79,7 +91,7 @@ class PreparedRun:
             return self
         scorer, judge, generator = self.models
         self._device = device
-        self.scorer = candidate_scorer(scorer, self.catalogue, self.search, device)
+        self.scorer = candidate_scorer(scorer, self.catalogue, self.search, device, self.planned_calls)
         self.judge = None if judge is None else candidate_scorer(judge, self.catalogue, self.search, device)
         features = self.catalogue.features
         self.methods = Resources(

@@ -270,7 +270,9 @@ class TargetsConfig:
     removals: int = key(1, "different seeded removals of k items per training outfit", ge=1)
     candidates: int = key(256, "best M candidates kept with their scores at each step", ge=1)
     shard_size: int = key(16, "outfits per shard: the unit of work and of resumption", ge=1)
-    candidate_block: int = key(4096, "sets scored in one forward pass", ge=1)
+    candidate_block: int | None = key(
+        None, "sets scored in one forward pass; null: found from the device's free memory", ge=1
+    )
     wishes: list[str] = key(
         ["categories", "categories_texts"],
         "kinds of wishes that training outfits are also mined under, each of the removed items' own category or text, "
@@ -279,7 +281,14 @@ class TargetsConfig:
     )
     alpha: float = key(0.5, "weight of S against the wished texts while mining", ge=0, le=1)
     precision: str = key(
-        "fp32", "arithmetic of S while searching; auto is bf16 on GPUs that have it", choices=("auto", "fp32", "bf16")
+        "fp32",
+        "arithmetic of S while searching; auto is bf16 where the hardware has it (GPUs, CPUs with AMX or AVX-512 bf16)",
+        choices=("auto", "fp32", "bf16"),
+    )
+    compile: str = key(
+        "auto",
+        "compile S for searching (needs a C++ compiler, on GPUs Triton; half a minute); auto: from 5 million calls on",
+        choices=("auto", "always", "never"),
     )
 
 

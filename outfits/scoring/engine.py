@@ -1,0 +1,216 @@
+"""S's network arranged for scoring many additions to one outfit: nothing that can be shared is computed twice.
+
+Arrays are feature-major, ``[width, tokens, sets]``: a matrix product is one call for all tokens of all sets, and what
+stands between two products (norms, attention over a handful of tokens, GELU) runs along the sets, where neighbouring
+values do not depend on each other. A compiler fuses it into few passes without reductions across a vector.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from outfits.models.compatibility import OutfitTransformer
+from outfits.scoring.compilation import COMPILED_MULTIPLE, compiled, of_any_size
+from outfits.scoring.folded import FoldedBlock, FoldedTransformer, fold
+
+
+class ItemStates(NamedTuple):
+    """What S computes of items alone, whatever outfit they stand in.
+
+    Attributes:
+        tokens: projected tokens, float32, shape ``[..., width]``.
+        first: queries, keys and values of the first layer, in the engine's arithmetic, shape ``[..., 3 * width]``.
+    """
+
+    tokens: Tensor
+    first: Tensor
+
+    def at(self, positions: Tensor) -> "ItemStates":
+        """The states of some items, shape ``[..., width]`` for positions ``[...]``."""
+        return ItemStates(self.tokens[positions], self.first[positions])
+
+
+class OutfitStates(NamedTuple):
+    """What S computes of ``g`` outfits of ``n`` items alone, before anything is added: the task token stands first.
+
+    Attributes:
+        tokens: task token and item tokens, float32, shape ``[width, 1 + n, g]``.
+        query: their queries in the first layer, shape ``[width, 1 + n, g]``.
+        key: their keys, shape ``[width, 1 + n, g]``.
+        value: their values, shape ``[width, 1 + n, g]``.
+        mixed: what they attend to among themselves, shape ``[width, 1 + n, g]``.
+        log_mass: log of the sum of exponentials of that attention, shape ``[heads, 1 + n, g]``.
+    """
+
+    tokens: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mixed: Tensor
+    log_mass: Tensor
+
+    def at(self, rows: Tensor) -> "OutfitStates":
+        """The states for pairs of an outfit and an addition: those of outfits ``rows``, shape ``[..., len(rows)]``."""
+        return OutfitStates(*(state[..., rows] for state in self))
+
+
+class ScoringEngine:
+    """Logits of a frozen S, computed with as little work as the formula allows.
+
+    Equal to :class:`outfits.models.compatibility.OutfitTransformer` up to rounding. Without positional encoding the
+    first layer's queries, keys and values of an item are the same in every outfit, and the attention of the outfit's
+    own tokens to each other is the same for every candidate: a candidate joins it by one sigmoid per head and token. In
+    the last layer only the task token is updated.
+
+    Args:
+        module: S in evaluation mode, on the device where to compute.
+        precision: ``fp32`` or ``bf16``; with bf16 the matrix products are in bf16, all else in float32.
+        compile: whether additions to a single outfit go through compiled code, see
+            :func:`outfits.scoring.compilation.compiled`; there are thousands of them, and one piece of code for all.
+    """
+
+    def __init__(self, module: OutfitTransformer, precision: str = "fp32", compile: bool = False) -> None:
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._module = module
+        self._folded = fold(module, self.dtype)
+        self._compiled = compiled(_addition_logits) if compile else None
+
+    def item_states(self, vectors: Tensor, present: Tensor) -> ItemStates:
+        """States of items with embeddings ``[B, d]`` and presence ``[B, 2]``."""
+        tokens = self._module.tokens(vectors, present).float()
+        first = self._folded.blocks[0]
+        normed = _normed(tokens.T, self._folded.norm_eps)
+        return ItemStates(
+            tokens, torch.cat([first.query(normed), first.key_value(normed)]).T.to(self.dtype).contiguous()
+        )
+
+    def empty_states(self, count: int) -> ItemStates:
+        """Room for the states of items."""
+        device, width = self._folded.task.device, self._folded.width
+        return ItemStates(
+            torch.empty(count, width, device=device), torch.empty(count, 3 * width, dtype=self.dtype, device=device)
+        )
+
+    def outfit_states(self, items: ItemStates) -> OutfitStates:
+        """States of ``g`` outfits from those of their items ``[g, n]``."""
+        network, first = self._folded, self._folded.blocks[0]
+        task = network.task[:, None]
+        normed = _normed(task, network.norm_eps)
+        ahead = torch.cat([first.query(normed), first.key_value(normed)])[:, :, None]  # [3 * width, 1, 1]
+        outfits = len(items.tokens)
+        tokens = torch.cat([task[:, :, None].expand(-1, 1, outfits), items.tokens.permute(2, 1, 0)], dim=1)
+        projected = torch.cat([ahead.expand(-1, 1, outfits), items.first.float().permute(2, 1, 0)], dim=1)
+        query, key, value = projected.chunk(3)
+        scores = _scores(query, key, network.heads)  # [heads, 1 + n, 1 + n, g]
+        mixed = _mix(torch.softmax(scores, dim=2), value)
+        states = (tokens, query, key, value, mixed, torch.logsumexp(scores, dim=2))
+        return OutfitStates(*(state.contiguous() for state in states))
+
+    def addition_logits(self, outfits: OutfitStates, candidates: ItemStates) -> Tensor:
+        """Logits ``[B]`` of outfits with a candidate each.
+
+        Args:
+            outfits: one outfit, ``g = 1``, or one for every candidate, ``g = B``.
+            candidates: ``[B]`` items.
+        """
+        if self._compiled is None or outfits.tokens.shape[2] > 1:
+            return _addition_logits(self._folded, outfits, candidates)
+        count = len(candidates.tokens)
+        filled = torch.arange(-(-count // COMPILED_MULTIPLE) * COMPILED_MULTIPLE, device=candidates.tokens.device)
+        candidates = candidates.at(filled.clamp(max=count - 1))  # the last one again
+        any_outfit = OutfitStates(*(of_any_size(state, 1) for state in outfits))
+        any_candidate = ItemStates(*(of_any_size(state, 0) for state in candidates))
+        return self._compiled(self._folded, any_outfit, any_candidate)[:count]
+
+    def set_logits(self, items: ItemStates) -> Tensor:
+        """Logits ``[B]`` of sets, given as the states of their items ``[B, n]``."""
+        return _logits(self._folded, _task_output(self._folded, _with_task(self._folded, items.tokens)))
+
+    def set_embeddings(self, items: ItemStates) -> Tensor:
+        """The task token's output for sets ``[B, n]``, float32, shape ``[B, width]``."""
+        return _task_output(self._folded, _with_task(self._folded, items.tokens)).T
+
+
+def _addition_logits(network: FoldedTransformer, outfits: OutfitStates, candidates: ItemStates) -> Tensor:
+    return _logits(network, _task_output(network, _first_layer(network, outfits, candidates), done=1))
+
+
+def _with_task(network: FoldedTransformer, tokens: Tensor) -> Tensor:
+    """Columns ``[width, 1 + n, B]`` of item tokens ``[B, n, width]``, the task token first."""
+    task = network.task[:, None, None].expand(-1, 1, len(tokens))
+    return torch.cat([task, tokens.permute(2, 1, 0)], dim=1)
+
+
+def _first_layer(network: FoldedTransformer, outfits: OutfitStates, candidates: ItemStates) -> Tensor:
+    """Columns after the first layer: ``[width, n + 2, B]``, or those of the task token if it is the only layer."""
+    block, heads = network.blocks[0], network.heads
+    own = candidates.tokens.T[:, None]  # [width, 1, B]
+    query, key, value = candidates.first.float().T[:, None].chunk(3)
+    tokens, asking, mixed, log_mass = outfits.tokens, outfits.query, outfits.mixed, outfits.log_mass
+    alone = len(network.blocks) == 1
+    if alone:
+        tokens, asking, mixed, log_mass = tokens[:, :1], asking[:, :1], mixed[:, :1], log_mass[:, :1]
+    share = torch.sigmoid(_scores(asking, key, heads).squeeze(2) - log_mass)  # [heads, 1 + n, B]
+    mixed = mixed + _per_feature(share, network.width) * (value - mixed)
+    columns = tokens.expand(-1, -1, own.shape[2])
+    if not alone:
+        scores = torch.cat([_scores(query, outfits.key, heads), _scores(query, key, heads)], dim=2)
+        attention = torch.softmax(scores, dim=2)  # [heads, 1, n + 2, B]
+        answer = _mix(attention[:, :, :-1], outfits.value)
+        mixed = torch.cat([mixed, answer + _per_feature(attention[:, :, -1], network.width) * value], dim=1)
+        columns = torch.cat([columns, own], dim=1)
+    return _feedforward(network, block, columns + block.attention_out(mixed))
+
+
+def _task_output(network: FoldedTransformer, columns: Tensor, done: int = 0) -> Tensor:
+    """The task token's output ``[width, B]`` from columns ``[width, T, B]`` after the first ``done`` layers."""
+    for block in network.blocks[done:-1]:
+        columns = _layer(network, block, columns)
+    if done < len(network.blocks):
+        columns = _layer(network, network.blocks[-1], columns, updated=1)
+    return columns[:, 0]
+
+
+def _layer(network: FoldedTransformer, block: FoldedBlock, columns: Tensor, updated: int | None = None) -> Tensor:
+    """The first ``updated`` tokens (all by default) after a layer, ``[width, updated, B]``."""
+    normed = _normed(columns, network.norm_eps)
+    query = block.query(normed[:, :updated])
+    key, value = block.key_value(normed).chunk(2)
+    attention = torch.softmax(_scores(query, key, network.heads), dim=2)
+    columns = columns[:, :updated] + block.attention_out(_mix(attention, value))
+    return _feedforward(network, block, columns)
+
+
+def _feedforward(network: FoldedTransformer, block: FoldedBlock, columns: Tensor) -> Tensor:
+    return columns + block.down(F.gelu(block.up(_normed(columns, network.norm_eps))))
+
+
+def _logits(network: FoldedTransformer, task: Tensor) -> Tensor:
+    """Logits ``[B]`` of task tokens ``[width, B]``."""
+    return network.head_out(F.gelu(network.head_in(_normed(task, network.norm_eps))))[0]
+
+
+def _normed(columns: Tensor, eps: float) -> Tensor:
+    """Layer norm over the features, without weights."""
+    centred = columns - columns.mean(0, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(0, keepdim=True) + eps)
+
+
+def _scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """Products of queries ``[width, Q, B]`` and keys ``[width, T, B]`` by head, ``[heads, Q, T, B]``; B may be 1."""
+    query = query.view(heads, -1, *query.shape[1:]).unsqueeze(3)
+    return (query * key.view(heads, -1, *key.shape[1:]).unsqueeze(2)).sum(1)
+
+
+def _mix(attention: Tensor, value: Tensor) -> Tensor:
+    """Values ``[width, T, B]`` weighted by attention ``[heads, Q, T, B]``, ``[width, Q, B]``."""
+    heads, queries, _, batch = attention.shape
+    mixed = (attention[:, None] * value.view(heads, -1, *value.shape[1:]).unsqueeze(2)).sum(3)
+    return mixed.view(-1, queries, batch)
+
+
+def _per_feature(by_head: Tensor, width: int) -> Tensor:
+    """``[width, ...]`` from values by head ``[heads, ...]``: every head's value for each of its features."""
+    return by_head.repeat_interleave(width // len(by_head), dim=0)

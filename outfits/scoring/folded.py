@@ -1,0 +1,110 @@
+"""S's weights as fast inference wants them: layer norms and scales folded into the matrix products beside them."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from outfits.models.compatibility import EncoderBlock, OutfitTransformer
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A matrix product with a bias, from columns to columns.
+
+    Attributes:
+        weight: shape ``[out, in]``, in the arithmetic of the products.
+        bias: float32, shape ``[out, 1]``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, columns: Tensor) -> Tensor:
+        """Float32 ``[out, ...]`` of columns ``[in, ...]``."""
+        product = self.weight @ columns.to(self.weight.dtype).reshape(len(columns), -1)
+        return (product.float() + self.bias).view(-1, *columns.shape[1:])
+
+
+@dataclass(frozen=True)
+class FoldedBlock:
+    """A layer of S whose layer norms have no weights of their own any more.
+
+    Attributes:
+        query: queries, scaled by ``1 / sqrt(width / heads)``.
+        key_value: keys, then values.
+        attention_out: output projection of the attention.
+        up: first product of the feed-forward part.
+        down: second product of the feed-forward part.
+    """
+
+    query: Affine
+    key_value: Affine
+    attention_out: Affine
+    up: Affine
+    down: Affine
+
+
+@dataclass(frozen=True)
+class FoldedTransformer:
+    """Everything of S behind the item tokens.
+
+    Attributes:
+        task: the task token, float32, shape ``[width]``.
+        blocks: the layers.
+        head_in: first product of the head, in float32.
+        head_out: second product of the head, in float32.
+        width: token width.
+        heads: attention heads.
+        norm_eps: what the layer norms add to the variance.
+    """
+
+    task: Tensor
+    blocks: tuple[FoldedBlock, ...]
+    head_in: Affine
+    head_out: Affine
+    width: int
+    heads: int
+    norm_eps: float
+
+
+def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
+    r"""Folds S's weights.
+
+    With :math:`\mathrm{LN}(x) = \gamma \odot \hat x + \beta`, a product behind it is
+    :math:`W\,\mathrm{LN}(x) + b = (W \mathrm{diag}\,\gamma)\,\hat x + (W \beta + b)`.
+
+    Args:
+        module: S; its device is where the folded weights lie.
+        dtype: arithmetic of the products between tokens; the head stays in float32.
+    """
+    blocks = [cast(EncoderBlock, block) for block in module.blocks]
+    scale = (module.settings["width"] // module.settings["heads"]) ** -0.5
+    head_norm, head_in, _, head_out = module.head
+    return FoldedTransformer(
+        task=module.task.detach().float(),
+        blocks=tuple(
+            FoldedBlock(
+                query=_affine(block.query, dtype, block.attention_norm, scale),
+                key_value=_affine(block.key_value, dtype, block.attention_norm),
+                attention_out=_affine(block.attention_out, dtype),
+                up=_affine(cast(nn.Linear, block.feedforward[0]), dtype, block.feedforward_norm),
+                down=_affine(cast(nn.Linear, block.feedforward[2]), dtype),
+            )
+            for block in blocks
+        ),
+        head_in=_affine(cast(nn.Linear, head_in), torch.float32, cast(nn.LayerNorm, head_norm)),
+        head_out=_affine(cast(nn.Linear, head_out), torch.float32),
+        width=module.settings["width"],
+        heads=module.settings["heads"],
+        norm_eps=cast(nn.LayerNorm, head_norm).eps,
+    )
+
+
+def _affine(linear: nn.Linear, dtype: torch.dtype, norm: nn.LayerNorm | None = None, scale: float = 1.0) -> Affine:
+    weight, bias = linear.weight.detach().double(), linear.bias.detach().double()
+    if norm is not None:
+        bias = bias + weight @ norm.bias.detach().double()
+        weight = weight * norm.weight.detach().double()
+    return Affine((weight * scale).to(dtype).contiguous(), (bias * scale).float()[:, None].contiguous())

@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo train evaluate smoke test test-slow lint format typecheck check clean
+.PHONY: help setup demo train evaluate smoke test test-slow lint format typecheck check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 
 typecheck: $(STAMP) ## mypy --strict on outfits/
 	$(BIN)/mypy
+
+bench: $(STAMP) ## how fast S is asked about a catalogue, and an outfit completed (about 20 minutes; docs/performance.md)
+	$(BIN)/python benchmarks/score_catalogue.py
+	$(BIN)/python benchmarks/complete.py
 
 check: lint typecheck test ## lint, typecheck and test: run before a commit
 

@@ -31,7 +31,8 @@ class RetrievalEvaluation(Callback):
     """Completes the validation or test outfits from the generator's latents and logs how good the completions are.
 
     Latents of all ranks are gathered by task id, repetitions dropped, and every rank computes the figures from all of
-    them in the same order, so they are the same on one rank and on several.
+    them in the same order, so they are the same on one rank and on several. Nearest items are found exactly, whatever
+    ``index.kind`` is: which epoch is the best must not depend on it.
 
     Args:
         graphs: tasks by split, ``valid`` and/or ``test``; with greedy targets where they were mined.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from outfits.index.category_index import CategoryIndex
+from outfits.index.category_index import CategoryIndex, unit_rows
 
 ITEMS, WIDTH, CATEGORIES = 120, 12, 7
 
@@ -97,6 +97,17 @@ def test_a_query_gives_the_same_bits_in_every_batch(index):
     alone = [index.search(queries[row : row + 1], 4) for row in range(70)]
     assert all((alone[row][0][0] == similarity[row]).all() for row in range(70))
     assert all((alone[row][1][0] == ids[row]).all() for row in range(70))
+
+
+def test_rounding_of_faiss_does_not_decide_who_is_found():
+    """Cosines nearer to each other than FAISS can tell: what counts is their value computed pair by pair."""
+    rng = np.random.default_rng(11)
+    vectors = (rng.normal(size=64) + 2e-7 * rng.normal(size=(500, 64))).astype(np.float32)
+    queries = np.random.default_rng(12).normal(size=(50, 64)).astype(np.float32)
+    _, ids = CategoryIndex(vectors, np.zeros(500, dtype=np.int64)).search(queries, 3)
+    pairs = np.broadcast_to(unit_rows(vectors), (50, 500, 64)).copy()
+    cosine = np.einsum("qr,qpr->qp", unit_rows(queries), pairs)
+    assert ids[:, 0].tolist() == np.argsort(-cosine, axis=1, kind="stable")[:, :3].tolist()
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 64, 200])

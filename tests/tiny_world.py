@@ -5,13 +5,22 @@ import torch
 
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.method import Resources
+from outfits.completion.shortlist import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import resolve_call
-from outfits.config.schema import EvaluateConfig, GeneratorBeamConfig, GradientConfig, RerankConfig
+from outfits.config.schema import (
+    BeamTwoStageConfig,
+    EvaluateConfig,
+    GeneratorBeamConfig,
+    GradientConfig,
+    GreedyTwoStageConfig,
+    RerankConfig,
+)
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.index.category_index import CategoryIndex
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.similarity import TextSimilarity
+from outfits.models.student import TwoTower
 
 ITEMS, CATEGORIES, IMAGE, TEXT = 48, 6, 5, 4
 
@@ -38,6 +47,9 @@ class World:
             self.module, self.vectors, self.present, self.categories, precision=precision, block=block
         )
         self.index = CategoryIndex(self.vectors, self.categories)
+        torch.manual_seed(1)
+        self.student = TwoTower(16, width=8, hidden=12).eval().requires_grad_(False)
+        self.shortlists = Shortlists(self.student, self.scorer)
 
     def logit(self, items):
         items = list(items)
@@ -81,11 +93,14 @@ def resources_of(world, **options):
         "occurrences": rng.integers(9, size=len(world.categories)),
         "items": world.features,
         "similarity": world.similarity,
+        "shortlists": world.shortlists,
     }
     return Resources(world.categories, CATEGORIES, **{**given, **options})
 
 
 OPTIONS = EvaluateConfig(
+    greedy_two_stage=GreedyTwoStageConfig(candidates=5),
+    beam_two_stage=BeamTwoStageConfig(candidates=5, width=3),
     gradient=GradientConfig(steps=6, restarts=2),
     generator_rerank=RerankConfig(candidates=3),
     generator_beam=GeneratorBeamConfig(candidates=3, width=3),

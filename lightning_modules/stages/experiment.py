@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lightning_modules.sharded import run_shards
 from lightning_modules.stages.compatibility import Scorers
 from lightning_modules.stages.generator import test_generator
 from lightning_modules.stages.run import CONFIG_FILE, Run, content_key
+from lightning_modules.stages.student import student_of
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.completion.mining import wish_tasks
 from outfits.completion.prepared import PreparedRun
@@ -25,6 +27,7 @@ from outfits.data.outfits import Outfits
 from outfits.metrics.experiment import PROTOCOL, MethodExperiment
 from outfits.models.frozen import weights_digest
 from outfits.models.generator import Generator
+from outfits.models.student import TwoTower
 from outfits.report.gallery import gallery_outfits
 from outfits.report.page import ReportPaths, write_report
 from outfits.report.records import MethodRecord
@@ -35,6 +38,8 @@ from outfits.report.wishes import summarise_wishes
 
 WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")
 """Methods that ask S about every item."""
+TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
+"""Methods that need a student of S."""
 
 
 def run_experiment(
@@ -116,7 +121,18 @@ class Bench:
             self.run.config.seed,
             np.bincount(self.dataset.outfits.of("train").items, minlength=len(catalogue)),
             planned_calls=self._planned_calls(),
+            index=self.run.config.index,
+            student=self.student,
         )
+
+    @cached_property
+    def student(self) -> TwoTower | None:
+        """The run's student where a method that needs it is asked for, taught now if the run has none; else None."""
+        config = self.run.config.evaluate
+        texts = (*config.methods, *config.wish_methods, *config.sweep.methods)
+        if not any(text.partition(":")[0] in TWO_STAGE for text in texts):
+            return None
+        return student_of(self.run, self.dataset, self.scorers.scorer)
 
     def _planned_calls(self) -> int:
         """About how many calls of S the compared searches over the whole catalogue will make."""
@@ -190,6 +206,8 @@ class Bench:
             self.dataset.catalogue.features.key,
             [call.name, None if call.options is None else asdict(call.options)],
             [PROTOCOL, config.shard_size, run.config.targets.precision, run.config.seed],
+            asdict(run.config.index),
+            *([] if self.student is None or call.name not in TWO_STAGE else [weights_digest(self.student)]),
         )
         folder = run.folder / "shards" / f"{call.name}-{key}"
         experiment = MethodExperiment(call, tasks, self.prepared, folder, config.shard_size)

@@ -34,6 +34,7 @@ MAY_DIFFER = (
     "cache_dir",
     "stages",
     "evaluate",
+    "index",
     "wandb",
     "data.root",
     "data.num_workers",

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
@@ -13,7 +12,8 @@ from outfits.completion.additions import OutfitWishes, Partial, Propose, ranks_i
 from outfits.completion.assignment import assign_to_categories, complete_by_values, opened_to
 from outfits.completion.completion import UNRANKED
 from outfits.completion.wishes import Wishes
-from outfits.index.category_index import CategoryIndex, merge, unit_rows
+from outfits.index.category_index import merge
+from outfits.index.item_index import ItemIndex
 from outfits.models.similarity import TextSimilarity
 
 TIE_BREAK = 1e-6  # weight of the cosine to a latent where alpha is 0, so that it still decides between equal texts
@@ -33,12 +33,13 @@ class NearestOutfits:
 
 
 def complete_from_latents(
-    latents: Tensor, index: CategoryIndex, forbidden: NDArray[np.bool_], wishes: Wishes | None = None
+    latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_], wishes: Wishes | None = None
 ) -> NearestOutfits:
     r"""The exact maximiser of :math:`\sum_j \cos(z_j, X_j)` over items of pairwise different, allowed categories.
 
     Within a category only its nearest item can be best for a latent, so choosing items is assigning latents to
     categories (Kuhn–Munkres); where the latents' own favourites already differ in category, they are the answer.
+    An approximate index may miss a category's nearest item; the assignment of what it found is exact all the same.
 
     Args:
         latents: shape ``[B, k, r]``.
@@ -67,7 +68,7 @@ def complete_from_latents(
 
 def complete_from_latents_and_texts(
     latents: Tensor,
-    index: CategoryIndex,
+    index: ItemIndex,
     forbidden: NDArray[np.bool_],
     wishes: Wishes,
     similarity: TextSimilarity | None,
@@ -98,7 +99,7 @@ def complete_from_latents_and_texts(
     return complete_by_values(values, index.categories, available, wishes, wanted)
 
 
-def _mixed_values(latents: Tensor, index: CategoryIndex, wished: OutfitWishes) -> NDArray[np.float64]:
+def _mixed_values(latents: Tensor, index: ItemIndex, wished: OutfitWishes) -> NDArray[np.float64]:
     """What every item is worth to each missing item of one outfit, shape ``[k, N]``."""
     values = np.stack([nearness_to(latents[slot : slot + 1], index) for slot in range(len(latents))])
     if wished.similarity is None:
@@ -108,7 +109,7 @@ def _mixed_values(latents: Tensor, index: CategoryIndex, wished: OutfitWishes) -
 
 
 def latent_ranks(
-    latents: Tensor, index: CategoryIndex, forbidden: NDArray[np.bool_], items: NDArray[np.integer]
+    latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_], items: NDArray[np.integer]
 ) -> NDArray[np.int64]:
     """0-based rank of items among all allowed items by their largest cosine to any of an outfit's latents.
 
@@ -124,18 +125,16 @@ def latent_ranks(
     return rerank_ranks(latents, index, forbidden, np.empty((len(items), 0), dtype=np.int32), items)
 
 
-def nearness_to(latents: Tensor, index: CategoryIndex) -> NDArray[np.float32]:
+def nearness_to(latents: Tensor, index: ItemIndex) -> NDArray[np.float32]:
     """Largest cosine of every catalogue item to one outfit's latents ``[k, r]``; shape ``[N]``."""
-    with torch.inference_mode():
-        unit = torch.from_numpy(unit_rows(latents)).to(index.device)
-        # One outfit per product: always the same shape, so the same bits in any batch.
-        nearness: NDArray[np.float32] = (index.vectors @ unit.T).amax(dim=1).cpu().numpy()
+    # One outfit per product: always the same shape, so the same bits in any batch.
+    nearness: NDArray[np.float32] = index.cosines(latents).max(axis=0)
     return nearness
 
 
 def latent_shortlists(
     latents: Tensor,
-    index: CategoryIndex,
+    index: ItemIndex,
     r: int,
     *,
     joint: bool = True,
@@ -193,7 +192,7 @@ def _nearest_to_text(similarity: NDArray[np.float32], allowed: NDArray[np.bool_]
 
 def rerank_ranks(
     latents: Tensor,
-    index: CategoryIndex,
+    index: ItemIndex,
     forbidden: NDArray[np.bool_],
     scored: NDArray[np.int32],
     items: NDArray[np.integer],
@@ -211,6 +210,8 @@ def rerank_ranks(
         Int64, shape ``[B, j]``; :data:`UNRANKED` for items of forbidden categories. Ties go to the smaller position.
     """
     ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
+    if not items.shape[1]:  # nobody asks: a person's outfits, from which nothing was removed
+        return ranks
     for row in range(len(latents)):
         first = scored[row][scored[row] >= 0].astype(np.int64)
         allowed = ~forbidden[row][index.categories]
@@ -220,7 +221,7 @@ def rerank_ranks(
 
 def rerank_ranks_of_wishes(
     latents: Tensor,
-    index: CategoryIndex,
+    index: ItemIndex,
     forbidden: NDArray[np.bool_],
     scored: NDArray[np.int32],
     logits: NDArray[np.float32],

@@ -15,10 +15,11 @@ from torch import Tensor
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import Completions, SearchTrace
 from outfits.completion.projection import ItemSpace
+from outfits.completion.shortlist import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.errors import ArtifactError
-from outfits.index.category_index import CategoryIndex
+from outfits.index.item_index import ItemIndex
 from outfits.models.similarity import TextSimilarity
 
 
@@ -31,7 +32,7 @@ class Resources:
         num_categories: ``C``.
         seed: seed of the experiment.
         scorer: frozen S over the catalogue, for methods that search with it.
-        index: the catalogue in the generator's retrieval space.
+        index: the catalogue in the generator's retrieval space, in this process or in a store outside it.
         latents: from tasks to the generator's latents ``[B, k, r]``.
         selected: how often greedy search selected each item for training outfits, shape ``[N]``.
         occurrences: how often each item stands in a training outfit, shape ``[N]``.
@@ -39,13 +40,14 @@ class Resources:
         guests: embeddings of the guests, items that stand in outfits but cannot be chosen; None: none.
         similarity: similarity of the catalogue to texts.
         alternatives: how many answers to keep per outfit, for methods that find more than one.
+        shortlists: the catalogue as a student of S ranks it.
     """
 
     categories: NDArray[np.integer]
     num_categories: int
     seed: int = 0
     scorer: CandidateScorer | None = None
-    index: CategoryIndex | None = None
+    index: ItemIndex | None = None
     latents: Callable[[CompletionTasks], Tensor] | None = None
     selected: NDArray[np.integer] | None = None
     occurrences: NDArray[np.integer] | None = None
@@ -53,6 +55,7 @@ class Resources:
     guests: ItemEmbeddings | None = None
     similarity: TextSimilarity | None = None
     alternatives: int = 0
+    shortlists: Shortlists | None = None
 
     @property
     def catalogue_categories(self) -> NDArray[np.integer]:
@@ -66,11 +69,20 @@ class Resources:
             raise ArtifactError("this method needs the compatibility model S; run train.py with stages=[compatibility]")
         return self.scorer
 
-    def require_generator(self) -> tuple[CategoryIndex, Callable[[CompletionTasks], Tensor]]:
+    def require_generator(self) -> tuple[ItemIndex, Callable[[CompletionTasks], Tensor]]:
         """Index and latents; raises :class:`ArtifactError` without a generator."""
         if self.index is None or self.latents is None:
             raise ArtifactError("this method needs a trained generator; run train.py with stages=[generator]")
         return self.index, self.latents
+
+    def require_shortlists(self) -> Shortlists:
+        """The student's rankings; raises :class:`ArtifactError` without a student."""
+        if self.shortlists is None:
+            raise ArtifactError(
+                "this method needs a student of S, and the run has none; name the method in evaluate.methods of "
+                "train.py or evaluate.py, which teach one"
+            )
+        return self.shortlists
 
     def require_selected(self) -> NDArray[np.integer]:
         """Selection counts; raises :class:`ArtifactError` without mined targets."""

@@ -1,17 +1,19 @@
 """Mining of targets: greedy search with the frozen S, shard by shard."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import SearchTrace
 from outfits.completion.greedy import greedy_k_step
 from outfits.completion.method import search_by_size
 from outfits.completion.prepared import candidate_scorer
 from outfits.completion.rules import available_categories, open_categories
+from outfits.completion.shortlist import Shortlists, greedy_two_stage
 from outfits.completion.targets import TargetStore
 from outfits.completion.tasks import CompletionTasks
 from outfits.completion.wishes import wishes_of_items
@@ -19,6 +21,7 @@ from outfits.config.schema import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.similarity import TextSimilarity
+from outfits.models.student import TwoTower
 
 
 def wish_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float) -> CompletionTasks:
@@ -48,6 +51,11 @@ def wish_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: f
     return tasks.wishing(wishes).take(np.array(rows, dtype=np.int64))
 
 
+def wishes_for_texts(tasks: CompletionTasks) -> bool:
+    """Whether any task has a wished text."""
+    return tasks.wishes is not None and bool(tasks.wishes.has_text.any())
+
+
 class ShardNumbers(Dataset[tuple[int]]):
     """Inputs of sharded work that needs nothing but the shard's number."""
 
@@ -61,30 +69,112 @@ class ShardNumbers(Dataset[tuple[int]]):
         return (index,)
 
 
-class TargetMining:
-    """k-step greedy search for every task of a store, as work in shards.
+@dataclass(frozen=True)
+class TwoStage:
+    """How to search in two stages.
+
+    Attributes:
+        student: what ranks the catalogue.
+        candidates: ``c``, its best items that S scores at each step.
+    """
+
+    student: TwoTower
+    candidates: int
+
+
+class Miner:
+    """k-step greedy search for tasks, over the whole catalogue or in two stages, on one device.
 
     Where the category rule leaves room for fewer items than are asked for, but for as many as were removed, search
     selects as many as there is room for.
+
+    Args:
+        scorer: frozen S.
+        catalogue: items with embeddings.
+        config: candidates kept, arithmetic and block size.
+        device: where the search runs.
+        two_stage: the student and the length of its shortlists; None: S scores the whole catalogue.
+        texts: whether texts are wished.
+        steps: steps of search to come on all devices, from which follows whether compiling S is worth it.
+    """
+
+    def __init__(
+        self,
+        scorer: OutfitTransformer,
+        catalogue: Catalogue,
+        config: TargetsConfig,
+        device: torch.device,
+        two_stage: TwoStage | None = None,
+        *,
+        texts: bool = False,
+        steps: int = 0,
+    ) -> None:
+        self.candidates = 0 if two_stage is None else two_stage.candidates
+        calls = steps * (len(catalogue) if two_stage is None else two_stage.candidates + 1)
+        self.search = candidate_scorer(scorer, catalogue, config, device, calls)
+        self.similarity = TextSimilarity(catalogue.features, device) if texts else None
+        self.shortlists = None if two_stage is None else Shortlists(two_stage.student, self.search)
+        self._kept = config.candidates
+
+    def mine(self, tasks: CompletionTasks) -> SearchTrace:
+        """What search selects for tasks, in their order.
+
+        Raises:
+            DataError: if the category rule leaves room for fewer items than were removed.
+        """
+        categories = self.search.categories
+        room = available_categories(tasks.given, categories, self.search.num_categories).sum(axis=1)
+        steps = np.clip(room, min(tasks.removed.shape[1], tasks.k), tasks.k)  # too little room is for search to refuse
+        parts = [np.flatnonzero(steps == asked) for asked in np.unique(steps)]
+        traces = [_with_steps(self._greedy(tasks.take(rows), int(steps[rows[0]])), tasks.k) for rows in parts]
+        return SearchTrace.concatenate(traces).take(np.argsort(np.concatenate(parts), kind="stable"))
+
+    def _greedy(self, tasks: CompletionTasks, k: int) -> SearchTrace:
+        def of_size(rows: NDArray[np.int64], given: Tensor) -> SearchTrace:
+            wishes = None if tasks.wishes is None else tasks.wishes.take(rows)
+            if self.shortlists is None:
+                return greedy_k_step(self.search, given, k, self._kept, wishes=wishes, similarity=self.similarity)
+            return greedy_two_stage(
+                self.search,
+                self.shortlists,
+                given,
+                k,
+                self.candidates,
+                self._kept,
+                wishes=wishes,
+                similarity=self.similarity,
+            )
+
+        return search_by_size(tasks, of_size)
+
+
+class TargetMining:
+    """Greedy search for every task of a store, as work in shards.
 
     Args:
         store: tasks, and where their targets go.
         scorer: frozen S.
         catalogue: items with embeddings.
         config: arithmetic and block size.
+        two_stage: the student and the length of its shortlists; None: S scores the whole catalogue.
     """
 
     def __init__(
-        self, store: TargetStore, scorer: OutfitTransformer, catalogue: Catalogue, config: TargetsConfig
+        self,
+        store: TargetStore,
+        scorer: OutfitTransformer,
+        catalogue: Catalogue,
+        config: TargetsConfig,
+        two_stage: TwoStage | None = None,
     ) -> None:
         self.store = store
         self.scorer = scorer
         self.catalogue = catalogue
         self.config = config
+        self.two_stage = two_stage
         self.shards = store.shards
         self.inputs = ShardNumbers(store.shards)
-        self.search: CandidateScorer | None = None
-        self.similarity: TextSimilarity | None = None
+        self.miner: Miner | None = None
 
     def pending(self) -> list[int]:
         """Shards still to be mined."""
@@ -92,10 +182,16 @@ class TargetMining:
 
     def to(self, device: torch.device) -> None:
         """Puts S, the catalogue's tokens and, where texts are wished, its texts on the device."""
-        self.search = candidate_scorer(self.scorer, self.catalogue, self.config, device)
-        wishes = self.store.tasks.wishes
-        if wishes is not None and wishes.has_text.any():
-            self.similarity = TextSimilarity(self.catalogue.features, device)
+        tasks = self.store.tasks
+        self.miner = Miner(
+            self.scorer,
+            self.catalogue,
+            self.config,
+            device,
+            self.two_stage,
+            texts=wishes_for_texts(tasks),
+            steps=len(tasks) * tasks.k,
+        )
 
     def run(self, batch: tuple[int]) -> None:
         """Mines one shard and writes it.
@@ -104,26 +200,10 @@ class TargetMining:
             RuntimeError: if :meth:`to` was not called.
             DataError: if the category rule leaves room for fewer items than were removed.
         """
-        (shard,) = batch
-        tasks = self.store.shard_tasks(shard)
-        categories, num_categories = self.catalogue.categories, len(self.catalogue.category_names)
-        room = available_categories(tasks.given, categories, num_categories).sum(axis=1)
-        steps = np.clip(room, min(tasks.removed.shape[1], tasks.k), tasks.k)  # too little room is for search to refuse
-        parts = [np.flatnonzero(steps == asked) for asked in np.unique(steps)]
-        traces = [_with_steps(self._greedy(tasks.take(rows), int(steps[rows[0]])), tasks.k) for rows in parts]
-        order = np.argsort(np.concatenate(parts), kind="stable")
-        self.store.write(shard, SearchTrace.concatenate(traces).take(order))
-
-    def _greedy(self, tasks: CompletionTasks, k: int) -> SearchTrace:
-        search, kept, similarity, wishes = self.search, self.config.candidates, self.similarity, tasks.wishes
-        if search is None:
+        if self.miner is None:
             raise RuntimeError("call to(device) first")
-        return search_by_size(
-            tasks,
-            lambda rows, given: greedy_k_step(
-                search, given, k, kept, wishes=None if wishes is None else wishes.take(rows), similarity=similarity
-            ),
-        )
+        (shard,) = batch
+        self.store.write(shard, self.miner.mine(self.store.shard_tasks(shard)))
 
 
 def _with_steps(trace: SearchTrace, k: int) -> SearchTrace:

@@ -9,14 +9,16 @@ from torch import Tensor
 
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.method import Resources
+from outfits.completion.shortlist import Shortlists
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema import TargetsConfig
+from outfits.config.schema import IndexConfig, TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.graphs.completion_graph import completion_graph
 from outfits.index.catalogue_index import index_catalogue
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator, latents_of
 from outfits.models.similarity import TextSimilarity
+from outfits.models.student import TwoTower
 
 COMPILE_FROM = 5_000_000
 """Calls of S from which on compiling it saves more time than it takes."""
@@ -59,6 +61,8 @@ class PreparedRun:
         occurrences: how often each item stands in a training outfit, shape ``[N]``, or None.
         alternatives: how many answers methods keep per outfit.
         planned_calls: about how many calls of S there will be, which decides whether it is compiled.
+        index: how the items nearest to latents are found; None: exactly.
+        student: what ranks the catalogue for two-stage search, or None.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class PreparedRun:
         occurrences: NDArray[np.integer] | None = None,
         alternatives: int = 0,
         planned_calls: int = 0,
+        index: IndexConfig | None = None,
+        student: TwoTower | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.models = (scorer, judge, generator)
@@ -81,6 +87,8 @@ class PreparedRun:
         self.search = search
         self.seed = seed
         self.alternatives = alternatives
+        self.index = index
+        self.student = student
         self.planned_calls = planned_calls
         self._device: torch.device | None = None
 
@@ -99,13 +107,14 @@ class PreparedRun:
             num_categories=self.scorer.num_categories,
             seed=self.seed,
             scorer=self.scorer,
-            index=None if generator is None else index_catalogue(generator, self.catalogue, device),
+            index=None if generator is None else index_catalogue(generator, self.catalogue, device, self.index),
             latents=None if generator is None else lambda tasks: self.latents(tasks, self.methods),
             selected=self.selected,
             occurrences=self.occurrences,
             items=features,
             similarity=TextSimilarity(features, device) if features.text_dim else None,
             alternatives=self.alternatives,
+            shortlists=None if self.student is None else Shortlists(self.student, self.scorer),
         )
         return self
 

@@ -25,11 +25,21 @@ from outfits.completion.latents import (
 )
 from outfits.completion.method import Method, Resources, Stopwatch, completions_of, search_by_size
 from outfits.completion.rules import available_categories, forbidden_categories
+from outfits.completion.shortlist import beam_two_stage as search_beam_two_stage
+from outfits.completion.shortlist import greedy_two_stage as search_greedy_two_stage
 from outfits.completion.simple import complete_by_ranking_of_all, random_completion
 from outfits.completion.tasks import CompletionTasks
 from outfits.completion.wishes import Wishes
 from outfits.config.method_calls import MethodCall
-from outfits.config.schema import BeamConfig, ExhaustiveConfig, GeneratorBeamConfig, GradientConfig, RerankConfig
+from outfits.config.schema import (
+    BeamConfig,
+    BeamTwoStageConfig,
+    ExhaustiveConfig,
+    GeneratorBeamConfig,
+    GradientConfig,
+    GreedyTwoStageConfig,
+    RerankConfig,
+)
 from outfits.errors import ConfigError
 
 
@@ -100,6 +110,26 @@ def beam(tasks: CompletionTasks, resources: Resources, options: BeamConfig) -> C
     """Beam search over the whole catalogue."""
     return _search(
         tasks, resources, lambda scorer, outfits, shared: beam_search(scorer, outfits, tasks.k, options.width, **shared)
+    )
+
+
+def greedy_two_stage(tasks: CompletionTasks, resources: Resources, options: GreedyTwoStageConfig) -> Completions:
+    """Greedy k-step search over what the student ranks highest at each step; ranks are those on the first shortlist."""
+    shortlists, c = resources.require_shortlists(), options.candidates
+    return _search(
+        tasks,
+        resources,
+        lambda scorer, outfits, shared: search_greedy_two_stage(scorer, shortlists, outfits, tasks.k, c, 0, **shared),
+    )
+
+
+def beam_two_stage(tasks: CompletionTasks, resources: Resources, options: BeamTwoStageConfig) -> Completions:
+    """Beam search over what the student ranks highest beside each partial outfit; ranks as in greedy_two_stage."""
+    shortlists, width, c = resources.require_shortlists(), options.width, options.candidates
+    return _search(
+        tasks,
+        resources,
+        lambda scorer, outfits, shared: search_beam_two_stage(scorer, shortlists, outfits, tasks.k, width, c, **shared),
     )
 
 
@@ -180,6 +210,8 @@ METHODS: Mapping[str, Method] = {
     "greedy_1": greedy_1,
     "greedy_k": greedy_k,
     "beam": beam,
+    "greedy_two_stage": greedy_two_stage,
+    "beam_two_stage": beam_two_stage,
     "gradient": gradient,
     "generator": generator,
     "generator_rerank": generator_rerank,
@@ -270,7 +302,7 @@ def _by_counts(tasks: CompletionTasks, resources: Resources, counts: NDArray[np.
     stopwatch = Stopwatch()
     ranking = np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable").astype(np.int64)
     chosen, ranks = complete_by_ranking_of_all(
-        tasks, [ranking] * len(tasks), resources.categories, resources.num_categories
+        tasks, [ranking] * len(tasks), resources.categories, resources.num_categories, len(ranking)
     )
     return _without_calls(tasks, chosen, ranks, stopwatch)
 

@@ -4,7 +4,7 @@ A search on a learned S falls again and again on a few items that S likes beside
 or chance, go.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,17 +46,19 @@ def complete_by_ranking(
 
 def complete_by_ranking_of_all(
     tasks: CompletionTasks,
-    rankings: Sequence[NDArray[np.int64]],
+    rankings: Iterable[NDArray[np.int64]],
     categories: NDArray[np.integer],
     num_categories: int,
+    size: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Completes every task from a ranking of the whole catalogue that does not look at the outfit.
 
     Args:
         tasks: ``B`` tasks.
-        rankings: all catalogue positions, best first, for every task.
+        rankings: all catalogue positions, best first, for every task; looked at one after the other.
         categories: category of every catalogue item and guest.
         num_categories: ``C``.
+        size: number of catalogue items.
 
     Returns:
         Chosen positions ``[B, k]``, and the rank of the removed items among those that could be chosen, ``[B, j]``;
@@ -67,7 +69,7 @@ def complete_by_ranking_of_all(
     """
     chosen = np.empty((len(tasks), tasks.k), dtype=np.int64)
     ranks = np.full(tasks.removed.shape, UNRANKED, dtype=np.int64)
-    available = available_categories(tasks.given, categories, num_categories, len(rankings[0]))
+    available = available_categories(tasks.given, categories, num_categories, size)
     for row, ranking in enumerate(rankings):
         items = categories[: len(ranking)]
         opened = opened_to(tasks.wishes, row, tasks.k, available[row], f"outfit {row} of the batch")
@@ -95,7 +97,7 @@ def random_completion(
         Chosen positions ``[B, k]`` and ranks ``[B, j]`` of the removed items in the random order.
     """
     size = len(categories) if items is None else items
-    rankings = [
+    rankings = (
         np.random.default_rng([seed, RANDOM_STREAM, *seeds.tolist()]).permutation(size) for seeds in tasks.seeds
-    ]
-    return complete_by_ranking_of_all(tasks, rankings, categories, num_categories)
+    )
+    return complete_by_ranking_of_all(tasks, rankings, categories, num_categories, size)

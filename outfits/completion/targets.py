@@ -1,7 +1,7 @@
 """What greedy search selected for training, in shards that survive a kill."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,12 @@ class Targets:
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    @classmethod
+    def joined(cls, tasks: CompletionTasks, parts: Sequence[tuple[NDArray[np.int64], "Targets"]]) -> "Targets":
+        """Targets of tasks that were mined in parts, each given with the positions of its tasks."""
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind="stable")
+        return cls(tasks, SearchTrace.concatenate([part.trace for _, part in parts]).take(order))
 
     def selected_counts(self, catalogue_size: int) -> NDArray[np.int64]:
         """How often greedy search selected each item for as many items as were removed, shape ``[N]``."""

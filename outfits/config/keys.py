@@ -14,7 +14,7 @@ LIST_NAMES: dict[Any, str] = {int: " of whole numbers", float: " of numbers", st
 
 # What may change once a run's data, models and targets exist; an entry that ends in a dot is a whole section.
 _EVERYWHERE = ("trainer.", "wandb.", "cache_dir", "data.root", "data.num_workers", "encoder.num_workers")
-CHANGEABLE = {"train": _EVERYWHERE, "evaluate": ("evaluate.", *_EVERYWHERE)}
+CHANGEABLE = {"train": _EVERYWHERE, "evaluate": ("evaluate.", "index.", *_EVERYWHERE)}
 
 
 @dataclass(frozen=True)

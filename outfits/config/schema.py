@@ -54,6 +54,8 @@ METHODS = (
     "greedy_1",
     "greedy_k",
     "beam",
+    "greedy_two_stage",
+    "beam_two_stage",
     "gradient",
     "generator",
     "generator_rerank",
@@ -80,6 +82,7 @@ COMPARED = (
     "generator_beam",
 )
 WISHES = ("categories", "texts", "categories_texts")
+PQ_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # what FAISS has on GPUs too
 
 
 @dataclass
@@ -264,7 +267,44 @@ class JudgeConfig:
 
 
 @dataclass
+class TwoStageConfig:
+    candidates: int = key(48, "c, items of the student's ranking that S scores at each step", ge=1)
+    share: float = key(0.5, "share of the training outfits beside which S teaches the student", gt=0, le=1)
+    scored: int = key(160, "additions to an outfit that S scores at each step while teaching", ge=2)
+    rounds: int = key(
+        2,
+        "rounds of teaching, on other outfits each; from the second on half of the additions are the student's best",
+        ge=1,
+    )
+    audit_share: float = key(
+        0.02, "share of the training outfits mined exactly as well, never those that teach", gt=0, le=0.5
+    )
+    audit_min: int = key(24, "smallest number of outfits mined exactly as well, but at most half of all", ge=2)
+    max_regret: float = key(
+        0.005,
+        "largest allowed mean loss of the completed outfits against exact mining, in units of S: the upper end of its "
+        "one-sided 95 % confidence interval must not exceed it",
+        gt=0,
+    )
+    on_regret: str = key(
+        "widen",
+        "what to do beyond max_regret: widen doubles candidates until it holds, stop ends the run with the figures",
+        choices=("widen", "stop"),
+    )
+    width: int = key(128, "width of the student's inner product", ge=2)
+    hidden: int = key(256, "hidden width of the student's two towers", ge=2)
+    steps: int = key(1500, "optimiser steps of the student per round", ge=1)
+    lr: float = key(5e-3, "peak learning rate of the student (AdamW)", gt=0)
+
+
+@dataclass
 class TargetsConfig:
+    search: str = key(
+        "exact",
+        "how greedy search mines training outfits: exact (S scores the whole catalogue at each step) or two_stage (S "
+        "scores what a student, distilled from S, ranks highest); validation outfits are mined exactly in any case",
+        choices=("exact", "two_stage"),
+    )
     train_outfits: int | None = key(None, "training outfits to mine, drawn with `seed`; null: all", ge=1)
     valid_outfits: int | None = key(300, "validation outfits to mine; null: all", ge=1)
     removals: int = key(1, "different seeded removals of k items per training outfit", ge=1)
@@ -290,6 +330,7 @@ class TargetsConfig:
         "compile S for searching (needs a C++ compiler, on GPUs Triton; half a minute); auto: from 5 million calls on",
         choices=("auto", "always", "never"),
     )
+    two_stage: TwoStageConfig = section(TwoStageConfig)
 
 
 @dataclass
@@ -370,6 +411,30 @@ class TrainerConfig:
 
 
 @dataclass
+class IndexConfig:
+    kind: str = key(
+        "flat",
+        "how the items nearest to a latent are found, within each category: flat (all are compared, exact), ivf (those "
+        "in the nearest inverted lists, in 8 bits per number) or ivf_pq (the same by product codes of pq_bytes); the "
+        "best of what the lists propose are compared exactly",
+        choices=("flat", "ivf", "ivf_pq"),
+    )
+    min_items: int = key(500, "categories with fewer items stay flat, whatever index.kind is", ge=1)
+    lists: int | None = key(
+        None, "ivf and ivf_pq: inverted lists of a category; null: twice the square root of its number of items", ge=1
+    )
+    probes: int | None = key(
+        None, "ivf and ivf_pq: lists searched for a latent; null: every twelfth, and 8 at least", ge=1
+    )
+    pq_bytes: int | None = key(
+        None,
+        "ivf_pq: bytes of an item's code, a divisor of the latents' width; null: about a quarter of that width",
+        choices=PQ_BYTES,
+    )
+    refine: int = key(4, "ivf_pq: items compared exactly for each item asked for", ge=1)
+
+
+@dataclass
 class ExhaustiveConfig:
     max_calls: int = key(
         1_000_000,
@@ -381,6 +446,17 @@ class ExhaustiveConfig:
 @dataclass
 class BeamConfig:
     width: int = key(4, "partial outfits kept at every step; 1 is greedy_k", ge=1)
+
+
+@dataclass
+class GreedyTwoStageConfig:
+    candidates: int = key(96, "c, items of the student's ranking that S scores at each step", ge=1)
+
+
+@dataclass
+class BeamTwoStageConfig:
+    candidates: int = key(96, "c, items of the student's ranking that S scores beside each partial outfit", ge=1)
+    width: int = key(4, "partial outfits kept at every step; 1 is greedy_two_stage", ge=1)
 
 
 @dataclass
@@ -467,6 +543,8 @@ class EvaluateConfig:
     shard_size: int = key(16, "outfits per shard: the unit of work, the same on any number of ranks", ge=1)
     exhaustive: ExhaustiveConfig = section(ExhaustiveConfig)
     beam: BeamConfig = section(BeamConfig)
+    greedy_two_stage: GreedyTwoStageConfig = section(GreedyTwoStageConfig)
+    beam_two_stage: BeamTwoStageConfig = section(BeamTwoStageConfig)
     gradient: GradientConfig = section(GradientConfig)
     generator_rerank: RerankConfig = section(RerankConfig)
     generator_beam: GeneratorBeamConfig = section(GeneratorBeamConfig)
@@ -506,6 +584,7 @@ class Config:
     loss: LossConfig = section(LossConfig)
     optimizer: OptimizerConfig = section(OptimizerConfig)
     trainer: TrainerConfig = section(TrainerConfig)
+    index: IndexConfig = section(IndexConfig)
     evaluate: EvaluateConfig = section(EvaluateConfig)
     wandb: WandbConfig = section(WandbConfig)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from outfits.config.keys import Key, keys, value_of
 from outfits.config.method_calls import resolve_call, split_call
-from outfits.config.schema import METHODS, STAGES, Config, DataConfig, EncoderConfig, TrainerConfig
+from outfits.config.schema import METHODS, PQ_BYTES, STAGES, Config, DataConfig, EncoderConfig, TrainerConfig
 
 Contradiction = tuple[tuple[str, ...], str]
 
@@ -245,6 +245,18 @@ def _model_rules(config: Config) -> Iterator[Contradiction]:
         yield ("loss.listwise_weight", "targets.candidates"), text
 
 
+def _index_rules(config: Config) -> Iterator[Contradiction]:
+    index, model = config.index, config.model
+    if index.kind != "flat" and index.lists is not None and index.probes is not None and index.probes > index.lists:
+        text = f"index.probes: {index.probes} is more than index.lists={index.lists}; lower it"
+        yield ("index.kind", "index.probes", "index.lists"), text
+    width = model.retrieval_dim
+    if index.kind == "ivf_pq" and model.retrieval == "map" and index.pq_bytes and width % index.pq_bytes:
+        possible = ", ".join(str(size) for size in PQ_BYTES if width % size == 0)
+        text = f"index.pq_bytes: {index.pq_bytes} does not divide model.retrieval_dim={width}; {possible} do"
+        yield ("index.kind", "index.pq_bytes", "model.retrieval", "model.retrieval_dim"), text
+
+
 def _trainer_rules(trainer: TrainerConfig) -> Iterator[Contradiction]:
     if trainer.accelerator == "cpu" and isinstance(trainer.devices, list):
         text = "trainer.devices: a CPU has no device ids; give the number of processes, as in trainer.devices=2"
@@ -265,6 +277,7 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _split_rules(config)
     yield from _encoder_rules(config.encoder, config.data)
     yield from _model_rules(config)
+    yield from _index_rules(config)
     yield from _trainer_rules(config.trainer)
 
 

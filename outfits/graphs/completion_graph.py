@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 
 import numpy as np
@@ -23,9 +24,14 @@ LACKING = {"wish_categories": True, "wish_texts": 0.0, "target_id": -1, "candida
 
 def complete_edges(nodes: int) -> torch.Tensor:
     """All ordered pairs of different nodes, int64, shape ``[2, nodes · (nodes - 1)]``."""
-    source, target = torch.meshgrid(torch.arange(nodes), torch.arange(nodes), indexing="ij")
-    edges = torch.stack([source.flatten(), target.flatten()])
-    return edges[:, edges[0] != edges[1]]
+    return torch.from_numpy(_pairs(nodes).copy())
+
+
+@cache
+def _pairs(nodes: int) -> NDArray[np.int64]:
+    """What :func:`complete_edges` copies: making it takes half of the time of making a graph."""
+    source, target = np.divmod(np.arange(nodes * nodes), max(1, nodes))
+    return np.stack([source, target])[:, source != target]
 
 
 def completion_graph(

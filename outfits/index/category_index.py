@@ -1,49 +1,44 @@
-"""Exact nearest items by cosine, one FAISS index per category, so that the category rule is exact too."""
+"""Nearest items by cosine, category by category, so that the category rule is kept exactly."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import torch  # before faiss: the other order makes thread settings go astray
 from numpy.typing import NDArray
 from torch import Tensor
 
+from outfits.config.schema import IndexConfig
+from outfits.index.proposals import CODES, PARALLEL_PRODUCTS, FlatProposals, Proposals, inverted_proposals, on_grid
+from outfits.index.proposals import GPU_MAX_NEIGHBOURS as GPU_MAX_NEIGHBOURS  # callers cap their n by it
+
 import faiss  # isort: skip
 
-# Below this number of queries FAISS avoids BLAS, which is ten times slower for the few dozen latents of a batch.
-faiss.cvar.distance_compute_blas_threshold = 1
-
-# Multiplications of one search from which on threads pay. Most categories are small, and waking threads for each of
-# them took 12 ms where the search itself takes 0.03, on two cores shared with other work.
-PARALLEL_PRODUCTS = 2**27
-
-GPU_MAX_NEIGHBOURS = 2048  # FAISS' own limit of a GPU search
-ROUNDING = 1e-5  # more than float32 rounding can move the cosine of two unit vectors of common widths
-GPU_TEMPORARY_BYTES = 256 * 1024**2  # FAISS would reserve about 1.5 GB
+BLOCK = 2**15  # vectors that are normalised at once
+GATHERED = 2**22  # numbers of proposed vectors that are compared at once, 16 MiB of them
 
 
-@cache
-def gpu_resources() -> faiss.StandardGpuResources:
-    """The one FAISS resource object of this process."""
-    resources = faiss.StandardGpuResources()
-    resources.setTempMemory(GPU_TEMPORARY_BYTES)
-    return resources
+class Vectors(Protocol):
+    """Vectors ``[N, r]`` that are read block by block: an array, a tensor, a file on disk."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """``(N, r)``."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Some of them, float, as an array or a tensor."""
+        ...
 
 
-@contextmanager
-def faiss_threads(count: int | None) -> Iterator[None]:
-    """Lets FAISS use this many CPU threads inside the block; None: as many as outside."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(before if count is None else count)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
-
-
-def unit_rows(vectors: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
+def unit_rows(vectors: NDArray[np.floating] | Tensor, first: int = 0) -> NDArray[np.float32]:
     """L2-normalised float32 copy of vectors ``[N, r]``; a zero vector stays zero.
+
+    Args:
+        vectors: shape ``[N, r]``.
+        first: position of the first one, for messages.
 
     Raises:
         ValueError: if a vector is not finite.
@@ -55,45 +50,54 @@ def unit_rows(vectors: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         raise ValueError(f"vectors must have shape [N, r], not {list(rows.shape)}")
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
-        raise ValueError(f"vector {bad[0]} is not finite ({len(bad)} such vectors of {len(rows)})")
+        raise ValueError(f"vector {first + bad[0]} is not finite ({len(bad)} such vectors of {len(rows)})")
     norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
 
 
 class CategoryIndex:
-    """Exact maximum-cosine search within every category of a catalogue.
+    """Maximum-cosine search within every category of a catalogue; an :class:`outfits.index.item_index.ItemIndex`.
 
-    One inner-product index per category, instead of one index with a filter: FAISS' GPU indexes ignore filters, and on
-    the CPU a filter costs ten times a plain search.
+    One FAISS search per category, instead of one index with a filter: FAISS' GPU indexes ignore filters, and on the CPU
+    a filter costs ten times a plain search. FAISS only proposes: the proposals' cosines are computed again pair by
+    pair from their float vectors. So a query gives the same answer, bit by bit, whatever batch it comes in, and the
+    similarities that come back are exact for every kind of index.
 
-    A query gives the same answer, bit by bit, whatever batch it comes in. Chunks of one size are not enough for that:
-    the rounding of a matrix product depends on the row as well. So FAISS proposes, a few more than asked for wherever
-    rounding could decide who is in, and the proposals' cosines are computed again pair by pair.
+    What is approximate, with ``ivf`` and ``ivf_pq``, is which items are proposed in categories of ``min_items`` and
+    more: :meth:`search` may miss a nearest item there and answer with the next. It never answers with fewer items than
+    there are. With ``flat`` nothing is approximate; :meth:`cosines` never is.
+
+    The float vectors are kept once, sorted by category; a flat index on a CPU searches them where they lie, inverted
+    lists add a byte per number, or ``pq_bytes`` per item.
 
     Args:
-        vectors: item vectors, shape ``[N, r]``; normalised copies are kept.
+        vectors: item vectors, shape ``[N, r]``, read block by block; a normalised copy is kept.
         categories: category of every item, shape ``[N]``.
         device: where to search; ``cuda`` puts the indexes on this process's GPU.
         num_categories: ``C``, the number of categories; by default the largest category in ``categories`` plus one.
-        chunk: queries per FAISS call. Every call has exactly this many (the last is padded).
+        config: kind of index and its sizes; None: flat.
+        chunk: most queries in one FAISS call.
 
     Raises:
+        ConfigError: if the width of codes does not divide that of the vectors.
         ValueError: if shapes do not fit or a vector is not finite.
     """
 
     def __init__(
         self,
-        vectors: NDArray[np.float32] | Tensor,
+        vectors: Vectors,
         categories: NDArray[np.integer],
         device: torch.device | str = "cpu",
         *,
         num_categories: int | None = None,
-        chunk: int = 64,
+        config: IndexConfig | None = None,
+        chunk: int = 256,
     ) -> None:
-        rows = unit_rows(vectors)
-        self.categories = np.asarray(categories, dtype=np.int64)
-        if self.categories.shape != (len(rows),) or not len(rows):
-            raise ValueError(f"{len(rows)} vectors need as many categories, not {list(self.categories.shape)}")
+        self.config = IndexConfig() if config is None else config
+        self.categories: NDArray[np.int64] = np.asarray(categories, dtype=np.int64)
+        items = vectors.shape[0]
+        if self.categories.shape != (items,) or not items:
+            raise ValueError(f"{items} vectors need as many categories, not {list(self.categories.shape)}")
         if chunk < 1:
             raise ValueError(f"chunk must be at least 1, not {chunk}")
         present = int(self.categories.max()) + 1
@@ -102,27 +106,22 @@ class CategoryIndex:
             raise ValueError(f"categories must lie in 0…{self.num_categories - 1}")
         self.device = torch.device(device)
         self.chunk = chunk
-        self._rows = rows
-        self.vectors = torch.from_numpy(rows).to(self.device)
-        self._members: dict[int, NDArray[np.int64]] = {}
-        self._indexes: dict[int, faiss.Index] = {}
-        for category in np.unique(self.categories).tolist():
-            members = np.flatnonzero(self.categories == category)  # ascending: the order in which ties are broken
-            index: faiss.Index = faiss.IndexFlatIP(rows.shape[1])
-            index.add(np.ascontiguousarray(rows[members]))
-            if self.device.type == "cuda":
-                gpu = self.device.index if self.device.index is not None else torch.cuda.current_device()
-                index = faiss.index_cpu_to_gpu(gpu_resources(), gpu, index)
-            self._members[category] = members
-            self._indexes[category] = index
+        # stable: within a category ascending, the order in which ties are broken
+        self._positions = np.argsort(self.categories, kind="stable").astype(np.int64)
+        self._rows = _sorted_unit_rows(vectors, self._positions)
+        self._starts = np.searchsorted(self.categories[self._positions], np.arange(self.num_categories + 1))
+        self.empty_categories: NDArray[np.bool_] = np.diff(self._starts) == 0
+        self._proposals = self._build()
 
     def __len__(self) -> int:
         return len(self.categories)
 
     @property
-    def empty_categories(self) -> NDArray[np.bool_]:
-        """Categories without any item, shape ``[C]``."""
-        return ~np.isin(np.arange(self.num_categories), list(self._members))
+    def vectors(self) -> Tensor:
+        """Unit vectors in the order of the catalogue, a copy on the CPU, shape ``[N, r]``."""
+        vectors = np.empty_like(self._rows)
+        vectors[self._positions] = self._rows
+        return torch.from_numpy(vectors)
 
     def search(self, queries: NDArray[np.float32] | Tensor, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The ``n`` nearest items of every category, nearest first, ties by the smaller catalogue position.
@@ -138,24 +137,15 @@ class CategoryIndex:
         Raises:
             ValueError: if a query is not finite, ``n < 1``, or a GPU is asked for more than FAISS can give.
         """
-        rows = unit_rows(queries)
-        if rows.shape[1] != self.vectors.shape[1]:
-            raise ValueError(f"queries have width {rows.shape[1]}, the index has {self.vectors.shape[1]}")
+        rows = self._unit_queries(queries)
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
         similarity = np.full((len(rows), self.num_categories, n), -np.inf, dtype=np.float32)
         ids = np.full((len(rows), self.num_categories, n), -1, dtype=np.int64)
         for start in range(0, len(rows), self.chunk):
-            some = rows[start : start + self.chunk]
-            padded = np.concatenate([some, np.repeat(some[:1], self.chunk - len(some), axis=0)])
-            for category, members in self._members.items():
-                found = self._propose(category, padded, n)[: len(some)]
-                positions = members[found]  # [some, fetched]
-                cosine = np.einsum("qr,qfr->qf", some, self._rows[positions])
-                width = min(n, len(members))
-                order = np.lexsort((positions, -cosine), axis=-1)[:, :width]
-                similarity[start : start + len(some), category, :width] = np.take_along_axis(cosine, order, axis=1)
-                ids[start : start + len(some), category, :width] = np.take_along_axis(positions, order, axis=1)
+            some = slice(start, start + self.chunk)
+            for found in self._proposed(rows[some], n):
+                self._rerank(rows[some], found, similarity[some], ids[some])
         return similarity, ids
 
     def nearest(
@@ -173,27 +163,109 @@ class CategoryIndex:
         """
         return merge(*self.search(queries, n), n, forbidden)
 
-    def _propose(self, category: int, queries: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-        """Places among a category's members that certainly hold its ``n`` nearest; ``[chunk, fetched]``."""
-        index, size = self._indexes[category], len(self._members[category])
-        limit = min(size, GPU_MAX_NEIGHBOURS) if self.device.type == "cuda" else size
-        width = min(n, size)
-        if width > limit:
-            raise ValueError(f"FAISS finds at most {limit} items on a GPU, {width} were asked for")
-        fetched = min(width + 1, limit)
-        while True:
-            with faiss_threads(1 if len(queries) * size * queries.shape[1] < PARALLEL_PRODUCTS else None):
-                found, local = index.search(queries, fetched)
-            if fetched == limit or (found[:, width - 1] - found[:, -1] > ROUNDING).all():
-                places: NDArray[np.int64] = local
-                return places
-            fetched = min(2 * fetched, limit)
+    def cosines(self, queries: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
+        """Cosine of every item to every query ``[Q, r]``, shape ``[Q, N]``; of the same queries always the same bits.
+
+        Reads the whole catalogue, whatever kind of index this is.
+        """
+        rows = torch.from_numpy(self._unit_queries(queries)).to(self.device)
+        with torch.inference_mode():
+            found = (rows @ self._on_device.T).cpu().numpy()
+        cosines = np.empty_like(found)
+        cosines[:, self._positions] = found
+        return cosines
+
+    @cached_property
+    def _on_device(self) -> Tensor:
+        return torch.from_numpy(self._rows).to(self.device)
+
+    def _unit_queries(self, queries: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
+        rows = unit_rows(queries)
+        if rows.shape[1] != self._rows.shape[1]:
+            raise ValueError(f"queries have width {rows.shape[1]}, the index has {self._rows.shape[1]}")
+        return rows
+
+    def _build(self) -> dict[int, Proposals]:
+        """What proposes items of every category that has some."""
+        parts = {
+            category: self._rows[self._starts[category] : self._starts[category + 1]]
+            for category in np.flatnonzero(~self.empty_categories).tolist()
+        }
+        least = self.config.min_items if self.config.kind != "ivf_pq" else max(self.config.min_items, CODES)
+        large = [category for category, rows in parts.items() if self.config.kind != "flat" and len(rows) >= least]
+        inverted = inverted_proposals([parts[category] for category in large], self.config, self.device)
+        lists = dict(zip(large, inverted, strict=True))
+        return {
+            category: lists[category] if category in lists else FlatProposals(rows, self.device)
+            for category, rows in parts.items()
+        }
+
+    def _proposed(self, queries: NDArray[np.float32], n: int) -> Iterator[dict[int, NDArray[np.int64]]]:
+        """Proposals ``[Q, p]`` by category, as places among the sorted rows, -1 for none, some categories at a time.
+
+        Comparing them for many categories at once saves what it costs to begin, which for one query is most of it.
+        """
+        group: dict[int, NDArray[np.int64]] = {}
+        widest, rounded = 0, on_grid(queries)
+        for category, places in self._in_turn(lambda proposals: proposals.propose(queries, rounded, n), len(queries)):
+            width = max(widest, places.shape[1])
+            if group and (len(group) + 1) * width * queries.size > GATHERED:
+                yield group
+                group, width = {}, places.shape[1]
+            group[category] = np.where(places >= 0, places + self._starts[category], -1)
+            widest = width
+        yield group
+
+    def _in_turn(
+        self, propose: Callable[[Proposals], NDArray[np.int64]], queries: int
+    ) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Proposals of every category, several categories at a time where that pays."""
+        threads = faiss.omp_get_max_threads()
+        few = queries * self._rows.size < PARALLEL_PRODUCTS or len(self._proposals) < threads
+        if few or threads == 1 or self.device.type == "cuda":
+            yield from ((category, propose(proposals)) for category, proposals in self._proposals.items())
+            return
+        # threads of this call's own: a pool that outlives it would not survive a fork. FAISS lets go of the GIL.
+        with ThreadPoolExecutor(threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
+            yield from zip(self._proposals, pool.map(propose, self._proposals.values()), strict=True)
+
+    def _rerank(
+        self,
+        queries: NDArray[np.float32],
+        proposed: dict[int, NDArray[np.int64]],
+        similarity: NDArray[np.float32],
+        ids: NDArray[np.int64],
+    ) -> None:
+        """Writes the proposals of some categories, nearest first, into ``[Q, C, n]`` similarities and positions."""
+        widest = max(places.shape[1] for places in proposed.values())
+        places = np.full((len(queries), len(proposed), widest), -1, dtype=np.int64)
+        for number, found in enumerate(proposed.values()):
+            places[:, number, : found.shape[1]] = found
+        flat = places.reshape(len(queries), -1)
+        cosine = np.einsum("qr,qpr->qp", queries, self._rows[flat]).reshape(places.shape)
+        cosine = np.where(places >= 0, cosine, np.float32(-np.inf))
+        position = np.where(places >= 0, self._positions[places], -1)
+        order = np.lexsort((position, -cosine), axis=-1)[:, :, : similarity.shape[2]]
+        columns = list(proposed)
+        similarity[:, columns, : order.shape[2]] = np.take_along_axis(cosine, order, axis=2)
+        ids[:, columns, : order.shape[2]] = np.take_along_axis(position, order, axis=2)
+
+
+def _sorted_unit_rows(vectors: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Unit vectors in the order of ``positions`` ``[N]``, with no copy of the whole beside them."""
+    items, width = vectors.shape
+    places = np.empty_like(positions)
+    places[positions] = np.arange(items)
+    rows = np.empty((items, width), dtype=np.float32)
+    for start in range(0, items, BLOCK):
+        rows[places[start : start + BLOCK]] = unit_rows(vectors[start : start + BLOCK], start)
+    return rows
 
 
 def merge(
     similarity: NDArray[np.float32], ids: NDArray[np.int64], n: int, forbidden: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The ``n`` best of :meth:`CategoryIndex.search`'s answer ``[Q, C, m]`` over the allowed categories, ``[Q, n]``."""
+    """The ``n`` best of an index's answer ``[Q, C, m]`` over the allowed categories, ``[Q, n]``."""
     if forbidden is not None:
         similarity = np.where(forbidden[:, :, None], np.float32(-np.inf), similarity)
         ids = np.where(forbidden[:, :, None], -1, ids)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer, ScorerSettings
 from outfits.models.generator import Generator
+from outfits.models.student import TwoTower
 from outfits.storage import write_atomically
 
 
@@ -112,6 +113,36 @@ def load_generator(path: Path, scorer_sha256: str) -> Generator:
         text = f"generator {path} was made by another version of the network; train it again"
         raise ArtifactError(text) from error
     return module.eval()
+
+
+def save_student(module: TwoTower, path: Path, scorer_sha256: str) -> str:
+    """Writes weights and settings of a student, and the SHA-256 of the scorer that taught it, atomically.
+
+    Returns:
+        The SHA-256 of the file.
+    """
+    return _save(module, {"settings": module.settings, "scorer_sha256": scorer_sha256}, path)
+
+
+def load_student(path: Path, scorer_sha256: str) -> TwoTower:
+    """Loads a student in evaluation mode, without gradients on its parameters.
+
+    Args:
+        path: file written by :func:`save_student`.
+        scorer_sha256: digest of the scorer that must have taught it.
+
+    Raises:
+        ArtifactError: if the file is missing, is not a student of this version, or was taught by another scorer.
+    """
+    described, weights, _ = _load(path, "student")
+    if described.get("scorer_sha256") != scorer_sha256:
+        raise ArtifactError(f"student {path} was taught by another scorer than {scorer_sha256[:12]}…; delete it")
+    try:
+        module = TwoTower(**described["settings"])
+        module.load_state_dict(weights)
+    except (TypeError, RuntimeError) as error:
+        raise ArtifactError(f"student {path} was made by another version of the network; delete it") from error
+    return module.eval().requires_grad_(False)
 
 
 def _save(module: nn.Module, described: dict[str, Any], path: Path) -> str:

@@ -21,7 +21,7 @@ class ItemStates(NamedTuple):
 
     Attributes:
         tokens: projected tokens, float32, shape ``[..., width]``.
-        first: queries, keys and values of the first layer, in the engine's arithmetic, shape ``[..., 3 * width]``.
+        first: queries, keys and values of the first layer, float32, shape ``[..., 3 * width]``.
     """
 
     tokens: Tensor
@@ -36,15 +36,16 @@ class OutfitStates(NamedTuple):
     """What S computes of ``g`` outfits of ``n`` items alone, before anything is added: the task token stands first.
 
     Attributes:
-        tokens: task token and item tokens, float32, shape ``[width, 1 + n, g]``.
+        attended: task token and item tokens after they attended to each other in the first layer, float32, shape
+            ``[width, 1 + n, g]``.
         query: their queries in the first layer, shape ``[width, 1 + n, g]``.
         key: their keys, shape ``[width, 1 + n, g]``.
         value: their values, shape ``[width, 1 + n, g]``.
-        mixed: what they attend to among themselves, shape ``[width, 1 + n, g]``.
+        mixed: the values they attend to among themselves, shape ``[width, 1 + n, g]``.
         log_mass: log of the sum of exponentials of that attention, shape ``[heads, 1 + n, g]``.
     """
 
-    tokens: Tensor
+    attended: Tensor
     query: Tensor
     key: Tensor
     value: Tensor
@@ -66,46 +67,42 @@ class ScoringEngine:
 
     Args:
         module: S in evaluation mode, on the device where to compute.
-        precision: ``fp32`` or ``bf16``; with bf16 the matrix products are in bf16, all else in float32.
+        precision: ``fp32`` or ``bf16``; with bf16 the matrix products for every candidate are in bf16, what stands
+            between them and what is computed once per item or outfit in float32.
         compile: whether additions to a single outfit go through compiled code, see
             :func:`outfits.scoring.compilation.compiled`; there are thousands of them, and one piece of code for all.
     """
 
     def __init__(self, module: OutfitTransformer, precision: str = "fp32", compile: bool = False) -> None:
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self._module = module
-        self._folded = fold(module, self.dtype)
+        self._folded = fold(module, torch.bfloat16 if precision == "bf16" else torch.float32)
+        self._once = self._folded if precision == "fp32" else fold(module, torch.float32)
         self._compiled = compiled(_addition_logits) if compile else None
 
     def item_states(self, vectors: Tensor, present: Tensor) -> ItemStates:
         """States of items with embeddings ``[B, d]`` and presence ``[B, 2]``."""
         tokens = self._module.tokens(vectors, present).float()
-        first = self._folded.blocks[0]
-        normed = _normed(tokens.T, self._folded.norm_eps)
-        return ItemStates(
-            tokens, torch.cat([first.query(normed), first.key_value(normed)]).T.to(self.dtype).contiguous()
-        )
+        projected = self._once.blocks[0].projections(_normed(tokens.T, self._once.norm_eps))
+        return ItemStates(tokens, projected.T.contiguous())
 
     def empty_states(self, count: int) -> ItemStates:
         """Room for the states of items."""
         device, width = self._folded.task.device, self._folded.width
-        return ItemStates(
-            torch.empty(count, width, device=device), torch.empty(count, 3 * width, dtype=self.dtype, device=device)
-        )
+        return ItemStates(torch.empty(count, width, device=device), torch.empty(count, 3 * width, device=device))
 
     def outfit_states(self, items: ItemStates) -> OutfitStates:
         """States of ``g`` outfits from those of their items ``[g, n]``."""
-        network, first = self._folded, self._folded.blocks[0]
+        network, block = self._once, self._once.blocks[0]
         task = network.task[:, None]
-        normed = _normed(task, network.norm_eps)
-        ahead = torch.cat([first.query(normed), first.key_value(normed)])[:, :, None]  # [3 * width, 1, 1]
+        ahead = block.projections(_normed(task, network.norm_eps))[:, :, None]  # [3 * width, 1, 1]
         outfits = len(items.tokens)
         tokens = torch.cat([task[:, :, None].expand(-1, 1, outfits), items.tokens.permute(2, 1, 0)], dim=1)
-        projected = torch.cat([ahead.expand(-1, 1, outfits), items.first.float().permute(2, 1, 0)], dim=1)
+        projected = torch.cat([ahead.expand(-1, 1, outfits), items.first.permute(2, 1, 0)], dim=1)
         query, key, value = projected.chunk(3)
         scores = _scores(query, key, network.heads)  # [heads, 1 + n, 1 + n, g]
         mixed = _mix(torch.softmax(scores, dim=2), value)
-        states = (tokens, query, key, value, mixed, torch.logsumexp(scores, dim=2))
+        attended = tokens + block.attention_out(mixed)
+        states = (attended, query, key, value, mixed, torch.logsumexp(scores, dim=2))
         return OutfitStates(*(state.contiguous() for state in states))
 
     def addition_logits(self, outfits: OutfitStates, candidates: ItemStates) -> Tensor:
@@ -115,7 +112,7 @@ class ScoringEngine:
             outfits: one outfit, ``g = 1``, or one for every candidate, ``g = B``.
             candidates: ``[B]`` items.
         """
-        if self._compiled is None or outfits.tokens.shape[2] > 1:
+        if self._compiled is None or outfits.attended.shape[2] > 1:
             return _addition_logits(self._folded, outfits, candidates)
         count = len(candidates.tokens)
         filled = torch.arange(-(-count // COMPILED_MULTIPLE) * COMPILED_MULTIPLE, device=candidates.tokens.device)
@@ -147,21 +144,20 @@ def _first_layer(network: FoldedTransformer, outfits: OutfitStates, candidates: 
     """Columns after the first layer: ``[width, n + 2, B]``, or those of the task token if it is the only layer."""
     block, heads = network.blocks[0], network.heads
     own = candidates.tokens.T[:, None]  # [width, 1, B]
-    query, key, value = candidates.first.float().T[:, None].chunk(3)
-    tokens, asking, mixed, log_mass = outfits.tokens, outfits.query, outfits.mixed, outfits.log_mass
-    alone = len(network.blocks) == 1
-    if alone:
-        tokens, asking, mixed, log_mass = tokens[:, :1], asking[:, :1], mixed[:, :1], log_mass[:, :1]
-    share = torch.sigmoid(_scores(asking, key, heads).squeeze(2) - log_mass)  # [heads, 1 + n, B]
-    mixed = mixed + _per_feature(share, network.width) * (value - mixed)
-    columns = tokens.expand(-1, -1, own.shape[2])
-    if not alone:
+    query, key, value = candidates.first.T[:, None].chunk(3)
+    kept = 1 if len(network.blocks) == 1 else None
+    attended, mixed, log_mass = outfits.attended[:, :kept], outfits.mixed[:, :kept], outfits.log_mass[:, :kept]
+    share = torch.sigmoid(_scores(outfits.query[:, :kept], key, heads).squeeze(2) - log_mass)  # [heads, 1 + n, B]
+    change = _per_feature(share, network.width) * (value - mixed)  # of what the outfit's tokens attend to
+    columns = attended.expand(-1, -1, own.shape[2])
+    if kept is None:
         scores = torch.cat([_scores(query, outfits.key, heads), _scores(query, key, heads)], dim=2)
         attention = torch.softmax(scores, dim=2)  # [heads, 1, n + 2, B]
         answer = _mix(attention[:, :, :-1], outfits.value)
-        mixed = torch.cat([mixed, answer + _per_feature(attention[:, :, -1], network.width) * value], dim=1)
-        columns = torch.cat([columns, own], dim=1)
-    return _feedforward(network, block, columns + block.attention_out(mixed))
+        change = torch.cat([change, answer + _per_feature(attention[:, :, -1], network.width) * value], dim=1)
+        columns = torch.cat([columns, own + block.attention_out.bias[:, :, None]], dim=1)
+    # of all roundings to bf16 that of this product's input moves the logits most
+    return _feedforward(network, block, columns + block.attention_out.linear_of_both_halves(change))
 
 
 def _task_output(network: FoldedTransformer, columns: Tensor, done: int = 0) -> Tensor:
@@ -176,8 +172,10 @@ def _task_output(network: FoldedTransformer, columns: Tensor, done: int = 0) -> 
 def _layer(network: FoldedTransformer, block: FoldedBlock, columns: Tensor, updated: int | None = None) -> Tensor:
     """The first ``updated`` tokens (all by default) after a layer, ``[width, updated, B]``."""
     normed = _normed(columns, network.norm_eps)
-    query = block.query(normed[:, :updated])
-    key, value = block.key_value(normed).chunk(2)
+    if updated is None:
+        query, key, value = block.projections(normed).chunk(3)
+    else:
+        query, (key, value) = block.query(normed[:, :updated]), block.key_value(normed).chunk(2)
     attention = torch.softmax(_scores(query, key, network.heads), dim=2)
     columns = columns[:, :updated] + block.attention_out(_mix(attention, value))
     return _feedforward(network, block, columns)

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from outfits.models.compatibility import EncoderBlock, OutfitTransformer
 
+UPPER_HALF = -(2**16)
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -23,8 +25,26 @@ class Affine:
 
     def __call__(self, columns: Tensor) -> Tensor:
         """Float32 ``[out, ...]`` of columns ``[in, ...]``."""
+        return self.linear(columns) + self.bias.view(-1, *[1] * (columns.ndim - 1))
+
+    def linear(self, columns: Tensor) -> Tensor:
+        """The product without the bias."""
         product = self.weight @ columns.to(self.weight.dtype).reshape(len(columns), -1)
-        return (product.float() + self.bias).view(-1, *columns.shape[1:])
+        return product.float().view(-1, *columns.shape[1:])
+
+    def linear_of_both_halves(self, columns: Tensor) -> Tensor:
+        """The product without the bias, for weights in bf16 that of the columns' upper 16 bits and that of the rest.
+
+        The upper bits are a bf16 number. Bits are cut off, not rounded: compilers take away a rounding to and fro.
+        """
+        if self.weight.dtype != torch.bfloat16:
+            return self.linear(columns)
+        upper = (columns.view(torch.int32) & UPPER_HALF).view(torch.float32)
+        return self.linear(upper) + self.linear(columns - upper)
+
+    def rows(self, start: int, stop: int) -> "Affine":
+        """The product for some of the outputs."""
+        return Affine(self.weight[start:stop], self.bias[start:stop])
 
 
 @dataclass(frozen=True)
@@ -32,18 +52,26 @@ class FoldedBlock:
     """A layer of S whose layer norms have no weights of their own any more.
 
     Attributes:
-        query: queries, scaled by ``1 / sqrt(width / heads)``.
-        key_value: keys, then values.
+        projections: queries, scaled by ``1 / sqrt(width / heads)``, then keys, then values.
         attention_out: output projection of the attention.
         up: first product of the feed-forward part.
         down: second product of the feed-forward part.
     """
 
-    query: Affine
-    key_value: Affine
+    projections: Affine
     attention_out: Affine
     up: Affine
     down: Affine
+
+    @property
+    def query(self) -> Affine:
+        """Queries alone."""
+        return self.projections.rows(0, len(self.projections.bias) // 3)
+
+    @property
+    def key_value(self) -> Affine:
+        """Keys, then values."""
+        return self.projections.rows(len(self.projections.bias) // 3, len(self.projections.bias))
 
 
 @dataclass(frozen=True)
@@ -86,8 +114,10 @@ def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
         task=module.task.detach().float(),
         blocks=tuple(
             FoldedBlock(
-                query=_affine(block.query, dtype, block.attention_norm, scale),
-                key_value=_affine(block.key_value, dtype, block.attention_norm),
+                projections=_stacked(
+                    _affine(block.query, dtype, block.attention_norm, scale),
+                    _affine(block.key_value, dtype, block.attention_norm),
+                ),
                 attention_out=_affine(block.attention_out, dtype),
                 up=_affine(cast(nn.Linear, block.feedforward[0]), dtype, block.feedforward_norm),
                 down=_affine(cast(nn.Linear, block.feedforward[2]), dtype),
@@ -108,3 +138,7 @@ def _affine(linear: nn.Linear, dtype: torch.dtype, norm: nn.LayerNorm | None = N
         bias = bias + weight @ norm.bias.detach().double()
         weight = weight * norm.weight.detach().double()
     return Affine((weight * scale).to(dtype).contiguous(), (bias * scale).float()[:, None].contiguous())
+
+
+def _stacked(*parts: Affine) -> Affine:
+    return Affine(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))

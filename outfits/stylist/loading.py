@@ -85,6 +85,7 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         config.targets,
         config.seed,
         np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),
+        index=config.index,
     )
     return LoadedRun(
         folder,

@@ -1,0 +1,224 @@
+"""Search in two stages: the student ranks the catalogue through an index, S scores the best of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+
+from outfits.completion.additions import OutfitWishes, Partial, Propose, best_additions, first_ranks
+from outfits.completion.beam_search import beam_search
+from outfits.completion.candidates import CandidateScorer
+from outfits.completion.completion import SearchTrace
+from outfits.completion.trace import empty_trace, keep_alternatives, record_step
+from outfits.completion.wishes import Wishes
+from outfits.index.category_index import GPU_MAX_NEIGHBOURS, CategoryIndex, merge
+from outfits.models.similarity import TextSimilarity
+from outfits.models.student import TwoTower
+
+POOL = 2  # where a text is wished, this many times c items from each of two rankings meet before c are chosen
+
+
+class Shortlists:
+    r"""The catalogue as a student ranks it for partial outfits.
+
+    The index finds largest cosines, the student's guess is an inner product of vectors of any length. So all items'
+    vectors are divided by the longest one's length and given one more entry, :math:`\sqrt{1 - |h|^2}`, which makes them
+    unit vectors; queries have 0 there, and the order of the cosines is that of the inner products.
+
+    Args:
+        student: in evaluation mode; it is moved to the scorer's device.
+        scorer: S over the catalogue, for the items' tokens.
+    """
+
+    def __init__(self, student: TwoTower, scorer: CandidateScorer) -> None:
+        self._student = student.to(scorer.device)
+        with torch.inference_mode():
+            self._items = self._student.items(scorer.item_tokens)  # [N, width + 1]
+            within = self._items / self._items.norm(dim=1).max().clamp(min=1e-12)
+            missing = (1 - within.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
+            vectors = torch.cat([within, missing], dim=1)
+        self._categories = scorer.categories[: len(scorer)]
+        # one query per call of FAISS: that is how they come
+        self._index = CategoryIndex(
+            vectors, self._categories, scorer.device, num_categories=scorer.num_categories, chunk=1
+        )
+
+    def ranked(
+        self, embedding: Tensor, opened: NDArray[np.bool_], n: int
+    ) -> tuple[list[NDArray[np.int64]], NDArray[np.float32]]:
+        """The items that the student ranks highest beside one outfit.
+
+        Args:
+            embedding: S's embedding of the outfit, shape ``[token_width]``.
+            opened: categories to look in, bool, ``A`` rows, shape ``[A, C]``.
+            n: items per row.
+
+        Returns:
+            Catalogue positions for every row, best first, up to ``n``, and the outfit's vector and offset in one array
+            of shape ``[width + 2]`` for :meth:`guesses`.
+        """
+        with torch.inference_mode():
+            queries, offsets = self._student.outfits(embedding[None])
+            query = torch.cat([queries, torch.zeros_like(offsets)[:, None]], dim=1)
+        if self._index.device.type == "cuda":
+            n = min(n, GPU_MAX_NEIGHBOURS)
+        cosine, ids = self._index.search(query, n)
+        listed = [merge(cosine, ids, n, ~row[None])[1][0] for row in opened]
+        state: NDArray[np.float32] = torch.cat([queries[0], offsets]).cpu().numpy()
+        return [row[row >= 0] for row in listed], state
+
+    def guesses(self, state: NDArray[np.float32], items: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the student takes S to be, in [0, 1], shape ``[len(items)]``; ``state`` as :meth:`ranked` gave it."""
+        vectors = self._items[torch.from_numpy(items).to(self._items.device)].cpu().numpy()
+        guesses: NDArray[np.float64] = expit(vectors.astype(np.float64) @ state[:-1] + state[-1])
+        return guesses
+
+    def proposals(
+        self,
+        scorer: CandidateScorer,
+        outfits: Tensor,
+        c: int,
+        looked: NDArray[np.int64],
+        *,
+        every_slot: bool = False,
+    ) -> Callable[[int, OutfitWishes | None], Propose]:
+        """Candidates of a search: for every kind of missing item the ``c`` best by the student's guess.
+
+        Where a text is wished, the best by the guessed objective, of those items that either the student or the text
+        ranks high.
+
+        Args:
+            scorer: S over the catalogue.
+            outfits: positions of the given items, shape ``[B, n]``.
+            c: length of a shortlist.
+            looked: calls of S for embeddings of outfits, shape ``[B]``; each proposal adds one.
+            every_slot: whether candidates are for every missing item, or for one, the first, of those wished alike.
+
+        Returns:
+            From an outfit's row and its wishes to its candidates.
+        """
+
+        def of_outfit(row: int, wished: OutfitWishes | None) -> Propose:
+            def propose(
+                partial: Partial, opened: NDArray[np.bool_], free: NDArray[np.bool_]
+            ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+                outfit = torch.cat([outfits[row].cpu(), torch.tensor(partial.items, dtype=torch.int64)])
+                embedding = scorer.outfit_embeddings(outfit[None])[0]
+                looked[row] += 1
+                slots = [int(np.flatnonzero(free)[0])] if wished is None else wished.slots(free)
+                described = np.zeros(len(free), dtype=np.bool_) if wished is None else wished.described
+                ranked, state = self.ranked(embedding, opened[slots], POOL * c if described[slots].any() else c)
+                listed = {slot: ranks[:c] for slot, ranks in zip(slots, ranked, strict=True)}
+                if wished is not None and wished.similarity is not None:
+                    for slot, ranks in zip(slots, ranked, strict=True):
+                        if described[slot]:
+                            texts, alpha = wished.similarity[slot], wished.alpha
+                            allowed = np.flatnonzero(opened[slot][self._categories])
+                            near = allowed[np.argsort(-texts[allowed], kind="stable")[: POOL * c]]
+                            pool = np.union1d(ranks, near)
+                            values = alpha * self.guesses(state, pool) + (1 - alpha) * texts[pool]
+                            listed[slot] = pool[np.argsort(-values, kind="stable")[:c]]
+                items = np.unique(np.concatenate(list(listed.values())))
+                mask = np.zeros((len(free), len(items)), dtype=np.bool_)
+                kinds = np.zeros(len(free), dtype=np.int64) if wished is None else wished.kinds
+                for slot, found in listed.items():
+                    mask[free & (kinds == kinds[slot]) if every_slot else slot] = np.isin(items, found)
+                return items, mask
+
+            return propose
+
+        return of_outfit
+
+
+def greedy_two_stage(
+    scorer: CandidateScorer,
+    shortlists: Shortlists,
+    outfits: Tensor,
+    k: int,
+    candidates: int,
+    candidates_kept: int,
+    *,
+    rank_of: NDArray[np.integer] | None = None,
+    wishes: Wishes | None = None,
+    similarity: TextSimilarity | None = None,
+    alternatives: int = 0,
+) -> SearchTrace:
+    """:func:`outfits.completion.greedy.greedy_k_step` over the student's shortlists instead of the whole catalogue.
+
+    With shortlists as long as the catalogue it selects the same items. Ranks are those within the first shortlist.
+
+    Args:
+        scorer: S over the catalogue.
+        shortlists: the catalogue as the student ranks it.
+        outfits: catalogue positions of the given items, shape ``[B, n]``.
+        k: number of missing items.
+        candidates: ``c``, length of a shortlist.
+        candidates_kept: ``M``, best candidates of each step to keep; never more than there were.
+        rank_of: catalogue positions ``[B, j]`` whose rank among the first additions to report.
+        wishes: wishes for each outfit.
+        similarity: similarity of the catalogue to texts, where texts are wished.
+        alternatives: ``m``, completions to keep: the chosen one, and those that differ in the last item added.
+
+    Returns:
+        The trace; the calls hold one per step for S's embedding of the outfit.
+
+    Raises:
+        DataError: if the rule or the wishes leave a missing item no category.
+    """
+    trace = empty_trace(len(outfits), k, candidates_kept, rank_of, wishes, alternatives)
+    looked = np.zeros(len(outfits), dtype=np.int64)
+    proposals = shortlists.proposals(scorer, outfits, candidates, looked)
+    for row in range(len(outfits)):
+        wished = None if wishes is None else OutfitWishes.of(wishes, row, similarity)
+        partial, outfit, propose = Partial(), outfits[row].cpu(), proposals(row, wished)
+        for step in range(k):
+            (additions,) = best_additions(
+                scorer, outfit, [partial], k, wishes=wished, propose=propose, what=f"outfit {row} of the batch"
+            )
+            if step == 0 and trace.ranks is not None and rank_of is not None:
+                trace.ranks[row] = first_ranks(additions, rank_of[row], wished, len(scorer))
+            if step == k - 1:
+                last = [
+                    partial.with_addition(additions, place).answer(wishes is not None)
+                    for place in range(len(additions))[:alternatives]
+                ]
+                keep_alternatives(trace, row, last)
+            record_step(trace, row, step, additions)
+            partial = partial.with_addition(additions, 0)
+    return replace(trace, calls=trace.calls + looked)
+
+
+def beam_two_stage(
+    scorer: CandidateScorer,
+    shortlists: Shortlists,
+    outfits: Tensor,
+    k: int,
+    width: int,
+    candidates: int,
+    *,
+    rank_of: NDArray[np.integer] | None = None,
+    wishes: Wishes | None = None,
+    similarity: TextSimilarity | None = None,
+    alternatives: int = 0,
+) -> SearchTrace:
+    """:func:`outfits.completion.beam_search.beam_search` over the student's shortlists.
+
+    Arguments as in :func:`greedy_two_stage`, and ``width``, the partial outfits kept.
+    """
+    looked = np.zeros(len(outfits), dtype=np.int64)
+    trace = beam_search(
+        scorer,
+        outfits,
+        k,
+        width,
+        rank_of=rank_of,
+        wishes=wishes,
+        similarity=similarity,
+        propose=shortlists.proposals(scorer, outfits, candidates, looked, every_slot=True),
+        alternatives=alternatives,
+    )
+    return replace(trace, calls=trace.calls + looked)

@@ -1,0 +1,46 @@
+"""The benchmarks run, on sizes that say nothing, and their figures hang together."""
+
+import json
+
+import numpy as np
+import pytest
+import score_catalogue
+
+from outfits.models.compatibility import OutfitTransformer
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(score_catalogue, "MODELS", {"small": {"width": 32, "layers": 2, "heads": 4, "feedforward": 64}})
+    monkeypatch.setattr(score_catalogue, "matrix_peak", lambda dtype, device: 1e11)
+
+
+def test_scoring_a_catalogue_prints_paired_figures(small, tmp_path, capsys):
+    figures = tmp_path / "figures.json"
+    asked = "--models small --items 1500 --repeats 2 --seconds 0.01 --outfits 3 --no-compile --device cpu --json"
+    rows = score_catalogue.main([*asked.split(), str(figures)])
+    plain, full, half = rows
+    assert [row.variant for row in rows] == list(score_catalogue.VARIANTS)
+    assert plain.ratio == 1
+    assert plain.done == 1
+    assert full.done < 1  # it computes less than the formula says
+    assert full.error < 1e-4 < half.error
+    assert plain.scored == full.scored == half.scored
+    assert json.loads(figures.read_text())["rows"][1]["error"] == full.error
+    printed = capsys.readouterr().out
+    assert "matrix-product peak: fp32 100 GFLOP/s" in printed
+    assert printed.count("1,500") == 3
+
+
+def test_the_formulas_operations_are_counted():
+    width, hidden, tokens, dim = 32, 64, 5, score_catalogue.IMAGE_DIM
+    module = OutfitTransformer(dim, dim, width, 2, 4, hidden).eval().requires_grad_(False)
+    vectors = np.ones((1024, 2 * dim), dtype=np.float32)
+    counted = score_catalogue.operations_per_candidate(
+        module, vectors, np.ones((1024, 2), dtype=bool), "plain fp32", given=3
+    )
+    projection = (tokens - 1) * dim * width
+    first = tokens * (4 * width**2 + 2 * width * hidden) + 2 * tokens**2 * width
+    last = tokens * 2 * width**2 + 2 * width**2 + 2 * width * hidden + 2 * tokens * width
+    head = width**2 + width
+    assert counted == pytest.approx(2 * (projection + first + last + head), rel=0.01)

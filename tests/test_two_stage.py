@@ -1,0 +1,356 @@
+"""The student, search in two stages, and the audit that bounds what it loses."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scipy.special import expit
+
+from outfits.completion.audit import Audit, Loss, Share, upper_bound
+from outfits.completion.beam_search import beam_search
+from outfits.completion.distillation import Curriculum, StudentTraining, Teaching
+from outfits.completion.greedy import greedy_k_step
+from outfits.completion.mining import Miner, TargetMining, TwoStage, wish_tasks
+from outfits.completion.registry import complete
+from outfits.completion.rules import keeps_outfit
+from outfits.completion.shortlist import Shortlists, beam_two_stage, greedy_two_stage
+from outfits.completion.targets import Targets, TargetStore
+from outfits.config.schema import TargetsConfig, TwoStageConfig
+from outfits.errors import ArtifactError, DataError
+from outfits.models.frozen import load_student, save_student
+from outfits.models.student import Lessons, TwoTower, distil
+from tests.test_mining import catalogue_of
+from tests.tiny_world import CATEGORIES, GIVEN, ITEMS, REMOVED, World, call, resources_of, tasks_of
+
+CONFIG = TargetsConfig(
+    candidates=4,
+    candidate_block=11,
+    shard_size=3,
+    two_stage=TwoStageConfig(scored=12, steps=150, width=8, hidden=16, audit_min=4, lr=1e-2),
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+def many_tasks(count, k=2):
+    """Tasks of two or three given items of different categories, and two removed ones."""
+    given, removed = [], []
+    for number in range(count):
+        rng = np.random.default_rng([9, number])
+        chosen = rng.permutation(CATEGORIES)[: 4 + number % 2] + CATEGORIES * rng.integers(ITEMS // CATEGORIES)
+        given.append(chosen[2:].tolist())
+        removed.append(chosen[:2].tolist())
+    return tasks_of(given, removed).asking_for(k)
+
+
+def finish(work):
+    work.to(CPU)
+    for shard in work.pending():
+        work.run((shard,))
+    return work
+
+
+def taught(world, folder, tasks, config=CONFIG, order=1):
+    """A student taught in rounds by all tasks that are not audited; shards are run in an order."""
+    student, rounds = None, []
+    for number, part in enumerate(Curriculum.of(tasks, config, 0).rounds):
+        catalogue = catalogue_of(world)
+        teaching = Teaching(folder / str(number), part, world.module, catalogue, config, student, number)
+        teaching.to(CPU)
+        for shard in teaching.pending()[::order]:
+            teaching.run((shard,))
+        rounds.append(teaching)
+        student = finish(StudentTraining(folder / f"{number}.safetensors", list(rounds), "S", 0)).student()
+    return student, rounds
+
+
+def exact_targets(world, folder, tasks):
+    store = TargetStore(folder, {}, tasks, CONFIG.shard_size, CONFIG.candidates)
+    finish(TargetMining(store, world.module, catalogue_of(world), CONFIG))
+    return store.load()
+
+
+# The student
+
+
+def test_a_student_learns_scores_that_are_an_inner_product_of_outfit_and_item():
+    generator = torch.Generator().manual_seed(0)
+    tokens, embeddings = torch.randn(60, 6, generator=generator), torch.randn(200, 6, generator=generator)
+    logits = 2 * embeddings[:, :1] * tokens[:, 0] + tokens[:, 1] + 3 * embeddings[:, 1:2]  # rank one, bias and offset
+    shown = torch.stack([torch.randperm(60, generator=generator)[:20] for _ in range(160)])
+    shown[:5, 15:] = -1
+    said = logits[:160].gather(1, shown.clamp(min=0)).masked_fill(shown < 0, -torch.inf)
+    lessons = Lessons(embeddings[:160], shown, said)
+    torch.manual_seed(0)
+    student = TwoTower(6, width=8, hidden=32)
+    distil(student, tokens, lessons, steps=400, lr=1e-2, seed=0)
+    with torch.inference_mode():
+        queries, offsets = student.outfits(embeddings[160:])
+        guesses = queries @ student.items(tokens).T + offsets[:, None]
+    best = logits[160:].argmax(dim=1, keepdim=True)
+    places = (guesses > guesses.gather(1, best)).sum(dim=1)
+    assert (places < 3).float().mean() > 0.9
+    away = (guesses.sigmoid() - logits[160:].sigmoid()).abs().mean()
+    assert away < 0.5 * (0.5 - logits[160:].sigmoid()).abs().mean()
+
+
+def test_shortlists_rank_by_the_inner_product_whatever_the_lengths(world):
+    outfit = torch.tensor([1, 2])
+    embedding = world.scorer.outfit_embeddings(outfit[None])[0]
+    barred = world.scorer.taken_categories(outfit[None])[0]
+    (ranked,), state = world.shortlists.ranked(embedding, ~barred[None], ITEMS)
+    with torch.inference_mode():
+        query, _ = world.student.outfits(embedding[None])
+        guesses = (world.student.items(world.scorer.item_tokens) @ query[0]).numpy()
+    allowed = np.flatnonzero(~barred[world.categories])
+    assert ranked.tolist() == allowed[np.argsort(-guesses[allowed], kind="stable")].tolist()
+    assert (np.diff(world.shortlists.guesses(state, ranked)) <= 1e-6).all()
+
+
+def test_a_taught_student_ranks_what_s_prefers_higher_than_chance(world, tmp_path):
+    tasks = many_tasks(60)
+    student, _ = taught(world, tmp_path, tasks)
+    held = many_tasks(80).take(np.arange(60, 80))
+    shortlists, places = Shortlists(student, world.scorer), []
+    for given in held.given:
+        outfit = torch.from_numpy(given.astype(np.int64))[None]
+        logits = world.scorer.addition_logits(outfit)[0]
+        barred = world.scorer.taken_categories(outfit)
+        (ranked,), _ = shortlists.ranked(world.scorer.outfit_embeddings(outfit)[0], ~barred, ITEMS)
+        places.append(ranked.tolist().index(int(logits.argmax())) / len(ranked))
+    assert np.mean(places) < 0.2  # 0.5 by chance
+
+
+def test_a_student_in_a_file_is_the_same_and_knows_its_teacher(world, tmp_path):
+    path = tmp_path / "student.safetensors"
+    save_student(world.student, path, "S")
+    again = load_student(path, "S")
+    tokens = world.scorer.item_tokens.clone()
+    assert torch.equal(again.items(tokens), world.student.items(tokens))
+    with pytest.raises(ArtifactError, match="another scorer"):
+        load_student(path, "T")
+
+
+# Teaching
+
+
+def test_audited_outfits_never_teach_and_every_round_has_its_own():
+    tasks = many_tasks(40)
+    curriculum = Curriculum.of(tasks, CONFIG, 0)
+    teaching = [set(part.outfits.tolist()) for part in curriculum.rounds]
+    assert len(curriculum.audited) == 4
+    assert not teaching[0] & teaching[1]
+    assert sum(map(len, teaching)) == 20
+    assert not (teaching[0] | teaching[1]) & set(curriculum.audited.tolist())
+    assert set(Curriculum.of(tasks, CONFIG, 1).audited.tolist()) != set(curriculum.audited.tolist())
+    with pytest.raises(DataError, match="targets.search=exact"):
+        Curriculum.of(many_tasks(3), CONFIG, 0)
+
+
+def test_lessons_are_scores_of_s_and_count_their_calls(world, tmp_path):
+    tasks = many_tasks(40)
+    student, rounds = taught(world, tmp_path, tasks)
+    for teaching in rounds:
+        lessons = teaching.lessons()
+        known = lessons.candidates >= 0
+        assert teaching.calls() == int(known.sum()) + 2 * len(teaching.tasks)
+        for row, given in enumerate(teaching.tasks.given):
+            state = lessons.candidates[2 * row], lessons.logits[2 * row], given.tolist()
+            for item, logit in zip(*(part[:3].tolist() for part in state[:2]), strict=True):
+                assert world.logit([*given.tolist(), item]) == pytest.approx(logit, abs=1e-4)
+                assert world.categories[item] not in world.categories[given]
+            best = int(state[0][state[1].argmax()])
+            second = lessons.candidates[2 * row + 1]
+            assert world.categories[best] not in world.categories[second[second >= 0]]
+    assert isinstance(student, TwoTower)
+
+
+def test_a_student_does_not_depend_on_the_order_of_shards_or_on_damage(world, tmp_path):
+    tasks = many_tasks(30)
+    taught(world, tmp_path / "one", tasks)
+    _, rounds = taught(world, tmp_path / "other", tasks, order=-1)
+    weights = (tmp_path / "one" / "1.safetensors").read_bytes()
+    assert (tmp_path / "other" / "1.safetensors").read_bytes() == weights
+    (tmp_path / "other" / "1" / "shard-000000.npz").write_bytes(b"PK")
+    (tmp_path / "other" / "1.safetensors").unlink()
+    assert rounds[1].pending() == [0]
+    taught(world, tmp_path / "other", tasks)
+    assert (tmp_path / "other" / "1.safetensors").read_bytes() == weights
+
+
+# Search
+
+
+@pytest.mark.parametrize("kind", ["free", "categories", "texts", "categories_texts"])
+def test_shortlists_as_long_as_the_catalogue_select_what_exact_search_selects(world, kind):
+    tasks = tasks_of(GIVEN[:4], REMOVED[:4])
+    tasks = tasks.asking_for(3) if kind == "free" else wish_tasks(tasks, kind, catalogue_of(world), 0.3)
+    exact = Miner(world.module, catalogue_of(world), CONFIG, CPU, texts=True).mine(tasks)
+    two_stage = TwoStage(world.student, ITEMS)
+    found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
+    np.testing.assert_array_equal(found.chosen, exact.chosen)
+    np.testing.assert_array_equal(found.candidates, exact.candidates)
+    np.testing.assert_array_equal(found.calls, exact.calls + tasks.k)
+    if kind != "free":
+        np.testing.assert_array_equal(found.slots, exact.slots)
+        np.testing.assert_allclose(found.candidate_similarity, exact.candidate_similarity, atol=1e-6)
+
+
+def test_a_beam_over_shortlists_as_long_as_the_catalogue_is_beam_search(world):
+    outfits, wanted = torch.tensor([[0, 7], [1, 2]]), np.array([[3, 4], [3, 5]])
+    exact = beam_search(world.scorer, outfits, 3, 4, rank_of=wanted)
+    found = beam_two_stage(world.scorer, world.shortlists, outfits, 3, 4, ITEMS, rank_of=wanted)
+    np.testing.assert_array_equal(found.chosen, exact.chosen)
+    np.testing.assert_array_equal(found.ranks, exact.ranks)
+    np.testing.assert_array_equal(found.calls, exact.calls + 1 + 2 * 4)
+
+
+def test_no_step_scores_more_than_its_shortlist(world):
+    outfits = torch.tensor([[0, 7], [1, 2]])
+    before = world.scorer.calls
+    trace = greedy_two_stage(world.scorer, world.shortlists, outfits, 3, 5, 8)
+    assert trace.calls.tolist() == [3 * (5 + 1)] * 2
+    assert trace.calls.sum() == world.scorer.calls - before
+    assert ((trace.candidates >= 0).sum(axis=2) == 5).all()
+    exact = greedy_k_step(world.scorer, outfits, 3, 0)
+    assert (trace.logits[:, 0] <= exact.logits[:, 0] + 1e-5).all()
+
+
+def test_a_wished_text_puts_its_items_on_the_shortlist(world):
+    tasks = wish_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "texts", catalogue_of(world), 0.0)
+    assert len(tasks) > 1
+    miner = Miner(world.module, catalogue_of(world), CONFIG, CPU, TwoStage(world.student, 3), texts=True)
+    exact = Miner(world.module, catalogue_of(world), CONFIG, CPU, texts=True).mine(tasks)
+    np.testing.assert_array_equal(miner.mine(tasks).chosen, exact.chosen)  # alpha 0: the text alone decides
+
+
+@pytest.mark.parametrize("name", ["greedy_two_stage", "beam_two_stage"])
+@pytest.mark.parametrize("kind", ["free", "categories", "categories_texts"])
+def test_methods_keep_the_rule_and_the_wishes(world, name, kind):
+    tasks = tasks_of(GIVEN[:4], REMOVED[:4])
+    if kind != "free":
+        tasks = wish_tasks(tasks, kind, catalogue_of(world), 0.5)
+    resources = resources_of(world)
+    completions = complete(call(f"{name}:candidates=2"), tasks, resources)
+    assert keeps_outfit(tasks.given, completions.chosen, world.categories).all()
+    if kind != "free":
+        assert (world.categories[completions.chosen] == world.categories[tasks.removed]).all()
+    with pytest.raises(ArtifactError, match="student"):
+        complete(call(name), tasks, replace(resources, shortlists=None))
+
+
+# The audit
+
+
+def test_shares_and_bounds_are_those_of_the_books():
+    share = Share.of(np.array([True] * 9 + [False]))
+    # Clopper and Pearson: quantiles of Beta(9, 2) and Beta(10, 1)
+    assert (share.share, share.cases) == (0.9, 10)
+    assert share.low == pytest.approx(stats.beta.ppf(0.025, 9, 2))
+    assert share.high == pytest.approx(stats.beta.ppf(0.975, 10, 1))
+    losses = np.array([0.0, 0.0, 0.0, 0.01, 0.0, 0.04, 0.0, 0.0, -0.01, 0.0])
+    loss = Loss.of(losses)
+    assert loss.mean == pytest.approx(0.004)
+    assert loss.bound >= 0.004 + stats.t.ppf(0.95, 9) * losses.std(ddof=1) / 10**0.5 - 1e-12
+    assert loss.bound < 0.03
+    assert (loss.largest, loss.worse.share) == (0.04, 0.2)
+    assert upper_bound(np.zeros(5)) == 0
+    few = np.array([0.0, 0.01, 0.02])  # where the bootstrap cannot see beyond the largest
+    assert upper_bound(few) == pytest.approx(0.01 + stats.t.ppf(0.95, 2) * 0.01 / 3**0.5)
+    assert upper_bound(losses) == upper_bound(losses)
+    with pytest.raises(ValueError, match="two"):
+        Loss.of(losses[:1])
+
+
+@pytest.mark.parametrize("kind", ["free", "categories_texts"])
+def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
+    tasks, c = tasks_of(GIVEN[:4], REMOVED[:4]), 3 if kind == "free" else 1  # eight items have a wished category
+    tasks = tasks.asking_for(3) if kind == "free" else wish_tasks(tasks, kind, catalogue_of(world), 0.95)
+    exact = exact_targets(world, tmp_path / "exact", tasks)
+    two_stage = TwoStage(world.student, c)
+    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
+    figures, calls = audit.figures()
+    found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
+
+    def score(row, chosen):
+        return expit(world.logit([*tasks.given[row], *chosen]))
+
+    def objective(row, chosen, slots):
+        wishes = tasks.wishes
+        similarity = world.similarity(wishes.texts[row])
+        texts = sum(similarity[slot, item] for item, slot in zip(chosen, slots, strict=True))
+        return wishes.alpha * score(row, chosen) + (1 - wishes.alpha) * texts
+
+    regret = [score(row, exact.trace.chosen[row]) - score(row, found.chosen[row]) for row in range(len(tasks))]
+    assert figures.regret.mean == pytest.approx(np.mean(regret), abs=1e-5)
+    assert figures.regret.largest == pytest.approx(np.max(regret), abs=1e-5)
+    assert max(regret) > 0.001, "too easy to show anything"
+    assert figures.outfits == len(tasks)
+    assert figures.calls == found.calls.mean()
+    assert calls == found.calls.sum() + 2 * tasks.k * len(tasks)
+    if kind == "free":
+        assert figures.objective_regret is None
+        assert figures.calls == tasks.k * (c + 1)
+        listed = []
+        for row, given in enumerate(tasks.given):
+            for step in range(tasks.k):
+                outfit = torch.tensor([*given, *exact.trace.chosen[row, :step]])[None]
+                embedding = world.scorer.outfit_embeddings(outfit)[0]
+                (ranked,), _ = world.shortlists.ranked(embedding, ~world.scorer.taken_categories(outfit), c)
+                listed.append(exact.trace.chosen[row, step] in ranked)
+        assert figures.recall.share == np.mean(listed)
+        assert figures.recall_first.share == np.mean(listed[:: tasks.k])
+        assert figures.bound == figures.regret.bound
+    else:
+        losses = [
+            objective(row, exact.trace.chosen[row], exact.trace.slots[row])
+            - objective(row, found.chosen[row], found.slots[row])
+            for row in range(len(tasks))
+        ]
+        assert figures.objective_regret.mean == pytest.approx(np.mean(losses), abs=1e-5)
+        assert figures.bound == figures.objective_regret.bound
+    assert json.loads(json.dumps(figures.to_json()))["outfits"] == len(tasks)
+    assert "recall" not in str(figures)
+    assert f"shortlists of {c}" in str(figures)
+
+
+def test_a_shortlist_of_everything_lists_every_choice_and_loses_nothing(world, tmp_path):
+    tasks = wish_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "categories", catalogue_of(world), 0.4)
+    exact = exact_targets(world, tmp_path / "exact", tasks)
+    two_stage = TwoStage(world.student, ITEMS)
+    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
+    figures, _ = audit.figures()
+    assert figures.recall.share == figures.recall_first.share == 1
+    assert figures.regret.bound == pytest.approx(0, abs=1e-6)
+    assert figures.regret.worse.share == 0
+
+
+def test_a_damaged_audit_shard_is_pending_again_and_ends_the_same(world, tmp_path):
+    exact = exact_targets(world, tmp_path / "exact", tasks_of())
+    two_stage = TwoStage(world.student, 3)
+    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
+    before = audit.figures()
+    (tmp_path / "audit" / "shard-000001.npz").write_bytes(b"")
+    with pytest.raises(ArtifactError, match="1 of 2 shards"):
+        audit.figures()
+    assert audit.pending() == [1]
+    assert finish(audit).figures() == before
+
+
+def test_targets_mined_in_parts_stand_in_the_order_of_the_tasks(world, tmp_path):
+    tasks = tasks_of()
+    whole = exact_targets(world, tmp_path / "whole", tasks)
+    parts = [
+        (rows, exact_targets(world, tmp_path / str(number), tasks.take(rows)))
+        for number, rows in enumerate((np.array([1, 4]), np.array([0, 2, 3])))
+    ]
+    joined = Targets.joined(tasks, parts)
+    np.testing.assert_array_equal(joined.trace.chosen, whole.trace.chosen)
+    np.testing.assert_array_equal(joined.trace.candidates, whole.trace.candidates)

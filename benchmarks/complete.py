@@ -17,12 +17,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch  # before faiss: the other order makes thread settings go astray
+from machine import cpu_name, peak_memory
 from numpy.typing import NDArray
-from score_catalogue import cpu_name, peak_memory  # lies beside this file
 from torch import Tensor
 
 from outfits.completion.candidates import CandidateScorer
@@ -44,7 +45,7 @@ import faiss  # isort: skip
 
 SIZES, BATCHES = (1000, 10_000, 100_000, 1_000_000), (1, 256)
 IMAGE_DIM, TEXT_DIM, CATEGORIES, K, SEED = 256, 256, 100, 2, 0
-COMPARED = ("random", "greedy_k", "beam", "generator", "generator_rerank", "generator_beam")
+COMPARED = ("random", "greedy_k", "beam", "greedy_two_stage", "generator", "generator_rerank", "generator_beam")
 WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")  # their time grows with the catalogue
 PARTS = ("graphs", "network", "search")
 BLOCK = 2**15  # embeddings drawn at once
@@ -188,11 +189,20 @@ def main(arguments: list[str] | None = None) -> list[Cell]:
     with tempfile.TemporaryDirectory() as folder:
         vectors = random_embeddings(max(options.items), Path(folder))
         two_stage = any(call.name.endswith("two_stage") for call in calls)
-        world = build_world(vectors, min(PILOT_ITEMS, len(vectors)), index, options.precision, device, two_stage)
+        build = partial(
+            build_world,
+            vectors,
+            index=index,
+            precision=options.precision,
+            device=device,
+            student=two_stage,
+            compile=not options.no_compile,
+        )
+        world = build(min(PILOT_ITEMS, len(vectors)))
         known = [measure(call, world, 1, 1) for call in calls]
         for items in sorted(options.items):
             del world
-            world = build_world(vectors, items, index, options.precision, device, two_stage)
+            world = build(items)
             built.append({"items": items, "scorer_seconds": world.scorer_seconds, "index_seconds": world.index_seconds})
             for batch in sorted(options.batches):
                 found = compare(calls, world, batch, known, options.budget, options.turns)
@@ -293,7 +303,13 @@ def random_embeddings(items: int, folder: Path) -> NDArray[np.float32]:
 
 
 def build_world(
-    vectors: NDArray[np.float32], items: int, index: IndexConfig, precision: str, device: torch.device, student: bool
+    vectors: NDArray[np.float32],
+    items: int,
+    index: IndexConfig,
+    precision: str,
+    device: torch.device,
+    student: bool,
+    compile: bool,
 ) -> World:
     """Models of default size over the first items.
 
@@ -304,6 +320,7 @@ def build_world(
         precision: arithmetic of S.
         device: where everything runs.
         student: whether two-stage methods are wanted.
+        compile: whether S is compiled for searching the whole catalogue.
     """
     categories = np.random.default_rng([SEED, 1]).integers(CATEGORIES, size=len(vectors))[:items]
     features = ItemEmbeddings(vectors[:items], np.ones((items, 2), dtype=np.bool_), IMAGE_DIM, TEXT_DIM)
@@ -321,6 +338,7 @@ def build_world(
         device,
         precision,
         num_categories=CATEGORIES,
+        compile=compile,
     )
     scored = time.perf_counter()
     mapped = RetrievalVectors(model, features, device)
@@ -390,6 +408,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--index", default="flat", choices=["flat", "ivf", "ivf_pq"], help="index.kind")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "auto"], help="arithmetic of S")
+    parser.add_argument("--no-compile", action="store_true", help="S without torch.compile")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds that one line of the table may take")
     parser.add_argument("--turns", type=int, default=5, help="most turns of every method")
     parser.add_argument("--threads", type=int, help="CPU threads; by default torch's and FAISS's choice")

@@ -25,6 +25,7 @@ import torch
 from machine import cpu_name, matrix_peak, peak_memory, reset_peak_memory, seconds
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from outfits.completion.candidates import CandidateScorer
@@ -38,6 +39,7 @@ MODELS = {
     "paper": {"width": 128, "layers": 6, "heads": 16, "feedforward": 512},
     "wide": {"width": 1024, "layers": 4, "heads": 16, "feedforward": 2048},
 }
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 VARIANTS = ("plain fp32", "engine fp32", "engine bf16")
 
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -59,6 +61,8 @@ class Row:
         done: share of them that the variant did.
         gflops: operations of the plain formula per second, in 10^9.
         peak_share: of them, in the machine's peak in this arithmetic.
+        products: share of the time that matrix products take, by torch's profiler; None on GPUs. The rest is norms,
+            attention, GELU and moving numbers.
         error: largest difference to the plain module's logits.
         agreement: share of outfits with the same best candidate, where that is ahead by more than twice the error.
         peak_memory_mib: largest resident memory of the process, on GPUs of its tensors, while it was built and ran.
@@ -74,6 +78,7 @@ class Row:
     done: float
     gflops: float
     peak_share: float
+    products: float | None
     error: float
     agreement: float | None
     peak_memory_mib: float | None
@@ -91,7 +96,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     print("matrix-product peak: " + ", ".join(f"{name} {peak / 1e9:,.0f} GFLOP/s" for name, peak in peaks.items()))
     print(
         f"\n{'model':>8} {'items':>7} {'variant':>12} {'scored':>7} {'sets/s':>9} {'ratio':>6} {'MFLOP':>6} "
-        f"{'done':>5} {'GFLOP/s':>8} {'of peak':>7} {'error':>8} {'top-1':>6} {'MiB':>6}"
+        f"{'done':>5} {'GFLOP/s':>8} {'of peak':>7} {'products':>8} {'error':>8} {'top-1':>6} {'MiB':>6}"
     )
     rows = []
     for subject in subjects(asked):
@@ -197,6 +202,7 @@ def measure(subject: Subject, device: torch.device, peaks: dict[str, float], ask
                 done=operations[variant] / formula,
                 gflops=formula * speed / 1e9,
                 peak_share=formula * speed / peaks[variant[-4:]],
+                products=products_share(partial(score[variant], outfits[0], scored[: 8 * PLAIN_BLOCK]), device),
                 error=error,
                 agreement=agreement,
                 peak_memory_mib=memory[variant],
@@ -251,6 +257,16 @@ def operations_per_candidate(
     return (counts[1] - counts[0]) / 256
 
 
+def products_share(run: Callable[[], object], device: torch.device) -> float | None:
+    """Share of a call's time that is spent in matrix products."""
+    if device.type != "cpu":
+        return None
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        run()
+    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    return sum(times.get(name, 0) for name in PRODUCTS) / sum(times.values())
+
+
 def compare(exact: list[Tensor], found: list[Tensor]) -> tuple[float, float | None]:
     """Largest difference of logits, and how often the best candidate is the same where it is clearly ahead."""
     error = max(float((a - b).abs().max()) for a, b in zip(exact, found, strict=True))
@@ -264,11 +280,12 @@ def compare(exact: list[Tensor], found: list[Tensor]) -> tuple[float, float | No
 
 def _line(row: Row) -> str:
     agreement = "" if row.agreement is None else f"{row.agreement:.0%}"
+    products = "" if row.products is None else f"{row.products:.0%}"
     memory = "" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f}"
     return (
         f"{row.model:>8} {row.items:>7,} {row.variant:>12} {row.scored:>7,} {row.sets_per_second:>9,.0f} "
         f"{row.ratio:>5.2f}x {row.operations / 1e6:>6.2f} {row.done:>5.0%} {row.gflops:>8,.0f} {row.peak_share:>7.0%} "
-        f"{row.error:>8.1e} {agreement:>6} {memory:>6}"
+        f"{products:>8} {row.error:>8.1e} {agreement:>6} {memory:>6}"
     )
 
 

@@ -24,7 +24,7 @@ def bench(monkeypatch):
 def test_every_size_batch_and_method_has_a_line(bench, index, tmp_path, capsys):
     path = tmp_path / "figures.json"
     sizes = ["--items", "40", "120", "--batches", "1", "3", "--turns", "2"]
-    cells = bench.main([*sizes, "--methods", *METHODS, "--index", index, "--json", str(path)])
+    cells = bench.main(["--no-compile", *sizes, "--methods", *METHODS, "--index", index, "--json", str(path)])
     figures = json.loads(path.read_text())
     expected = [(items, batch, method) for items in (40, 120) for batch in (1, 3) for method in METHODS]
     assert [(cell["items"], cell["batch"], cell["method"]) for cell in figures["cells"]] == expected
@@ -47,7 +47,7 @@ def test_every_size_batch_and_method_has_a_line(bench, index, tmp_path, capsys):
 def test_what_takes_too_long_is_scaled_up_from_what_is_said(bench, monkeypatch, capsys):
     monkeypatch.setattr(bench, "PILOT_ITEMS", 20)
     sizes = ["--items", "40", "80", "--batches", "2", "--methods", "greedy_k"]
-    cells = bench.main([*sizes, "--budget", "1e-9"])
+    cells = bench.main(["--no-compile", *sizes, "--budget", "1e-9"])
     assert [(cell.measured_items, cell.measured_outfits) for cell in cells] == [(20, 1), (20, 1)]
     assert cells[1].seconds == pytest.approx(2 * cells[0].seconds)
     assert cells[1].calls == pytest.approx(2 * cells[0].calls)
@@ -58,7 +58,7 @@ def test_what_takes_too_long_is_scaled_up_from_what_is_said(bench, monkeypatch, 
 def test_fewer_outfits_are_measured_before_a_smaller_catalogue(bench):
     device = bench.torch.device("cpu")
     vectors = bench.np.random.default_rng(0).normal(size=(60, bench.IMAGE_DIM + bench.TEXT_DIM)).astype("float32")
-    world = bench.build_world(vectors, 60, bench.IndexConfig(), "fp32", device, False)
+    world = bench.build_world(vectors, 60, bench.IndexConfig(), "fp32", device, False, False)
     (call,) = [bench.resolve_call("greedy_k", bench.EvaluateConfig())]
     known = bench.Cell(60, 1, "greedy_k", 1.0, 1, 100.0, 60, 1)
     (cell,) = bench.compare([call], world, 8, [known], budget=3.0, turns=1)

@@ -36,6 +36,8 @@ METHODS = [
     "greedy_1",
     "greedy_k",
     "beam",
+    "greedy_two_stage",
+    "beam_two_stage",
     "gradient",
     "generator",
     "generator_rerank",

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightning_modules.stages import compatibility, generator
+from lightning_modules.stages import compatibility, generator, student
 from lightning_modules.stages.embeddings import embed_catalogue
 from lightning_modules.stages.finished import record_dataset, save_selected
 from lightning_modules.stages.run import open_run
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.frozen import save_generator, save_scorer
+from outfits.models.frozen import save_generator, save_scorer, save_student
 from outfits.models.generator import Generator
+from outfits.models.student import TwoTower
 from outfits.storage import write_text
 
 RECIPE = Path(__file__).parent / "runs" / "tiny.yaml"
@@ -44,5 +45,6 @@ def make_run(root: Path, *options: str) -> Path:
     sha256 = save_scorer(scorer, run.folder / compatibility.WEIGHTS)
     write_text(run.folder / compatibility.FIGURES, json.dumps({"sha256": sha256, "judge_sha256": None}))
     save_generator(maker, run.folder / generator.WEIGHTS, sha256)
+    save_student(TwoTower(16, width=8, hidden=12), run.folder / student.WEIGHTS, sha256)
     save_selected(run, dataset, np.arange(len(dataset.catalogue)) % 3)
     return run.folder

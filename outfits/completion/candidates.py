@@ -108,11 +108,14 @@ class CandidateScorer:
 
     @property
     def item_tokens(self) -> Tensor:
-        """Tokens of the catalogue's items as S projects them, float32, shape ``[N, width]``."""
+        """Tokens of the catalogue's items as S projects them, without their mean, float32, shape ``[N, width]``."""
         return self._items.tokens
 
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
-        """What S makes of outfits ``[B, n]`` themselves: the task token's output, float32, ``[B, width]``; B calls."""
+        """What S makes of outfits ``[B, n]``: the task token's output without its mean, float32, ``[B, width]``.
+
+        That is one call of S each.
+        """
         outfits = self._positions(outfits).sort(dim=1).values
         self.calls += len(outfits)
         with torch.inference_mode():

@@ -1,12 +1,12 @@
 """Greedy completion: the best single additions under S, or under S and wished texts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.completion.additions import Additions, OutfitWishes, Partial, best_additions, first_ranks
+from outfits.completion.additions import Additions, OutfitWishes, Partial, Propose, best_additions, first_ranks
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import SearchTrace
 from outfits.completion.rules import open_categories, require_categories, require_wishes
@@ -31,6 +31,7 @@ def greedy_k_step(
     rank_of: NDArray[np.integer] | None = None,
     wishes: Wishes | None = None,
     similarity: TextSimilarity | None = None,
+    propose: Callable[[int, OutfitWishes | None], Propose] | None = None,
     alternatives: int = 0,
 ) -> SearchTrace:
     r"""Adds :math:`\arg\max_x S(O \cup \{x\})` over the whole catalogue, ``k`` times.
@@ -46,6 +47,7 @@ def greedy_k_step(
         rank_of: catalogue positions ``[B, j]`` whose rank among the first additions to report.
         wishes: wishes for each outfit.
         similarity: similarity of the catalogue to texts, where texts are wished.
+        propose: from an outfit's row and wishes to the candidates of its steps; None: the whole catalogue.
         alternatives: ``m``, completions to keep: the chosen one, and those that differ in the last item added.
 
     Returns:
@@ -59,6 +61,7 @@ def greedy_k_step(
     for row in range(len(outfits)):  # one outfit at a time: memory is one row, and bits do not depend on the batch
         wished = None if wishes is None else OutfitWishes.of(wishes, row, similarity)
         barred = None if forbidden is None else forbidden[row]
+        proposed = None if propose is None else propose(row, wished)
         partial, outfit = Partial(), outfits[row].cpu()
         for step in range(k):
             (additions,) = best_additions(
@@ -68,6 +71,7 @@ def greedy_k_step(
                 k,
                 wishes=wished,
                 forbidden=barred,
+                propose=proposed,
                 keep=None if step == 0 and rank_of is not None else needed,
                 what=f"outfit {row} of the batch",
             )

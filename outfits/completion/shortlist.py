@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.additions import OutfitWishes, Partial, Propose, best_additions, first_ranks
+from outfits.completion.additions import OutfitWishes, Partial, Propose
 from outfits.completion.beam_search import beam_search
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import SearchTrace
-from outfits.completion.trace import empty_trace, keep_alternatives, record_step
+from outfits.completion.greedy import greedy_k_step
 from outfits.completion.wishes import Wishes
 from outfits.index.category_index import GPU_MAX_NEIGHBOURS, CategoryIndex, merge
 from outfits.models.similarity import TextSimilarity
@@ -42,10 +42,7 @@ class Shortlists:
             missing = (1 - within.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
             vectors = torch.cat([within, missing], dim=1)
         self._categories = scorer.categories[: len(scorer)]
-        # one query per call of FAISS: that is how they come
-        self._index = CategoryIndex(
-            vectors, self._categories, scorer.device, num_categories=scorer.num_categories, chunk=1
-        )
+        self._index = CategoryIndex(vectors, self._categories, scorer.device, num_categories=scorer.num_categories)
 
     def ranked(
         self, embedding: Tensor, opened: NDArray[np.bool_], n: int
@@ -169,26 +166,18 @@ def greedy_two_stage(
     Raises:
         DataError: if the rule or the wishes leave a missing item no category.
     """
-    trace = empty_trace(len(outfits), k, candidates_kept, rank_of, wishes, alternatives)
     looked = np.zeros(len(outfits), dtype=np.int64)
-    proposals = shortlists.proposals(scorer, outfits, candidates, looked)
-    for row in range(len(outfits)):
-        wished = None if wishes is None else OutfitWishes.of(wishes, row, similarity)
-        partial, outfit, propose = Partial(), outfits[row].cpu(), proposals(row, wished)
-        for step in range(k):
-            (additions,) = best_additions(
-                scorer, outfit, [partial], k, wishes=wished, propose=propose, what=f"outfit {row} of the batch"
-            )
-            if step == 0 and trace.ranks is not None and rank_of is not None:
-                trace.ranks[row] = first_ranks(additions, rank_of[row], wished, len(scorer))
-            if step == k - 1:
-                last = [
-                    partial.with_addition(additions, place).answer(wishes is not None)
-                    for place in range(len(additions))[:alternatives]
-                ]
-                keep_alternatives(trace, row, last)
-            record_step(trace, row, step, additions)
-            partial = partial.with_addition(additions, 0)
+    trace = greedy_k_step(
+        scorer,
+        outfits,
+        k,
+        candidates_kept,
+        rank_of=rank_of,
+        wishes=wishes,
+        similarity=similarity,
+        propose=shortlists.proposals(scorer, outfits, candidates, looked),
+        alternatives=alternatives,
+    )
     return replace(trace, calls=trace.calls + looked)
 
 

@@ -12,7 +12,7 @@ MEMORY_SHARE = 0.1
 """Share of a device's free memory that a forward pass may take."""
 TYPICAL_TOKENS = 16
 """Tokens of a large outfit, for which a forward pass must still fit."""
-LARGEST_BLOCK = {"cpu": 512, "cuda": 32_768}
+LARGEST_BLOCK = {"cpu": 768, "cuda": 32_768}
 """Sets beyond which larger passes are not faster: on CPUs they leave the caches."""
 CPU_BF16 = ("amx_bf16", "avx512_bf16")
 

@@ -20,7 +20,7 @@ class ItemStates(NamedTuple):
     """What S computes of items alone, whatever outfit they stand in.
 
     Attributes:
-        tokens: projected tokens, float32, shape ``[..., width]``.
+        tokens: projected tokens without their mean, float32, shape ``[..., width]``.
         first: queries, keys and values of the first layer, float32, shape ``[..., 3 * width]``.
     """
 
@@ -82,8 +82,8 @@ class ScoringEngine:
     def item_states(self, vectors: Tensor, present: Tensor) -> ItemStates:
         """States of items with embeddings ``[B, d]`` and presence ``[B, 2]``."""
         tokens = self._module.tokens(vectors, present).float()
-        projected = self._once.blocks[0].projections(_normed(tokens.T, self._once.norm_eps))
-        return ItemStates(tokens, projected.T.contiguous())
+        tokens = tokens - tokens.mean(dim=-1, keepdim=True)
+        return ItemStates(tokens, self._once.blocks[0].projections(_normed(self._once, tokens.T)).T.contiguous())
 
     def empty_states(self, count: int) -> ItemStates:
         """Room for the states of items."""
@@ -94,7 +94,7 @@ class ScoringEngine:
         """States of ``g`` outfits from those of their items ``[g, n]``."""
         network, block = self._once, self._once.blocks[0]
         task = network.task[:, None]
-        ahead = block.projections(_normed(task, network.norm_eps))[:, :, None]  # [3 * width, 1, 1]
+        ahead = block.projections(_normed(network, task))[:, :, None]  # [3 * width, 1, 1]
         outfits = len(items.tokens)
         tokens = torch.cat([task[:, :, None].expand(-1, 1, outfits), items.tokens.permute(2, 1, 0)], dim=1)
         projected = torch.cat([ahead.expand(-1, 1, outfits), items.first.permute(2, 1, 0)], dim=1)
@@ -115,8 +115,9 @@ class ScoringEngine:
         if self._compiled is None or outfits.attended.shape[2] > 1:
             return _addition_logits(self._folded, outfits, candidates)
         count = len(candidates.tokens)
-        filled = torch.arange(-(-count // COMPILED_MULTIPLE) * COMPILED_MULTIPLE, device=candidates.tokens.device)
-        candidates = candidates.at(filled.clamp(max=count - 1))  # the last one again
+        if count % COMPILED_MULTIPLE:
+            filled = torch.arange(-(-count // COMPILED_MULTIPLE) * COMPILED_MULTIPLE, device=candidates.tokens.device)
+            candidates = candidates.at(filled.clamp(max=count - 1))  # the last one again
         any_outfit = OutfitStates(*(of_any_size(state, 1) for state in outfits))
         any_candidate = ItemStates(*(of_any_size(state, 0) for state in candidates))
         return self._compiled(self._folded, any_outfit, any_candidate)[:count]
@@ -126,7 +127,7 @@ class ScoringEngine:
         return _logits(self._folded, _task_output(self._folded, _with_task(self._folded, items.tokens)))
 
     def set_embeddings(self, items: ItemStates) -> Tensor:
-        """The task token's output for sets ``[B, n]``, float32, shape ``[B, width]``."""
+        """The task token's output for sets ``[B, n]`` without its mean, float32, shape ``[B, width]``."""
         return _task_output(self._folded, _with_task(self._folded, items.tokens)).T
 
 
@@ -171,7 +172,7 @@ def _task_output(network: FoldedTransformer, columns: Tensor, done: int = 0) -> 
 
 def _layer(network: FoldedTransformer, block: FoldedBlock, columns: Tensor, updated: int | None = None) -> Tensor:
     """The first ``updated`` tokens (all by default) after a layer, ``[width, updated, B]``."""
-    normed = _normed(columns, network.norm_eps)
+    normed = _normed(network, columns)
     if updated is None:
         query, key, value = block.projections(normed).chunk(3)
     else:
@@ -182,18 +183,17 @@ def _layer(network: FoldedTransformer, block: FoldedBlock, columns: Tensor, upda
 
 
 def _feedforward(network: FoldedTransformer, block: FoldedBlock, columns: Tensor) -> Tensor:
-    return columns + block.down(F.gelu(block.up(_normed(columns, network.norm_eps))))
+    return columns + block.down(network.gelu(block.up(_normed(network, columns))))
 
 
 def _logits(network: FoldedTransformer, task: Tensor) -> Tensor:
     """Logits ``[B]`` of task tokens ``[width, B]``."""
-    return network.head_out(F.gelu(network.head_in(_normed(task, network.norm_eps))))[0]
+    return network.head_out(F.gelu(network.head_in(_normed(network, task))))[0]
 
 
-def _normed(columns: Tensor, eps: float) -> Tensor:
-    """Layer norm over the features, without weights."""
-    centred = columns - columns.mean(0, keepdim=True)
-    return centred * torch.rsqrt(centred.square().mean(0, keepdim=True) + eps)
+def _normed(network: FoldedTransformer, columns: Tensor) -> Tensor:
+    """Layer norm of columns ``[width, ...]`` that have no mean, without weights."""
+    return columns * torch.rsqrt(columns.square().mean(0, keepdim=True) + network.norm_eps)
 
 
 def _scores(query: Tensor, key: Tensor, heads: int) -> Tensor:

@@ -1,14 +1,28 @@
-"""S's weights as fast inference wants them: layer norms and scales folded into the matrix products beside them."""
+r"""S's weights as fast inference wants them: what is linear in a layer norm folded into the products beside it.
 
+With :math:`\mathrm{LN}(x) = \gamma \odot (x - \bar x) / \sigma(x) + \beta`,
+
+- :math:`\gamma` and :math:`\beta` go into the product behind it:
+  :math:`W\,\mathrm{LN}(x) + b = (W \mathrm{diag}\,\gamma)\,(x - \bar x) / \sigma(x) + (W \beta + b)`;
+- the mean over the features is taken off the tokens at the start and off the columns of every product that is added to
+  them, so that :math:`\bar x = 0` throughout: only norms look at the tokens, and none of them sees a mean.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.polynomial import Chebyshev, Polynomial
+from scipy.special import erf
 from torch import Tensor, nn
 
 from outfits.models.compatibility import EncoderBlock, OutfitTransformer
 
 UPPER_HALF = -(2**16)
+GELU_RANGE = 4.0
 
 
 @dataclass(frozen=True)
@@ -79,12 +93,13 @@ class FoldedTransformer:
     """Everything of S behind the item tokens.
 
     Attributes:
-        task: the task token, float32, shape ``[width]``.
+        task: the task token without its mean, float32, shape ``[width]``.
         blocks: the layers.
         head_in: first product of the head, in float32.
         head_out: second product of the head, in float32.
         width: token width.
         heads: attention heads.
+        gelu: the activation of the layers, see :func:`gelu_for_bf16`.
         norm_eps: what the layer norms add to the variance.
     """
 
@@ -94,14 +109,37 @@ class FoldedTransformer:
     head_out: Affine
     width: int
     heads: int
+    gelu: Callable[[Tensor], Tensor]
     norm_eps: float
 
 
-def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
-    r"""Folds S's weights.
+def gelu_for_bf16(x: Tensor) -> Tensor:
+    r"""GELU to an absolute error below 10⁻⁴, far less than rounding to bf16, at a third of the cost of erf.
 
-    With :math:`\mathrm{LN}(x) = \gamma \odot \hat x + \beta`, a product behind it is
-    :math:`W\,\mathrm{LN}(x) + b = (W \mathrm{diag}\,\gamma)\,\hat x + (W \beta + b)`.
+    :math:`x \,(1 + \mathrm{erf}(x / \sqrt 2)) / 2` with :math:`\mathrm{erf}(x / \sqrt 2) / (2 x)` as a polynomial in
+    :math:`x^2` for :math:`|x| \le 4`, where erf has reached 1 to four digits.
+    """
+    within = x.clamp(-GELU_RANGE, GELU_RANGE)
+    square = within * within
+    polynomial = torch.full_like(x, GELU_COEFFICIENTS[-1])
+    for coefficient in GELU_COEFFICIENTS[-2::-1]:
+        polynomial = polynomial * square + coefficient
+    return x * (0.5 + within * polynomial)
+
+
+def _gelu_coefficients() -> tuple[float, ...]:
+    """Coefficients by powers of :math:`x^2`, fitted at Chebyshev's points."""
+    squares = GELU_RANGE**2 * (0.5 - 0.5 * np.cos(np.pi * (np.arange(400) + 0.5) / 400))
+    x = np.sqrt(squares)
+    fitted = Chebyshev.fit(squares, erf(x / 2**0.5) / (2 * x), deg=8, domain=[0, GELU_RANGE**2])
+    return tuple(fitted.convert(kind=Polynomial).coef.tolist())
+
+
+GELU_COEFFICIENTS = _gelu_coefficients()
+
+
+def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
+    """Folds S's weights.
 
     Args:
         module: S; its device is where the folded weights lie.
@@ -111,16 +149,16 @@ def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
     scale = (module.settings["width"] // module.settings["heads"]) ** -0.5
     head_norm, head_in, _, head_out = module.head
     return FoldedTransformer(
-        task=module.task.detach().float(),
+        task=(module.task - module.task.mean()).detach().float(),
         blocks=tuple(
             FoldedBlock(
                 projections=_stacked(
                     _affine(block.query, dtype, block.attention_norm, scale),
                     _affine(block.key_value, dtype, block.attention_norm),
                 ),
-                attention_out=_affine(block.attention_out, dtype),
+                attention_out=_affine(block.attention_out, dtype, centred=True),
                 up=_affine(cast(nn.Linear, block.feedforward[0]), dtype, block.feedforward_norm),
-                down=_affine(cast(nn.Linear, block.feedforward[2]), dtype),
+                down=_affine(cast(nn.Linear, block.feedforward[2]), dtype, centred=True),
             )
             for block in blocks
         ),
@@ -128,15 +166,24 @@ def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
         head_out=_affine(cast(nn.Linear, head_out), torch.float32),
         width=module.settings["width"],
         heads=module.settings["heads"],
+        gelu=gelu_for_bf16 if dtype == torch.bfloat16 else F.gelu,
         norm_eps=cast(nn.LayerNorm, head_norm).eps,
     )
 
 
-def _affine(linear: nn.Linear, dtype: torch.dtype, norm: nn.LayerNorm | None = None, scale: float = 1.0) -> Affine:
+def _affine(
+    linear: nn.Linear,
+    dtype: torch.dtype,
+    norm: nn.LayerNorm | None = None,
+    scale: float = 1.0,
+    centred: bool = False,
+) -> Affine:
     weight, bias = linear.weight.detach().double(), linear.bias.detach().double()
     if norm is not None:
         bias = bias + weight @ norm.bias.detach().double()
         weight = weight * norm.weight.detach().double()
+    if centred:
+        weight, bias = weight - weight.mean(0), bias - bias.mean()
     return Affine((weight * scale).to(dtype).contiguous(), (bias * scale).float()[:, None].contiguous())
 
 

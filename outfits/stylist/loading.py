@@ -15,14 +15,15 @@ from outfits.config.schema import Config
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
-from outfits.models.frozen import load_generator, load_scorer
+from outfits.models.frozen import load_generator, load_scorer, load_student
 from outfits.stylist.stored import read_catalogue, read_outfits, read_places
 
-SCORER, FIGURES, GENERATOR, SELECTED = (
+SCORER, FIGURES, GENERATOR, SELECTED, STUDENT = (
     "scorer.safetensors",
     "compatibility.json",
     "generator.safetensors",
     "selected.csv",
+    "student.safetensors",
 )
 
 
@@ -75,6 +76,7 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     outfits = read_outfits(folder)
     scorer = load_scorer(folder / SCORER, json.loads((folder / FIGURES).read_text(encoding="utf-8"))["sha256"])
     generator = load_generator(folder / GENERATOR, scorer.sha256) if (folder / GENERATOR).is_file() else None
+    student = load_student(folder / STUDENT, scorer.sha256) if (folder / STUDENT).is_file() else None
     train = outfits.split == SPLITS.index("train")
     prepared = PreparedRun(
         catalogue,
@@ -86,6 +88,7 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         config.seed,
         np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),
         index=config.index,
+        student=student,
     )
     return LoadedRun(
         folder,

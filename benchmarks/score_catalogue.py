@@ -167,12 +167,14 @@ def measure(subject: Subject, device: torch.device, peaks: dict[str, float], ask
             score[variant] = engine(
                 CandidateScorer(module, vectors, present, categories, device, precision, compile=not asked.no_compile)
             )
-        score[variant](outfits[0], candidates[0][: 2 * PLAIN_BLOCK])  # compiles and warms up
+        score[variant](outfits[0], candidates[0][: 2 * PLAIN_BLOCK])
         memory[variant] = peak_memory(device)
 
     probe = candidates[0][: 2 * PLAIN_BLOCK]
     rate = len(probe) / seconds(lambda: score["plain fp32"](outfits[0], probe), device)
     scored = candidates[0][: max(PLAIN_BLOCK, int(asked.seconds * rate))]
+    for run in score.values():
+        run(outfits[0], scored)  # compiles and warms up
     times: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     for _ in range(asked.repeats):
         for variant, run in score.items():

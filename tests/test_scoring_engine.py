@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from outfits.completion import additions
+from outfits.completion import additions, candidates
 from outfits.completion.additions import Partial, best_additions
 from outfits.completion.candidates import CandidateScorer
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring import capacity
 from outfits.scoring.compilation import compiled
 from outfits.scoring.engine import ScoringEngine
-from outfits.scoring.folded import gelu_for_bf16
+from outfits.scoring.folded import Affine, gelu_for_bf16
 
 ITEMS, IMAGE, TEXT, CATEGORIES = 150, 10, 6, 12
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
@@ -53,9 +53,17 @@ def sets_of(size, count=40, seed=1):
     return torch.from_numpy(np.stack([rng.choice(ITEMS, size, replace=False) for _ in range(count)]))
 
 
+@pytest.fixture
+def own_passes(monkeypatch):
+    """Every outfit is scored by itself, however few its candidates."""
+    monkeypatch.setattr(candidates, "OWN_PASSES_FROM", 1)
+
+
 @pytest.mark.parametrize("layers", [1, 2, 4])
 @pytest.mark.parametrize("block", [7, 64, 4096])
-def test_additions_equal_the_plain_module_for_outfits_of_every_size(layers, block):
+@pytest.mark.parametrize("own_passes_from", [1, 256])
+def test_additions_equal_the_plain_module_for_outfits_of_every_size(layers, block, own_passes_from, monkeypatch):
+    monkeypatch.setattr(candidates, "OWN_PASSES_FROM", own_passes_from)
     module = transformer(layers)
     scorer = scorer_of(module, block=block)
     spread = 0.0
@@ -64,8 +72,8 @@ def test_additions_equal_the_plain_module_for_outfits_of_every_size(layers, bloc
         logits = scorer.addition_logits(outfits)
         for outfit, found in zip(outfits, logits, strict=True):
             allowed = torch.isfinite(found)
-            candidates = allowed.nonzero()
-            expected = plain_logits(module, torch.cat([outfit.expand(len(candidates), -1), candidates], dim=1))
+            added = allowed.nonzero()
+            expected = plain_logits(module, torch.cat([outfit.expand(len(added), -1), added], dim=1))
             torch.testing.assert_close(found[allowed], expected, rtol=0, atol=1e-4)
             spread = max(spread, float(expected.std()))
     assert spread > 0.2  # else equality would say little
@@ -106,11 +114,23 @@ def test_bf16_is_within_three_hundredths_and_agrees_on_the_best():
     exact, rounded = full.addition_logits(outfits), half.addition_logits(outfits)
     allowed = torch.isfinite(exact)
     error = (exact - rounded)[allowed].abs()
-    assert 1e-5 < error.max() <= 3e-2 * float(exact[allowed].abs().max().clamp(min=1))
+    assert exact[allowed].std() > 0.2
+    assert 1e-5 < error.max() <= 3e-2
     first, second = exact.topk(2, dim=1).values.T
     clear = first - second > 2 * error.max()
     assert clear.sum() > 20
     assert (exact.argmax(1) == rounded.argmax(1))[clear].float().mean() >= 0.99
+
+
+def test_a_product_of_both_halves_is_more_exact_than_one_of_rounded_numbers():
+    torch.manual_seed(0)
+    weight, columns = torch.randn(32, 64).bfloat16(), torch.randn(64, 3, 50)
+    product = Affine(weight, torch.zeros(32, 1))
+    exact = (weight.double() @ columns.double().flatten(1)).view(32, 3, 50)
+    errors = [
+        (found - exact).square().mean() for found in (product.linear_of_both_halves(columns), product.linear(columns))
+    ]
+    assert errors[0] < errors[1] / 1.5
 
 
 def test_gelu_for_bf16_is_gelu_to_four_digits():
@@ -175,7 +195,7 @@ def test_ties_stream_to_the_smaller_positions(monkeypatch):
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_compiled_code_gives_the_same_logits_for_every_size(precision):
+def test_compiled_code_gives_the_same_logits_for_every_size(precision, own_passes):
     module = transformer()
     plain = scorer_of(module, precision=precision, block=50)
     quick = scorer_of(module, precision=precision, block=50, compile=True)
@@ -185,11 +205,11 @@ def test_compiled_code_gives_the_same_logits_for_every_size(precision):
             quick.addition_logits(outfits),
             plain.addition_logits(outfits),
             rtol=0,
-            atol=1e-4 if precision == "fp32" else 0.1,
+            atol=1e-4 if precision == "fp32" else 1e-2,
         )
 
 
-def test_without_a_compiler_the_plain_function_answers(monkeypatch):
+def test_without_a_compiler_the_plain_function_answers(monkeypatch, own_passes):
     def broken(function):
         def call(*arguments):
             raise torch._dynamo.exc.TorchDynamoException("no compiler here")
@@ -210,7 +230,7 @@ def test_without_a_compiler_the_plain_function_answers(monkeypatch):
 def test_blocks_follow_the_free_memory(monkeypatch):
     settings, cpu = transformer().settings, torch.device("cpu")
     sizes = []
-    for free in (2**20, 2**24, 2**40):
+    for free in (2**20, 2**27, 2**40):
         monkeypatch.setattr(capacity, "_free_bytes", lambda device, free=free: free)
         sizes.append(capacity.block_size(settings, cpu))
     assert sizes[0] == 16 < sizes[1] < sizes[2] == capacity.LARGEST_BLOCK["cpu"]

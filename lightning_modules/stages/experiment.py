@@ -36,6 +36,8 @@ from outfits.report.sweeps import SweepPoint, sweep_point
 from outfits.report.table import results_table
 from outfits.report.wishes import summarise_wishes
 
+NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_stage", "beam_two_stage")
+"""Methods that look in an index."""
 WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")
 """Methods that ask S about every item."""
 TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
@@ -205,8 +207,8 @@ class Bench:
             weights_digest(self.generator),
             self.dataset.catalogue.features.key,
             [call.name, None if call.options is None else asdict(call.options)],
-            [PROTOCOL, config.shard_size, run.config.targets.precision, run.config.seed],
-            asdict(run.config.index),
+            [PROTOCOL, config.shard_size, run.search_precision(), run.config.seed],
+            asdict(run.config.index) if call.name in NEAREST_ITEMS else None,
             *([] if self.student is None or call.name not in TWO_STAGE else [weights_digest(self.student)]),
         )
         folder = run.folder / "shards" / f"{call.name}-{key}"

@@ -12,12 +12,13 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 from callbacks.loggers import build_loggers
-from lightning_modules.trainer import is_rank_zero
+from lightning_modules.trainer import build_trainer, is_rank_zero
 from outfits.config.load import read_config, save_config
 from outfits.config.schema import Config
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import SPLITS
 from outfits.errors import ArtifactError, ConfigError
+from outfits.scoring.capacity import resolve_precision
 
 CONFIG_FILE = "config.yaml"
 # how rank zero tells the ranks that Lightning starts after it which folder it chose
@@ -93,6 +94,13 @@ class Run:
             raise ArtifactError(
                 f"{wanted_by} needs what stage {stage} makes, and it is not there; add {stage} to `stages`"
             )
+
+    def search_precision(self) -> str:
+        """Arithmetic of S while searching, as the trainer's devices have it; part of the key of all that S searched."""
+        precision = self.config.targets.precision
+        if precision != "auto":
+            return precision
+        return resolve_precision(precision, build_trainer(self.config.trainer).strategy.root_device)
 
     def loggers(self, stage: str) -> list[Logger]:
         """Loggers of one stage."""

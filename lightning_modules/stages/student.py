@@ -12,7 +12,7 @@ from outfits.models.frozen import FrozenScorer, load_student, save_student, weig
 from outfits.models.student import TwoTower
 
 WEIGHTS = "student.safetensors"
-LEARNING = ("scored", "rounds", "width", "hidden", "steps", "lr")
+NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")  # tasks say who teaches
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def train_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
         catalogue.features.key,
         catalogue.categories.tolist(),
         [tasks.digest() for tasks in curriculum.rounds],
-        [options[name] for name in LEARNING],
-        [config.precision, config.shard_size, seed],
+        [options[name] for name in sorted(options) if name not in NOT_LEARNING],
+        [run.search_precision(), config.shard_size, seed],
     )
     folder = run.cache / "students" / f"student-{key}"
     taught: list[Teaching] = []

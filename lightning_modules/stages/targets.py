@@ -92,7 +92,7 @@ def _mine(
         "scorer_sha256": scorer.sha256,
         "embeddings": catalogue.features.key,
         "categories": content_key(catalogue.categories.tolist()),
-        "precision": config.precision,
+        "precision": run.search_precision(),
     }
     if two_stage is not None:
         manifest |= {"student": student, "two_stage_candidates": two_stage.candidates}
@@ -172,7 +172,7 @@ def _audits(
     calls, candidates = 0, options.candidates
     while candidates < len(dataset.catalogue):
         digests = [scorer.sha256, taught.digest, exact.tasks.digest(), dataset.catalogue.features.key]
-        key = content_key(digests, [candidates, config.candidates, config.shard_size, config.precision])
+        key = content_key(digests, [candidates, config.candidates, config.shard_size, run.search_precision()])
         two_stage = TwoStage(taught.module, candidates)
         folder = run.cache / "audits" / f"{name}-{key}"
         audit = Audit(folder, exact, scorer.module, dataset.catalogue, config, two_stage)

@@ -75,6 +75,20 @@ class Loss:
         losses = np.where(np.abs(losses) < ROUNDING, 0, losses)
         return cls(float(losses.mean()), upper_bound(losses), float(losses.max()), Share.of(losses > 0))
 
+    @classmethod
+    def per_outfit(cls, losses: NDArray[np.float64], outfits: NDArray[np.int64]) -> "Loss":
+        """The figures of tasks' losses ``[T]``, those of one outfit's removals averaged: they are not independent."""
+        _, outfit = np.unique(outfits, return_inverse=True)
+        return cls.of(np.bincount(outfit, losses) / np.bincount(outfit))
+
+    def __str__(self) -> str:
+        share = (
+            f"{self.worse.share:.0%} of {self.worse.cases} outfits lose anything, at most {self.worse.high:.0%} of all"
+        )
+        if not self.mean and not self.largest:
+            return f"none of {self.worse.cases} outfits loses anything, at most {self.worse.high:.0%} of all do"
+        return f"mean {self.mean:.4f}, at most {self.bound:.4f} with 95 % confidence; {share}"
+
 
 def upper_bound(values: NDArray[np.float64]) -> float:
     """Upper end of a one-sided 95 % interval of the mean, see :class:`Loss`; values that are all equal give their own.
@@ -136,12 +150,9 @@ class AuditFigures:
         text = (
             f"shortlists of {self.candidates} hold the best item at {self.recall_first.share:.1%} of first steps "
             f"(95 % interval {self.recall_first.low:.1%} to {self.recall_first.high:.1%}) and {self.recall.share:.1%} "
-            f"of all; mean regret in S {self.regret.mean:.4f}, at most {self.regret.bound:.4f} with 95 % confidence"
+            f"of all; regret in S: {self.regret}"
         )
-        if self.objective_regret is not None:
-            loss = self.objective_regret
-            text += f"; with the texts {loss.mean:.4f}, at most {loss.bound:.4f}"
-        return f"{text} ({self.outfits} outfits)"
+        return text if self.objective_regret is None else f"{text}; with the texts: {self.objective_regret}"
 
 
 class Audit:
@@ -222,13 +233,13 @@ class Audit:
         taken = trace.chosen >= 0
         objective = None
         if wishes_for_texts(tasks):
-            objective = Loss.of(completed(trace, tasks, texts=True) - found["objective"])
+            objective = Loss.per_outfit(completed(trace, tasks, texts=True) - found["objective"], tasks.outfits)
         figures = AuditFigures(
             outfits=len(tasks),
             candidates=self.models[1].candidates,
             recall_first=Share.of(found["listed"][:, 0]),
             recall=Share.of(found["listed"][taken]),
-            regret=Loss.of(completed(trace, tasks, texts=False) - found["scores"]),
+            regret=Loss.per_outfit(completed(trace, tasks, texts=False) - found["scores"], tasks.outfits),
             objective_regret=objective,
             calls=float(found["calls"].mean()),
             exact_calls=float(trace.calls.mean()),

@@ -13,6 +13,9 @@ from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring.capacity import block_size, resolve_precision
 from outfits.scoring.engine import ItemStates, ScoringEngine
 
+OWN_PASSES_FROM = 256
+"""Candidates from which on an outfit is scored by itself, with what is computed of it alone shared by all of them."""
+
 
 class CandidateScorer:
     """Logits of S for sets of catalogue items; :math:`S = \\sigma(\\mathrm{logit})`.
@@ -159,9 +162,10 @@ class CandidateScorer:
             barred |= forbidden
         banned = torch.from_numpy(barred).to(self.device)
         logits = torch.full(candidates.shape, -torch.inf, device=self.device)
-        # Whole outfits per group, so that with a catalogue larger than the block every outfit has forward passes of
-        # its own, and its bits do not depend on its neighbours in the batch.
-        group = max(1, self.block // max(1, candidates.shape[1]))
+        # An outfit with many candidates has forward passes of its own, and its bits do not depend on its neighbours in
+        # the batch; short lists of several outfits share one.
+        count = candidates.shape[1]
+        group = 1 if count >= OWN_PASSES_FROM else max(1, self.block // max(1, count))
         with torch.inference_mode():
             for first in range(0, len(outfits), group):
                 rows = slice(first, first + group)
@@ -170,7 +174,7 @@ class CandidateScorer:
                 outfit, place = allowed.nonzero(as_tuple=True)
                 if len(outfit):
                     given = self._engine.outfit_states(self._at(outfits[rows]))
-                    shared = given if group == 1 else None
+                    shared = given if count >= OWN_PASSES_FROM else None
                     items = some[outfit, place]
                     self.calls += len(items)
                     for block in self._blocks(len(items)):

@@ -56,9 +56,10 @@ class Curriculum:
         """
         options = config.two_stage
         outfits = np.unique(tasks.outfits)
-        if len(outfits) < 2 + options.rounds:
+        fewest = 2 * max(2, options.rounds)  # at most half are audited
+        if len(outfits) < fewest:
             raise DataError(
-                f"a student of S needs at least {2 + options.rounds} training outfits to be taught and audited, not "
+                f"a student of S needs at least {fewest} training outfits to be taught and audited, not "
                 f"{len(outfits)}; set targets.search=exact and evaluate without greedy_two_stage and beam_two_stage"
             )
         wanted = max(options.audit_min, round(options.audit_share * len(outfits)))

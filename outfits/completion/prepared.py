@@ -114,7 +114,7 @@ class PreparedRun:
             items=features,
             similarity=TextSimilarity(features, device) if features.text_dim else None,
             alternatives=self.alternatives,
-            shortlists=None if self.student is None else Shortlists(self.student, self.scorer),
+            shortlists=None if self.student is None else Shortlists(self.student, self.scorer, self.index),
         )
         return self
 

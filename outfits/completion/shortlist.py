@@ -15,11 +15,41 @@ from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import SearchTrace
 from outfits.completion.greedy import greedy_k_step
 from outfits.completion.wishes import Wishes
+from outfits.config.schema import IndexConfig
 from outfits.index.category_index import GPU_MAX_NEIGHBOURS, CategoryIndex, merge
 from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
 
 POOL = 2  # where a text is wished, this many times c items from each of two rankings meet before c are chosen
+
+BLOCK = 2**15  # items whose vectors are computed at once
+
+
+class UnitBall:
+    """A student's vectors of all items as unit vectors, computed block by block, for an index to read.
+
+    Args:
+        student: the student.
+        tokens: the items' tokens, shape ``[N, token_width]``.
+    """
+
+    def __init__(self, student: TwoTower, tokens: Tensor) -> None:
+        self._student = student
+        self._tokens = tokens
+        self._longest = max(
+            float(self._vectors(slice(start, start + BLOCK)).norm(dim=1).max())
+            for start in range(0, len(tokens), BLOCK)
+        )
+        self.shape = (len(tokens), student.settings["width"] + 2)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        within = self._vectors(rows) / max(self._longest, 1e-12)
+        missing = (1 - within.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
+        return torch.cat([within, missing], dim=1)
+
+    def _vectors(self, rows: slice) -> Tensor:
+        with torch.inference_mode():
+            return self._student.items(self._tokens[rows])
 
 
 class Shortlists:
@@ -32,17 +62,20 @@ class Shortlists:
     Args:
         student: in evaluation mode; it is moved to the scorer's device.
         scorer: S over the catalogue, for the items' tokens.
+        index: how the catalogue is searched; None: exactly.
     """
 
-    def __init__(self, student: TwoTower, scorer: CandidateScorer) -> None:
+    def __init__(self, student: TwoTower, scorer: CandidateScorer, index: IndexConfig | None = None) -> None:
         self._student = student.to(scorer.device)
-        with torch.inference_mode():
-            self._items = self._student.items(scorer.item_tokens)  # [N, width + 1]
-            within = self._items / self._items.norm(dim=1).max().clamp(min=1e-12)
-            missing = (1 - within.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
-            vectors = torch.cat([within, missing], dim=1)
+        self._tokens = scorer.item_tokens
         self._categories = scorer.categories[: len(scorer)]
-        self._index = CategoryIndex(vectors, self._categories, scorer.device, num_categories=scorer.num_categories)
+        self._index = CategoryIndex(
+            UnitBall(self._student, self._tokens),
+            self._categories,
+            scorer.device,
+            num_categories=scorer.num_categories,
+            config=index,
+        )
 
     def ranked(
         self, embedding: Tensor, opened: NDArray[np.bool_], n: int
@@ -54,6 +87,8 @@ class Shortlists:
             opened: categories to look in, bool, ``A`` rows, shape ``[A, C]``.
             n: items per row.
 
+        On a GPU at most 2,048 of them are of one category.
+
         Returns:
             Catalogue positions for every row, best first, up to ``n``, and the outfit's vector and offset in one array
             of shape ``[width + 2]`` for :meth:`guesses`.
@@ -61,16 +96,17 @@ class Shortlists:
         with torch.inference_mode():
             queries, offsets = self._student.outfits(embedding[None])
             query = torch.cat([queries, torch.zeros_like(offsets)[:, None]], dim=1)
-        if self._index.device.type == "cuda":
-            n = min(n, GPU_MAX_NEIGHBOURS)
-        cosine, ids = self._index.search(query, n)
+        of_category = min(n, GPU_MAX_NEIGHBOURS) if self._index.device.type == "cuda" else n
+        cosine, ids = self._index.search(query, of_category)
         listed = [merge(cosine, ids, n, ~row[None])[1][0] for row in opened]
         state: NDArray[np.float32] = torch.cat([queries[0], offsets]).cpu().numpy()
         return [row[row >= 0] for row in listed], state
 
     def guesses(self, state: NDArray[np.float32], items: NDArray[np.int64]) -> NDArray[np.float64]:
         """What the student takes S to be, in [0, 1], shape ``[len(items)]``; ``state`` as :meth:`ranked` gave it."""
-        vectors = self._items[torch.from_numpy(items).to(self._items.device)].cpu().numpy()
+        with torch.inference_mode():
+            tokens = self._tokens[torch.from_numpy(items).to(self._tokens.device)]
+            vectors = self._student.items(tokens).cpu().numpy()
         guesses: NDArray[np.float64] = expit(vectors.astype(np.float64) @ state[:-1] + state[-1])
         return guesses
 

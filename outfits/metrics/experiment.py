@@ -19,7 +19,7 @@ from outfits.config.method_calls import MethodCall
 from outfits.models.similarity import TextSimilarity
 from outfits.storage import read_arrays, write_arrays
 
-PROTOCOL = 1  # part of every shard's key: raise it when what a method does, or how it is scored, changes
+PROTOCOL = 2  # part of every shard's key: raise it when what a method does, or how it is scored, changes
 
 FIELDS = (
     "scores",

@@ -35,11 +35,16 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def block_size(settings: ScorerSettings, device: torch.device) -> int:
-    """Sets in one forward pass of a model of these settings, from the free memory found at the first call."""
+    """Sets in one forward pass of a model of these settings, from the free memory found at the first call.
+
+    The largest block or a power of two, so that a little more or less free memory changes nothing: the rounding of
+    logits depends on the block.
+    """
     floats_per_token = 12 * settings["width"] + 2 * settings["feedforward"]
     bytes_per_set = 4 * TYPICAL_TOKENS * (floats_per_token + TYPICAL_TOKENS * settings["width"])
-    fitting = int(MEMORY_SHARE * _free_bytes(device) / bytes_per_set)
-    return max(16, min(LARGEST_BLOCK.get(device.type, 4096), fitting))
+    fitting = max(16, int(MEMORY_SHARE * _free_bytes(device) / bytes_per_set))
+    largest = LARGEST_BLOCK.get(device.type, 4096)
+    return largest if fitting >= largest else 2 ** (fitting.bit_length() - 1)
 
 
 @cache

@@ -327,7 +327,7 @@ class TargetsConfig:
     )
     compile: str = key(
         "auto",
-        "compile S for searching (needs a C++ compiler, on GPUs Triton; half a minute); auto: from 5 million calls on",
+        "compile S for searching (needs a C++ compiler, on GPUs Triton; twenty seconds); auto: from 5 million calls on",
         choices=("auto", "always", "never"),
     )
     two_stage: TwoStageConfig = section(TwoStageConfig)

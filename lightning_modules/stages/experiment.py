@@ -15,7 +15,7 @@ from lightning_modules.sharded import run_shards
 from lightning_modules.stages.compatibility import Scorers
 from lightning_modules.stages.generator import test_generator
 from lightning_modules.stages.run import CONFIG_FILE, Run, content_key
-from lightning_modules.stages.student import student_of
+from lightning_modules.stages.student import TWO_STAGE, student_of, wants_student
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.completion.mining import wish_tasks
 from outfits.completion.prepared import PreparedRun
@@ -40,8 +40,6 @@ NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_
 """Methods that look in an index."""
 WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")
 """Methods that ask S about every item."""
-TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
-"""Methods that need a student of S."""
 
 
 def run_experiment(
@@ -130,11 +128,7 @@ class Bench:
     @cached_property
     def student(self) -> TwoTower | None:
         """The run's student where a method that needs it is asked for, taught now if the run has none; else None."""
-        config = self.run.config.evaluate
-        texts = (*config.methods, *config.wish_methods, *config.sweep.methods)
-        if not any(text.partition(":")[0] in TWO_STAGE for text in texts):
-            return None
-        return student_of(self.run, self.dataset, self.scorers.scorer)
+        return student_of(self.run, self.dataset, self.scorers.scorer) if wants_student(self.run) else None
 
     def _planned_calls(self) -> int:
         """About how many calls of S the compared searches over the whole catalogue will make."""

@@ -12,6 +12,8 @@ from outfits.models.frozen import FrozenScorer, load_student, save_student, weig
 from outfits.models.student import TwoTower
 
 WEIGHTS = "student.safetensors"
+TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
+"""Methods that need a student of S."""
 NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")  # tasks say who teaches
 
 
@@ -85,6 +87,13 @@ def train_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
         save_student(student, run.folder / WEIGHTS, scorer.sha256)
     wait_for_all_ranks()
     return TaughtStudent(student, weights_digest(student), curriculum, sum(part.calls() for part in taught))
+
+
+def wants_student(run: Run) -> bool:
+    """Whether a method that needs a student is asked for."""
+    config = run.config.evaluate
+    texts = (*config.methods, *config.wish_methods, *config.sweep.methods)
+    return any(text.partition(":")[0] in TWO_STAGE for text in texts)
 
 
 def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTower:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_modules.sharded import run_shards
 from lightning_modules.stages.run import Run, content_key
-from lightning_modules.stages.student import TaughtStudent, train_student, training_tasks
+from lightning_modules.stages.student import TaughtStudent, student_of, train_student, training_tasks, wants_student
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.completion.audit import Audit, AuditFigures
 from outfits.completion.mining import TargetMining, TwoStage, wish_tasks
@@ -53,6 +53,8 @@ def mine_targets(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Mine
     kinds = dict(_training_kinds(run, dataset))
     if config.targets.search == "exact":
         mined = {name: _mine(run, dataset, scorer, name, tasks) for name, tasks in kinds.items()}
+        if "targets" in run.config.stages and wants_student(run):
+            student_of(run, dataset, scorer)  # stage test may run alone later
     else:
         mined = _mine_in_two_stages(run, dataset, scorer, kinds)
     free = mined.pop("train")

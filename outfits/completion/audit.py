@@ -13,13 +13,13 @@ from scipy.special import expit
 from outfits.completion.additions import OutfitWishes, Partial, best_additions
 from outfits.completion.completion import SearchTrace
 from outfits.completion.mining import Miner, ShardNumbers, TwoStage, wishes_for_texts
+from outfits.completion.shard_files import ShardFiles
 from outfits.completion.targets import Targets
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema import TargetsConfig
 from outfits.data.catalogue import Catalogue
-from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer
-from outfits.storage import Arrays, read_arrays, write_arrays
+from outfits.storage import Arrays
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -176,18 +176,18 @@ class Audit:
         config: TargetsConfig,
         two_stage: TwoStage,
     ) -> None:
-        self.folder = folder
+        self.files = ShardFiles(folder, len(exact), config.shard_size, "listed", "audit")
         self.exact = exact
         self.models = (scorer, two_stage)
         self.catalogue = catalogue
         self.config = config
-        self.shards = -(-len(exact) // config.shard_size)
+        self.shards = self.files.shards
         self.inputs = ShardNumbers(self.shards)
         self.miner: Miner | None = None
 
     def pending(self) -> list[int]:
         """Shards whose file is missing or damaged."""
-        return [shard for shard in range(self.shards) if self._read(shard) is None]
+        return self.files.pending()
 
     def to(self, device: torch.device) -> None:
         """Puts S, the student and its index on the device."""
@@ -204,7 +204,7 @@ class Audit:
         if self.miner is None:
             raise RuntimeError("call to(device) first")
         (shard,) = batch
-        rows = self._rows(shard)
+        rows = self.files.rows(shard)
         tasks, exact = self.exact.tasks.take(rows), self.exact.trace.take(rows)
         trace, before = self.miner.mine(tasks), self.miner.search.calls
         arrays: Arrays = {
@@ -214,7 +214,7 @@ class Audit:
             "calls": trace.calls,
         }
         arrays["looking"] = np.array([self.miner.search.calls - before])
-        write_arrays(self._path(shard), arrays)
+        self.files.write(shard, arrays)
 
     def figures(self) -> tuple[AuditFigures, int]:
         """The comparison, and the calls of S that it took beside those of the exact search.
@@ -222,12 +222,7 @@ class Audit:
         Raises:
             ArtifactError: if a shard is missing.
         """
-        parts = [part for part in map(self._read, range(self.shards)) if part is not None]
-        if len(parts) < self.shards:
-            raise ArtifactError(
-                f"audit in {self.folder}: {self.shards - len(parts)} of {self.shards} shards are missing or damaged; "
-                "run train.py with stages=[targets] to make them"
-            )
+        parts = self.files.all()
         tasks, trace = self.exact.tasks, self.exact.trace
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         taken = trace.chosen >= 0
@@ -245,17 +240,6 @@ class Audit:
             exact_calls=float(trace.calls.mean()),
         )
         return figures, int(found["calls"].sum() + found["looking"].sum())
-
-    def _rows(self, shard: int) -> NDArray[np.int64]:
-        size = self.config.shard_size
-        return np.arange(shard * size, min((shard + 1) * size, len(self.exact)), dtype=np.int64)
-
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"shard-{shard:06d}.npz"
-
-    def _read(self, shard: int) -> Arrays | None:
-        arrays = read_arrays(self._path(shard))
-        return arrays if arrays is not None and len(arrays.get("listed", ())) == len(self._rows(shard)) else None
 
 
 def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDArray[np.float64]:

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from outfits.completion.candidates import CandidateScorer
 from outfits.completion.mining import ShardNumbers
 from outfits.completion.prepared import candidate_scorer
+from outfits.completion.shard_files import ShardFiles
 from outfits.completion.shortlist import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema import TargetsConfig
 from outfits.data.catalogue import Catalogue
-from outfits.errors import ArtifactError, DataError
+from outfits.errors import DataError
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import load_student, save_student
 from outfits.models.student import Lessons, TwoTower, distil
-from outfits.storage import Arrays, read_arrays, write_arrays
+from outfits.storage import Arrays
 
 TEACHING_STREAM, AUDIT_STREAM, DEAL_STREAM = 21, 22, 23  # first numbers of seeds: no two kinds of draw share a stream
 
@@ -105,20 +106,20 @@ class Teaching:
         student: TwoTower | None,
         seed: int,
     ) -> None:
-        self.folder = folder
+        self.files = ShardFiles(folder, len(tasks), config.shard_size, "candidates", "lessons")
         self.tasks = tasks
         self.models = (scorer, student)
         self.catalogue = catalogue
         self.config = config
         self.seed = seed
-        self.shards = -(-len(tasks) // config.shard_size)
+        self.shards = self.files.shards
         self.inputs = ShardNumbers(self.shards)
         self.search: CandidateScorer | None = None
         self.shortlists: Shortlists | None = None
 
     def pending(self) -> list[int]:
         """Shards whose file is missing or damaged."""
-        return [shard for shard in range(self.shards) if self._read(shard) is None]
+        return self.files.pending()
 
     def to(self, device: torch.device) -> None:
         """Puts S, and the student with its index, on the device."""
@@ -135,7 +136,7 @@ class Teaching:
         if self.search is None:
             raise RuntimeError("call to(device) first")
         (shard,) = batch
-        tasks, before = self._tasks(shard), self.search.calls
+        tasks, before = self.tasks.take(self.files.rows(shard)), self.search.calls
         width = self.config.two_stage.scored
         states = (len(tasks), tasks.k)
         arrays: Arrays = {
@@ -146,7 +147,7 @@ class Teaching:
         for row in range(len(tasks)):
             self._teach(self.search, tasks.take([row]), {name: array[row] for name, array in arrays.items()})
         arrays["calls"] = np.array([self.search.calls - before])
-        write_arrays(self._path(shard), arrays)
+        self.files.write(shard, arrays)
 
     def lessons(self) -> Lessons:
         """All lessons of the round in the order of its tasks.
@@ -154,7 +155,7 @@ class Teaching:
         Raises:
             ArtifactError: if a shard is missing.
         """
-        parts = self._all()
+        parts = self.files.all()
         joined = {
             name: np.concatenate([part[name].reshape(-1, part[name].shape[-1]) for part in parts])
             for name in Lessons._fields
@@ -164,7 +165,7 @@ class Teaching:
 
     def calls(self) -> int:
         """Calls of S that the round took."""
-        return sum(int(part["calls"][0]) for part in self._all())
+        return sum(int(part["calls"][0]) for part in self.files.all())
 
     def _teach(self, search: CandidateScorer, task: CompletionTasks, arrays: Arrays) -> None:
         rng = np.random.default_rng([self.seed, TEACHING_STREAM, *task.seeds[0].tolist()])
@@ -186,27 +187,6 @@ class Teaching:
             arrays["candidates"][step, : len(candidates)] = candidates
             arrays["logits"][step, : len(candidates)] = logits[0].cpu().numpy()
             outfit = np.append(outfit, candidates[int(logits[0].argmax())])
-
-    def _tasks(self, shard: int) -> CompletionTasks:
-        size = self.config.shard_size
-        return self.tasks.take(np.arange(shard * size, min((shard + 1) * size, len(self.tasks))))
-
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"shard-{shard:06d}.npz"
-
-    def _read(self, shard: int) -> Arrays | None:
-        arrays = read_arrays(self._path(shard))
-        sound = arrays is not None and len(arrays.get("candidates", ())) == len(self._tasks(shard))
-        return arrays if sound else None
-
-    def _all(self) -> list[Arrays]:
-        parts = [part for part in map(self._read, range(self.shards)) if part is not None]
-        if len(parts) < self.shards:
-            raise ArtifactError(
-                f"lessons in {self.folder}: {self.shards - len(parts)} of {self.shards} shards are missing or damaged; "
-                "run train.py with stages=[targets] to make them"
-            )
-        return parts
 
 
 class StudentTraining:

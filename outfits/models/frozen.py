@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
@@ -15,6 +15,8 @@ from outfits.models.compatibility import OutfitTransformer, ScorerSettings
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
 from outfits.storage import write_atomically
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -103,16 +105,7 @@ def load_generator(path: Path, scorer_sha256: str) -> Generator:
     Raises:
         ArtifactError: if the file is missing, is not a generator of this version, or was taught by another scorer.
     """
-    described, weights, _ = _load(path, "generator")
-    if described.get("scorer_sha256") != scorer_sha256:
-        raise ArtifactError(f"generator {path} was taught by another scorer than {scorer_sha256[:12]}…; train it again")
-    try:
-        module = Generator(**described["settings"])
-        module.load_state_dict(weights)
-    except (TypeError, RuntimeError) as error:
-        text = f"generator {path} was made by another version of the network; train it again"
-        raise ArtifactError(text) from error
-    return module.eval()
+    return _load_taught(Generator, path, scorer_sha256, "generator", "train it again")
 
 
 def save_student(module: TwoTower, path: Path, scorer_sha256: str) -> str:
@@ -134,15 +127,20 @@ def load_student(path: Path, scorer_sha256: str) -> TwoTower:
     Raises:
         ArtifactError: if the file is missing, is not a student of this version, or was taught by another scorer.
     """
-    described, weights, _ = _load(path, "student")
+    return _load_taught(TwoTower, path, scorer_sha256, "student", "delete it").requires_grad_(False)
+
+
+def _load_taught(kind: type[M], path: Path, scorer_sha256: str, what: str, way_out: str) -> M:
+    """A model that this scorer taught, in evaluation mode."""
+    described, weights, _ = _load(path, what)
     if described.get("scorer_sha256") != scorer_sha256:
-        raise ArtifactError(f"student {path} was taught by another scorer than {scorer_sha256[:12]}…; delete it")
+        raise ArtifactError(f"{what} {path} was taught by another scorer than {scorer_sha256[:12]}…; {way_out}")
     try:
-        module = TwoTower(**described["settings"])
+        module = kind(**described["settings"])
         module.load_state_dict(weights)
     except (TypeError, RuntimeError) as error:
-        raise ArtifactError(f"student {path} was made by another version of the network; delete it") from error
-    return module.eval().requires_grad_(False)
+        raise ArtifactError(f"{what} {path} was made by another version of the network; {way_out}") from error
+    return module.eval()
 
 
 def _save(module: nn.Module, described: dict[str, Any], path: Path) -> str:

@@ -1,6 +1,7 @@
 """Cleaning: every policy, what is counted, and that identical sets become one outfit."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,47 @@ def test_item_listed_twice_is_merged_if_equal_and_an_error_if_not() -> None:
     different = [*same, Item("a", "hat", "x", None)]
     with pytest.raises(DataError, match="item 'a' is listed twice and differently: 'coat', 'x' and 'hat', 'x'"):
         clean(raw("ab", items=different), config())
+
+
+def test_item_listed_twice_with_other_attributes_is_an_error_unless_they_are_only_unknown() -> None:
+    def twice(first: dict[str, str], again: dict[str, str]) -> RawDataset:
+        listed = [Item("a", "coat", "x", None, first), Item("b", "bag", "y", None), Item("a", "coat", "x", None, again)]
+        return raw("ab", items=listed)
+
+    for same in ({"colour": "red"}, {"colour": "red", "cloth": ""}, {"cloth": "", "colour": "red"}):
+        assert clean(twice({"colour": "red"}, same), config()).counts["items listed twice"] == 1
+    for other in ({"colour": "blue"}, {"colour": ""}, {"colour": "red", "cloth": "wool"}):
+        with pytest.raises(DataError, match=r"listed twice and differently: 'coat', 'x', colour='red' and .*colour="):
+            clean(twice({"colour": "red"}, other), config())
+
+
+def test_attributes_of_the_items_are_columns_of_the_catalogue_with_unknowns_empty() -> None:
+    items = [
+        Item("a", "coat", "", None),
+        Item("b", "bag", "", None, {"colour": "red", "cloth": "wool"}),
+        Item("c", "hat", "", None, {"brim": "wide", "colour": "blue"}),
+    ]
+    attributes = clean(raw("ab", "bc", items=items), config()).catalogue.attributes
+    assert list(attributes.items()) == [
+        ("colour", ["", "red", "blue"]),
+        ("cloth", ["", "wool", ""]),
+        ("brim", ["", "", "wide"]),
+    ]
+    limited = clean(raw("ab", "bc", items=items), config(limit=1)).catalogue
+    assert limited.attributes["colour"] == [{"a": "", "b": "red", "c": "blue"}[item] for item in limited.item_ids]
+    assert clean(raw("ab"), config()).catalogue.attributes == {}
+
+
+def test_attributes_of_another_length_than_the_catalogue_are_refused() -> None:
+    catalogue = clean(raw("ab"), config()).catalogue
+    with pytest.raises(ValueError, match=r"differ in length: \[2, 5\]"):
+        replace(catalogue, attributes={"colour": ["red", "blue"]})
+
+
+def test_items_with_attributes_can_be_keys_of_a_cache() -> None:
+    item, same = (Item("a", "coat", "", None, {"colour": "red"}) for _ in range(2))
+    assert {item: 1}[same] == 1
+    assert item != Item("a", "coat", "", None, {"colour": "blue"})
 
 
 def test_rule_breaks_are_kept_and_counted_or_dropped_and_counted() -> None:

@@ -1,13 +1,15 @@
 """From a configuration to a clean, split data set, in every format."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from outfits.config.schema import DataConfig, SplitConfig, SyntheticConfig, TablesConfig
 from outfits.data.dataset import OutfitDataset
-from outfits.data.load import load_dataset
+from outfits.data.load import load_dataset, read
 from outfits.errors import DataError
 from tests.layouts import OUTFITS, garments, write_maryland_root, write_polyvore_root, write_tables_root
 
@@ -113,6 +115,40 @@ def test_synthetic_root_is_written_once_and_read_as_a_real_one(tmp_path: Path) -
     assert stamps == {path: path.stat().st_mtime_ns for path in Path(config.root).rglob("*") if path.is_file()}
     assert np.array_equal(first.outfits.items, second.outfits.items)
     assert len(first.fitb["test"]) > 0
+
+
+def test_factors_of_the_synthetic_set_are_the_attributes_of_its_catalogue(tmp_path: Path) -> None:
+    config = DataConfig(
+        root=str(tmp_path / "synthetic"),
+        limit=20,
+        split=SplitConfig(mode="official"),
+        synthetic=SyntheticConfig(items=60, outfits=60, image_size=16, vary=1),
+    )
+    catalogue = load_dataset(config).catalogue
+    frame = pd.read_csv(tmp_path / "synthetic" / "factors.csv", dtype=str, index_col="item_id")
+    assert len(frame) > len(catalogue)
+    assert list(catalogue.attributes) == list(frame.columns)
+    for name, values in catalogue.attributes.items():
+        assert list(values) == frame.loc[list(catalogue.item_ids), name].tolist()
+    assert list(catalogue.attributes["shape"]) == [catalogue.category_names[code] for code in catalogue.categories]
+    assert {"size", "horizontal", "vertical"} < set(catalogue.attributes)
+
+
+def test_factors_that_lack_an_item_name_it_and_the_way_out(tmp_path: Path) -> None:
+    root = tmp_path / "synthetic"
+    config = DataConfig(root=str(root), synthetic=SyntheticConfig(items=60, outfits=60, image_size=16))
+    read(config)
+    header, first, *others = (root / "factors.csv").read_text().splitlines(keepends=True)
+    (root / "factors.csv").write_text(header + "".join(others))
+    with pytest.raises(DataError, match=rf"lacks item '{first.split(',')[0]}'; 1 such item\(s\)\. Delete .*run again"):
+        read(config)
+
+
+def test_columns_of_tables_are_the_attributes_of_the_catalogue(tmp_path: Path) -> None:
+    write_tables_root(tmp_path / "root")
+    tables = replace(TABLES, attributes=["colour"])
+    config = DataConfig(format="tables", root=str(tmp_path / "root"), split=SplitConfig(mode="official"), tables=tables)
+    assert load_dataset(config).catalogue.attributes == {"colour": [garment.colour for garment in garments()]}
 
 
 @pytest.mark.parametrize("format", ["maryland", "polyvore_outfits", "tables"])

@@ -66,6 +66,17 @@ def test_values_that_look_missing_stay_texts_and_empty_cells_stay_empty(tmp_path
     assert (second.item_id, second.text, second.image_path) == ("007", "", tmp_path / "p/x.jpg")
 
 
+def test_columns_become_attributes_and_empty_cells_are_unknown(tmp_path: Path) -> None:
+    write_small(tmp_path, items="item_id,category,name,colour,cloth\na,coat,,red,wool\nb,bag,,,  \nc,hat,,blue,felt\n")
+    items = read_tables(tmp_path, replace(PLAIN, attributes=["cloth", "colour"])).items
+    assert [dict(item.attributes) for item in items] == [
+        {"cloth": "wool", "colour": "red"},
+        {"cloth": "", "colour": ""},
+        {"cloth": "felt", "colour": "blue"},
+    ]
+    assert [item.attributes for item in read_tables(tmp_path, PLAIN).items] == [{}, {}, {}]
+
+
 def test_byte_order_mark_and_quoted_newlines_are_read(tmp_path: Path) -> None:
     write_small(tmp_path, items='\ufeffitem_id,category,name\na,coat,"two\nlines, one text"\nb,bag,Bag\n\nc,hat,Hat\n')
     assert [item.text for item in read_tables(tmp_path, PLAIN).items] == ["two lines, one text", "Bag", "Hat"]
@@ -109,6 +120,8 @@ def test_missing_column_names_key_and_near_names(tmp_path: Path) -> None:
         read_tables(tmp_path, replace(PLAIN, outfit_id="outfit"))
     with pytest.raises(DataError, match=r"column 'photo' \(set data\.tables\.image"):
         read_tables(tmp_path, replace(PLAIN, image="photo"))
+    with pytest.raises(DataError, match=r"column 'nam' \(set data\.tables\.attributes, did you mean 'name'\?\)"):
+        read_tables(tmp_path, replace(PLAIN, attributes=["category", "nam"]))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from io import BytesIO
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,17 @@ from PIL import Image
 
 from outfits.config.schema import SyntheticConfig
 from outfits.data.maryland import read_maryland
-from outfits.data.synthetic import is_complete, write_synthetic, writing
+from outfits.data.synthetic import is_complete, read_factors, write_synthetic, writing
 from outfits.data.synthetic.drawing import draw_garment
-from outfits.data.synthetic.wardrobe import make_wardrobe
+from outfits.data.synthetic.placement import PLACES, SIZES, Placement, draw_placements
+from outfits.data.synthetic.rules import Stylist
+from outfits.data.synthetic.wardrobe import COLOURS, Garment, make_wardrobe
 from outfits.errors import DataError
 
 TINY = SyntheticConfig(items=80, outfits=70, image_size=24, seed=5)
+VARIED = replace(TINY, vary=1.0)
+FACTORS = ["shape", "style", "warmth", "formality", "colour", "shade", "pattern", "variant"]
+PLACEMENT = ["size", "horizontal", "vertical"]
 
 
 def _contents(root: Path) -> dict[str, bytes]:
@@ -31,6 +38,39 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic") / "root"
     write_synthetic(folder, TINY)
     return folder
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("varied") / "root"
+    write_synthetic(folder, VARIED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def garments(root: Path) -> dict[str, tuple[int, Garment]]:
+    """Position in the wardrobe and garment of every item id, made again from the streams of the seed."""
+    wardrobe = make_wardrobe(TINY.items, np.random.default_rng([TINY.seed, writing._WARDROBE]))
+    stylist = Stylist(wardrobe, np.random.default_rng([TINY.seed, writing._OUTFITS]))
+    named = [outfit.item_ids for outfit in sorted(read_maryland(root).outfits, key=lambda outfit: outfit.outfit_id)]
+    return {
+        item_id: (garment, wardrobe[garment])
+        for item_ids, outfit in zip(named, stylist.outfits(TINY.outfits), strict=True)
+        for item_id, garment in zip(item_ids, outfit, strict=True)
+    }
+
+
+def _picture(root: Path, item_id: str) -> Path:
+    set_id, _, index = item_id.partition("_")
+    return root / "images" / set_id / f"{index}.jpg"
+
+
+def _box(path: Path) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is not white; JPEG's noise around it does not count."""
+    with Image.open(path) as picture:
+        drawn = np.asarray(picture.convert("L")) < 230
+    columns, rows = np.flatnonzero(drawn.any(axis=0)), np.flatnonzero(drawn.any(axis=1))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +212,12 @@ def test_somebody_elses_folder_is_not_touched(tmp_path: Path) -> None:
     assert _contents(tmp_path) == {"train_no_dup.json": b"[]"}
 
 
-def test_a_root_that_lost_a_file_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["category_id.txt", "factors.csv"])
+def test_a_root_that_lost_a_file_is_an_error(name: str, tmp_path: Path) -> None:
     write_synthetic(tmp_path / "root", TINY)
-    (tmp_path / "root" / "category_id.txt").unlink()
+    (tmp_path / "root" / name).unlink()
     assert not is_complete(tmp_path / "root", TINY)
-    with pytest.raises(DataError, match=r"without category_id\.txt; delete the folder"):
+    with pytest.raises(DataError, match=rf"without {name}; delete the folder"):
         write_synthetic(tmp_path / "root", TINY)
 
 
@@ -211,3 +252,102 @@ def test_two_processes_at_once_both_end_with_a_complete_root(root: Path, tmp_pat
             outcome.result()
     assert _contents(folder) == _contents(root)
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def test_pictures_that_do_not_vary_are_the_garments_as_drawn(
+    root: Path, garments: dict[str, tuple[int, Garment]]
+) -> None:
+    for item_id, (position, garment) in list(garments.items())[:40]:
+        drawn = draw_garment(garment, 24, np.random.default_rng([TINY.seed, writing._PICTURES, position]))
+        buffer = BytesIO()
+        drawn.save(buffer, "JPEG", quality=writing._JPEG_QUALITY)
+        assert _picture(root, item_id).read_bytes() == buffer.getvalue()
+
+
+def test_factors_tell_what_was_drawn(root: Path, garments: dict[str, tuple[int, Garment]]) -> None:
+    raw, factors = read_maryland(root), read_factors(root)
+    assert list(factors) == [item.item_id for item in raw.items]
+    words = {colour.name for colour in COLOURS}
+    for item in raw.items:
+        told, garment = factors[item.item_id], garments[item.item_id][1]
+        assert list(told) == FACTORS
+        assert told["shape"] == item.category
+        assert {*item.text.split()} & words <= {told["colour"]}
+        assert (told["style"], told["colour"], told["pattern"]) == (garment.style, garment.colour.name, garment.pattern)
+        assert told["shade"] == (garment.shade or "plain")
+        numbers = (garment.warmth, garment.formality, garment.variant)
+        assert tuple(int(told[name]) for name in ("warmth", "formality", "variant")) == numbers
+    assert {told["shade"] for told in factors.values()} == {"light", "plain", "dark"}
+
+
+def test_sizes_and_places_are_factors_only_where_they_vary_and_of_the_garment_by_a_stream_of_their_own(
+    root: Path, varied: Path, garments: dict[str, tuple[int, Garment]]
+) -> None:
+    streams = (writing._WARDROBE, writing._OUTFITS, writing._ITEMS, writing._PICTURES, writing._TASKS)
+    assert writing._PLACEMENTS not in streams
+    placements = draw_placements(TINY.items, np.random.default_rng([TINY.seed, writing._PLACEMENTS]))
+    plain, factors = read_factors(root), read_factors(varied)
+    for item_id, told in factors.items():
+        assert list(told) == FACTORS + PLACEMENT
+        assert {name: told[name] for name in FACTORS} == plain[item_id]
+        assert Placement(*(int(told[name]) for name in PLACEMENT)) == placements[garments[item_id][0]]
+    for name, count in zip(PLACEMENT, (SIZES, PLACES, PLACES), strict=True):
+        assert {told[name] for told in factors.values()} == {str(level) for level in range(count)}
+
+
+def test_varied_garments_shrink_with_their_size_and_move_with_their_place(tmp_path: Path) -> None:
+    settings = replace(TINY, items=60, outfits=60, image_size=80)
+    for name, vary in (("alike", 0.0), ("varied", 1.0)):
+        write_synthetic(tmp_path / name, replace(settings, vary=vary))
+    for item_id, told in read_factors(tmp_path / "varied").items():
+        size, horizontal, vertical = (int(told[name]) for name in PLACEMENT)
+        scale = (0.4, 0.5167, 0.6333, 0.75)[size]
+        free = 80 * (1 - scale)
+        whole, box = (_box(_picture(tmp_path / name, item_id)) for name in ("alike", "varied"))
+        moved = [free * horizontal / 4, free * vertical / 4] * 2
+        expected = [by + scale * edge for by, edge in zip(moved, whole, strict=True)]
+        assert box == pytest.approx(expected, abs=3), (item_id, told)  # a level of size is 9 pixels, of place 5 to 12
+
+
+@pytest.mark.parametrize("vary", [0.0, 0.5, 1.0])
+def test_every_place_goes_with_every_size_and_stays_within_the_picture(vary: float) -> None:
+    squares = {
+        (size, place): Placement(size, place, PLACES - 1 - place).square(240, vary)
+        for size, place in product(range(SIZES), range(PLACES))
+    }
+    assert all(0 <= left <= 240 - side and 0 <= top <= 240 - side for side, left, top in squares.values())
+    assert len(set(squares.values())) == (SIZES * PLACES if vary else 1)
+    middle = PLACES // 2
+    assert all(2 * left == 2 * top == 240 - side for side, left, top in (squares[s, middle] for s in range(SIZES)))
+    assert squares[0, 0][0] == 240 * (1 - 0.6 * vary)
+    assert squares[SIZES - 1, 0][0] == 240 * (1 - 0.25 * vary)
+    if vary == 1:
+        assert squares[0, 0] == (96, 0, 144)  # from edge to edge
+    if vary == 0.5:
+        assert squares[0, 0] == (168, 18, 54)  # within the middle half of its room
+
+
+def test_placements_are_independent_of_each_other_and_of_what_follows() -> None:
+    drawn = draw_placements(4000, np.random.default_rng(0))
+    assert drawn[:50] == draw_placements(50, np.random.default_rng(0))
+    levels = np.array([(placed.size, placed.horizontal, placed.vertical) for placed in drawn])
+    assert np.abs(np.corrcoef(levels.T) - np.eye(3)).max() < 0.05
+    assert [len(np.unique(column)) for column in levels.T] == [SIZES, PLACES, PLACES]
+
+
+def test_sizes_and_places_change_no_outfit_name_or_task(root: Path, varied: Path) -> None:
+    ours, others = _contents(root), _contents(varied)
+    assert ours.keys() == others.keys()
+    differing = {name for name in ours if ours[name] != others[name]}
+    assert {name for name in differing if not name.endswith(".jpg")} == {"factors.csv", "synthetic.json"}
+    pictures = [name for name in ours if name.endswith(".jpg")]
+    assert differing.issuperset(pictures)
+
+
+def test_a_root_of_the_generator_before_is_refused(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    content = json.loads((root / "synthetic.json").read_text()) | {"generator_version": 1}
+    (folder / "synthetic.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"of other settings \(generator_version=1 not 2\)"):
+        write_synthetic(folder, TINY)

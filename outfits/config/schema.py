@@ -111,6 +111,11 @@ class TablesConfig:
     category: str = key("category", "items table: column of the item's category")
     image: str | None = key(None, "items table: column of the photo's path relative to data.root; null: no photos")
     text: str = key("{text}", "template of an item's text over the items table's columns, as in '{colour} {name}'")
+    attributes: list[str] = key(
+        [],
+        "items table: columns kept as the items' attributes, against which learned representations are measured, as in "
+        "[colour,fabric]",
+    )
     outfit_id: str = key("outfit_id", "outfits table: column of the outfit's id")
     outfit_item_id: str = key("item_id", "outfits table: column of the item's id")
     split: str | None = key(None, "outfits table: column with train, valid or test; null: seeded split by data.split")
@@ -122,6 +127,13 @@ class SyntheticConfig:
     outfits: int = key(1000, "number of outfits made by the hidden style rules, of some five items each", ge=60)
     image_size: int = key(96, "width and height of the drawn pictures, pixels", ge=16, le=1024)
     seed: int = key(0, "seed of the generated data set", ge=0)
+    vary: float = key(
+        0.0,
+        "how much garments vary in size and place within their pictures: 0 draws all alike, 1 draws them at 40 to 75 "
+        "percent of the picture's width and anywhere in it; values between do less of both",
+        ge=0,
+        le=1,
+    )
 
 
 @dataclass

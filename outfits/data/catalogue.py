@@ -1,6 +1,6 @@
 """The catalogue: every item that may be chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,7 @@ class Catalogue:
         texts: item texts; an empty string is a missing text.
         image_paths: photo files; None is a missing photo.
         embeddings: item embeddings, once they are computed.
+        attributes: true properties by name, one value per item; an empty string is unknown.
     """
 
     item_ids: Sequence[str]
@@ -79,11 +80,13 @@ class Catalogue:
     texts: Sequence[str]
     image_paths: Sequence[Path | None]
     embeddings: ItemEmbeddings | None = field(default=None, repr=False)
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         lengths = {len(self.item_ids), len(self.categories), len(self.texts), len(self.image_paths)}
         if self.embeddings is not None:
             lengths.add(len(self.embeddings.vectors))
+        lengths.update(len(values) for values in self.attributes.values())
         if len(lengths) != 1:
             raise ValueError(f"catalogue fields differ in length: {sorted(lengths)}")
         if len(self.positions) != len(self.item_ids):

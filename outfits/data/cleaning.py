@@ -135,13 +135,23 @@ def _unique_items(items: Sequence[Item], counts: dict[str, int]) -> list[Item]:
     first: dict[str, Item] = {}
     for item in items:
         before = first.setdefault(item.item_id, item)
-        if before != item:
+        if before is not item and _without_unknown(before) != _without_unknown(item):
             raise DataError(
-                f"item {item.item_id!r} is listed twice and differently: {before.category!r}, {before.text!r} and "
-                f"{item.category!r}, {item.text!r}; leave one of them in the files"
+                f"item {item.item_id!r} is listed twice and differently: {_described(before)} and "
+                f"{_described(item)}; leave one of them in the files"
             )
     counts["items listed twice"] = len(items) - len(first)
     return list(first.values())
+
+
+def _without_unknown(item: Item) -> Item:
+    """The item without empty attributes: one that is unknown may as well be absent."""
+    return replace(item, attributes={name: value for name, value in item.attributes.items() if value})
+
+
+def _described(item: Item) -> str:
+    attributes = (f"{name}={value!r}" for name, value in item.attributes.items())
+    return ", ".join((repr(item.category), repr(item.text), *attributes))
 
 
 def _as_sets(
@@ -258,12 +268,14 @@ def _image_paths(items: Sequence[Item], config: DataConfig, counts: dict[str, in
 def _catalogue(items: Sequence[Item], paths: Sequence[Path | None]) -> Catalogue:
     names = sorted({item.category for item in items})
     code = {name: index for index, name in enumerate(names)}
+    attributes = dict.fromkeys(name for item in items for name in item.attributes)  # in order of first appearance
     return Catalogue(
         item_ids=[item.item_id for item in items],
         categories=np.array([code[item.category] for item in items], dtype=np.int32),
         category_names=names,
         texts=[item.text for item in items],
         image_paths=list(paths),
+        attributes={name: [item.attributes.get(name, "") for item in items] for name in attributes},
     )
 
 

@@ -10,12 +10,23 @@ from outfits.data.outfits import Outfits
 
 @dataclass(frozen=True)
 class Item:
-    """An item as a parser read it; the category by name, the image file not yet looked at."""
+    """An item as a parser read it; the category by name, the image file not yet looked at.
+
+    Attributes:
+        item_id: the data set's own name of it.
+        category: name of its category.
+        text: its text; an empty string is a missing text.
+        image_path: its photo; None is a missing photo.
+        attributes: values of its true properties by name, as in ``{"colour": "red"}``, against which learned
+            representations are measured; an empty string is unknown, as is a name that is not there.
+    """
 
     item_id: str
     category: str
     text: str
     image_path: Path | None
+    # A dict has no hash, and items are keys of caches.
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

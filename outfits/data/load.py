@@ -14,7 +14,7 @@ from outfits.data.maryland import read_maryland
 from outfits.data.outfits import Outfits
 from outfits.data.polyvore_outfits import read_polyvore_outfits
 from outfits.data.splits import assign_splits, pairs_seen, twin_share
-from outfits.data.synthetic import is_complete, write_synthetic
+from outfits.data.synthetic import FACTORS, is_complete, read_factors, write_synthetic
 from outfits.data.tables import read_tables
 from outfits.errors import DataError
 
@@ -65,7 +65,7 @@ def read(config: DataConfig) -> RawDataset:
     if config.format == "synthetic":
         if not is_complete(root, config.synthetic):
             write_synthetic(root, config.synthetic)
-        return replace(read_maryland(root), name="synthetic")
+        return _with_factors(replace(read_maryland(root), name="synthetic"), root)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; set data.root to the folder of the {config.format} data set")
     if config.format == "maryland":
@@ -75,6 +75,17 @@ def read(config: DataConfig) -> RawDataset:
     if config.format == "tables":
         return read_tables(root, config.tables)
     raise ValueError(f"unknown data.format {config.format!r}")
+
+
+def _with_factors(raw: RawDataset, root: Path) -> RawDataset:
+    """The synthetic data set with what was drawn as the items' attributes."""
+    factors = read_factors(root)
+    missing = [item.item_id for item in raw.items if item.item_id not in factors]
+    if missing:
+        raise DataError(
+            f"{root / FACTORS} lacks item {missing[0]!r}; {len(missing):,} such item(s). Delete {root} and run again"
+        )
+    return replace(raw, items=[replace(item, attributes=factors[item.item_id]) for item in raw.items])
 
 
 def _known_questions(

@@ -175,6 +175,7 @@ def _items(table: Table, root: Path, config: TablesConfig) -> list[Item]:
     keys = [("data.tables.item_id", config.item_id), ("data.tables.category", config.category)]
     if config.image is not None:
         keys.append(("data.tables.image", config.image))
+    keys += [("data.tables.attributes", column) for column in config.attributes]
     _require_columns(table, keys)
     _require_values(table, config.item_id, "the item has no name")
     _require_values(table, config.category, "the item has no category")
@@ -187,10 +188,12 @@ def _items(table: Table, root: Path, config: TablesConfig) -> list[Item]:
         cases = f"{len(repeated):,} such row(s)"
         raise DataError(f"{again}: item {item_id!r} stands already at {before}; {cases}. Remove one of them")
     images = [""] * len(item_ids) if config.image is None else table[config.image]
+    columns = {name: table[name] for name in config.attributes}
+    attributes = [{name: values[row].strip() for name, values in columns.items()} for row in range(len(item_ids))]
     return [
-        Item(item_id, category, text, root / image if image else None)
-        for item_id, category, text, image in zip(
-            item_ids, table[config.category], _texts(table, config.text), images, strict=True
+        Item(item_id, category, text, root / image if image else None, known)
+        for item_id, category, text, image, known in zip(
+            item_ids, table[config.category], _texts(table, config.text), images, attributes, strict=True
         )
     ]
 

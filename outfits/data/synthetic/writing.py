@@ -10,10 +10,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+from PIL import Image
 
 from outfits.config.schema import SyntheticConfig
 from outfits.data.synthetic.drawing import draw_garment
+from outfits.data.synthetic.factors import FACTORS, write_factors
 from outfits.data.synthetic.naming import item_name
+from outfits.data.synthetic.placement import Placement, draw_placements
 from outfits.data.synthetic.rules import Stylist
 from outfits.data.synthetic.tasks import Appearance, TaskMaker
 from outfits.data.synthetic.wardrobe import CATEGORIES, Garment, make_wardrobe
@@ -21,19 +24,20 @@ from outfits.errors import DataError
 
 MANIFEST = "synthetic.json"
 # Another generator makes another data set: raise this with every change of what is written.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 SHARES: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
 _FILES = (
     *(f"{split}_no_dup.json" for split in SHARES),
     "category_id.txt",
     "fill_in_blank_test.json",
     "fashion_compatibility_prediction.txt",
+    FACTORS,
     "images",
 )
 _FIRST_SET_ID = 100_000_001
 _JPEG_QUALITY = 88
 # Each subject has its own stream, so that a change of one (more words, say) leaves the others as they were.
-_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS = range(5)
+_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS, _PLACEMENTS = range(6)
 
 
 def is_complete(root: Path, config: SyntheticConfig) -> bool:
@@ -132,7 +136,11 @@ def _write(root: Path, config: SyntheticConfig) -> None:
             (root / "fashion_compatibility_prediction.txt").write_text("".join(lines), encoding="utf-8")
     lines = [f"{_category_id(number)} {category.name}\n" for number, category in enumerate(CATEGORIES)]
     (root / "category_id.txt").write_text("".join(lines), encoding="utf-8")
-    _write_pictures(root / "images", worn, wardrobe, config)
+    # Without variation every placement is the whole picture: then its levels are drawn but tell nothing.
+    placements = draw_placements(len(wardrobe), np.random.default_rng([config.seed, _PLACEMENTS]))
+    appearances = [item for outfit in worn for item in outfit]
+    write_factors(root, appearances, wardrobe, placements if config.vary else None)
+    _write_pictures(root / "images", worn, wardrobe, placements, config)
     _dump(_expected(config), root / MANIFEST)
 
 
@@ -191,7 +199,11 @@ def _set_entry(
 
 
 def _write_pictures(
-    folder: Path, worn: Sequence[Sequence[Appearance]], wardrobe: Sequence[Garment], config: SyntheticConfig
+    folder: Path,
+    worn: Sequence[Sequence[Appearance]],
+    wardrobe: Sequence[Garment],
+    placements: Sequence[Placement],
+    config: SyntheticConfig,
 ) -> None:
     """Draws each garment once and writes it for each of its appearances."""
     places: dict[int, list[Path]] = {}
@@ -203,7 +215,10 @@ def _write_pictures(
     for garment, paths in places.items():
         rng = np.random.default_rng([config.seed, _PICTURES, garment])
         buffer = BytesIO()
-        draw_garment(wardrobe[garment], config.image_size, rng).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        side, left, top = placements[garment].square(config.image_size, config.vary)
+        picture = Image.new("RGB", (config.image_size, config.image_size), "white")
+        picture.paste(draw_garment(wardrobe[garment], side, rng), (left, top))
+        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
         for path in paths:
             path.write_bytes(buffer.getvalue())
 

@@ -1,6 +1,7 @@
 """Evaluates a finished run: ``python evaluate.py run=RUN_DIR evaluate.outfits=500 …``.
 
 Every method of ``evaluate.methods`` completes the same outfits; table, figures, pictures and page go to RUN_DIR/report.
+Of a run that learned a representation of pictures, the report shows what its codes hold instead.
 """
 
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 from lightning_modules.stages.embeddings import embed_catalogue
 from lightning_modules.stages.experiment import run_experiment
 from lightning_modules.stages.finished import load_finished, record_dataset
+from lightning_modules.stages.representation import is_representation_run, train_representation
+from lightning_modules.stages.representation_report import report_representation
 from lightning_modules.stages.run import reopen_run
 from outfits.config.command import run_command
 from outfits.config.load import load_config
@@ -18,7 +21,11 @@ from outfits.data.load import load_dataset
 def main(argv: Sequence[str]) -> None:
     """Loads what the run left and runs the experiment."""
     run = reopen_run(load_config(argv, "evaluate"))
-    dataset = embed_catalogue(run, load_dataset(run.config.data))
+    dataset = load_dataset(run.config.data)
+    if is_representation_run(run.folder):
+        report_representation(run, dataset, train_representation(run, dataset))
+        return
+    dataset = embed_catalogue(run, dataset)
     record_dataset(run, dataset)
     scorers, generator, selected = load_finished(run, dataset)
     run_experiment(run, dataset, scorers, generator, selected)

@@ -11,6 +11,8 @@ from lightning_modules.stages.embeddings import embed_catalogue
 from lightning_modules.stages.experiment import run_experiment
 from lightning_modules.stages.finished import record_dataset, save_selected
 from lightning_modules.stages.generator import train_generator
+from lightning_modules.stages.representation import train_representation
+from lightning_modules.stages.representation_report import report_representation
 from lightning_modules.stages.run import open_run
 from lightning_modules.stages.targets import mine_targets
 from outfits.config.command import run_command
@@ -26,6 +28,12 @@ def main(argv: Sequence[str]) -> None:
 
     dataset = load_dataset(config.data)
     run.describe(dataset)
+    if "representation" in wanted:
+        report_representation(run, dataset, train_representation(run, dataset))
+    if not {"embeddings", "compatibility", "targets", "generator", "test"} & set(wanted):
+        run.say("done", str(run.folder))
+        return
+
     dataset = embed_catalogue(run, dataset)
     record_dataset(run, dataset)
     if not {"compatibility", "targets", "generator", "test"} & set(wanted):

@@ -41,7 +41,12 @@ class OutfitLoaders(L.LightningDataModule):
         batch_size: samples per batch and rank.
         num_workers: loader processes per rank.
         seed: seed of the training order.
+
+    Attributes:
+        samples_are: what messages call a sample.
     """
+
+    samples_are = "outfit"
 
     def __init__(self, batch_size: int, num_workers: int, seed: int) -> None:
         super().__init__()
@@ -57,7 +62,9 @@ class OutfitLoaders(L.LightningDataModule):
         """
         size = len(samples)  # type: ignore[arg-type]
         if size == 0:
-            raise DataError(f"the {split} split has no usable outfit; check data.split.shares, data.limit and model.k")
+            raise DataError(
+                f"the {split} split has no usable {self.samples_are}; check data.split.shares, data.limit and model.k"
+            )
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         options: dict[str, Any] = {
             "collate_fn": collate,

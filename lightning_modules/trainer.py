@@ -86,13 +86,15 @@ def _auto_is_ddp(options: dict[str, Any]) -> bool:
     return isinstance(idle.strategy, DDPStrategy)
 
 
-def checkpoints(folder: Path, monitor: str) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """``best.ckpt``, of the epoch with the largest ``monitor``, and ``last.ckpt``, of the last finished epoch.
+def checkpoints(folder: Path, monitor: str, mode: str = "max") -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """``best.ckpt``, of the epoch with the best ``monitor``, and ``last.ckpt``, of the last finished epoch.
+
+    Which is best, the largest or the smallest, ``mode`` says: ``max`` or ``min``.
 
     These are two callbacks, since ``save_last`` of one would write the last epoch only where it is the best so far, and
     an interrupted run would go on from there.
     """
-    best = ModelCheckpoint(folder, "best", monitor=monitor, mode="max", enable_version_counter=False)
+    best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
     return best, ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
 
 

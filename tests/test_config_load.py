@@ -202,3 +202,14 @@ def test_resume_with_fast_dev_run_is_a_contradiction(finished: Path) -> None:
     assert mistakes_of([f"resume={finished}", "trainer.fast_dev_run=true"]) == [
         "trainer.fast_dev_run: keeps nothing, so it cannot continue resume"
     ]
+
+
+def test_the_run_of_a_learned_encoder_may_be_written_below_the_choice_of_the_encoder(tmp_path: Path) -> None:
+    written = load_config(["encoder.image=learned", "encoder.image.run=runs/pictures"])
+    assert written.encoder.learned.run == "runs/pictures"
+    assert written == load_config(["encoder.image=learned", "encoder.learned.run=runs/pictures"])
+
+
+def test_a_representation_is_trained_in_a_run_of_its_own() -> None:
+    assert load_config(["experiment=representation", "model=beta_vae"]).stages == ["representation"]
+    assert "representation" not in load_config([]).stages

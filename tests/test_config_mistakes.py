@@ -124,7 +124,7 @@ def test_wrong_type_is_reported(argument: str, says: str) -> None:
         ("scorer.dropout=1", "must be < 1"),
         ("scorer.lr=.nan", "nan is not a finite number"),
         ("loss.cosine_weight=.inf", "inf is not a finite number"),
-        ("encoder.image=clasical", "is not one of classical, open_clip, none; did you mean classical?"),
+        ("encoder.image=clasical", "is not one of classical, learned, open_clip, none; did you mean classical?"),
         ("evaluate.methods=[original,greedy]", "element 1: 'greedy' is not one of"),
         ("data.split.shares=[1.5,-0.5,0]", "element 1: -0.5 is out of range"),
         ("trainer.accelerator=gpuu", "is not one of auto, cpu, gpu"),
@@ -168,6 +168,39 @@ def test_devices_take_a_number_a_list_or_auto(value: str) -> None:
         ("encoder.image=none encoder.text=none", "encoder.image, encoder.text: both are none"),
         ("encoder.image=open_clip", "encoder.open_clip.pretrained: is null"),
         ("encoder=fashion_siglip encoder.open_clip.pretrained=openai", "encoder.open_clip.pretrained: hf-hub:"),
+        ("encoder.image=learned", "encoder.learned.run: is null; name the folder"),
+        (
+            "experiment=representation model.representation.corruption.masked=0.2 "
+            "model.representation.corruption.patch=7",
+            "model.representation.corruption.patch: 7 does not divide",
+        ),
+        (
+            "experiment=representation model=deforming model.representation.code_dim=16",
+            "model.representation.code_dim: shape_dim and class_dim leave no",
+        ),
+        (
+            "experiment=representation model.representation.perceptual.weight=1",
+            "model.representation.perceptual.network: is null",
+        ),
+        (
+            "experiment=representation model.representation.perceptual.weight=1 "
+            "model.representation.perceptual.network=timm:resnet18",
+            "model.representation.perceptual.weights: is null",
+        ),
+        (
+            "experiment=representation model.representation.pixel_weight=0",
+            "model.representation.pixel_weight: and perceptual.weight are both 0",
+        ),
+        ("experiment=representation model=contrastive encoder.text=none", "encoder.text: is none, but a contrastive"),
+        (
+            "experiment=representation model=contrastive model.representation.perceptual.weight=1 "
+            "model.representation.perceptual.network=learned:runs/x",
+            "model.representation.perceptual.weight: a contrastive model reconstructs nothing",
+        ),
+        (
+            "experiment=representation data=tables data.tables.image=null encoder.image=none",
+            "data.tables.image: is null",
+        ),
         ("stages=[generator,targets]", "stages: stages run in the order"),
         ("stages=[test,test]", "stages: test is named more than once"),
         ("stages=[]", "stages: the list is empty"),
@@ -195,6 +228,9 @@ def test_contradiction_is_reported(arguments: str, begins: str) -> None:
         "data=maryland data.split.mode=disjoint",
         "stages=[targets,test]",
         "encoder=fashion_siglip",
+        "model=deforming model.representation.code_dim=16",
+        "experiment=representation model.representation.perceptual.weight=1 "
+        "model.representation.perceptual.network=learned:runs/x",
     ],
 )
 def test_what_only_looks_like_a_contradiction_passes(arguments: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from outfits.config.keys import keys, sections
+from outfits.config.keys import ALIASES, keys, sections
 from outfits.config.load import load_config
 from outfits.data.tables import read_tables
 
@@ -94,7 +94,7 @@ def test_every_choice_of_the_example_sweep_is_a_valid_configuration() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_documents_name_only_keys_that_exist(path: Path) -> None:
-    known = {*keys(), *sections()}
+    known = {*keys(), *sections(), *ALIASES}
     top = "|".join(section for section in sections() if "." not in section)
     # `data.tables.…` and `data/` files are no keys; W&B writes figures as valid/score_mean
     named = re.findall(rf"(?<![\w./-])(?:{top})(?:\.[a-z_]+)+(?![\w/]*\.(?:py|yaml|md))", code_of(path))

@@ -17,8 +17,8 @@ from outfits.config.schema import GradientConfig
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.errors import DataError
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.frozen import weights_digest
 from outfits.models.similarity import TextSimilarity
+from outfits.weights import weights_digest
 
 ITEMS, CATEGORIES, IMAGE, TEXT = 60, 7, 5, 4
 OPTIONS = GradientConfig(projection="cosine", steps=20, lr=0.05, restarts=4)

@@ -7,11 +7,17 @@ import numpy as np
 from lightning_modules.sharded import run_shards
 from lightning_modules.stages.run import Run
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from outfits.config.schema import DataConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders import build_item_encoder
 from outfits.encoders.content import cache_key, content_hash
 from outfits.encoders.embedding import CatalogueEmbedding
 from outfits.encoders.store import EmbeddingStore
+
+
+def picture_policies(config: DataConfig) -> dict[str, str]:
+    """What is done with pictures that are missing or cannot be decoded, by the names of the readers' arguments."""
+    return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
 
 
 def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
@@ -22,10 +28,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         DataError: if a picture cannot be used or an embedding is not finite.
     """
     config, catalogue = run.config.encoder, dataset.catalogue
-    policies = {
-        "on_missing_image": run.config.data.on_missing_image,
-        "on_corrupt_image": run.config.data.on_corrupt_image,
-    }
+    policies = picture_policies(run.config.data)
     train_items = np.unique(dataset.outfits.of("train").items)
     encoder = build_item_encoder(
         config, catalogue, train_items, run.cache / "encoders", **policies, backdrop=config.backdrop

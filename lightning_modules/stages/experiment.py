@@ -25,7 +25,6 @@ from outfits.config.method_calls import resolve_call
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.metrics.experiment import PROTOCOL, MethodExperiment
-from outfits.models.frozen import weights_digest
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
 from outfits.report.gallery import gallery_outfits
@@ -35,6 +34,7 @@ from outfits.report.results import EvaluationResult, summarise
 from outfits.report.sweeps import SweepPoint, sweep_point
 from outfits.report.table import results_table
 from outfits.report.wishes import summarise_wishes
+from outfits.weights import weights_digest
 
 NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_stage", "beam_two_stage")
 """Methods that look in an index."""

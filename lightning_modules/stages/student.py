@@ -8,8 +8,9 @@ from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.completion.distillation import Curriculum, StudentTraining, Teaching
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.data.dataset import OutfitDataset
-from outfits.models.frozen import FrozenScorer, load_student, save_student, weights_digest
+from outfits.models.frozen import FrozenScorer, load_student, save_student
 from outfits.models.student import TwoTower
+from outfits.weights import weights_digest
 
 WEIGHTS = "student.safetensors"
 TWO_STAGE = ("greedy_two_stage", "beam_two_stage")

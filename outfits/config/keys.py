@@ -16,6 +16,9 @@ LIST_NAMES: dict[Any, str] = {int: " of whole numbers", float: " of numbers", st
 _EVERYWHERE = ("trainer.", "wandb.", "cache_dir", "data.root", "data.num_workers", "encoder.num_workers")
 CHANGEABLE = {"train": _EVERYWHERE, "evaluate": ("evaluate.", "index.", *_EVERYWHERE)}
 
+# Other spellings of a key. A text key such as encoder.image cannot have keys below it, though it reads best so.
+ALIASES = {"encoder.image.run": "encoder.learned.run"}
+
 
 @dataclass(frozen=True)
 class Key:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from outfits.config.keys import Key, keys, sections
+from outfits.config.keys import ALIASES, Key, keys, sections
 from outfits.config.schema import Config
 from outfits.config.sources import Setting
 from outfits.config.validate import Contradiction, value_mistake
@@ -118,7 +118,7 @@ class Merge(Generic[C]):
         """Sets every key in turn; a later setting of the same key wins."""
         known = keys(self.schema)
         for setting in settings:
-            name = setting.key
+            name = ALIASES.get(setting.key, setting.key)
             if name in sections(self.schema):
                 text = "is a section, not a key" + ("; in a file, pick a group with include" if setting.place else "")
                 self.mistake(name, text, setting.place)

@@ -43,7 +43,9 @@ def section(kind: type[T]) -> T:
     return field(default_factory=kind)
 
 
-STAGES = ("embeddings", "compatibility", "targets", "generator", "test")
+STAGES = ("representation", "embeddings", "compatibility", "targets", "generator", "test")
+MAIN_JOB = STAGES[1:]
+"""The stages of a run that completes outfits; a representation is trained in a run of its own."""
 METHODS = (
     "original",
     "random",
@@ -197,8 +199,21 @@ class SentenceConfig:
 
 
 @dataclass
+class LearnedConfig:
+    run: str | None = key(
+        None,
+        "folder of a finished run of experiment=representation, whose model encodes the images; may be written "
+        "encoder.image.run",
+    )
+
+
+@dataclass
 class EncoderConfig:
-    image: str = key("classical", "image encoder; none leaves images out", choices=("classical", "open_clip", "none"))
+    image: str = key(
+        "classical",
+        "image encoder; learned is a model trained on the catalogue's own pictures, none leaves images out",
+        choices=("classical", "learned", "open_clip", "none"),
+    )
     text: str = key(
         "classical",
         "text encoder; none leaves texts out",
@@ -219,6 +234,7 @@ class EncoderConfig:
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     num_workers: int = key(2, "processes that decode images, per rank", ge=0)
+    learned: LearnedConfig = section(LearnedConfig)
     open_clip: OpenClipConfig = section(OpenClipConfig)
     sentence: SentenceConfig = section(SentenceConfig)
 
@@ -346,6 +362,87 @@ class TargetsConfig:
 
 
 @dataclass
+class CorruptionConfig:
+    noise: float = key(0.0, "denoising: standard deviation of noise on the encoder's input, pixel range 1", ge=0)
+    masked: float = key(0.0, "denoising: share of the patches of the encoder's input that are masked", ge=0, lt=1)
+    patch: int = key(8, "denoising: side of a masked patch, pixels; divides side", ge=1)
+
+
+@dataclass
+class PerceptualConfig:
+    weight: float = key(0.0, "weight of the distance in a frozen network's features beside pixel_weight", ge=0)
+    network: str | None = key(
+        None, "the frozen network: learned:RUN_DIR, torchvision:ARCHITECTURE or timm:ARCHITECTURE"
+    )
+    weights: str | None = key(
+        None, "weights file of a torchvision or timm network: its state dict, .safetensors or .pt"
+    )
+    layers: list[str] = key(
+        [], "layers compared, by name; [] is every block of a learned encoder, layer1 to layer3 of a residual network"
+    )
+
+
+@dataclass
+class VaeConfig:
+    deviation: float = key(
+        0.1, "standard deviation of a pixel about the decoder's picture, pixel range 1; scales the likelihood", gt=0
+    )
+    beta: float = key(1.0, "weight of the KL divergence at the end of training; 1 is the ELBO", ge=0)
+    beta_start: float | None = key(
+        None, "weight of the KL divergence at the beginning, from which it falls to beta; null: beta throughout", gt=0
+    )
+    beta_fall: float = key(0.6, "share of training that the fall takes", gt=0, le=1)
+    free_bits: float = key(0.0, "nats of divergence per coordinate that cost nothing", ge=0)
+
+
+@dataclass
+class DeformingConfig:
+    shape_dim: int = key(16, "coordinates of the code that warp the template", ge=1)
+    class_dim: int = key(0, "coordinates that must tell the item's category; 0: not class-aware", ge=0)
+    class_weight: float = key(0.1, "class-aware: weight of the cross-entropy of the category", ge=0)
+    intrinsic: bool = key(False, "draw the template as albedo times shading")
+    variation_weight: float = key(0.002, "weight of the total variation of the warp's increments", ge=0)
+    bias_weight: float = key(1.0, "weight of the distance of the mean warp from the identity", ge=0)
+    shading_weight: float = key(0.1, "intrinsic: weight of the roughness of the shading", ge=0)
+
+
+@dataclass
+class ContrastiveConfig:
+    temperature: float = key(0.07, "initial value of the learned temperature", gt=0)
+
+
+@dataclass
+class VariedConfig:
+    flip: bool = key(True, "mirror half of the training pictures")
+    shift: float = key(0.0, "move training pictures by up to this share of their side", ge=0, lt=0.5)
+    light: float = key(0.0, "make training pictures brighter or darker by up to this share", ge=0, lt=1)
+
+
+@dataclass
+class RepresentationConfig:
+    kind: str = key(
+        "vae",
+        "network: autoencoder (denoising with corruption), vae (with vae.beta), deforming (shape and appearance apart) "
+        "or contrastive (pictures against their texts)",
+        choices=("autoencoder", "vae", "deforming", "contrastive"),
+    )
+    side: int = key(64, "side of the square that pictures are padded to with white, pixels", choices=(16, 32, 64, 128))
+    width: int = key(32, "channels after the first convolution; deeper ones have up to eight times as many", ge=8)
+    code_dim: int = key(64, "width of the code", ge=2)
+    backdrop: str = key("keep", "keep the photo's backdrop, or cut it out: make it white", choices=("keep", "cut"))
+    backdrop_weight: float = key(
+        0.25, "weight of a backdrop pixel in the reconstruction against one of the garment", gt=0, le=1
+    )
+    pixel_weight: float = key(1.0, "weight of the squared error of pixels, of a vae of the log-likelihood", ge=0)
+    perceptual: PerceptualConfig = section(PerceptualConfig)
+    corruption: CorruptionConfig = section(CorruptionConfig)
+    vae: VaeConfig = section(VaeConfig)
+    deforming: DeformingConfig = section(DeformingConfig)
+    contrastive: ContrastiveConfig = section(ContrastiveConfig)
+    varied: VariedConfig = section(VariedConfig)
+
+
+@dataclass
 class ModelConfig:
     k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
     k_max: int = key(
@@ -370,6 +467,7 @@ class ModelConfig:
         choices=("item", "map"),
     )
     retrieval_dim: int = key(128, "width of the learned retrieval space", ge=2)
+    representation: RepresentationConfig = section(RepresentationConfig)
 
 
 @dataclass
@@ -392,8 +490,12 @@ class OptimizerConfig:
     weight_decay: float = key(1e-2, "AdamW weight decay", ge=0)
     warmup: float = key(0.05, "share of the steps with linearly rising learning rate", ge=0, lt=1)
     schedule: str = key("cosine", "learning-rate schedule after the warm-up", choices=("cosine", "constant"))
-    batch_size: int = key(64, "outfits per optimiser step and rank", ge=1)
-    patience: int = key(0, "early stopping: validations without a better mean S; 0 never stops early", ge=0)
+    batch_size: int = key(64, "outfits, of a representation pictures, per optimiser step and rank", ge=1)
+    patience: int = key(
+        0,
+        "early stopping: validations without a better mean S, of a representation without a lower loss; 0: never",
+        ge=0,
+    )
 
 
 @dataclass
@@ -407,7 +509,7 @@ class TrainerConfig:
         "Lightning's precision name for training",
         choices=("32-true", "16-mixed", "bf16-mixed"),
     )
-    max_epochs: int = key(30, "epochs of generator training", ge=1)
+    max_epochs: int = key(30, "epochs of generator or representation training", ge=1)
     gradient_clip_val: float = key(1.0, "largest gradient norm; 0 does not clip", ge=0)
     accumulate_grad_batches: int = key(1, "batches per optimiser step", ge=1)
     check_val_every_n_epoch: int = key(1, "epochs between validations", ge=1)
@@ -525,6 +627,18 @@ class SweepConfig:
 
 
 @dataclass
+class RepresentationReportConfig:
+    pictures: int = key(10, "items shown per picture of the report", ge=2)
+    steps: int = key(7, "steps of an interpolation or traversal", ge=3)
+    coordinates: int = key(10, "code coordinates traversed, those that vary most", ge=1)
+    neighbours: int = key(6, "nearest neighbours shown per item", ge=1)
+    factors: list[str] = key(
+        [], "attributes that disentanglement is measured against, besides the category; []: all that the data set has"
+    )
+    items: int = key(6000, "items that disentanglement is measured on at most", ge=100)
+
+
+@dataclass
 class EvaluateConfig:
     split: str = key("test", "split that is completed", choices=("valid", "test"))
     outfits: int | None = key(1000, "outfits completed, drawn with `seed`; null: all", ge=1)
@@ -561,6 +675,7 @@ class EvaluateConfig:
     generator_rerank: RerankConfig = section(RerankConfig)
     generator_beam: GeneratorBeamConfig = section(GeneratorBeamConfig)
     sweep: SweepConfig = section(SweepConfig)
+    representation: RepresentationReportConfig = section(RepresentationReportConfig)
 
 
 @dataclass
@@ -585,7 +700,7 @@ class Config:
     cache_dir: str = key("cache", "folder of embeddings, scorers and targets that runs share, keyed by content")
     seed: int = key(0, "seed of weights, batches, negatives, removals and evaluation", ge=0)
     stages: list[str] = key(
-        list(STAGES), "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES
+        list(MAIN_JOB), "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES
     )
     data: DataConfig = section(DataConfig)
     encoder: EncoderConfig = section(EncoderConfig)

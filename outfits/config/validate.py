@@ -212,6 +212,9 @@ def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Contrad
             yield reads, f"encoder.open_clip.pretrained: {text}"
         if whole and pretrained is not None:
             yield reads, f"encoder.open_clip.pretrained: {model} brings its own weights; set it to null"
+    if encoder.image == "learned" and encoder.learned.run is None:
+        text = "is null; name the folder of a finished run of experiment=representation"
+        yield ("encoder.image", "encoder.learned.run"), f"encoder.learned.run: {text}"
     if data.format == "tables" and data.tables.image is None and encoder.image != "none":
         text = f"{encoder.image} needs photos, but data.tables.image is null; set it, or encoder.image=none"
         yield ("encoder.image", "data.format", "data.tables.image"), f"encoder.image: {text}"
@@ -243,6 +246,40 @@ def _model_rules(config: Config) -> Iterator[Contradiction]:
     if loss.listwise_weight > 0 and config.targets.candidates < 2:
         text = "targets.candidates: the listwise loss needs at least 2; raise it or set loss.listwise_weight=0"
         yield ("loss.listwise_weight", "targets.candidates"), text
+
+
+def _representation_rules(config: Config) -> Iterator[Contradiction]:
+    if "representation" not in config.stages:
+        return
+    model, prefix = config.model.representation, "model.representation"
+    corruption, deforming, perceptual = model.corruption, model.deforming, model.perceptual
+    if corruption.masked > 0 and model.side % corruption.patch:
+        text = f"{corruption.patch} does not divide {prefix}.side={model.side}"
+        yield (f"{prefix}.corruption.patch", f"{prefix}.side"), f"{prefix}.corruption.patch: {text}"
+    if model.kind == "deforming" and deforming.shape_dim + deforming.class_dim >= model.code_dim:
+        text = "shape_dim and class_dim leave no coordinate for the appearance; raise it"
+        parts = (f"{prefix}.deforming.shape_dim", f"{prefix}.deforming.class_dim")
+        yield (f"{prefix}.code_dim", *parts), f"{prefix}.code_dim: {text}"
+    if perceptual.weight > 0 and perceptual.network is None:
+        text = "is null, but perceptual.weight is not 0; name a network, or set the weight to 0"
+        yield (f"{prefix}.perceptual.network", f"{prefix}.perceptual.weight"), f"{prefix}.perceptual.network: {text}"
+    own = (perceptual.network or "").startswith("learned:")
+    if perceptual.weight > 0 and perceptual.network is not None and not own and perceptual.weights is None:
+        text = f"is null, which would leave {perceptual.network} with random weights; give a file"
+        reads = (f"{prefix}.perceptual.network", f"{prefix}.perceptual.weights")
+        yield reads, f"{prefix}.perceptual.weights: {text}"
+    if model.pixel_weight == perceptual.weight == 0 and model.kind != "contrastive":
+        text = "and perceptual.weight are both 0; the model would learn nothing"
+        yield (f"{prefix}.pixel_weight", f"{prefix}.perceptual.weight"), f"{prefix}.pixel_weight: {text}"
+    if model.kind == "contrastive" and perceptual.weight > 0:
+        text = "a contrastive model reconstructs nothing; set it to 0"
+        yield (f"{prefix}.kind", f"{prefix}.perceptual.weight"), f"{prefix}.perceptual.weight: {text}"
+    if model.kind == "contrastive" and config.encoder.text == "none":
+        text = "is none, but a contrastive model learns from texts; set it"
+        yield (f"{prefix}.kind", "encoder.text", "stages"), f"encoder.text: {text}"
+    if config.data.format == "tables" and config.data.tables.image is None:
+        text = "is null, but a representation is learned from photos; set it"
+        yield ("data.format", "data.tables.image", "stages"), f"data.tables.image: {text}"
 
 
 def _index_rules(config: Config) -> Iterator[Contradiction]:
@@ -277,6 +314,7 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _split_rules(config)
     yield from _encoder_rules(config.encoder, config.data)
     yield from _model_rules(config)
+    yield from _representation_rules(config)
     yield from _index_rules(config)
     yield from _trainer_rules(config.trainer)
 

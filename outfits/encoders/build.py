@@ -22,6 +22,7 @@ from outfits.encoders.classical import (
 )
 from outfits.encoders.content import image_digests
 from outfits.encoders.images import item_picture
+from outfits.encoders.learned import LearnedImages
 from outfits.encoders.sentence import SentenceTexts
 from outfits.errors import ConfigError
 
@@ -87,6 +88,8 @@ def pretrained_parts(config: EncoderConfig) -> tuple[ImageEncoder | None, TextEn
         clip = OpenClip(config.open_clip.model, config.open_clip.pretrained, config.precision)
         image = OpenClipImages(clip) if config.image == "open_clip" else None
         text = OpenClipTexts(clip) if config.text == "open_clip" else None
+    if config.image == "learned":
+        image = LearnedImages(str(config.learned.run), config.precision)
     if config.text == "sentence_transformers":
         text = SentenceTexts(config.sentence.model, config.precision)
     return image, text

@@ -65,6 +65,14 @@ def foreground(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return weight
 
 
+def cut_out(
+    pixels: NDArray[np.float32], weight: NDArray[np.float32], white: NDArray[np.float32] | np.float32
+) -> NDArray[np.float32]:
+    """Pixels ``[H, W, 3]`` with the backdrop made white, as far as ``weight`` ``[H, W]`` calls them backdrop."""
+    cut: NDArray[np.float32] = weight[..., None] * pixels + (1.0 - weight[..., None]) * white
+    return cut
+
+
 def _colour_histogram(pixels: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     bins = [
         np.clip((pixels[..., axis] - low) / (high - low) * number, 0, number - 1)
@@ -128,14 +136,14 @@ def describe(image: Image.Image, backdrop: str = "keep") -> NDArray[np.float32]:
     pixels = lab(shrink(image))
     weight = foreground(pixels)
     white = np.array([100.0, 0.0, 0.0], dtype=np.float32)
-    cut_out = weight[..., None] * pixels + (1.0 - weight[..., None]) * white
-    source = pixels if backdrop == "keep" else cut_out
+    garment = cut_out(pixels, weight, white)
+    source = pixels if backdrop == "keep" else garment
     planes = np.stack([_centred(source[..., axis], white[axis]) for axis in range(3)], axis=-1)  # [SIDE, SIDE, 3]
     return np.concatenate(
         [
             # A white shirt on a white wall has no foreground by this measure: every pixel keeps a little weight.
             _colour_histogram(pixels, weight + 0.02),
             _cells(planes, THUMBNAIL).ravel() / 100.0,
-            _gradient_histogram(_centred(cut_out[..., 0], white[0])),
+            _gradient_histogram(_centred(garment[..., 0], white[0])),
         ]
     ).astype(np.float32)

@@ -1,20 +1,16 @@
-"""Models in files: safetensors with the settings they are built from, known by their SHA-256."""
+"""Frozen models in files: S, the generator and the student, each with the settings it is built from."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
-from torch import Tensor, nn
+from torch import nn
 
 from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer, ScorerSettings
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
-from outfits.storage import write_atomically
+from outfits.weights import load_weights, save_weights, weights_digest
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -40,28 +36,13 @@ class FrozenScorer:
         return weights_digest(self.module) == self.loaded_digest
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def weights_digest(module: nn.Module) -> str:
-    """SHA-256 over names and values of all parameters and buffers, as hex; the device does not matter."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def save_scorer(module: OutfitTransformer, path: Path) -> str:
     """Writes weights and settings of a compatibility model, atomically.
 
     Returns:
         The SHA-256 of the file.
     """
-    return _save(module, {"settings": module.settings}, path)
+    return save_weights(module, {"settings": module.settings}, path)
 
 
 def load_scorer(path: Path, expected_sha256: str | None = None) -> FrozenScorer:
@@ -74,7 +55,7 @@ def load_scorer(path: Path, expected_sha256: str | None = None) -> FrozenScorer:
     Raises:
         ArtifactError: if the file is missing, is not a scorer, or has another digest.
     """
-    described, weights, sha256 = _load(path, "scorer")
+    described, weights, sha256 = load_weights(path, "scorer")
     if expected_sha256 is not None and sha256 != expected_sha256:
         raise ArtifactError(
             f"scorer {path} has SHA-256 {sha256[:12]}…, expected {expected_sha256[:12]}…: its weights are not those "
@@ -92,7 +73,7 @@ def save_generator(module: Generator, path: Path, scorer_sha256: str) -> str:
     Returns:
         The SHA-256 of the file.
     """
-    return _save(module, {"settings": module.settings, "scorer_sha256": scorer_sha256}, path)
+    return save_weights(module, {"settings": module.settings, "scorer_sha256": scorer_sha256}, path)
 
 
 def load_generator(path: Path, scorer_sha256: str) -> Generator:
@@ -114,7 +95,7 @@ def save_student(module: TwoTower, path: Path, scorer_sha256: str) -> str:
     Returns:
         The SHA-256 of the file.
     """
-    return _save(module, {"settings": module.settings, "scorer_sha256": scorer_sha256}, path)
+    return save_weights(module, {"settings": module.settings, "scorer_sha256": scorer_sha256}, path)
 
 
 def load_student(path: Path, scorer_sha256: str) -> TwoTower:
@@ -132,7 +113,7 @@ def load_student(path: Path, scorer_sha256: str) -> TwoTower:
 
 def _load_taught(kind: type[M], path: Path, scorer_sha256: str, what: str, way_out: str) -> M:
     """A model that this scorer taught, in evaluation mode."""
-    described, weights, _ = _load(path, what)
+    described, weights, _ = load_weights(path, what)
     if described.get("scorer_sha256") != scorer_sha256:
         raise ArtifactError(f"{what} {path} was taught by another scorer than {scorer_sha256[:12]}…; {way_out}")
     try:
@@ -141,23 +122,3 @@ def _load_taught(kind: type[M], path: Path, scorer_sha256: str, what: str, way_o
     except (TypeError, RuntimeError) as error:
         raise ArtifactError(f"{what} {path} was made by another version of the network; {way_out}") from error
     return module.eval()
-
-
-def _save(module: nn.Module, described: dict[str, Any], path: Path) -> str:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    # one metadata entry: safetensors writes several in no fixed order, and the digest would change
-    data = serialise(tensors, metadata={"described": json.dumps(described, sort_keys=True)})
-    write_atomically(path, lambda file: file.write(data))
-    return file_sha256(path)
-
-
-def _load(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor], str]:
-    if not path.is_file():
-        raise ArtifactError(f"{what} {path} does not exist; run train.py to make it")
-    try:
-        with safe_open(path, framework="pt") as file:
-            described: dict[str, Any] = json.loads(file.metadata()["described"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{what} {path} cannot be read ({error}); delete it and run train.py again") from error
-    return described, weights, file_sha256(path)

@@ -1,0 +1,72 @@
+"""Training of a picture model on a catalogue's pictures."""
+
+from dataclasses import asdict
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from lightning_modules.optimisation import adamw_with_warmup
+from outfits.config.schema import OptimizerConfig, VariedConfig
+from outfits.representations.base import Features, RepresentationSettings
+from outfits.representations.batch import PictureBatch, varied
+from outfits.representations.store import build_model
+
+
+class RepresentationModule(L.LightningModule):
+    """Trains any :class:`outfits.representations.base.PictureModel`; its losses are the model's own.
+
+    Args:
+        settings: what the model is built from.
+        varied: how training pictures are varied.
+        optimizer: learning rate and schedule.
+        features: frozen features of the perceptual loss.
+    """
+
+    def __init__(
+        self,
+        settings: RepresentationSettings,
+        varied: VariedConfig,
+        optimizer: OptimizerConfig,
+        features: Features | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = build_model(settings, features).to(memory_format=torch.channels_last)
+        self.varied = varied
+        self.optimizer_config = optimizer
+        self.means: dict[str, MeanMetric] = {}
+
+    def training_step(self, batch: PictureBatch, batch_index: int) -> Tensor:
+        """The model's objective on varied pictures."""
+        progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
+        losses = self.model.losses(varied(batch, **asdict(self.varied)), progress)
+        for name, value in losses.items():
+            self.log(f"representation/train_{name}", value, prog_bar=name == "loss", batch_size=len(batch))
+        return losses["loss"]
+
+    def validation_step(self, batch: PictureBatch, batch_index: int) -> None:
+        """The same terms on pictures as they are, at the end of every schedule."""
+        for name, value in self.model.losses(batch, 1.0).items():
+            if name not in self.means:
+                self.means[name] = MeanMetric().to(self.device)
+            self.means[name].update(value, len(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means over the split; torchmetrics adds up sums and counts of all ranks."""
+        for name, mean in self.means.items():
+            self.log(f"representation/valid_{name}", mean.compute(), prog_bar=name == "loss")
+            mean.reset()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with warm-up and the configured schedule."""
+        config = self.optimizer_config
+        return adamw_with_warmup(
+            self.model.parameters(),
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            warmup=config.warmup,
+            schedule=config.schedule,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+        )

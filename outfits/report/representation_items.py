@@ -1,0 +1,187 @@
+"""Items as a picture model codes them: who is held out, who is a copy of whom, and what is known of each."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from outfits.data.catalogue import Catalogue
+from outfits.encoders.learned import picture_tensor
+from outfits.encoders.packed import PackedPictures
+from outfits.errors import ConfigError
+from outfits.representations.base import PictureModel
+
+BATCH = 256  # pictures in memory at a time
+MOST_ITEMS = 20_000  # of a larger catalogue so many are drawn: the report is to take a minute, not an hour
+FEWEST_HELD_OUT = 100  # held-out items that such a draw has at least, as far as there are so many
+
+
+@dataclass(frozen=True)
+class CodedItems:
+    """Items of a catalogue with a picture, in the catalogue's order, and their codes.
+
+    Attributes:
+        model: the model, in evaluation mode.
+        pictures: prepared pictures of the whole catalogue.
+        positions: the items' catalogue positions, shape ``[n]``.
+        codes: shape ``[n, d]``.
+        vectors: item vectors as the encoder gives them, shape ``[n, d]``.
+        groups: equal numbers for items whose pictures are equal in every pixel, shape ``[n]``.
+        train: which items the model learned from, bool, shape ``[n]``.
+        held_out: which it did not learn from, neither them nor a copy of them; each picture once, bool, shape ``[n]``.
+        categories: name of every item's category.
+        factors: values of category and attributes by name; an empty string is unknown.
+        validation: number of items that the loss was watched on.
+        copies: whether ``held_out`` had to be copies of training pictures, since there is no other.
+    """
+
+    model: PictureModel
+    pictures: PackedPictures
+    positions: NDArray[np.int64]
+    codes: NDArray[np.float32]
+    vectors: NDArray[np.float32]
+    groups: NDArray[np.int64]
+    train: NDArray[np.bool_]
+    held_out: NDArray[np.bool_]
+    categories: NDArray[np.str_]
+    factors: dict[str, NDArray[np.str_]]
+    validation: int
+    copies: bool
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def distinct(self, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Items, ascending, each picture once: the first of its copies ``among`` the marked ones, or among all."""
+        rows = np.arange(len(self)) if among is None else np.flatnonzero(among)
+        _, first = np.unique(self.groups[rows], return_index=True)
+        return np.sort(rows[first])
+
+    def maps(self, rows: NDArray[np.int64]) -> Tensor:
+        """Pictures and foreground ``[n, 4, S, S]`` of some items, on the model's device."""
+        return picture_tensor(self.pictures.pixels[self.positions[rows]]).to(self.model.centre.device)
+
+    def batches(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
+        """The :meth:`maps` of some items, a batch at a time."""
+        for start in range(0, len(rows), BATCH):
+            yield self.maps(rows[start : start + BATCH])
+
+    def code_tensor(self, rows: NDArray[np.int64]) -> Tensor:
+        """Codes ``[n, d]`` of some items, on the model's device."""
+        return torch.from_numpy(self.codes[rows]).to(self.model.centre.device)
+
+    def spread(self, among: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+        """At most ``count`` of some items, drawn at random with all categories taking turns."""
+        shuffled = np.random.default_rng([seed, len(self)]).permutation(among)
+        turns: Counter[str] = Counter()
+        turn = []
+        for category in self.categories[shuffled]:
+            turn.append(turns[category])
+            turns[category] += 1
+        return shuffled[np.argsort(turn, kind="stable")[:count]]
+
+
+def coded_items(
+    model: PictureModel,
+    pictures: PackedPictures,
+    catalogue: Catalogue,
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+    factors: Sequence[str],
+    seed: int,
+) -> CodedItems:
+    """Codes the items of a catalogue, or some :data:`MOST_ITEMS` drawn from it.
+
+    Args:
+        model: the model, in evaluation mode.
+        pictures: prepared pictures of the whole catalogue.
+        catalogue: the items.
+        train: catalogue positions that the model learned from.
+        valid: catalogue positions that the loss was watched on.
+        factors: attributes to keep, see :func:`known_factors`.
+        seed: seed of the draw.
+
+    Raises:
+        ConfigError: if there is no such attribute.
+    """
+    known = known_factors(catalogue, factors)
+    positions = np.flatnonzero(pictures.present)
+    groups = _copies(pictures, positions)
+    learned, watched = np.isin(positions, train), np.isin(positions, valid)
+    new = watched & ~np.isin(groups, groups[learned])
+    candidates = np.flatnonzero(new if new.any() else watched)
+    candidates = candidates[np.unique(groups[candidates], return_index=True)[1]]
+    held_out = np.zeros(len(positions), dtype=np.bool_)
+    held_out[candidates] = True
+    rows = np.arange(len(positions))
+    if len(rows) > MOST_ITEMS:
+        order = np.random.default_rng(seed).permutation(rows)
+        shown = order[held_out[order]][:FEWEST_HELD_OUT]  # however few there are among all
+        rows = np.union1d(order[:MOST_ITEMS], shown)
+    kept = positions[rows]
+    codes = _encoded(model, pictures, kept)
+    with torch.inference_mode():  # as embed does, which would run the encoder once more
+        vectors = (torch.from_numpy(codes) - model.centre.cpu()) @ model.components.cpu().T
+    names = np.asarray(catalogue.category_names, dtype=np.str_)
+    return CodedItems(
+        model=model,
+        pictures=pictures,
+        positions=kept,
+        codes=codes,
+        vectors=vectors.numpy(),
+        groups=groups[rows],
+        train=learned[rows],
+        held_out=held_out[rows],
+        categories=names[catalogue.categories[kept]],
+        factors={name: values[kept] for name, values in known.items()},
+        validation=len(valid),
+        copies=not new.any(),
+    )
+
+
+def known_factors(catalogue: Catalogue, names: Sequence[str] = ()) -> dict[str, NDArray[np.str_]]:
+    """What is known of every item: its category, and the named attributes or, without names, all there are.
+
+    The category is left out where an attribute says the same.
+
+    Raises:
+        ConfigError: if there is no such attribute.
+    """
+    available = catalogue.attributes
+    unknown = [name for name in names if name not in available]
+    if unknown:
+        raise ConfigError(
+            [
+                f"evaluate.representation.factors: the items have no attribute {', '.join(map(repr, unknown))}; "
+                f"they have {', '.join(available) or 'none'}"
+            ]
+        )
+    chosen = {name: np.asarray(available[name], dtype=np.str_) for name in names or available}
+    category = np.asarray(catalogue.category_names, dtype=np.str_)[catalogue.categories]
+    if any(np.array_equal(values, category) for values in chosen.values()):
+        return chosen
+    return {"item category" if "category" in chosen else "category": category, **chosen}
+
+
+def _copies(pictures: PackedPictures, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Equal numbers for items whose pictures are equal in every pixel, shape ``[n]``."""
+    numbers: dict[bytes, int] = {}
+    groups = np.empty(len(positions), dtype=np.int64)
+    for row, position in enumerate(positions):
+        content = pictures.pixels[position, :, :, :3].tobytes()
+        groups[row] = numbers.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(numbers))
+    return groups
+
+
+@torch.inference_mode()
+def _encoded(model: PictureModel, pictures: PackedPictures, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    codes = [np.zeros((0, model.code_dim), dtype=np.float32)]
+    for start in range(0, len(positions), BATCH):
+        maps = picture_tensor(pictures.pixels[positions[start : start + BATCH]])
+        codes.append(model.encode(maps[:, :3].to(model.centre.device)).float().cpu().numpy())
+    return np.concatenate(codes)

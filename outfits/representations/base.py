@@ -1,0 +1,140 @@
+"""What every picture model offers: a code of a picture, a picture of a code, and losses to learn both."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from outfits.representations.batch import PictureBatch, corrupted
+from outfits.representations.losses import feature_distance, pixel_weight, squared_error
+
+Features = Callable[[Tensor], list[Tensor]]
+"""Maps of some layers of a frozen network, for the perceptual loss."""
+
+
+class RepresentationSettings(TypedDict):
+    """What a picture model is built from; stored beside its weights."""
+
+    kind: str
+    side: int
+    width: int
+    code_dim: int
+    backdrop: str
+    backdrop_weight: float
+    noise: float
+    masked: float
+    patch: int
+    pixel_weight: float
+    perceptual_weight: float
+    deviation: float
+    beta: float
+    beta_start: float | None
+    beta_fall: float
+    free_bits: float
+    shape_dim: int
+    class_dim: int
+    categories: int
+    class_weight: float
+    intrinsic: bool
+    variation_weight: float
+    bias_weight: float
+    shading_weight: float
+    text_dim: int
+    temperature: float
+
+
+class PictureModel(nn.Module, ABC):
+    """A network that turns pictures into codes.
+
+    Args:
+        settings: what it is built from.
+        features: frozen features of the perceptual loss; None where its weight is 0. No submodule, so that no
+            checkpoint holds it.
+
+    Attributes:
+        centre: mean code of the training items, shape ``[d]``; see :meth:`embed`.
+        components: linear map of centred codes, shape ``[d, d]``.
+        generative: whether it can draw the picture of a code.
+    """
+
+    generative = True
+
+    def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self._features = (features,)  # a tuple: a module in an attribute of its own would become a submodule
+        self.centre: Tensor
+        self.components: Tensor
+        self.register_buffer("centre", torch.zeros(self.code_dim))
+        self.register_buffer("components", torch.eye(self.code_dim))
+
+    @property
+    def code_dim(self) -> int:
+        """Width d of the codes."""
+        return self.settings["code_dim"]
+
+    @property
+    def side(self) -> int:
+        """Side S of the pictures, pixels."""
+        return self.settings["side"]
+
+    @abstractmethod
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Codes ``[B, d]`` of pictures ``[B, 3, S, S]`` in [0, 1]; of a variational model the mean."""
+
+    @abstractmethod
+    def decode(self, codes: Tensor) -> Tensor:
+        """Pictures ``[B, 3, S, S]`` in [0, 1] of codes ``[B, d]``."""
+
+    @abstractmethod
+    def losses(self, batch: PictureBatch, progress: float) -> dict[str, Tensor]:
+        """The objective as ``loss`` and its terms by name, each the mean over the batch, shape ``[]``.
+
+        Args:
+            batch: pictures, as they are to be reconstructed.
+            progress: share of training that is done, in [0, 1]; 1 in validation.
+        """
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        """Item vectors ``[B, d]``: codes centred on the training items and whitened halfway, as the classical ones are.
+
+        See :func:`outfits.representations.store.fit_components`.
+        """
+        return (self.encode(pictures) - self.centre) @ self.components.T
+
+    def sample_codes(self, count: int, generator: torch.Generator) -> Tensor:
+        """Codes ``[count, d]`` to draw new pictures from: from the prior where the model has one.
+
+        A model without a prior takes the normal distribution fitted to its codes on the training items, whose
+        whitening :attr:`components` are.
+        """
+        normal = torch.randn(count, self.code_dim, generator=generator).to(self.centre)
+        # components = diag(1 / sqrt(s)) V with deviations s along the rows of V: components^T scaled back has V^T s.
+        length = self.components.norm(dim=1)  # 1 / sqrt(s); 0 for a coordinate that never moves
+        inverse = torch.where(length > 0, 1.0 / length.clamp(min=1e-12), 0.0)
+        directions = self.components * inverse[:, None]  # V
+        return self.centre + (normal * inverse.square()) @ directions
+
+    def _reconstruction(self, batch: PictureBatch, pictures: Tensor) -> dict[str, Tensor]:
+        """Weighted sum of pixel error and perceptual distance as ``reconstruction``, with both where they count."""
+        terms = {}
+        total = pictures.new_zeros(())
+        weight = pixel_weight(batch.foreground, self.settings["backdrop_weight"])
+        terms["pixel_error"] = squared_error(batch.pictures, pictures, weight).mean()
+        total = total + self.settings["pixel_weight"] * terms["pixel_error"]
+        (features,) = self._features
+        if features is not None:
+            with torch.no_grad():
+                targets = features(batch.pictures)
+            terms["perceptual_distance"] = feature_distance(features(pictures), targets).mean()
+            total = total + self.settings["perceptual_weight"] * terms["perceptual_distance"]
+        return {**terms, "reconstruction": total}
+
+    def _seen(self, batch: PictureBatch) -> Tensor:
+        """The pictures as the encoder sees them: corrupted in training where that is configured."""
+        if not self.training:
+            return batch.pictures
+        settings = self.settings
+        return corrupted(batch.pictures, noise=settings["noise"], masked=settings["masked"], patch=settings["patch"])

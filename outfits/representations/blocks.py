@@ -1,0 +1,89 @@
+"""Convolutional towers shared by all picture models; fully connected is nothing but the bottleneck."""
+
+import torch
+from torch import Tensor, nn
+
+COARSE = 4  # side of the coarsest feature map, pixels
+GROUPS = 8  # of group normalisation, which unlike batch normalisation does the same in training and evaluation
+NEARLY_WHITE = 3.0  # logit that decoders of pictures start from: sigmoid(3) = 0.95
+
+
+def levels_of(side: int) -> int:
+    """Number of halvings from ``side`` down to the coarsest map.
+
+    Raises:
+        ValueError: if ``side`` is not 8, 16, 32, ….
+    """
+    levels = (side // COARSE).bit_length() - 1
+    if levels < 1 or COARSE << levels != side:
+        raise ValueError(f"side {side} is not {COARSE} times a power of two")
+    return levels
+
+
+def channels_of(width: int, levels: int) -> list[int]:
+    """Channels after each halving: ``width``, doubled at every level up to eight times."""
+    return [width * min(8, 2**level) for level in range(levels)]
+
+
+class Encoder(nn.Sequential):
+    """Strided convolutions from pictures to a vector; every block halves the side.
+
+    Args:
+        side: of the pictures, pixels.
+        width: channels after the first halving.
+        outputs: width of the vector.
+    """
+
+    def __init__(self, side: int, width: int, outputs: int) -> None:
+        channels = channels_of(width, levels_of(side))
+        blocks: list[nn.Module] = []
+        for before, after in zip([3, *channels], channels, strict=False):
+            blocks.append(
+                nn.Sequential(nn.Conv2d(before, after, 4, 2, 1), nn.GroupNorm(min(GROUPS, after), after), nn.SiLU())
+            )
+        super().__init__(*blocks, nn.Flatten(), nn.Linear(channels[-1] * COARSE**2, outputs))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Vectors ``[B, outputs]`` of pictures ``[B, 3, S, S]``.
+
+        The network sees ink, one minus the picture: the white backdrop is 0, as the padding of convolutions is.
+        """
+        ink = (1.0 - pictures).contiguous(memory_format=torch.channels_last)
+        h: Tensor = ink
+        for block in self:
+            h = block(h)
+        return h
+
+
+class Decoder(nn.Module):
+    """Transposed convolutions from a vector to maps; every block doubles the side.
+
+    Args:
+        side: of the maps, pixels.
+        width: channels of the finest hidden map of a decoder to full size; coarser ones have more.
+        inputs: width of the vector.
+        outputs: channels of the maps.
+        bias: value that every output starts from.
+        full_side: side of the pictures where the maps are coarser, so that equal levels have equal channels.
+    """
+
+    def __init__(
+        self, side: int, width: int, inputs: int, outputs: int, bias: float = 0.0, full_side: int | None = None
+    ) -> None:
+        super().__init__()
+        channels = channels_of(width, levels_of(full_side or side))[::-1][: levels_of(side)]
+        self.coarsest = channels[0]
+        self.bottleneck = nn.Linear(inputs, channels[0] * COARSE**2)
+        blocks: list[nn.Module] = []
+        for before, after in zip(channels, channels[1:], strict=False):
+            blocks += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.GroupNorm(min(GROUPS, after), after), nn.SiLU()]
+        last = nn.ConvTranspose2d(channels[-1], outputs, 4, 2, 1)
+        nn.init.normal_(last.weight, std=0.02)
+        nn.init.constant_(last.bias, bias)  # type: ignore[arg-type]
+        self.blocks = nn.Sequential(*blocks, last)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Maps ``[B, outputs, side, side]`` of codes ``[B, inputs]``, unbounded."""
+        h = self.bottleneck(codes).view(-1, self.coarsest, COARSE, COARSE)
+        maps: Tensor = self.blocks(h.contiguous(memory_format=torch.channels_last))
+        return maps

@@ -1,0 +1,52 @@
+"""A picture tower and a text tower that agree on which text belongs to which picture, in the shape of CLIP."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from outfits.representations.base import Features, PictureModel, RepresentationSettings
+from outfits.representations.batch import PictureBatch
+from outfits.representations.blocks import Encoder
+from outfits.representations.losses import info_nce
+
+HOTTEST, COLDEST = 1.0, 0.01  # bounds of the temperature, as in CLIP
+
+
+class ContrastiveTower(PictureModel):
+    """Pictures and their own texts, drawn together by InfoNCE with a learned temperature (arXiv 2103.00020).
+
+    The text tower maps frozen text embeddings; it serves training alone. Negatives are the other items of the batch, on
+    several devices those of the same device.
+
+    Args:
+        settings: see :class:`RepresentationSettings`; ``text_dim`` is the width of the frozen text embeddings.
+        features: must be None: nothing is reconstructed.
+    """
+
+    generative = False
+
+    def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
+        super().__init__(settings, features)
+        dim = settings["code_dim"]
+        self.encoder = Encoder(settings["side"], settings["width"], dim)
+        self.texts = nn.Sequential(nn.Linear(settings["text_dim"], 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(settings["temperature"])))
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        codes: Tensor = nn.functional.normalize(self.encoder(pictures), dim=-1)
+        return codes
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Refuses: this model draws no pictures.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a contrastive tower draws no pictures")
+
+    def losses(self, batch: PictureBatch, progress: float) -> dict[str, Tensor]:
+        temperature = self.log_temperature.exp().clamp(COLDEST, HOTTEST)
+        codes = self.encode(self._seen(batch))
+        loss = info_nce(codes, self.texts(batch.texts), temperature, batch.text_ids)
+        return {"info_nce": loss, "temperature": temperature.detach(), "loss": loss}

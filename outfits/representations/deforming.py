@@ -1,0 +1,142 @@
+"""The deforming autoencoder: appearance drawn in a template's frame, shape as a warp of that template."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from outfits.representations.base import Features, PictureModel, RepresentationSettings
+from outfits.representations.batch import PictureBatch
+from outfits.representations.blocks import NEARLY_WHITE, Decoder, Encoder
+from outfits.representations.losses import smoothness, total_variation
+from outfits.representations.warping import (
+    affine_of,
+    grid_of,
+    identity_grid,
+    increments,
+    transformed,
+    warped,
+)
+
+COARSER = 4  # the warp field is drawn at so many times fewer pixels and interpolated: cloth bends smoothly
+COARSEST = 8  # but at this side at least, pixels
+
+
+class Deformation(NamedTuple):
+    """A picture and what it was made of.
+
+    Attributes:
+        picture: the warped template, shape ``[B, 3, S, S]``.
+        template: appearance in the template's frame, shape ``[B, 3, S, S]``.
+        grid: where each pixel reads the template, before the affine part, shape ``[B, S, S, 2]``.
+        affine: the affine part, shape ``[B, 2, 3]``.
+        steps: increments of the grid, 1 for the identity, shape ``[B, 2, S, S]``.
+        albedo: template without light and shade, shape ``[B, 3, S, S]``; None unless the model is intrinsic.
+        shading: light and shade, shape ``[B, 1, S, S]``; None unless the model is intrinsic.
+    """
+
+    picture: Tensor
+    template: Tensor
+    grid: Tensor
+    affine: Tensor
+    steps: Tensor
+    albedo: Tensor | None
+    shading: Tensor | None
+
+
+class DeformingAutoencoder(PictureModel):
+    r"""One code in parts, shape and appearance; two decoders, a warp and a texture (arXiv 1806.06503).
+
+    The loss is reconstruction + :math:`\lambda_1` total variation of the warp's increments + :math:`\lambda_2` bias
+    reduction, the squared distance of the batch's mean warp from the identity, so that the template is drawn upright in
+    the middle. **Class-aware** (``class_dim`` > 0): a third code, from which a linear classifier must tell the item's
+    category, goes into the texture beside the appearance. **Intrinsic**: the texture is albedo times shading, and the
+    shading is kept smooth.
+
+    The code is shape, appearance and class, one after the other.
+
+    Args:
+        settings: see :class:`RepresentationSettings`; ``shape_dim`` and ``class_dim`` are parts of ``code_dim``.
+        features: frozen features of the perceptual loss.
+
+    Raises:
+        ValueError: if no coordinate is left for the appearance.
+    """
+
+    def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
+        super().__init__(settings, features)
+        side, width = settings["side"], settings["width"]
+        appearance = settings["code_dim"] - settings["shape_dim"] - settings["class_dim"]
+        if appearance < 1:
+            raise ValueError("shape_dim and class_dim leave no coordinate of code_dim for the appearance")
+        self.parts = (settings["shape_dim"], appearance, settings["class_dim"])
+        self.encoder = Encoder(side, width, settings["code_dim"])
+        coarse = max(COARSEST, side // COARSER)
+        self.warp = Decoder(coarse, width, settings["shape_dim"], 2, full_side=side)
+        self.affine = nn.Linear(settings["shape_dim"], 5)
+        nn.init.zeros_(self.affine.weight)
+        nn.init.zeros_(self.affine.bias)
+        inputs = appearance + settings["class_dim"]
+        self.texture = Decoder(side, width, inputs, 3, NEARLY_WHITE)
+        self.shading = (
+            Decoder(coarse, width, inputs, 1, NEARLY_WHITE, full_side=side) if settings["intrinsic"] else None
+        )
+        self.classifier = nn.Linear(settings["class_dim"], settings["categories"]) if settings["class_dim"] else None
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        codes: Tensor = self.encoder(pictures)
+        return codes
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return self.deform(codes).picture
+
+    def deform(self, codes: Tensor) -> Deformation:
+        """The pictures of codes ``[B, d]`` with their templates and warps."""
+        shape, appearance = codes[:, : self.parts[0]], codes[:, self.parts[0] :]
+        steps = increments(self._to_full_size(self.warp(shape)))
+        grid, affine = grid_of(steps), affine_of(self.affine(shape))
+        template = self.texture(appearance).sigmoid()
+        albedo, shading = None, None
+        if self.shading is not None:
+            shading = self._to_full_size(self.shading(appearance).sigmoid())
+            albedo, template = template, template * shading
+        picture = warped(template, transformed(grid, affine))
+        return Deformation(picture, template, grid, affine, steps, albedo, shading)
+
+    def _to_full_size(self, maps: Tensor) -> Tensor:
+        return F.interpolate(maps, size=(self.side, self.side), mode="bilinear", align_corners=False)
+
+    def losses(self, batch: PictureBatch, progress: float) -> dict[str, Tensor]:
+        settings = self.settings
+        codes = self.encode(self._seen(batch))
+        made = self.deform(codes)
+        terms = self._reconstruction(batch, made.picture)
+        terms["warp_variation"] = total_variation(made.steps).mean()
+        terms["warp_bias"] = bias(made.grid, made.affine)
+        loss = (
+            terms["reconstruction"]
+            + settings["variation_weight"] * terms["warp_variation"]
+            + settings["bias_weight"] * terms["warp_bias"]
+        )
+        if made.shading is not None:
+            terms["shading_roughness"] = smoothness(made.shading).mean()
+            loss = loss + settings["shading_weight"] * terms["shading_roughness"]
+        if self.classifier is not None:
+            logits = self.classifier(codes[:, -self.parts[2] :])
+            terms["class_entropy"] = F.cross_entropy(logits, batch.categories)
+            terms["class_accuracy"] = (logits.argmax(dim=1) == batch.categories).float().mean()
+            loss = loss + settings["class_weight"] * terms["class_entropy"]
+        return {**terms, "loss": loss}
+
+
+def bias(grid: Tensor, affine: Tensor) -> Tensor:
+    """Squared distance of a batch's mean grid and mean affine map from the identity, shape ``[]``.
+
+    Args:
+        grid: shape ``[B, S, S, 2]``.
+        affine: shape ``[B, 2, 3]``.
+    """
+    local = (grid.mean(dim=0) - identity_grid(grid.shape[1], grid.device)[0]).square().mean()
+    unchanged = torch.eye(2, 3, device=affine.device)
+    return local + (affine.mean(dim=0) - unchanged).square().mean()

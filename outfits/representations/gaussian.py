@@ -1,0 +1,71 @@
+"""Diagonal Gaussians of variational autoencoders: sampling, divergence, likelihood, and the schedule of beta."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def reparameterised(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""A sample :math:`z = \mu + \sigma \odot \epsilon`, differentiable in both (arXiv 1312.6114, section 2.4).
+
+    Args:
+        mean: shape ``[B, d]``.
+        log_variance: shape ``[B, d]``.
+    """
+    return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Divergence of every coordinate from the standard normal, nats, shape ``[B, d]``.
+
+    :math:`\mathrm{KL}(\mathcal N(\mu, \sigma^2) \| \mathcal N(0, 1)) = (\mu^2 + \sigma^2 - \log \sigma^2 - 1) / 2`
+    (arXiv 1312.6114, appendix B).
+    """
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0)
+
+
+def with_free_bits(kl: Tensor, free: float) -> Tensor:
+    r"""What the objective charges for the divergence: :math:`\sum_j \max(\lambda, \overline{\mathrm{KL}}_j)`.
+
+    The first :math:`\lambda` nats of each coordinate, on average over the batch, are free, so that no coordinate is
+    given up early (arXiv 1606.04934, section C.8).
+
+    Args:
+        kl: divergences, shape ``[B, d]``.
+        free: :math:`\lambda`, nats per coordinate; 0 charges for all.
+
+    Returns:
+        Nats per picture, shape ``[]``.
+    """
+    return kl.mean(dim=0).clamp(min=free).sum()
+
+
+def gaussian_log_likelihood(pictures: Tensor, means: Tensor, deviation: float, weight: Tensor) -> Tensor:
+    r"""Log-likelihood of pictures under independent :math:`\mathcal N(\hat x_i, s^2 / w_i)`, nats, shape ``[B]``.
+
+    Args:
+        pictures: shape ``[B, 3, S, S]``.
+        means: the decoder's pictures, same shape.
+        deviation: :math:`s`, in units of the pixel range.
+        weight: precision of each pixel relative to :math:`1 / s^2`, positive, shape ``[B, 1, S, S]``.
+    """
+    squared = (pictures - means).square() * weight / (2 * deviation**2)
+    constant = math.log(deviation) + 0.5 * math.log(2 * math.pi)
+    return -(squared + constant - 0.5 * weight.log()).flatten(1).sum(dim=1)
+
+
+def beta_at(progress: float, beta: float, start: float | None, fall: float) -> float:
+    r"""Weight of the divergence at a moment of training.
+
+    It falls from ``start`` to ``beta`` along a geometric line during the first ``fall`` of training and stays there.
+
+    Args:
+        progress: share of training that is done, in [0, 1].
+        beta: final value.
+        start: value at the beginning; None: ``beta`` throughout.
+        fall: share of training that the fall takes, in (0, 1].
+    """
+    if start is None or progress >= fall:
+        return beta
+    return float(start * (beta / start) ** (progress / fall))

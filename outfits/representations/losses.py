@@ -1,0 +1,80 @@
+"""Terms of the picture models' losses that are not a likelihood or a divergence."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pixel_weight(foreground: Tensor, backdrop: float) -> Tensor:
+    """How much every pixel counts, with mean 1 in each picture.
+
+    Most of a product photo is a near-white backdrop; counted like the garment it would take most of the loss.
+
+    Args:
+        foreground: how surely a pixel belongs to the garment, in [0, 1], shape ``[B, 1, S, S]``.
+        backdrop: weight of the backdrop against that of the garment, in (0, 1].
+
+    Returns:
+        Shape ``[B, 1, S, S]``.
+    """
+    weight = backdrop + (1.0 - backdrop) * foreground
+    return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
+
+
+def squared_error(pictures: Tensor, reconstructions: Tensor, weight: Tensor) -> Tensor:
+    """Mean weighted squared error over pixels and channels, shape ``[B]``; ``weight`` from :func:`pixel_weight`."""
+    return ((pictures - reconstructions).square() * weight).mean(dim=(1, 2, 3))
+
+
+def feature_distance(features: list[Tensor], targets: list[Tensor]) -> Tensor:
+    r"""Distance of two pictures in a frozen network's features, shape ``[B]``.
+
+    :math:`\sum_l \mathrm{mean}_{hw} \|\hat\phi_l(x) - \hat\phi_l(\hat x)\|^2`, every position's channels scaled to unit
+    length, as in LPIPS (arXiv 1801.03924, equation 1) with all channel weights 1.
+
+    Args:
+        features: maps ``[B, c, h, w]`` of some layers.
+        targets: the same layers' maps of the other pictures.
+    """
+    total = features[0].new_zeros(len(features[0]))
+    for map_, target in zip(features, targets, strict=True):
+        apart = F.normalize(map_, dim=1, eps=1e-6) - F.normalize(target, dim=1, eps=1e-6)
+        total = total + apart.square().sum(dim=1).mean(dim=(1, 2))
+    return total
+
+
+def total_variation(maps: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring values, down and across, shape ``[B]``; maps ``[B, c, h, w]``."""
+    down = (maps[:, :, 1:] - maps[:, :, :-1]).abs().mean(dim=(1, 2, 3))
+    across = (maps[:, :, :, 1:] - maps[:, :, :, :-1]).abs().mean(dim=(1, 2, 3))
+    return down + across
+
+
+def smoothness(maps: Tensor) -> Tensor:
+    """Mean squared difference of neighbouring values, down and across, shape ``[B]``; maps ``[B, c, h, w]``."""
+    down = (maps[:, :, 1:] - maps[:, :, :-1]).square().mean(dim=(1, 2, 3))
+    across = (maps[:, :, :, 1:] - maps[:, :, :, :-1]).square().mean(dim=(1, 2, 3))
+    return down + across
+
+
+def info_nce(pictures: Tensor, texts: Tensor, temperature: Tensor, text_ids: Tensor) -> Tensor:
+    r"""Symmetric InfoNCE between pictures and their texts (arXiv 2103.00020, figure 3; arXiv 1807.03748).
+
+    Mean of two cross-entropies over :math:`\cos(p_i, t_j) / \tau`: the true text among all texts and the true picture
+    among all pictures. Items of equal texts are no negatives of one another: neither could be told from the other.
+
+    Args:
+        pictures: embeddings, shape ``[B, d]``.
+        texts: embeddings, shape ``[B, d]``.
+        temperature: :math:`\tau`, a scalar tensor.
+        text_ids: equal numbers for equal texts, shape ``[B]``.
+
+    Returns:
+        Shape ``[]``.
+    """
+    logits = F.normalize(pictures, dim=-1) @ F.normalize(texts, dim=-1).T / temperature  # [B, B]
+    same = text_ids[:, None] == text_ids[None]
+    others = same & ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    logits = logits.masked_fill(others, -torch.inf)
+    true = torch.arange(len(logits), device=logits.device)
+    return 0.5 * (F.cross_entropy(logits, true) + F.cross_entropy(logits.T, true))

@@ -8,9 +8,6 @@ informativeness and the quality of reconstruction side by side. Every training i
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,8 +19,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from training import key_values, train
 
-ROOT = Path(__file__).resolve().parent.parent
 BETA = "model.representation.vae.beta"
 SCHEDULES: dict[str, tuple[str, ...]] = {
     "beta 1": (f"{BETA}=1", f"{BETA}_start=null"),
@@ -43,11 +40,7 @@ PANELS = {
 
 
 def results_of(name: str, seed: int, out: Path, configuration: Sequence[str], threads: int) -> dict[str, Any]:
-    """Trains one model, unless that is done, and reads the figures of its report.
-
-    Raises:
-        SystemExit: with the last line that ``train.py`` printed to stderr, if it fails.
-    """
+    """Trains one model, unless that is done, and reads the figures of its report."""
     folder = out / f"{name.replace(' ', '-')}-{seed}"
     path = folder / "report" / "results.json"
     if not path.is_file():
@@ -59,14 +52,7 @@ def results_of(name: str, seed: int, out: Path, configuration: Sequence[str], th
             *(f"seed={seed}", f"run_dir={folder}", f"cache_dir={out / 'cache'}"),
             *("wandb.mode=off", "trainer.enable_progress_bar=false"),
         ]
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", str(ROOT / "train.py"), *arguments],
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise SystemExit(f"{folder.name}: {done.stderr.strip().splitlines()[-1]}")
+        train(folder.name, arguments, threads)
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     print(f"{name}, seed {seed}: done", flush=True)
     return results
@@ -115,9 +101,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     parser.add_argument("--out", type=Path, default=Path("runs/beta_vae"), help="folder of runs, table and plot")
     arguments, configuration = parser.parse_known_args()
-    wrong = [argument for argument in configuration if "=" not in argument or argument.startswith("-")]
-    if wrong:
-        parser.error(f"{wrong[0]}: not of the form KEY=VALUE")
+    wrong = key_values(configuration)
+    if wrong is not None:
+        parser.error(f"{wrong}: not of the form KEY=VALUE")
     jobs = [(name, seed) for seed in arguments.seeds for name in SCHEDULES]
     first, *others = jobs  # the first makes the data set and prepares the pictures, which the others share
     made = {first: results_of(*first, arguments.out, configuration, arguments.threads)}

@@ -9,17 +9,14 @@ AUC and fill-in-the-blank accuracy on test outfits, distractors of the answer's 
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from training import key_values, train
 
-ROOT = Path(__file__).resolve().parent.parent
 CLASSICAL = "classical"
 FIGURES = ("auc_same_category", "fitb_same_category")
 TEXTS = {"with texts": (), "pictures only": ("encoder.text=none",)}
@@ -47,21 +44,10 @@ class Training:
 
 
 def figures_of(training: Training, out: Path, configuration: Sequence[str], threads: int) -> dict[str, float]:
-    """Trains S, unless that is done, and reads its figures.
-
-    Raises:
-        SystemExit: with the last line that ``train.py`` printed to stderr, if it fails.
-    """
+    """Trains S, unless that is done, and reads its figures."""
     path = training.folder(out) / "compatibility.json"
     if not path.is_file():
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", str(ROOT / "train.py"), *training.arguments(out, configuration)],
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise SystemExit(f"{training.folder(out).name}: {done.stderr.strip().splitlines()[-1]}")
+        train(training.folder(out).name, training.arguments(out, configuration), threads)
     figures: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
     shown = ", ".join(f"{name} {figures[name]:.3f}" for name in FIGURES)
     print(f"{training.name}, {training.texts}, seed {training.seed}: {shown}", flush=True)
@@ -94,9 +80,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     parser.add_argument("--out", type=Path, default=Path("runs/representations"), help="folder of runs and table")
     arguments, configuration = parser.parse_known_args()
-    wrong = [argument for argument in configuration if "=" not in argument or argument.startswith("-")]
-    if wrong or any("=" not in run for run in arguments.run):
-        parser.error(f"{(wrong or arguments.run)[0]}: not of the form --run NAME=RUN_DIR or KEY=VALUE")
+    wrong = key_values(arguments.run) or key_values(configuration)
+    if wrong is not None:
+        parser.error(f"{wrong}: not of the form --run NAME=RUN_DIR or KEY=VALUE")
     named: list[tuple[str, str | None]] = [(CLASSICAL, None)]
     for run in arguments.run:
         name, _, folder = run.partition("=")

@@ -157,7 +157,8 @@ def test_a_contrastive_tower_draws_nothing_and_bounds_its_temperature() -> None:
     with torch.no_grad():
         model.log_temperature.fill_(-20.0)
         loss = model.losses(batch, 1.0)["loss"]
-        expected = info_nce(model.encode(batch.pictures), model.texts(batch.texts), torch.tensor(0.01), batch.text_ids)
+        projected = model.projection(model.encode(batch.pictures))
+        expected = info_nce(projected, model.texts(batch.texts), torch.tensor(0.01), batch.text_ids)
     torch.testing.assert_close(loss, expected)
 
 

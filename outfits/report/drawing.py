@@ -4,12 +4,15 @@ import base64
 import io
 import re
 import textwrap
+from functools import lru_cache
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import ImageFont
 
 from outfits.report.appearance import Theme, label
 
@@ -62,3 +65,18 @@ def titled(axis: Axes, text: str, theme: Theme) -> None:
 def wrapped_label(method: str, width: int) -> str:
     """A method's label on lines of at most this many characters."""
     return textwrap.fill(label(method), width)
+
+
+def shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
+    """The text, cut with an ellipsis where it is wider than this many pixels."""
+    if typeface.getlength(text) <= width:
+        return text
+    kept = next(end for end in range(len(text), -1, -1) if end == 0 or typeface.getlength(f"{text[:end]}…") <= width)
+    return f"{text[:kept].rstrip(' ,')}…"
+
+
+@lru_cache
+def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """A typeface that matplotlib brings along, so that a sheet looks the same on every machine; size in pixels."""
+    properties = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
+    return ImageFont.truetype(font_manager.findfont(properties), size)

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,11 +32,16 @@ def write_results(result: EvaluationResult, folder: Path) -> dict[str, Path]:
         else:
             path.unlink(missing_ok=True)
     # last and in one move: who finds results.json finds all of it
-    text = json.dumps(result.to_json(), indent=2, allow_nan=False)
-    # lists of numbers on one line each; within a JSON string there is no line break, so none is touched
-    text = re.sub(r"\[\n[-+.\deE,\s]*\]", lambda found: " ".join(found[0].split()), text)
-    write_text(paths["results_json"], text + "\n")
+    write_json(paths["results_json"], result.to_json())
     return paths
+
+
+def write_json(path: Path, figures: dict[str, Any]) -> None:
+    """Writes figures as JSON, in one move; lists of numbers stand on one line each."""
+    text = json.dumps(figures, indent=2, allow_nan=False)
+    # within a JSON string there is no line break, so none is touched
+    text = re.sub(r"\[\n[-+.\deE,\s]*\]", lambda found: " ".join(found[0].split()), text)
+    write_text(path, text + "\n")
 
 
 def read_results(folder: Path) -> EvaluationResult:

@@ -8,12 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
 from outfits.report.appearance import PRINT, colours, family, in_order, label
+from outfits.report.drawing import font, shortened
 from outfits.report.records import MethodRecord
 
 THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product photos
@@ -162,11 +162,9 @@ def write_sheet(
     def left(column: int) -> int:
         return margin + given_width + gutter + column * (cell + gutter)
 
-    draw.text((margin, 16), "Given items", PRINT.ink, _font(15, bold=True))
+    draw.text((margin, 16), "Given items", PRINT.ink, font(15, bold=True))
     for column, name in enumerate(columns):
-        draw.text(
-            (left(column), 16), _shortened(label(name), cell, _font(15, bold=True)), PRINT.ink, _font(15, bold=True)
-        )
+        draw.text((left(column), 16), shortened(label(name), cell, font(15, bold=True)), PRINT.ink, font(15, bold=True))
         draw.rectangle((left(column), head - 4, left(column) + cell, head - 2), shades[name])
     draw.rectangle((margin, head - 4, margin + given_width, head - 2), PRINT.faint)
     for row, outfit in enumerate(outfits):
@@ -183,7 +181,7 @@ def write_sheet(
                 if name != "original" and item in outfit.removed:
                     frame = (corner[0] - 3, corner[1] - 3, corner[0] + width + 2, corner[1] + height + 2)
                     draw.rounded_rectangle(frame, 5, outline=shades["original"], width=3)
-            draw.text((left(column), top + height + 7), _scores(completion), PRINT.muted, _font(13))
+            draw.text((left(column), top + height + 7), _scores(completion), PRINT.muted, font(13))
     sheet.save(path, "PNG", optimize=True)
 
 
@@ -224,11 +222,11 @@ def _tile(item: Item, size: tuple[int, int]) -> Image.Image:
     """Stands for an item without photo: its category and text."""
     tile = Image.new("RGB", size, "#f0f2f5")
     draw = ImageDraw.Draw(tile)
-    bold, plain = _font(12, bold=True), _font(11)
+    bold, plain = font(12, bold=True), font(11)
     lines = [(line, bold) for line in _wrapped(item.category, size[0] - 16, bold)]
     lines += [(line, plain) for line in _wrapped(item.text or item.item_id, size[0] - 16, plain)]
-    for place, (line, font) in enumerate(lines[: (size[1] - 16) // 16]):
-        draw.text((8, 8 + 16 * place), line, PRINT.ink if font is bold else PRINT.muted, font)
+    for place, (line, face) in enumerate(lines[: (size[1] - 16) // 16]):
+        draw.text((8, 8 + 16 * place), line, PRINT.ink if face is bold else PRINT.muted, face)
     return tile
 
 
@@ -240,18 +238,3 @@ def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
         else:
             lines.append(word)
     return lines
-
-
-def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """The text, cut with an ellipsis where it is wider than this many pixels."""
-    if font.getlength(text) <= width:
-        return text
-    kept = next(end for end in range(len(text), -1, -1) if end == 0 or font.getlength(f"{text[:end]}…") <= width)
-    return f"{text[:kept].rstrip(' ,')}…"
-
-
-@lru_cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    # Matplotlib brings this typeface along, so the sheet looks the same on every machine
-    properties = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
-    return ImageFont.truetype(font_manager.findfont(properties), size)

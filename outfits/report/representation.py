@@ -1,8 +1,6 @@
 """The report of a picture model: what its codes hold, as figures, pictures and one page."""
 
 import base64
-import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from outfits.errors import DataError
 from outfits.metrics.disentanglement import Disentanglement, disentanglement
 from outfits.report.appearance import DARK, LIGHT, PRINT
 from outfits.report.drawing import png_bytes, svg_uri
+from outfits.report.files import write_json
 from outfits.report.gallery import thumbnail_uri
 from outfits.report.representation_figures import (
     NEAREST,
@@ -134,10 +133,7 @@ def write_representation_report(
     result.frame().to_csv(folder / "results.csv", index=False)
     write_text(folder / "index.html", _page(result, drawn, config, config_yaml))
     # last and in one move: who finds results.json finds all of it
-    text = json.dumps(result.to_json(), indent=2, allow_nan=False)
-    # lists of numbers on one line each; within a JSON string there is no line break, so none is touched
-    text = re.sub(r"\[\n[-+.\deE,\s]*\]", lambda found: " ".join(found[0].split()), text)
-    write_text(folder / "results.json", text + "\n")
+    write_json(folder / "results.json", result.to_json())
     return result
 
 

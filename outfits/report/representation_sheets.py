@@ -2,15 +2,14 @@
 
 import io
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-from matplotlib import font_manager
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from outfits.report.appearance import PRINT
+from outfits.report.drawing import font, shortened
 
 SMALLEST_TILE = 96  # pixels; smaller pictures are enlarged
 COARSE = 32  # pixels; pictures up to this side keep their pixels visible when enlarged
@@ -149,21 +148,5 @@ def sheet_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
-    """The text, cut with an ellipsis where it is wider than this many pixels."""
-    if typeface.getlength(text) <= width:
-        return text
-    ends = range(len(text) - 1, 0, -1)
-    kept = next((end for end in ends if typeface.getlength(f"{text[:end]}…") <= width), 0)
-    return f"{text[:kept].rstrip(' ,')}…"
-
-
 def _width(text: str) -> int:
     return int(np.ceil(font(12).getlength(text)))
-
-
-@lru_cache
-def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The typeface that Matplotlib brings along, so that sheets look the same on every machine."""
-    properties = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
-    return ImageFont.truetype(font_manager.findfont(properties), size)

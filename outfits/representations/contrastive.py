@@ -10,14 +10,18 @@ from outfits.representations.batch import PictureBatch
 from outfits.representations.blocks import Encoder
 from outfits.representations.losses import info_nce
 
+SHARED = 128  # width of the space in which pictures and texts meet
+HIDDEN = 256  # of the text tower
 HOTTEST, COLDEST = 1.0, 0.01  # bounds of the temperature, as in CLIP
 
 
 class ContrastiveTower(PictureModel):
     """Pictures and their own texts, drawn together by InfoNCE with a learned temperature (arXiv 2103.00020).
 
-    The text tower maps frozen text embeddings; it serves training alone. Negatives are the other items of the batch, on
-    several devices those of the same device.
+    The code is what the picture tower gives before the projection to the space that it shares with texts: it keeps more
+    of the picture than the projection, whose only purpose is to meet the text (arXiv 2002.05709, section 4.2). The text
+    tower maps frozen text embeddings; it and both projections serve training alone. Negatives are the other items of
+    the batch, on several devices those of the same device.
 
     Args:
         settings: see :class:`RepresentationSettings`; ``text_dim`` is the width of the frozen text embeddings.
@@ -30,11 +34,12 @@ class ContrastiveTower(PictureModel):
         super().__init__(settings, features)
         dim = settings["code_dim"]
         self.encoder = Encoder(settings["side"], settings["width"], dim)
-        self.texts = nn.Sequential(nn.Linear(settings["text_dim"], 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+        self.projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, SHARED))
+        self.texts = nn.Sequential(nn.Linear(settings["text_dim"], HIDDEN), nn.GELU(), nn.Linear(HIDDEN, SHARED))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(settings["temperature"])))
 
     def encode(self, pictures: Tensor) -> Tensor:
-        codes: Tensor = nn.functional.normalize(self.encoder(pictures), dim=-1)
+        codes: Tensor = self.encoder(pictures)
         return codes
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -48,5 +53,5 @@ class ContrastiveTower(PictureModel):
     def losses(self, batch: PictureBatch, progress: float) -> dict[str, Tensor]:
         temperature = self.log_temperature.exp().clamp(COLDEST, HOTTEST)
         codes = self.encode(self._seen(batch))
-        loss = info_nce(codes, self.texts(batch.texts), temperature, batch.text_ids)
+        loss = info_nce(self.projection(codes), self.texts(batch.texts), temperature, batch.text_ids)
         return {"info_nce": loss, "temperature": temperature.detach(), "loss": loss}

@@ -63,9 +63,9 @@ def _keep_for_stylist(run: Run, dataset: OutfitDataset) -> None:
 
 
 def _fitted_encoder(run: Run, dataset: OutfitDataset) -> ItemEncoder | None:
-    """Those parts of the item encoder that were fitted to the data; pretrained ones are not loaded for this."""
+    """Those parts of the item encoder that were made from data; pretrained ones are not loaded for this."""
     config = run.config.encoder
-    image, text = (part if part == "classical" else "none" for part in (config.image, config.text))
+    image, text = (part if part in ("classical", "learned") else "none" for part in (config.image, config.text))
     if image == text == "none":
         return None
     return build_item_encoder(

@@ -64,7 +64,7 @@ class LearnedImages:
     """Codes of a frozen picture model, centred and half whitened.
 
     Args:
-        run: folder of the representation run.
+        run: folder of the representation run, or any other with its weights.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
@@ -82,7 +82,8 @@ class LearnedImages:
             raise ArtifactError(
                 f"encoder.learned.run: {folder} has no {WEIGHTS}; finish that run with train.py resume={folder}"
             )
-        self.model, sha256 = load_representation(folder / WEIGHTS)
+        self.path = folder / WEIGHTS
+        self.model, sha256 = load_representation(self.path)
         self.precision = precision
         self.device = torch.device("cpu")
         self.key = content_hash(["learned images", precision, sha256, preparation_key(self.model.side, self.backdrop)])

@@ -7,7 +7,7 @@ working folder nor the place of the run's folder matters.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,10 @@ from outfits.data.outfits import Outfits
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.build import pretrained_parts
 from outfits.encoders.classical import ClassicalImages, ClassicalTexts
+from outfits.encoders.learned import LearnedImages
 from outfits.encoders.store import EmbeddingStore
 from outfits.errors import ArtifactError
+from outfits.representations.store import WEIGHTS
 from outfits.storage import Arrays, read_arrays, write_arrays, write_atomically, write_text
 
 FOLDER = "stylist"
@@ -66,7 +68,7 @@ def keep(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path
         dataset: data set with embeddings.
         data_root: folder of the data set.
         cache_dir: folder of what runs share.
-        encoder: the item encoder, as far as it was fitted to the data; None where nothing was.
+        encoder: the item encoder, as far as it was made from data; None where nothing was.
     """
     folder, catalogue, outfits = run_dir / FOLDER, dataset.catalogue, dataset.outfits
     images = [None if path is None else _relative(path, data_root) for path in catalogue.image_paths]
@@ -88,6 +90,9 @@ def keep(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path
     write_atomically(folder / CATALOGUE, lambda file: items.to_parquet(file, index=False))
     write_atomically(folder / OUTFITS, lambda file: sets.to_parquet(file, index=False))
     write_arrays(folder / ENCODERS, _state(encoder))
+    if encoder is not None and isinstance(encoder.image, LearnedImages):
+        weights = encoder.image.path.read_bytes()  # its own run may move or go
+        write_atomically(folder / WEIGHTS, lambda file: file.write(weights))
     keep_places(run_dir, dataset, data_root, cache_dir)
 
 
@@ -166,7 +171,10 @@ def read_encoder(run_dir: Path, config: EncoderConfig) -> ItemEncoder:
         raise ArtifactError(
             f"{path} is missing or damaged; delete {path.parent}, and `evaluate.py run=…` writes it again"
         )
-    image, text = pretrained_parts(config)
+    learned = config.image == "learned"
+    image, text = pretrained_parts(replace(config, image="none") if learned else config)
+    if learned:
+        image = LearnedImages(str(path.parent), config.precision)
     if config.image == "classical":
         image = ClassicalImages.from_state(*_part(arrays, "image"), config.backdrop)
     if config.text == "classical":

@@ -28,7 +28,7 @@ SMALL = (
     "encoder.num_workers=0",
     "model.representation.side=32",
     "model.representation.width=16",
-    "model.representation.code_dim=24",
+    "model.representation.code_dim=32",
     "model.representation.deforming.shape_dim=8",
     "optimizer.batch_size=32",
     "optimizer.lr=2e-3",
@@ -161,14 +161,16 @@ def test_two_ranks_train_one_model(shared: Path, tmp_path: Path) -> None:
 
 
 def test_a_learned_encoder_carries_a_run_from_embeddings_to_completed_outfits(shared: Path, tmp_path: Path) -> None:
-    learned = trained(shared, "vae")
+    learned = tmp_path / "learned"
+    shutil.copytree(trained(shared, "vae"), learned)
     place = [f"data.root={tmp_path / 'data'}", f"cache_dir={tmp_path / 'cache'}", f"run_dir={tmp_path / 'run'}"]
     encoder = ["encoder.image=learned", f"encoder.image.run={learned}"]
     here("train", [f"experiment={RECIPE}", *place, *encoder]).succeeded()
     again = here("train", [f"experiment={RECIPE}", *place, *encoder, "stages=[embeddings]"]).succeeded().output
     assert "embeddings: reusing" in again, "cached like any other"
     (stored,) = (tmp_path / "cache" / "embeddings").glob("*/embeddings.npy")
-    assert np.load(stored).shape[1] == 24 + 8
+    assert np.load(stored).shape[1] == 32 + 8
+    shutil.rmtree(learned)  # a finished run keeps what a stylist needs
     stylist = Stylist.load(tmp_path / "run")
     photo = tmp_path / "own.png"
     Image.new("RGB", (40, 40), "navy").save(photo)

@@ -9,7 +9,8 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from lightning_modules.optimisation import adamw_with_warmup
-from outfits.config.schema import OptimizerConfig, VariedConfig
+from outfits.config.representation import VariedConfig
+from outfits.config.schema import OptimizerConfig
 from outfits.representations.base import Features, RepresentationSettings
 from outfits.representations.batch import PictureBatch, varied
 from outfits.representations.store import build_model

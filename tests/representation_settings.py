@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from outfits.config.schema import RepresentationConfig
+from outfits.config.representation import RepresentationConfig
 from outfits.representations.base import PictureModel, RepresentationSettings
 from outfits.representations.batch import PictureBatch
 from outfits.representations.store import build_model, settings_of

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
-from outfits.config.schema import PerceptualConfig, RepresentationConfig
+from outfits.config.representation import PerceptualConfig, RepresentationConfig
 from outfits.errors import ArtifactError, ConfigError
 from outfits.representations.blocks import channels_of, levels_of
 from outfits.representations.contrastive import ContrastiveTower

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import evaluate
 import train
-from outfits.config.schema import RepresentationConfig, RepresentationReportConfig
+from outfits.config.representation import RepresentationConfig, RepresentationReportConfig
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.learned import picture_tensor
 from outfits.encoders.packed import PackedPictures

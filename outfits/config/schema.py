@@ -5,43 +5,11 @@ checks it, ``python train.py --help`` prints it. Sections are plain dataclasses,
 argument without knowing where it came from.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
-T = TypeVar("T")
-
-
-def key(
-    default: T,
-    help: str,
-    *,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
-    choices: tuple[Any, ...] | None = None,
-) -> T:
-    """One configuration key: its default, what it means and which values it may take.
-
-    Args:
-        default: value when neither YAML nor the command line sets the key; lists are copied.
-        help: meaning, one sentence, with units where there are any.
-        ge: smallest allowed number.
-        gt: exclusive lower bound.
-        le: largest allowed number.
-        lt: exclusive upper bound.
-        choices: the allowed values; for a list key, the allowed elements.
-    """
-    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
-    return field(default=default, metadata=metadata)
-
-
-def section(kind: type[T]) -> T:
-    """A nested section of keys."""
-    return field(default_factory=kind)
-
+from outfits.config.fields import key, section
+from outfits.config.representation import RepresentationConfig, RepresentationReportConfig
 
 STAGES = ("representation", "embeddings", "compatibility", "targets", "generator", "test")
 MAIN_JOB = STAGES[1:]
@@ -362,87 +330,6 @@ class TargetsConfig:
 
 
 @dataclass
-class CorruptionConfig:
-    noise: float = key(0.0, "denoising: standard deviation of noise on the encoder's input, pixel range 1", ge=0)
-    masked: float = key(0.0, "denoising: share of the patches of the encoder's input that are masked", ge=0, lt=1)
-    patch: int = key(8, "denoising: side of a masked patch, pixels; divides side", ge=1)
-
-
-@dataclass
-class PerceptualConfig:
-    weight: float = key(0.0, "weight of the distance in a frozen network's features beside pixel_weight", ge=0)
-    network: str | None = key(
-        None, "the frozen network: learned:RUN_DIR, torchvision:ARCHITECTURE or timm:ARCHITECTURE"
-    )
-    weights: str | None = key(
-        None, "weights file of a torchvision or timm network: its state dict, .safetensors or .pt"
-    )
-    layers: list[str] = key(
-        [], "layers compared, by name; [] is every block of a learned encoder, layer1 to layer3 of a residual network"
-    )
-
-
-@dataclass
-class VaeConfig:
-    deviation: float = key(
-        0.1, "standard deviation of a pixel about the decoder's picture, pixel range 1; scales the likelihood", gt=0
-    )
-    beta: float = key(1.0, "weight of the KL divergence at the end of training; 1 is the ELBO", ge=0)
-    beta_start: float | None = key(
-        None, "weight of the KL divergence at the beginning, from which it falls to beta; null: beta throughout", gt=0
-    )
-    beta_fall: float = key(0.6, "share of training that the fall takes", gt=0, le=1)
-    free_bits: float = key(0.0, "nats of divergence per coordinate that cost nothing", ge=0)
-
-
-@dataclass
-class DeformingConfig:
-    shape_dim: int = key(16, "coordinates of the code that warp the template", ge=1)
-    class_dim: int = key(0, "coordinates that must tell the item's category; 0: not class-aware", ge=0)
-    class_weight: float = key(0.1, "class-aware: weight of the cross-entropy of the category", ge=0)
-    intrinsic: bool = key(False, "draw the template as albedo times shading")
-    variation_weight: float = key(0.002, "weight of the total variation of the warp's increments", ge=0)
-    bias_weight: float = key(1.0, "weight of the distance of the mean warp from the identity", ge=0)
-    shading_weight: float = key(0.1, "intrinsic: weight of the roughness of the shading", ge=0)
-
-
-@dataclass
-class ContrastiveConfig:
-    temperature: float = key(0.07, "initial value of the learned temperature", gt=0)
-
-
-@dataclass
-class VariedConfig:
-    flip: bool = key(True, "mirror half of the training pictures")
-    shift: float = key(0.0, "move training pictures by up to this share of their side", ge=0, lt=0.5)
-    light: float = key(0.0, "make training pictures brighter or darker by up to this share", ge=0, lt=1)
-
-
-@dataclass
-class RepresentationConfig:
-    kind: str = key(
-        "vae",
-        "network: autoencoder (denoising with corruption), vae (with vae.beta), deforming (shape and appearance apart) "
-        "or contrastive (pictures against their texts)",
-        choices=("autoencoder", "vae", "deforming", "contrastive"),
-    )
-    side: int = key(64, "side of the square that pictures are padded to with white, pixels", choices=(16, 32, 64, 128))
-    width: int = key(32, "channels after the first convolution; deeper ones have up to eight times as many", ge=8)
-    code_dim: int = key(64, "width of the code", ge=2)
-    backdrop: str = key("keep", "keep the photo's backdrop, or cut it out: make it white", choices=("keep", "cut"))
-    backdrop_weight: float = key(
-        0.25, "weight of a backdrop pixel in the reconstruction against one of the garment", gt=0, le=1
-    )
-    pixel_weight: float = key(1.0, "weight of the squared error of pixels, of a vae of the log-likelihood", ge=0)
-    perceptual: PerceptualConfig = section(PerceptualConfig)
-    corruption: CorruptionConfig = section(CorruptionConfig)
-    vae: VaeConfig = section(VaeConfig)
-    deforming: DeformingConfig = section(DeformingConfig)
-    contrastive: ContrastiveConfig = section(ContrastiveConfig)
-    varied: VariedConfig = section(VariedConfig)
-
-
-@dataclass
 class ModelConfig:
     k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
     k_max: int = key(
@@ -624,18 +511,6 @@ class SweepConfig:
     methods: list[str] = key(
         ["greedy_k", "generator", "generator_rerank", "generator_beam"], "methods of the sweeps over k and alpha"
     )
-
-
-@dataclass
-class RepresentationReportConfig:
-    pictures: int = key(10, "items shown per picture of the report", ge=2)
-    steps: int = key(7, "steps of an interpolation or traversal", ge=3)
-    coordinates: int = key(10, "code coordinates traversed, those that vary most", ge=1)
-    neighbours: int = key(6, "nearest neighbours shown per item", ge=1)
-    factors: list[str] = key(
-        [], "attributes that disentanglement is measured against, besides the category; []: all that the data set has"
-    )
-    items: int = key(6000, "items that disentanglement is measured on at most", ge=100)
 
 
 @dataclass

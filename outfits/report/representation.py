@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from outfits.config.schema import RepresentationReportConfig
+from outfits.config.representation import RepresentationReportConfig
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.packed import PackedPictures
 from outfits.errors import DataError

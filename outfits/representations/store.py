@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from outfits.config.schema import RepresentationConfig
+from outfits.config.representation import RepresentationConfig
 from outfits.errors import ArtifactError
 from outfits.representations.autoencoder import Autoencoder
 from outfits.representations.base import Features, PictureModel, RepresentationSettings

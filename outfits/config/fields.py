@@ -1,0 +1,38 @@
+"""How a configuration key is written down: its default with meaning and bounds, and nested sections."""
+
+from dataclasses import field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def key(
+    default: T,
+    help: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> T:
+    """One configuration key: its default, what it means and which values it may take.
+
+    Args:
+        default: value when neither YAML nor the command line sets the key; lists are copied.
+        help: meaning, one sentence, with units where there are any.
+        ge: smallest allowed number.
+        gt: exclusive lower bound.
+        le: largest allowed number.
+        lt: exclusive upper bound.
+        choices: the allowed values; for a list key, the allowed elements.
+    """
+    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
+    return field(default=default, metadata=metadata)
+
+
+def section(kind: type[T]) -> T:
+    """A nested section of keys."""
+    return field(default_factory=kind)

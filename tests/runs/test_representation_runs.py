@@ -153,11 +153,12 @@ def test_pictures_are_prepared_once_and_again_after_a_kill_half_way(shared: Path
 
 def test_two_ranks_train_one_model(shared: Path, tmp_path: Path) -> None:
     trained(shared, "vae")  # the data are there
-    few = ("trainer.max_epochs=2", *TWO_RANKS)
-    for model in ("vae", "deforming_class_aware", "contrastive"):  # DDP refuses parameters without a gradient
+    few = ("trainer.max_epochs=1", "evaluate.representation.factors=[colour]", *TWO_RANKS)
+    for model in ("deforming_class_aware", "contrastive"):  # DDP refuses parameters without a gradient
         command("train.py", arguments(shared, model, tmp_path / model, *few)).succeeded()
         assert (tmp_path / model / WEIGHTS).exists()
-        assert len(curve(tmp_path / model, "valid_loss")) == 2
+        assert len(curve(tmp_path / model, "valid_loss")) == 1
+        assert results(tmp_path / model)["items"]["training"] > 0
 
 
 def test_a_learned_encoder_carries_a_run_from_embeddings_to_completed_outfits(shared: Path, tmp_path: Path) -> None:

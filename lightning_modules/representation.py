@@ -5,7 +5,7 @@ from dataclasses import asdict
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from lightning_modules.optimisation import adamw_with_warmup
@@ -35,9 +35,16 @@ class RepresentationModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model = build_model(settings, features).to(memory_format=torch.channels_last)
+        self.features = (features,)  # a tuple: a frozen network in an attribute of its own would enter the checkpoints
         self.varied = varied
         self.optimizer_config = optimizer
         self.means: dict[str, MeanMetric] = {}
+
+    def on_fit_start(self) -> None:
+        """Moves the frozen features, which are no submodule, to this rank's device."""
+        for features in self.features:
+            if isinstance(features, nn.Module):
+                features.to(self.device)
 
     def training_step(self, batch: PictureBatch, batch_index: int) -> Tensor:
         """The model's objective on varied pictures."""

@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet18
 
-from outfits.config.representation import PerceptualConfig, RepresentationConfig
+from lightning_modules.representation import RepresentationModule
+from outfits.config.representation import PerceptualConfig, RepresentationConfig, VariedConfig
+from outfits.config.schema import OptimizerConfig
 from outfits.errors import ArtifactError, ConfigError
 from outfits.representations.blocks import channels_of, levels_of
 from outfits.representations.contrastive import ContrastiveTower
@@ -276,3 +278,15 @@ def test_sides_that_cannot_be_halved_down_are_refused() -> None:
     assert channels_of(32, 5) == [32, 64, 128, 256, 256]
     with pytest.raises(ValueError, match="side 48"):
         levels_of(48)
+
+
+def test_frozen_features_go_where_the_model_goes_and_into_no_checkpoint(tmp_path: Path) -> None:
+    save_representation(small_model("autoencoder"), tmp_path / WEIGHTS)
+    perceptual = PerceptualConfig(weight=1.0, network=f"learned:{tmp_path}")
+    features = perceptual_features(RepresentationConfig(perceptual=perceptual))
+    assert features is not None
+    settings = small_settings(kind="vae", perceptual_weight=1.0)
+    module = RepresentationModule(settings, VariedConfig(), OptimizerConfig(), features).to("meta")
+    module.on_fit_start()
+    assert {parameter.device.type for parameter in features.parameters()} == {"meta"}
+    assert not any("features" in name for name in module.state_dict())

@@ -16,8 +16,7 @@ from lightning_modules.stages.embeddings import embed_catalogue, picture_policie
 from lightning_modules.stages.run import Run
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits.data.dataset import OutfitDataset
-from outfits.encoders.learned import picture_tensor
-from outfits.encoders.packed import PackedPictures, load_packed, pack_pictures, packing_key
+from outfits.encoders.packed import PackedPictures, codes_of, load_packed, pack_pictures, packing_key
 from outfits.errors import DataError
 from outfits.report.representation_items import known_factors
 from outfits.representations.base import PictureModel
@@ -33,7 +32,6 @@ from outfits.representations.store import (
 CHECKPOINTS = "checkpoints"
 HELD_OUT = 0.05  # of the training items, where all items stand in training outfits
 FEWEST_HELD_OUT = 16
-BATCH = 256  # pictures encoded at a time
 
 
 def train_representation(run: Run, dataset: OutfitDataset) -> PictureModel:
@@ -107,17 +105,6 @@ def prepared_pictures(run: Run, dataset: OutfitDataset) -> PackedPictures:
     if packed is None:
         raise DataError(f"the prepared pictures in {folder} cannot be read back; is the disk full?")
     return packed
-
-
-def codes_of(model: PictureModel, pictures: PackedPictures, items: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Codes ``[n, d]`` of the pictures of some items, on the model's device."""
-    device = model.centre.device
-    codes = []
-    with torch.inference_mode():
-        for start in range(0, len(items), BATCH):
-            maps = picture_tensor(pictures.pixels[items[start : start + BATCH]])
-            codes.append(model.encode(maps[:, :3].to(device)).float().cpu().numpy())
-    return np.concatenate(codes)
 
 
 def items_to_learn_from(

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.content import content_hash, image_digests
 from outfits.encoders.images import ItemPictures, ItemShard, keep_shard
-from outfits.encoders.learned import preparation_key, prepare_picture
+from outfits.encoders.learned import BATCH, picture_tensor, preparation_key, prepare_picture
+from outfits.representations.base import PictureModel
 from outfits.storage import READING_ERRORS, write_atomically
 
 SHARD = 64  # pictures that a loader worker prepares at a time
@@ -89,3 +91,13 @@ def pack_pictures(
     packed = load_packed(folder)
     assert packed is not None
     return packed
+
+
+@torch.inference_mode()
+def codes_of(model: PictureModel, pictures: PackedPictures, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Codes ``[n, d]`` of the pictures at some catalogue positions, computed on the model's device."""
+    codes = [np.zeros((0, model.code_dim), dtype=np.float32)]
+    for start in range(0, len(positions), BATCH):
+        maps = picture_tensor(pictures.pixels[positions[start : start + BATCH]])
+        codes.append(model.encode(maps[:, :3].to(model.centre.device)).float().cpu().numpy())
+    return np.concatenate(codes)

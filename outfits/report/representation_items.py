@@ -12,7 +12,7 @@ from torch import Tensor
 
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.learned import picture_tensor
-from outfits.encoders.packed import PackedPictures
+from outfits.encoders.packed import PackedPictures, codes_of
 from outfits.errors import ConfigError
 from outfits.representations.base import PictureModel
 
@@ -124,7 +124,7 @@ def coded_items(
         shown = order[held_out[order]][:FEWEST_HELD_OUT]  # however few there are among all
         rows = np.union1d(order[:MOST_ITEMS], shown)
     kept = positions[rows]
-    codes = _encoded(model, pictures, kept)
+    codes = codes_of(model, pictures, kept)
     with torch.inference_mode():  # as embed does, which would run the encoder once more
         vectors = (torch.from_numpy(codes) - model.centre.cpu()) @ model.components.cpu().T
     names = np.asarray(catalogue.category_names, dtype=np.str_)
@@ -176,12 +176,3 @@ def _copies(pictures: PackedPictures, positions: NDArray[np.int64]) -> NDArray[n
         content = pictures.pixels[position, :, :, :3].tobytes()
         groups[row] = numbers.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(numbers))
     return groups
-
-
-@torch.inference_mode()
-def _encoded(model: PictureModel, pictures: PackedPictures, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    codes = [np.zeros((0, model.code_dim), dtype=np.float32)]
-    for start in range(0, len(positions), BATCH):
-        maps = picture_tensor(pictures.pixels[positions[start : start + BATCH]])
-        codes.append(model.encode(maps[:, :3].to(model.centre.device)).float().cpu().numpy())
-    return np.concatenate(codes)

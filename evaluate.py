@@ -7,15 +7,15 @@ Of a run that learned a representation of pictures, the report shows what its co
 import sys
 from collections.abc import Sequence
 
-from lightning_modules.stages.embeddings import embed_catalogue
-from lightning_modules.stages.experiment import run_experiment
-from lightning_modules.stages.finished import load_finished, record_dataset
-from lightning_modules.stages.representation import is_representation_run, train_representation
-from lightning_modules.stages.representation_report import report_representation
-from lightning_modules.stages.run import reopen_run
 from outfits.config.command import run_command
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
+from pipeline.embeddings import embed_catalogue
+from pipeline.evaluation import run_experiment
+from pipeline.finished import load_finished, record_dataset
+from pipeline.representation import is_representation_run, train_representation
+from pipeline.representation_report import report_representation
+from pipeline.run import reopen_run
 
 
 def main(argv: Sequence[str]) -> None:

@@ -6,18 +6,18 @@ Every stage reuses what an earlier run with the same inputs left and goes on whe
 import sys
 from collections.abc import Sequence
 
-from lightning_modules.stages.compatibility import train_scorers
-from lightning_modules.stages.embeddings import embed_catalogue
-from lightning_modules.stages.experiment import run_experiment
-from lightning_modules.stages.finished import record_dataset, save_selected
-from lightning_modules.stages.generator import train_generator
-from lightning_modules.stages.representation import train_representation
-from lightning_modules.stages.representation_report import report_representation
-from lightning_modules.stages.run import open_run
-from lightning_modules.stages.targets import mine_targets
 from outfits.config.command import run_command
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
+from pipeline.compatibility import train_scorers
+from pipeline.embeddings import embed_catalogue
+from pipeline.evaluation import run_experiment
+from pipeline.finished import record_dataset, save_selected
+from pipeline.generator import train_generator
+from pipeline.representation import train_representation
+from pipeline.representation_report import report_representation
+from pipeline.run import open_run
+from pipeline.targets import mine_targets
 
 
 def main(argv: Sequence[str]) -> None:

@@ -26,10 +26,9 @@ from machine import cpu_name, peak_memory
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.completion.candidates import CandidateScorer
-from outfits.completion.method import Resources
-from outfits.completion.registry import complete
-from outfits.completion.shortlist import Shortlists
+from outfits.completion.context import Resources
+from outfits.completion.methods import complete
+from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
 from outfits.config.schema import EvaluateConfig, IndexConfig, ModelConfig, ScorerConfig, TwoStageConfig
@@ -40,6 +39,7 @@ from outfits.index.category_index import CategoryIndex
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator, latents_of
 from outfits.models.student import TwoTower
+from outfits.scoring.candidates import CandidateScorer
 
 import faiss  # isort: skip
 

@@ -15,11 +15,11 @@ import torch
 from machine import cpu_name, peak_memory, reset_peak_memory
 from score_catalogue import CATEGORIES, IMAGE_DIM, MODELS, TEXT_DIM
 
-from outfits.completion.mining import TargetMining, TwoStage
-from outfits.completion.targets import TargetStore
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema import TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
+from outfits.mining.search import TargetMining, TwoStage
+from outfits.mining.targets import TargetStore
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.student import TwoTower
 

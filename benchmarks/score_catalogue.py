@@ -28,8 +28,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from outfits.completion.candidates import CandidateScorer
 from outfits.models.compatibility import OutfitTransformer
+from outfits.scoring.candidates import CandidateScorer
 from outfits.stylist.loading import load_run
 
 IMAGE_DIM, TEXT_DIM, CATEGORIES, GIVEN = 256, 256, 100, 3

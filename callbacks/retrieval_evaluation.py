@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from outfits.completion.latents import complete_from_latents, latent_ranks
+from outfits.completion.from_latents.completion import complete_from_latents, latent_ranks
 from outfits.completion.prepared import candidate_scorer
-from outfits.completion.rules import forbidden_categories
 from outfits.config.schema import TargetsConfig
 from outfits.data.catalogue import Catalogue
+from outfits.data.category_rule import forbidden_categories
 from outfits.graphs.completion_graph import CompletionGraphs
 from outfits.index.catalogue_index import index_catalogue
 from outfits.metrics.completion import distinct_share, recall_at

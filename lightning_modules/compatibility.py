@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.classification import BinaryAUROC
 
 from datamodules.compatibility import CompatibilityBatch
-from lightning_modules.optimisation import adamw_with_warmup
+from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema import ScorerConfig
 from outfits.models.compatibility import OutfitTransformer, ScorerSettings
 from outfits.models.losses import focal_loss

@@ -7,7 +7,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from lightning_modules.optimisation import adamw_with_warmup
+from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema import LossConfig, OptimizerConfig
 from outfits.models.generator import Generator, GeneratorSettings
 from outfits.models.losses import assignment_cost, best_assignment, cosine_distance_to_targets, listwise_distillation

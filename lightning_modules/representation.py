@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from lightning_modules.optimisation import adamw_with_warmup
+from lightning_modules.optim import adamw_with_warmup
 from outfits.config.representation import VariedConfig
 from outfits.config.schema import OptimizerConfig
 from outfits.representations.base import Features, RepresentationSettings

@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy.special import expit
 
-from outfits.completion.additions import Additions, Partial
-from outfits.completion.beam_search import beam_search, extend
 from outfits.completion.completion import UNRANKED
-from outfits.completion.exhaustive import exhaustive_search
-from outfits.completion.greedy import greedy_k_step, greedy_one_step
-from outfits.completion.rules import keeps_outfit, open_categories
-from outfits.completion.wishes import Wishes, wishes_of_items
+from outfits.completion.conditions import Wishes, wishes_of_items
+from outfits.completion.search.beam import beam_search, extend
+from outfits.completion.search.exhaustive import exhaustive_search
+from outfits.completion.search.expansion import Additions, Partial
+from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
+from outfits.data.category_rule import keeps_outfit, open_categories
 from outfits.errors import ConfigError, DataError
 from tests.tiny_world import CATEGORIES, IMAGE, TEXT, World
 

@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from outfits.completion.beam_search import beam_search
-from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import UNRANKED, Completions
-from outfits.completion.greedy import greedy_k_step, greedy_one_step
-from outfits.completion.latents import complete_from_latents, latent_ranks, latent_shortlists, rerank_ranks
-from outfits.completion.method import Resources, score
-from outfits.completion.registry import METHODS, complete
-from outfits.completion.rules import forbidden_categories, is_outfit, keeps_outfit
+from outfits.completion.context import Resources, score
+from outfits.completion.from_latents.completion import (
+    complete_from_latents,
+    latent_ranks,
+    latent_shortlists,
+    rerank_ranks,
+)
+from outfits.completion.methods import METHODS, complete
+from outfits.completion.search.beam import beam_search
+from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
 from outfits.config import schema
+from outfits.data.category_rule import forbidden_categories, is_outfit, keeps_outfit
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.models.compatibility import OutfitTransformer
+from outfits.scoring.candidates import CandidateScorer
 from tests.tiny_world import CATEGORIES, GIVEN, IMAGE, ITEMS, REMOVED, TEXT, World, call, resources_of, tasks_of
 
 

@@ -8,11 +8,11 @@ import pytest
 from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
-from outfits.completion.targets import TargetStore
+from outfits.completion.conditions import Wishes
 from outfits.completion.tasks import make_tasks
-from outfits.completion.wishes import Wishes
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError, DataError
+from outfits.mining.targets import TargetStore
 from outfits.storage import read_arrays, write_arrays
 
 KEPT = 6

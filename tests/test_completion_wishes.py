@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from outfits.completion.additions import OutfitWishes, Partial
 from outfits.completion.completion import UNRANKED
-from outfits.completion.latents import complete_from_latents_and_texts, latent_shortlists
-from outfits.completion.registry import METHODS, complete
-from outfits.completion.rules import keeps_outfit
-from outfits.completion.wishes import Wishes, wishes_of_items
+from outfits.completion.conditions import Wishes, wishes_of_items
+from outfits.completion.from_latents.completion import complete_from_latents_and_texts, latent_shortlists
+from outfits.completion.methods import METHODS, complete
+from outfits.completion.search.expansion import OutfitWishes, Partial
+from outfits.data.category_rule import keeps_outfit
 from outfits.errors import DataError
 from tests.tiny_world import CATEGORIES, GIVEN, IMAGE, REMOVED, TEXT, World, call, resources_of, tasks_of
 

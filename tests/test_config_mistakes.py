@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outfits.config.checks import check
 from outfits.config.command import run_command
 from outfits.config.keys import keys
 from outfits.config.load import load_config
 from outfits.config.schema import Config
-from outfits.config.validate import check
 from outfits.errors import ConfigError, DataError
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 
 from outfits.completion.generation import generate, generate_with_generator
-from outfits.completion.rules import is_outfit
+from outfits.data.category_rule import is_outfit
 from outfits.errors import ArtifactError, DataError
 from outfits.graphs.completion_graph import completion_graph
 from outfits.index.category_index import CategoryIndex

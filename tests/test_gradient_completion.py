@@ -8,13 +8,13 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from outfits.completion.gradient import gradient_completion
-from outfits.completion.projection import ItemSpace, project
-from outfits.completion.relaxation import RelaxedTask, ascend, relaxed_value, text_similarity
-from outfits.completion.rules import forbidden_categories, keeps_outfit
-from outfits.completion.wishes import Wishes
+from outfits.completion.conditions import Wishes
+from outfits.completion.gradient.completion import gradient_completion
+from outfits.completion.gradient.projection import ItemSpace, project
+from outfits.completion.gradient.relaxation import RelaxedTask, ascend, relaxed_value, text_similarity
 from outfits.config.schema import GradientConfig
 from outfits.data.catalogue import ItemEmbeddings
+from outfits.data.category_rule import forbidden_categories, keeps_outfit
 from outfits.errors import DataError
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.similarity import TextSimilarity
@@ -227,7 +227,7 @@ def test_equally_near_items_go_to_the_smaller_position():
 
 
 def test_nearest_item_of_the_penalty_is_the_nearest_open_one(world, monkeypatch):
-    monkeypatch.setattr("outfits.completion.projection._COLUMNS", 11)
+    monkeypatch.setattr("outfits.completion.gradient.projection._COLUMNS", 11)
     space = ItemSpace(world.items, world.categories, CATEGORIES)
     rng = np.random.default_rng(5)
     points, opened = rng.normal(size=(9, IMAGE + TEXT)).astype(np.float32), rng.random((9, CATEGORIES)) < 0.5

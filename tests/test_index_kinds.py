@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from outfits.completion.registry import complete
+from outfits.completion.methods import complete
+from outfits.config.checks import check
 from outfits.config.keys import may_change
 from outfits.config.load import load_config, save_config
 from outfits.config.schema import Config, IndexConfig, ModelConfig
-from outfits.config.validate import check
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ConfigError
 from outfits.index import category_index, proposals

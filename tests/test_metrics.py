@@ -5,7 +5,6 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from outfits.completion.candidates import CandidateScorer
 from outfits.completion.completion import UNRANKED
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit
 from outfits.data.outfits import Outfits
@@ -27,6 +26,7 @@ from outfits.metrics.questions import (
     replacement_negatives,
 )
 from outfits.models.compatibility import OutfitTransformer
+from outfits.scoring.candidates import CandidateScorer
 
 ITEMS = 60
 

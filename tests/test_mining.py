@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy.special import expit
 
-from outfits.completion.mining import TargetMining, wish_tasks
-from outfits.completion.targets import TargetStore
 from outfits.config.schema import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
+from outfits.mining.search import TargetMining, wish_tasks
+from outfits.mining.targets import TargetStore
 from outfits.models.similarity import item_similarity
 from tests.tiny_world import CATEGORIES, GIVEN, REMOVED, World, tasks_of
 

@@ -29,10 +29,10 @@ from outfits.report import (
     write_report,
     write_results,
 )
-from outfits.report.appearance import DARK, LIGHT, Theme, colours, description, in_order, label
-from outfits.report.findings import findings
-from outfits.report.gallery import SHOWN, photo, thumbnail_uri
-from outfits.report.plots import trade_off
+from outfits.report.comparison.findings import findings
+from outfits.report.comparison.gallery import SHOWN, photo, thumbnail_uri
+from outfits.report.comparison.plots import trade_off
+from outfits.report.style import DARK, LIGHT, Theme, colours, description, in_order, label
 
 SHA = "0123456789abcdef" * 4
 COMPATIBILITY = {

@@ -23,9 +23,11 @@ from outfits.encoders.learned import picture_tensor
 from outfits.encoders.packed import PackedPictures
 from outfits.errors import ConfigError
 from outfits.metrics.disentanglement import Disentanglement, FactorFigures
-from outfits.report import representation_items
-from outfits.report.representation import PICTURES, write_representation_report
-from outfits.report.representation_figures import (
+from outfits.report.representation import items as representation_items
+from outfits.report.representation.heatmap import sorted_by_factor
+from outfits.report.representation.images import moving_coordinates, neighbour_sheet
+from outfits.report.representation.items import CodedItems, coded_items, known_factors
+from outfits.report.representation.metrics import (
     agreements,
     carried,
     directions,
@@ -34,11 +36,9 @@ from outfits.report.representation_figures import (
     neighbours,
     reconstruction_figures,
 )
-from outfits.report.representation_heatmap import sorted_by_factor
-from outfits.report.representation_items import CodedItems, coded_items, known_factors
-from outfits.report.representation_pictures import moving_coordinates, neighbour_sheet
-from outfits.report.representation_result import RepresentationResult
-from outfits.report.representation_sheets import MARK, sheet, tiles, warp_tiles
+from outfits.report.representation.report import PICTURES, write_representation_report
+from outfits.report.representation.result import RepresentationResult
+from outfits.report.representation.sheets import MARK, sheet, tiles, warp_tiles
 from outfits.representations.base import PictureModel
 from outfits.representations.store import build_model, fit_components, settings_of
 from outfits.representations.vae import VariationalAutoencoder

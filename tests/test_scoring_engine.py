@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from outfits.completion import additions, candidates
-from outfits.completion.additions import Partial, best_additions
-from outfits.completion.candidates import CandidateScorer
+from outfits.completion.search import expansion
+from outfits.completion.search.expansion import Partial, best_additions
 from outfits.models.compatibility import OutfitTransformer
-from outfits.scoring import capacity
+from outfits.scoring import candidates, capacity
+from outfits.scoring.candidates import CandidateScorer
 from outfits.scoring.compilation import compiled
 from outfits.scoring.engine import ScoringEngine
 from outfits.scoring.folded import Affine, gelu_for_bf16
@@ -171,7 +171,7 @@ def test_a_streamed_catalogue_gives_the_same_best_additions(part, keep, monkeypa
     scorer = scorer_of(transformer(), block=16)
     outfit = torch.tensor([3, 17, 40])
     (whole,) = best_additions(scorer, outfit, [Partial()], 2)
-    monkeypatch.setattr(additions, "CATALOGUE_PART", part)
+    monkeypatch.setattr(expansion, "CATALOGUE_PART", part)
     (streamed,) = best_additions(scorer, outfit, [Partial()], 2, keep=keep)
     np.testing.assert_allclose(streamed.values, whole.values[:keep], atol=1e-5)
     value_of = dict(
@@ -185,7 +185,7 @@ def test_a_streamed_catalogue_gives_the_same_best_additions(part, keep, monkeypa
 def test_ties_stream_to_the_smaller_positions(monkeypatch):
     module = transformer()
     torch.nn.init.zeros_(module.head[-1].weight)
-    monkeypatch.setattr(additions, "CATALOGUE_PART", 11)
+    monkeypatch.setattr(expansion, "CATALOGUE_PART", 11)
     (streamed,) = best_additions(scorer_of(module), torch.tensor([3, 17]), [Partial()], 1, keep=6)
     categories = catalogue()[2]
     allowed = np.flatnonzero(~np.isin(categories, categories[[3, 17]]))

@@ -15,18 +15,18 @@ import pytest
 from PIL import Image
 
 import outfits.stylist
-from lightning_modules.stages import compatibility, finished, generator
-from lightning_modules.stages.embeddings import embed_catalogue
-from lightning_modules.stages.run import reopen_run
 from outfits import Garment, Stylist
 from outfits.config.load import load_config
 from outfits.data.dataset import OutfitDataset
 from outfits.data.load import load_dataset
 from outfits.encoders.images import item_picture
 from outfits.errors import ArtifactError, ConfigError, DataError
-from outfits.stylist import loading, stored
+from outfits.stylist import export, loading
 from outfits.stylist.naming import KnownNames
 from outfits.stylist.results import outfits_table
+from pipeline import compatibility, finished, generator
+from pipeline.embeddings import embed_catalogue
+from pipeline.run import reopen_run
 from tests.tiny_run import make_run
 
 METHODS = [
@@ -401,7 +401,7 @@ def test_what_is_no_run_or_unfinished_or_changed_is_refused(root, tmp_path):
     with pytest.raises(ArtifactError, match="holds no run"):
         Stylist.load(tmp_path)
     shutil.copytree(root / "run", tmp_path / "run")
-    (tmp_path / "run" / stored.FOLDER / stored.PLACES).unlink()
+    (tmp_path / "run" / export.FOLDER / export.PLACES).unlink()
     with pytest.raises(ArtifactError, match=r"evaluate\.py run="):
         Stylist.load(tmp_path / "run")
     (tmp_path / "run" / compatibility.FIGURES).unlink()
@@ -417,23 +417,23 @@ def test_a_device_that_is_not_there_is_refused(root):
 def test_evaluating_an_older_run_adds_what_is_missing_and_says_where_things_lie_now(root, ids, tmp_path):
     shutil.copytree(root / "run", tmp_path / "run")
     shutil.copytree(root / "cache", tmp_path / "cache")
-    whole = {path.name: path.read_bytes() for path in (tmp_path / "run" / stored.FOLDER).iterdir()}
-    shutil.rmtree(tmp_path / "run" / stored.FOLDER)
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "run" / export.FOLDER).iterdir()}
+    shutil.rmtree(tmp_path / "run" / export.FOLDER)
     run = reopen_run(load_config([f"run={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}"], "evaluate"))
     dataset = embed_catalogue(run, load_dataset(run.config.data))
     finished.record_dataset(run, dataset)
-    again = {path.name: path.read_bytes() for path in (tmp_path / "run" / stored.FOLDER).iterdir()}
+    again = {path.name: path.read_bytes() for path in (tmp_path / "run" / export.FOLDER).iterdir()}
     assert again.keys() == whole.keys()
-    assert {name for name in whole if again[name] != whole[name]} == {stored.PLACES}
-    assert str(tmp_path / "cache") in again[stored.PLACES].decode()
+    assert {name for name in whole if again[name] != whole[name]} == {export.PLACES}
+    assert str(tmp_path / "cache") in again[export.PLACES].decode()
 
 
 def test_relative_folders_are_kept_as_absolute_ones(stylist, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = stylist._run
     dataset = OutfitDataset("here", run.catalogue, run.outfits, {}, {}, {}, {})
-    stored.keep(Path("run"), dataset, Path("data"), Path("cache"), None)
-    places = stored.read_places(tmp_path / "run")
+    export.keep(Path("run"), dataset, Path("data"), Path("cache"), None)
+    places = export.read_places(tmp_path / "run")
     assert (places.data_root, places.embeddings_dir) == (str(tmp_path / "data"), str(tmp_path / "cache" / "embeddings"))
 
 

@@ -9,17 +9,17 @@ import torch
 from scipy import stats
 from scipy.special import expit
 
-from outfits.completion.audit import Audit, Loss, Share, upper_bound
-from outfits.completion.beam_search import beam_search
-from outfits.completion.distillation import Curriculum, StudentTraining, Teaching
-from outfits.completion.greedy import greedy_k_step
-from outfits.completion.mining import Miner, TargetMining, TwoStage, wish_tasks
-from outfits.completion.registry import complete
-from outfits.completion.rules import keeps_outfit
-from outfits.completion.shortlist import Shortlists, beam_two_stage, greedy_two_stage
-from outfits.completion.targets import Targets, TargetStore
+from outfits.completion.methods import complete
+from outfits.completion.search.beam import beam_search
+from outfits.completion.search.greedy import greedy_k_step
+from outfits.completion.search.two_stage import Shortlists, beam_two_stage, greedy_two_stage
 from outfits.config.schema import TargetsConfig, TwoStageConfig
+from outfits.data.category_rule import keeps_outfit
 from outfits.errors import ArtifactError, DataError
+from outfits.mining.audit import Audit, Loss, Share, upper_bound
+from outfits.mining.distillation import Curriculum, StudentTraining, Teaching
+from outfits.mining.search import Miner, TargetMining, TwoStage, wish_tasks
+from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import load_student, save_student
 from outfits.models.student import Lessons, TwoTower, distil
 from tests.test_mining import catalogue_of

@@ -6,10 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lightning_modules.stages import compatibility, generator, student
-from lightning_modules.stages.embeddings import embed_catalogue
-from lightning_modules.stages.finished import record_dataset, save_selected
-from lightning_modules.stages.run import open_run
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
 from outfits.models.compatibility import OutfitTransformer
@@ -17,6 +13,10 @@ from outfits.models.frozen import save_generator, save_scorer, save_student
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
 from outfits.storage import write_text
+from pipeline import compatibility, generator, student
+from pipeline.embeddings import embed_catalogue
+from pipeline.finished import record_dataset, save_selected
+from pipeline.run import open_run
 
 RECIPE = Path(__file__).parent / "runs" / "tiny.yaml"
 

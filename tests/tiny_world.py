@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 
-from outfits.completion.candidates import CandidateScorer
-from outfits.completion.method import Resources
-from outfits.completion.shortlist import Shortlists
+from outfits.completion.context import Resources
+from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import resolve_call
 from outfits.config.schema import (
@@ -21,6 +20,7 @@ from outfits.index.category_index import CategoryIndex
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
+from outfits.scoring.candidates import CandidateScorer
 
 ITEMS, CATEGORIES, IMAGE, TEXT = 48, 6, 5, 4
 

@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from outfits.completion.additions import OutfitWishes, Partial, best_additions
-from outfits.completion.beam_search import additions_needed, extend
-from outfits.completion.candidates import CandidateScorer
-from outfits.completion.method import Resources
-from outfits.completion.registry import complete
+from outfits.completion.conditions import Wishes
+from outfits.completion.context import Resources
+from outfits.completion.methods import complete
+from outfits.completion.search.beam import additions_needed, extend
+from outfits.completion.search.expansion import OutfitWishes, Partial, best_additions
 from outfits.completion.tasks import CompletionTasks
-from outfits.completion.wishes import Wishes
 from outfits.config.method_calls import MethodCall
 from outfits.errors import DataError
+from outfits.scoring.candidates import CandidateScorer
 
 SINGLE_ITEM_LOGIT = float("inf")  # S of an item alone is 1
 

@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.completion.candidates import CandidateScorer
-from outfits.completion.method import Resources
-from outfits.completion.shortlist import Shortlists
+from outfits.completion.context import Resources
+from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema import IndexConfig, TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
@@ -19,6 +18,7 @@ from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator, latents_of
 from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
+from outfits.scoring.candidates import CandidateScorer
 
 COMPILE_FROM = 5_000_000
 """Calls of S from which on compiling it saves more time than it takes."""

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.completion.wishes import Wishes
+from outfits.completion.conditions import Wishes
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
 

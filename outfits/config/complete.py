@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+from outfits.config.checks import Contradiction
 from outfits.config.method_calls import split_call
 from outfits.config.schema import CompleteConfig
-from outfits.config.validate import Contradiction
 
 GARMENT_KEYS = ("image", "text", "category")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from outfits.config.checks import contradictions
 from outfits.config.complete import complete_contradictions
 from outfits.config.help import print_help
 from outfits.config.keys import CHANGEABLE, may_change, sections
@@ -19,7 +20,6 @@ from outfits.config.merge import Merge, did_you_mean
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
 from outfits.config.schema import CompleteConfig, Config
 from outfits.config.sources import Setting, read_arguments, read_file
-from outfits.config.validate import contradictions
 from outfits.storage import write_text
 
 CONFIG_FILE = "config.yaml"  # within a run's folder

@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from outfits.config.checks import Contradiction, value_mistake
 from outfits.config.keys import ALIASES, Key, keys, sections
 from outfits.config.schema import Config
 from outfits.config.sources import Setting
-from outfits.config.validate import Contradiction, value_mistake
 from outfits.errors import ConfigError
 
 C = TypeVar("C")

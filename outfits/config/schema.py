@@ -1,6 +1,6 @@
 """Every configuration key with its type, default, bounds and meaning, written once.
 
-``outfits.config.load`` merges defaults, YAML and the command line into :class:`Config`, ``outfits.config.validate``
+``outfits.config.load`` merges defaults, YAML and the command line into :class:`Config`, ``outfits.config.checks``
 checks it, ``python train.py --help`` prints it. Sections are plain dataclasses, so library code can take one as an
 argument without knowing where it came from.
 """

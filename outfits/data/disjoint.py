@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from outfits.data.dealing import deal
-from outfits.data.overlap import incidence
+from outfits.data.group_split import deal
+from outfits.data.near_duplicates import incidence
 
 STARTS = 8
 """Seeded starts per component, of which the split with most outfits is taken."""

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outfits.config.schema import SplitConfig
-from outfits.data.dealing import deal
 from outfits.data.disjoint import disjoint_split
+from outfits.data.group_split import deal
+from outfits.data.near_duplicates import pairs_seen, related_groups, twin_share
 from outfits.data.outfits import SPLITS
-from outfits.data.overlap import pairs_seen, related_groups, twin_share
 from outfits.errors import DataError
 
 __all__ = ["assign_splits", "fold", "pairs_seen", "twin_share"]

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torchmetrics.functional.classification import binary_auroc
 
-from outfits.completion.candidates import CandidateScorer
 from outfits.metrics.questions import LabelledSets, Questions
+from outfits.scoring.candidates import CandidateScorer
 
 
 def auc(positive_logits: NDArray[np.floating], negative_logits: NDArray[np.floating]) -> float:

@@ -73,7 +73,7 @@ class OutfitTransformer(nn.Module):
 
     One learned task token and the items' tokens go through a transformer encoder without positional encoding, and a
     head reads the task token (arXiv 2204.04812). The order of the items cannot matter. The zero of sets that are not
-    outfits is a rule about categories, not of this network: see :mod:`outfits.completion.rules`.
+    outfits is a rule about categories, not of this network: see :mod:`outfits.data.category_rule`.
 
     Args:
         image_dim: width of the items' image part.

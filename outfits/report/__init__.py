@@ -1,14 +1,14 @@
 """Results of an evaluation as figures, a table, plots and a page."""
 
-from outfits.report.files import read_results, write_results
-from outfits.report.gallery import Completion, GalleryOutfit, gallery_outfits
-from outfits.report.method import MethodResult
-from outfits.report.page import ReportPaths, write_report
-from outfits.report.records import MethodRecord
-from outfits.report.results import EvaluationResult, summarise
-from outfits.report.sweeps import SweepPoint, sweep_point
-from outfits.report.table import results_table
-from outfits.report.wishes import WishResult, summarise_wishes
+from outfits.report.comparison.conditions import WishResult, summarise_wishes
+from outfits.report.comparison.files import read_results, write_results
+from outfits.report.comparison.gallery import Completion, GalleryOutfit, gallery_outfits
+from outfits.report.comparison.method import MethodResult
+from outfits.report.comparison.page import ReportPaths, write_report
+from outfits.report.comparison.records import MethodRecord
+from outfits.report.comparison.results import EvaluationResult, summarise
+from outfits.report.comparison.sweeps import SweepPoint, sweep_point
+from outfits.report.comparison.table import results_table
 
 __all__ = [
     "Completion",

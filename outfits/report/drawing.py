@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import ImageFont
 
-from outfits.report.appearance import Theme, label
+from outfits.report.style import Theme, label
 
 SIZE = 10.0  # of text, points
 DASHED = (0, (3, 3))

@@ -16,7 +16,7 @@ from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
 from outfits.models.frozen import load_generator, load_scorer, load_student
-from outfits.stylist.stored import read_catalogue, read_outfits, read_places
+from outfits.stylist.export import read_catalogue, read_outfits, read_places
 
 SCORER, FIGURES, GENERATOR, SELECTED, STUDENT = (
     "scorer.safetensors",

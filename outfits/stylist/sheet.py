@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from outfits.data.dataset import Item
-from outfits.report.appearance import PRINT
+from outfits.report.comparison.gallery import photo
 from outfits.report.drawing import SIZE, png_bytes
-from outfits.report.gallery import photo
+from outfits.report.style import PRINT
 from outfits.storage import write_atomically
 from outfits.stylist.results import ItemRef, StyledOutfit
 

@@ -11,23 +11,23 @@ from scipy.special import expit
 from torch import Tensor
 
 from outfits.completion.completion import Completions
+from outfits.completion.conditions import Wishes
+from outfits.completion.context import Resources
 from outfits.completion.generation import GeneratedOutfit, Generation, generate, generate_with_generator
-from outfits.completion.method import Resources
-from outfits.completion.registry import complete
-from outfits.completion.rules import is_outfit
-from outfits.completion.wishes import Wishes
+from outfits.completion.methods import complete
+from outfits.config.checks import contradictions
 from outfits.config.method_calls import MethodCall, resolve_call
-from outfits.config.validate import contradictions
+from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
 from outfits.errors import ConfigError
 from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
-from outfits.stylist.asking import CategoryWishes, Piece, TextWishes, batches, category_lists, one_for_each, tasks_of
+from outfits.stylist.export import read_encoder
 from outfits.stylist.garments import embed_text
-from outfits.stylist.hand import Hand, HandReader
 from outfits.stylist.loading import LoadedRun, load_run
+from outfits.stylist.parser import Hand, HandReader
+from outfits.stylist.requests import CategoryWishes, Piece, TextWishes, batches, category_lists, one_for_each, tasks_of
 from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfit
-from outfits.stylist.stored import read_encoder
 
 GENERATORS = ("generator", "generator_rerank", "generator_beam")
 

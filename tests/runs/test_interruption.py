@@ -18,10 +18,10 @@ KILLS = {
     "embedding, a shard written": ("outfits.encoders.store:EmbeddingStore.write", 1),
     "embedding, all shards written": ("outfits.encoders.store:EmbeddingStore.write", 4),
     "scorer training, in its third epoch": ("lightning_modules.compatibility:CompatibilityModule.validation_step", 13),
-    "mining, two shards written": ("outfits.completion.targets:TargetStore.write", 2),
+    "mining, two shards written": ("outfits.mining.targets:TargetStore.write", 2),
     "generator training, in its second epoch": ("lightning_modules.generator:GeneratorModule.training_step", 14),
     "generator training, before its weights are exported": ("lightning:Trainer.fit", 1),
-    "evaluation, some methods done": ("outfits.metrics.experiment:MethodExperiment.run", 8),
+    "evaluation, some methods done": ("outfits.metrics.method_evaluation:MethodExperiment.run", 8),
 }
 
 

@@ -23,11 +23,11 @@ PRODUCTS = ("targets", "students", "audits")
 
 # In the order in which one run after another passes them: each round has 2 shards, the audit of a kind 2.
 KILLS = {
-    "teaching, a shard written": ("outfits.completion.distillation:Teaching.run", 1),
-    "the first student trained": ("outfits.completion.distillation:StudentTraining.run", 1),
-    "audited outfits mined": ("outfits.completion.targets:TargetStore.write", 1),
-    "auditing, a shard written": ("outfits.completion.audit:Audit.run", 1),
-    "mining, a shard written": ("outfits.completion.targets:TargetStore.write", 2),
+    "teaching, a shard written": ("outfits.mining.distillation:Teaching.run", 1),
+    "the first student trained": ("outfits.mining.distillation:StudentTraining.run", 1),
+    "audited outfits mined": ("outfits.mining.targets:TargetStore.write", 1),
+    "auditing, a shard written": ("outfits.mining.audit:Audit.run", 1),
+    "mining, a shard written": ("outfits.mining.targets:TargetStore.write", 2),
 }
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
-from lightning_modules.stages.embeddings import embed_catalogue
-from lightning_modules.stages.finished import load_finished
-from lightning_modules.stages.generator import build_generator_module, graphs_of
-from lightning_modules.stages.run import reopen_run
-from lightning_modules.stages.targets import mine_targets
 from lightning_modules.trainer import build_trainer, is_rank_zero
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
+from pipeline.embeddings import embed_catalogue
+from pipeline.finished import load_finished
+from pipeline.generator import build_generator_module, graphs_of
+from pipeline.run import reopen_run
+from pipeline.targets import mine_targets
 
 
 def main(file: str, arguments: list[str]) -> None:

@@ -1,0 +1,270 @@
+"""From latents to items: the nearest items that form an outfit, and their re-ranking by S."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+
+from outfits.completion.completion import UNRANKED
+from outfits.completion.conditions import Wishes
+from outfits.completion.from_latents.assignment import assign_to_categories, complete_by_values, opened_to
+from outfits.completion.search.expansion import OutfitWishes, Partial, Propose, ranks_in
+from outfits.index.category_index import merge
+from outfits.index.item_index import ItemIndex
+from outfits.models.similarity import TextSimilarity
+
+TIE_BREAK = 1e-6  # weight of the cosine to a latent where alpha is 0, so that it still decides between equal texts
+
+
+@dataclass(frozen=True)
+class NearestOutfits:
+    """Items nearest to latents that keep the category rule.
+
+    Attributes:
+        chosen: catalogue position for every latent, int64, shape ``[B, k]``.
+        similarity: cosine of latent and chosen item, float32, shape ``[B, k]``.
+    """
+
+    chosen: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+
+
+def complete_from_latents(
+    latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_], wishes: Wishes | None = None
+) -> NearestOutfits:
+    r"""The exact maximiser of :math:`\sum_j \cos(z_j, X_j)` over items of pairwise different, allowed categories.
+
+    Within a category only its nearest item can be best for a latent, so choosing items is assigning latents to
+    categories (Kuhn–Munkres); where the latents' own favourites already differ in category, they are the answer.
+    An approximate index may miss a category's nearest item; the assignment of what it found is exact all the same.
+
+    Args:
+        latents: shape ``[B, k, r]``.
+        index: the catalogue in the latents' space.
+        forbidden: bool, shape ``[B, C]``: categories that must not be added to an outfit.
+        wishes: wished categories; latent i answers wish i.
+
+    Raises:
+        DataError: if the rule or the wishes leave a latent no category with items.
+        ValueError: if a latent is not finite.
+    """
+    batch, k, _ = latents.shape
+    similarity, ids = index.search(latents.flatten(0, 1), 1)
+    similarity = similarity.reshape(batch, k, -1)  # [B, k, C]
+    ids = ids.reshape(batch, k, -1)
+    available = ~(forbidden | index.empty_categories)  # [B, C]
+    chosen = np.empty((batch, k), dtype=np.int64)
+    cosines = np.empty((batch, k), dtype=np.float32)
+    for row in range(batch):
+        opened = opened_to(wishes, row, k, available[row], f"outfit {row} of the batch")
+        chosen[row] = assign_to_categories(similarity[row], ids[row], opened)
+        category = index.categories[chosen[row]]
+        cosines[row] = similarity[row][np.arange(k), category]
+    return NearestOutfits(chosen, cosines)
+
+
+def complete_from_latents_and_texts(
+    latents: Tensor,
+    index: ItemIndex,
+    forbidden: NDArray[np.bool_],
+    wishes: Wishes,
+    similarity: TextSimilarity | None,
+    wanted: NDArray[np.integer] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    r"""The maximiser of :math:`\sum_j \alpha \cos(z_j, X_j) + (1 - \alpha) S_X(X_j, \hat T_j)`: no call of S.
+
+    The cosine to the latent stands in for what S would say. Reads the whole catalogue once per outfit.
+
+    Args:
+        latents: shape ``[B, k, r]``.
+        index: the catalogue in the latents' space.
+        forbidden: bool, shape ``[B, C]``.
+        wishes: wished categories and texts; latent i answers wish i.
+        similarity: similarity of the catalogue to texts, where texts are wished.
+        wanted: catalogue positions ``[B, k]`` whose rank for wish i to report.
+
+    Returns:
+        Catalogue positions ``[B, k]``, and 0-based ranks ``[B, k]`` of the wanted items among all that wish i allows.
+
+    Raises:
+        DataError: if the rule or the wishes leave a latent no category with items.
+    """
+    values = np.stack(
+        [_mixed_values(latents[row], index, OutfitWishes.of(wishes, row, similarity)) for row in range(len(latents))]
+    )
+    available = ~(forbidden | index.empty_categories)
+    return complete_by_values(values, index.categories, available, wishes, wanted)
+
+
+def _mixed_values(latents: Tensor, index: ItemIndex, wished: OutfitWishes) -> NDArray[np.float64]:
+    """What every item is worth to each missing item of one outfit, shape ``[k, N]``."""
+    values = np.stack([nearness_to(latents[slot : slot + 1], index) for slot in range(len(latents))])
+    if wished.similarity is None:
+        return values.astype(np.float64)
+    # similarity is 0 where no text is wished
+    return max(wished.alpha, TIE_BREAK) * values.astype(np.float64) + (1 - wished.alpha) * wished.similarity
+
+
+def latent_ranks(
+    latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_], items: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """0-based rank of items among all allowed items by their largest cosine to any of an outfit's latents.
+
+    Args:
+        latents: shape ``[B, k, r]``.
+        index: the catalogue in the latents' space.
+        forbidden: bool, shape ``[B, C]``.
+        items: catalogue positions asked about, shape ``[B, j]``.
+
+    Returns:
+        Int64, shape ``[B, j]``; :data:`UNRANKED` for items of forbidden categories. Ties go to the smaller position.
+    """
+    return rerank_ranks(latents, index, forbidden, np.empty((len(items), 0), dtype=np.int32), items)
+
+
+def nearness_to(latents: Tensor, index: ItemIndex) -> NDArray[np.float32]:
+    """Largest cosine of every catalogue item to one outfit's latents ``[k, r]``; shape ``[N]``."""
+    # One outfit per product: always the same shape, so the same bits in any batch.
+    nearness: NDArray[np.float32] = index.cosines(latents).max(axis=0)
+    return nearness
+
+
+def latent_shortlists(
+    latents: Tensor,
+    index: ItemIndex,
+    r: int,
+    *,
+    joint: bool = True,
+) -> Callable[[int, OutfitWishes | None], Propose]:
+    """Candidates of a search: the ``r`` nearest items of every latent that is not used yet.
+
+    Where a text is wished, half of them are the items nearest to the text. Without wishes an item on several lists
+    stands on that of its nearest latent alone, so that S is not asked twice and the other latents stay free.
+
+    Args:
+        latents: shape ``[B, k, r_dim]``.
+        index: the catalogue in the latents' space.
+        r: length of a latent's list.
+        joint: whether a step tries the lists of all unused latents, or of the first alone.
+
+    Returns:
+        From an outfit's row and its wishes to its candidates, for :func:`outfits.completion.search.beam.beam_search`.
+    """
+    batch, k, _ = latents.shape
+    cosine, ids = index.search(latents.flatten(0, 1), r)
+    cosine, ids = cosine.reshape(batch, k, -1, r), ids.reshape(batch, k, -1, r)
+
+    def of_outfit(row: int, wished: OutfitWishes | None) -> Propose:
+        def propose(
+            partial: Partial, opened: NDArray[np.bool_], free: NDArray[np.bool_]
+        ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+            nearness, listed = merge(cosine[row], ids[row], r, ~opened)  # [k, r]
+            active = free if joint else np.arange(k) == np.flatnonzero(free)[0]
+            if wished is not None and wished.similarity is not None:
+                for described in np.flatnonzero(wished.described & active):
+                    allowed = opened[described][index.categories]
+                    nearest = _nearest_to_text(wished.similarity[described], allowed, max(1, r // 2))
+                    listed[described, r - len(nearest) :] = nearest
+            listed = np.where(active[:, None], listed, -1)
+            items = np.unique(listed[listed >= 0])
+            mask = np.stack([np.isin(items, listed[slot]) for slot in range(k)])
+            if wished is None:
+                places = [np.searchsorted(items, listed[slot, listed[slot] >= 0]) for slot in range(k)]
+                of_item = np.full(mask.shape, -np.inf, dtype=np.float32)
+                for slot, place in enumerate(places):
+                    of_item[slot, place] = nearness[slot, listed[slot] >= 0]
+                mask &= np.arange(k)[:, None] == of_item.argmax(axis=0)
+            return items, mask
+
+        return propose
+
+    return of_outfit
+
+
+def _nearest_to_text(similarity: NDArray[np.float32], allowed: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
+    """The ``n`` allowed items most similar to a text, shape ``[<= n]``, ties by catalogue position."""
+    items = np.flatnonzero(allowed)
+    return items[np.argsort(-similarity[items], kind="stable")[:n]]
+
+
+def rerank_ranks(
+    latents: Tensor,
+    index: ItemIndex,
+    forbidden: NDArray[np.bool_],
+    scored: NDArray[np.int32],
+    items: NDArray[np.integer],
+) -> NDArray[np.int64]:
+    """0-based rank of items: those that re-ranking scored first by their logits, all other allowed ones by cosine.
+
+    Args:
+        latents: shape ``[B, k, r_dim]``.
+        index: the catalogue in the latents' space.
+        forbidden: bool, shape ``[B, C]``.
+        scored: candidates of the first step, best first, -1 padded, shape ``[B, M]``.
+        items: catalogue positions asked about, shape ``[B, j]``.
+
+    Returns:
+        Int64, shape ``[B, j]``; :data:`UNRANKED` for items of forbidden categories. Ties go to the smaller position.
+    """
+    ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
+    if not items.shape[1]:  # nobody asks: a person's outfits, from which nothing was removed
+        return ranks
+    for row in range(len(latents)):
+        first = scored[row][scored[row] >= 0].astype(np.int64)
+        allowed = ~forbidden[row][index.categories]
+        ranks[row] = ranks_in(_ranking(nearness_to(latents[row], index), first, allowed), items[row], len(index))
+    return ranks
+
+
+def rerank_ranks_of_wishes(
+    latents: Tensor,
+    index: ItemIndex,
+    forbidden: NDArray[np.bool_],
+    scored: NDArray[np.int32],
+    logits: NDArray[np.float32],
+    items: NDArray[np.integer],
+    wishes: Wishes,
+    similarity: TextSimilarity | None,
+) -> NDArray[np.int64]:
+    """0-based rank of item i among those that wish i allows, as :func:`rerank_ranks` otherwise.
+
+    Scored items stand first, by the objective of wish i, all others behind them by what
+    :func:`complete_from_latents_and_texts` goes by.
+
+    Args:
+        latents: shape ``[B, k, r_dim]``.
+        index: the catalogue in the latents' space.
+        forbidden: bool, shape ``[B, C]``.
+        scored: candidates of the first step, -1 padded, shape ``[B, M]``.
+        logits: their logits of S, shape ``[B, M]``.
+        items: catalogue positions asked about, shape ``[B, k]``.
+        wishes: wishes for each outfit.
+        similarity: similarity of the catalogue to texts, where texts are wished.
+    """
+    ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
+    for row in range(len(latents)):
+        known = scored[row] >= 0
+        first, scores = scored[row][known].astype(np.int64), expit(logits[row][known].astype(np.float64))
+        wished = OutfitWishes.of(wishes, row, similarity)
+        values = _mixed_values(latents[row], index, wished)
+        for slot in range(wishes.k):
+            objective = scores
+            if wished.similarity is not None:
+                objective = wishes.alpha * scores + (1 - wishes.alpha) * wished.similarity[slot, first]
+            allowed = ~forbidden[row] & wishes.allowed[row, slot]
+            best_first = first[np.lexsort((first, -objective))]
+            ranking = _ranking(values[slot], best_first, allowed[index.categories])
+            ranks[row, slot] = ranks_in(ranking, items[row, slot : slot + 1], len(index))[0]
+    return ranks
+
+
+def _ranking(nearness: NDArray[np.floating], first: NDArray[np.int64], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Allowed items: some in their order first, the others by nearness."""
+    first = first[allowed[first]]
+    rest = allowed.copy()
+    rest[first] = False
+    others = np.flatnonzero(rest)
+    return np.concatenate([first, others[np.argsort(-nearness[others], kind="stable")]])

@@ -1,0 +1,282 @@
+"""Completion by gradient: free embeddings ascend S, then the nearest real items answer for them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from outfits.completion.conditions import Wishes
+from outfits.completion.from_latents.assignment import opened_to
+from outfits.completion.gradient.projection import ItemSpace, Projection, project
+from outfits.completion.gradient.relaxation import RelaxedOptimum, RelaxedTask, ascend, text_similarity
+from outfits.completion.tasks import START_STREAM
+from outfits.config.schema import GradientConfig
+from outfits.models.compatibility import OutfitTransformer
+
+# Outfits ascend together in groups that always have the same shape, padded with copies, and each begins at a multiple
+# of four rows, the block that matrix kernels work in: so its bits depend neither on its neighbours nor on its place.
+_ROWS = {"cpu": 32, "cuda": 1024}
+_ROW_BLOCK = 4
+
+
+@dataclass(frozen=True)
+class GradientCompletion:
+    r"""Completions of ``B`` outfits, with what comparing the score lost with :math:`M \varepsilon` takes.
+
+    Attributes:
+        chosen: catalogue positions, int64, shape ``[B, k]``; item i answers wish i.
+        relaxed: S at the relaxed optimum before any projection, float64, shape ``[B]``.
+        moved: :math:`\varepsilon`, summed Euclidean distances of the free embeddings to the items they were projected
+            to, float64, shape ``[B]``.
+        lipschitz: lower bound of M, the steepest slope of S on the ascents of all restarts, float64, shape ``[B]``.
+        gradients: gradients of S taken, one per restart and step, int64, shape ``[B]``.
+        calls: calls of S beyond those gradients, int64, shape ``[B]``.
+    """
+
+    chosen: NDArray[np.int64]
+    relaxed: NDArray[np.float64]
+    moved: NDArray[np.float64]
+    lipschitz: NDArray[np.float64]
+    gradients: NDArray[np.int64]
+    calls: NDArray[np.int64]
+
+
+def gradient_completion(
+    scorer: OutfitTransformer,
+    space: ItemSpace,
+    given_vectors: Tensor,
+    given_present: Tensor,
+    forbidden: NDArray[np.bool_],
+    wishes: Wishes | None,
+    k: int,
+    options: GradientConfig,
+    seeds: NDArray[np.int64],
+    seed: int,
+) -> GradientCompletion:
+    r"""Adam on ``k`` free embeddings, then the nearest items that keep the category rule and the wishes.
+
+    Args:
+        scorer: frozen compatibility model in evaluation mode, on the device of ``space``.
+        space: the catalogue as points of the embedding space.
+        given_vectors: embeddings of the given items in any order, shape ``[B, n, d]``.
+        given_present: which parts they have, bool, shape ``[B, n, 2]``.
+        forbidden: categories of the given items, bool, shape ``[B, C]``.
+        wishes: wishes for each outfit; embedding i is held to wish i.
+        k: number of missing items.
+        options: steps, step size, restarts, start, penalty and projection, and which restart answers.
+        seeds: what identifies each task in whatever batch it comes, shape ``[B, s]``.
+        seed: seed of the experiment.
+
+    Raises:
+        DataError: if the rule or the wishes leave a missing item no category.
+        ValueError: if ``options.choose`` is another word, texts do not fit the embeddings, the scorer is in training
+            mode, or S is not finite.
+    """
+    if options.choose not in ("relaxed", "projected"):
+        raise ValueError(f"choose must be relaxed or projected, not {options.choose!r}")
+    if wishes is not None and wishes.has_text.any() and wishes.texts.shape[2] != space.text_dim:
+        raise ValueError(f"texts of width {wishes.texts.shape[2]} cannot be compared with items of {space.text_dim}")
+    opened = np.stack(
+        [
+            opened_to(wishes, row, k, ~forbidden[row] & (space.counts > 0), f"outfit {row} of the batch")
+            for row in range(len(seeds))
+        ]
+    )
+    starts = np.stack(
+        [_starts(space, opened[row], options, [seed, START_STREAM, *seeds[row].tolist()]) for row in range(len(seeds))]
+    )
+    given = _given_tokens(scorer, given_vectors, given_present, space.device)
+    parts = []
+    for rows in _groups(len(seeds), options.restarts, space.device):
+        task = _task(given[rows], space, opened[rows], wishes.take(rows) if wishes is not None else None, options)
+        points = torch.from_numpy(starts[rows]).to(space.device).flatten(0, 1)
+        parts.append(_complete(scorer, task, points, options))
+    return GradientCompletion(
+        chosen=np.concatenate([part[0] for part in parts]),
+        relaxed=np.concatenate([part[1] for part in parts]),
+        moved=np.concatenate([part[2] for part in parts]),
+        lipschitz=np.concatenate([part[3] for part in parts]),
+        gradients=np.full(len(seeds), options.restarts * sum(_stages(options, k)), dtype=np.int64),
+        calls=np.full(len(seeds), options.restarts if options.choose == "projected" else 0, dtype=np.int64),
+    )
+
+
+def _groups(batch: int, restarts: int, device: torch.device) -> Iterator[NDArray[np.int64]]:
+    """Rows of the outfits that ascend together."""
+    size = max(1, _ROWS["cpu" if device.type == "cpu" else "cuda"] // _rounded(restarts))
+    for start in range(0, batch, size):
+        yield np.arange(start, min(start + size, batch))
+
+
+def _rounded(restarts: int) -> int:
+    return -(-restarts // _ROW_BLOCK) * _ROW_BLOCK
+
+
+def _stages(options: GradientConfig, k: int) -> list[int]:
+    """Steps of each ascent: one for all items, or one before every projection of a single item."""
+    if not options.sequential:
+        return [options.steps]
+    return [max(1, len(part)) for part in np.array_split(np.arange(options.steps), k)]
+
+
+def _given_tokens(scorer: OutfitTransformer, vectors: Tensor, present: Tensor, device: torch.device) -> Tensor:
+    """Tokens ``[B, n, width]`` of the given items in an order that only the items themselves decide."""
+    rows = []
+    with torch.no_grad(), torch.inference_mode(False):
+        for each, has in zip(vectors.cpu().numpy(), present.cpu().numpy(), strict=True):
+            order = np.lexsort(np.concatenate([each, has], axis=1).T)
+            # one outfit per product: always the same shape, so the same bits in any batch
+            rows.append(
+                scorer.tokens(torch.from_numpy(each[order]).to(device), torch.from_numpy(has[order]).to(device))
+            )
+    return torch.stack(rows)
+
+
+def _task(
+    given: Tensor, space: ItemSpace, opened: NDArray[np.bool_], wishes: Wishes | None, options: GradientConfig
+) -> RelaxedTask:
+    """What a group ascends, the restarts of an outfit one after the other: ``[b, …]`` → ``[b · restarts, …]``."""
+    texts, alpha = None, torch.ones(len(given), dtype=torch.float64)
+    if wishes is not None and wishes.has_text.any():
+        texts = torch.from_numpy(wishes.texts).to(space.device).repeat_interleave(options.restarts, 0)
+        alpha[torch.from_numpy(wishes.has_text.any(axis=1))] = wishes.alpha
+    return RelaxedTask(
+        given=given.repeat_interleave(options.restarts, 0),
+        space=space,
+        opened=torch.from_numpy(opened).to(space.device).repeat_interleave(options.restarts, 0),
+        texts=texts,
+        alpha=alpha.to(space.device).repeat_interleave(options.restarts),
+        penalty=options.penalty,
+    )
+
+
+def _complete(
+    scorer: OutfitTransformer, task: RelaxedTask, points: Tensor, options: GradientConfig
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Items, relaxed S, distance moved and slope of one group of outfits."""
+    sets, k, _ = points.shape
+    every = np.arange(sets)
+    chosen = np.empty((sets, k), dtype=np.int64)
+    left = np.tile(np.arange(k), (sets, 1))  # the wishes of the embeddings that are still free
+    moved, stages, now = np.zeros(sets), _stages(options, k), task
+    optimum = first = _ascend_padded(scorer, now, points, stages[0], options)
+    steepest = first.lipschitz
+    for steps in stages[1:]:
+        found, apart = _project(optimum.points, now, options.projection)
+        fixed = found.distances.argmin(axis=1)
+        item = found.chosen[every, fixed]
+        chosen[every, left[every, fixed]] = item
+        moved += apart[every, fixed]
+        free = np.arange(left.shape[1])[None] != fixed[:, None]
+        left = left[free].reshape(sets, -1)
+        now, points = _fixed(scorer, now, optimum.points, item, free)
+        optimum = _ascend_padded(scorer, now, points, steps, options)
+        steepest = torch.maximum(steepest, optimum.lipschitz)
+    # what is not answered needs no projection
+    rows = _best_restarts(optimum.objectives, options.restarts) if options.choose == "relaxed" else every
+    index = torch.from_numpy(rows).to(points.device)
+    found, apart = _project(optimum.points[index], now.take(index), options.projection)
+    chosen[rows[:, None], left[rows]] = found.chosen
+    moved[rows] += apart.sum(axis=1)
+    if options.choose == "projected":
+        rows = _best_restarts(_real_objectives(scorer, task, chosen, options), options.restarts)
+    lipschitz = steepest.view(-1, options.restarts).amax(dim=1)
+    return chosen[rows], first.scores.cpu().numpy()[rows], moved[rows], lipschitz.cpu().numpy()
+
+
+def _best_restarts(objectives: Tensor, restarts: int) -> NDArray[np.int64]:
+    """Row of every outfit's best restart, the first of equal ones, among objectives ``[b · restarts]``."""
+    best: NDArray[np.int64] = objectives.cpu().numpy().reshape(-1, restarts).argmax(axis=1)
+    return np.arange(len(best)) * restarts + best
+
+
+def _project(points: Tensor, task: RelaxedTask, distance: str) -> tuple[Projection, NDArray[np.float64]]:
+    """Nearest items, and the Euclidean distance ``[m, k]`` to each whatever distance they are nearest by."""
+    found = project(points, task.space, task.opened.cpu().numpy(), distance)
+    items = task.space.vectors[torch.from_numpy(found.chosen).to(points.device)]
+    return found, (points - items).double().norm(dim=2).cpu().numpy()
+
+
+def _ascend_padded(
+    scorer: OutfitTransformer, task: RelaxedTask, points: Tensor, steps: int, options: GradientConfig
+) -> RelaxedOptimum:
+    """:func:`ascend` in a group of the one size that groups have, filled up with copies of the last set."""
+    restarts, slot = options.restarts, _rounded(options.restarts)
+    outfits = len(points) // restarts
+    size = len(next(_groups(2**20, restarts, points.device)))
+    outfit = np.minimum(np.arange(size), outfits - 1)
+    rows = outfit[:, None] * restarts + np.minimum(np.arange(slot), restarts - 1)  # [size, slot]
+    back = np.arange(outfits)[:, None] * slot + np.arange(restarts)
+    filled = torch.from_numpy(rows.reshape(-1)).to(points.device)
+    optimum = ascend(scorer, task.take(filled), points[filled], steps, options.lr)
+    return optimum.take(torch.from_numpy(back.reshape(-1)).to(points.device))
+
+
+def _fixed(
+    scorer: OutfitTransformer, task: RelaxedTask, points: Tensor, item: NDArray[np.int64], free: NDArray[np.bool_]
+) -> tuple[RelaxedTask, Tensor]:
+    """The task and the embeddings that are left once every set has one real item more, shape ``[sets]``."""
+    space, sets = task.space, len(points)
+    kept = torch.from_numpy(free).to(points.device)
+    opened = task.opened[kept].view(sets, -1, task.opened.shape[2])
+    opened[torch.arange(sets), :, torch.from_numpy(space.categories[item])] = False
+    tokens = _item_tokens(scorer, space, item[:, None])
+    texts = None if task.texts is None else task.texts[kept].view(sets, -1, task.texts.shape[2])
+    task = RelaxedTask(torch.cat([task.given, tokens], dim=1), space, opened, texts, task.alpha, task.penalty)
+    return task, points[kept].view(sets, -1, points.shape[2])
+
+
+def _item_tokens(scorer: OutfitTransformer, space: ItemSpace, items: NDArray[np.int64]) -> Tensor:
+    """Tokens ``[m, j, width]`` of catalogue items ``[m, j]``, one row per product, so of the same bits in any batch."""
+    with torch.no_grad(), torch.inference_mode(False):
+        rows = torch.from_numpy(items).to(space.device)
+        return torch.stack([scorer.tokens(space.vectors[row], space.present[row]) for row in rows])
+
+
+def _real_objectives(
+    scorer: OutfitTransformer, task: RelaxedTask, chosen: NDArray[np.int64], options: GradientConfig
+) -> Tensor:
+    """The objective of real items ``[sets, k]``, float64, shape ``[sets]``; one outfit per forward pass."""
+    tokens = torch.cat([task.given, _item_tokens(scorer, task.space, np.sort(chosen, axis=1))], dim=1)
+    with torch.no_grad():
+        logits = torch.cat([scorer.forward_tokens(part) for part in torch.split(tokens, options.restarts)])
+        objectives = task.alpha * torch.sigmoid(logits.double())
+        if task.texts is not None:
+            rows = torch.from_numpy(chosen).to(task.space.device)
+            vectors, present = task.space.vectors[rows], task.space.present[rows]
+            similarity = text_similarity(vectors, present, task.texts, task.space).double().sum(dim=1)
+            objectives = objectives + (1 - task.alpha) * similarity
+    return objectives
+
+
+def _starts(
+    space: ItemSpace, opened: NDArray[np.bool_], options: GradientConfig, key: list[int]
+) -> NDArray[np.float32]:
+    """Starting points ``[restarts, k, d]``; a restart is seeded by its number, so more restarts add to fewer."""
+    starts = []
+    for restart in range(options.restarts):
+        rng = np.random.default_rng([*key, restart])
+        if options.start == "random":
+            normal = rng.normal(size=(len(opened), len(space.mean))).astype(np.float32)
+            starts.append(space.mean + space.std * normal)
+        else:
+            starts.append(_real_items(space, opened, rng))
+    return np.stack(starts)
+
+
+def _real_items(space: ItemSpace, opened: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Random items of different open categories, shape ``[k, d]``, common categories being drawn more often."""
+    # Gumbel noise on log counts draws categories by their counts; the assignment keeps them apart.
+    weight = np.log(np.maximum(space.counts, 1)) + rng.gumbel(size=opened.shape)
+    _, drawn = linear_sum_assignment(np.where(opened, weight, -np.inf), maximize=True)
+    items = torch.tensor([int(rng.choice(np.flatnonzero(space.categories == category))) for category in drawn])
+    items = items.to(space.device)
+    vectors = space.vectors[items].cpu().numpy().copy()
+    for number, part in enumerate((slice(0, space.image_dim), slice(space.image_dim, None))):
+        missing = ~space.present[items, number].cpu().numpy()
+        vectors[missing, part] = space.mean[part]  # free embeddings have every part: what an item lacks starts average
+    return vectors

@@ -1,0 +1,95 @@
+"""All figures of a compatibility model on one split."""
+
+import numpy as np
+
+from outfits.data.dataset import OutfitDataset
+from outfits.data.outfits import Outfits
+from outfits.metrics.compatibility import (
+    auc,
+    fill_in_the_blank_accuracy,
+    frequency_control,
+    question_logits,
+    set_logits,
+)
+from outfits.metrics.questions import (
+    LabelledSets,
+    Questions,
+    fill_in_the_blank_questions,
+    official_labels,
+    official_questions,
+    replacement_negatives,
+)
+from outfits.scoring.candidates import CandidateScorer
+
+SEEDS_APART = 1_000_003  # between the draws of one measurement, so that neighbouring seeds of runs share none
+
+
+def measure_compatibility(
+    scorer: CandidateScorer,
+    dataset: OutfitDataset,
+    train: Outfits,
+    split: str,
+    *,
+    distractors: int,
+    draws: int,
+    seed: int,
+) -> dict[str, float | None]:
+    """AUC and fill-in-the-blank accuracy of S, one item of every outfit replaced, and the frequency control.
+
+    Args:
+        scorer: S over the data set's catalogue.
+        dataset: the data set.
+        train: the outfits that S was trained on, for the control that knows only how often an item occurs in them.
+        split: split that is measured.
+        distractors: wrong answers per question.
+        draws: replacements and questions per outfit; one draw of 600 outfits moves FITB by two points either way.
+        seed: seed of negatives and questions.
+
+    Returns:
+        ``auc_random``, ``auc_same_category``, ``fitb_random``, ``fitb_same_category``, ``fitb_frequency_control`` (on
+        the same-category questions), ``fitb_frequency_control_random``, and ``official_auc`` and ``official_fitb``
+        where the data set brings its own files for the split. None where no set or question could be made. All in
+        [0, 1].
+    """
+    categories, outfits = dataset.catalogue.categories, dataset.outfits.of(split)
+    occurrences = np.bincount(train.items, minlength=len(dataset.catalogue))
+    figures: dict[str, float | None] = {}
+    for name, same in (("random", False), ("same_category", True)):
+        seeds = [seed + draw * SEEDS_APART for draw in range(draws)]
+        labelled = [replacement_negatives(outfits, categories, each, same_category=same) for each in seeds]
+        figures[f"auc_{name}"] = _auc(_joined(labelled), scorer)
+        questions = [
+            fill_in_the_blank_questions(outfits, categories, distractors, each, same_category=same) for each in seeds
+        ]
+        figures[f"fitb_{name}"] = _mean([_accuracy(each, scorer) for each in questions])
+        control = "fitb_frequency_control" if same else "fitb_frequency_control_random"
+        figures[control] = _mean([frequency_control(each, occurrences) if len(each) else None for each in questions])
+    positions = dataset.catalogue.positions
+    if dataset.labelled.get(split):
+        figures["official_auc"] = _auc(official_labels(dataset.labelled[split], positions), scorer)
+    if dataset.fitb.get(split):
+        figures["official_fitb"] = _accuracy(official_questions(dataset.fitb[split], positions), scorer)
+    return figures
+
+
+def _joined(draws: list[LabelledSets]) -> LabelledSets:
+    return LabelledSets(
+        [items for draw in draws for items in draw.positives],
+        [items for draw in draws for items in draw.negatives],
+        sum(draw.left_out for draw in draws),
+    )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _auc(labelled: LabelledSets, scorer: CandidateScorer) -> float | None:
+    if not labelled.positives or not labelled.negatives:
+        return None
+    return auc(*set_logits(labelled, scorer))
+
+
+def _accuracy(questions: Questions, scorer: CandidateScorer) -> float | None:
+    return fill_in_the_blank_accuracy(question_logits(questions, scorer), questions.correct) if len(questions) else None

@@ -1,0 +1,148 @@
+"""The experiment of the spec: every method completes the same outfits, S and the judge score what came out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from outfits.completion.completion import UNRANKED
+from outfits.completion.methods import complete
+from outfits.completion.prepared import PreparedRun
+from outfits.completion.tasks import CompletionTasks
+from outfits.config.method_calls import MethodCall
+from outfits.data.category_rule import keeps_outfit
+from outfits.mining.search import ShardNumbers
+from outfits.models.similarity import TextSimilarity
+from outfits.scoring.candidates import CandidateScorer
+from outfits.storage import read_arrays, write_arrays
+
+PROTOCOL = 2  # part of every shard's key: raise it when what a method does, or how it is scored, changes
+
+FIELDS = (
+    "scores",
+    "judge",
+    "chosen",
+    "valid",
+    "calls",
+    "ms",
+    "removed_ranks",
+    "gradients",
+    "relaxed",
+    "moved",
+    "lipschitz",
+    "similarity",
+)
+
+
+class MethodExperiment:
+    """One method on every task, as work in shards; a finished shard survives a kill.
+
+    Args:
+        call: the method with its options.
+        tasks: what is completed.
+        resources: models, index and catalogue; put on each rank's device.
+        folder: where this method's shards go; of this method, these tasks and these models alone.
+        shard_size: tasks per shard.
+    """
+
+    def __init__(
+        self, call: MethodCall, tasks: CompletionTasks, resources: PreparedRun, folder: Path, shard_size: int
+    ) -> None:
+        self.call = call
+        self.tasks = tasks
+        self.resources = resources
+        self.folder = folder
+        self.shard_size = shard_size
+        self.shards = -(-len(tasks) // shard_size)
+        self.inputs = ShardNumbers(self.shards)
+
+    def pending(self) -> list[int]:
+        """Shards whose file is missing or damaged."""
+        return [shard for shard in range(self.shards) if self._read(shard) is None]
+
+    def to(self, device: torch.device) -> None:
+        """Puts models and index on the device."""
+        self.resources.to(device)
+
+    def run(self, batch: tuple[int]) -> None:
+        """Completes and scores one shard and writes it, atomically."""
+        (shard,) = batch
+        tasks = self.tasks.take(self._rows(shard))
+        completions = complete(self.call, tasks, self.resources.methods)
+        sets, resources = completions.sets(), self.resources
+        ranks = completions.removed_ranks
+        arrays: dict[str, NDArray[np.generic]] = {
+            "scores": self._scores(resources.scorer, sets),
+            "chosen": completions.chosen,
+            "valid": keeps_outfit(tasks.given, completions.chosen, resources.scorer.categories),
+            "calls": completions.calls,
+            "ms": completions.seconds * 1000,
+        }
+        if resources.judge is not None:
+            arrays["judge"] = self._scores(resources.judge, sets)
+        if ranks is not None:
+            arrays["removed_ranks"] = np.where(ranks == UNRANKED, -1, ranks)
+        if completions.gradients is not None:
+            arrays["gradients"] = completions.gradients
+        if completions.relaxation is not None:
+            relaxation = completions.relaxation
+            arrays |= {"relaxed": relaxation.scores, "moved": relaxation.moved, "lipschitz": relaxation.lipschitz}
+        wished = self.tasks.wishes  # of all tasks, so that no shard has a field that others lack
+        if wished is not None and wished.has_text.any() and resources.methods.similarity is not None:
+            arrays["similarity"] = wished_similarity(tasks, completions.chosen, resources.methods.similarity)
+        write_arrays(self._path(shard), arrays)
+
+    def collect(self) -> dict[str, NDArray[np.generic]]:
+        """All shards joined in task order: the arrays of :data:`FIELDS` that the method has.
+
+        Raises:
+            RuntimeError: if a shard is missing.
+        """
+        parts = [self._read(shard) for shard in range(self.shards)]
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts):
+            raise RuntimeError(f"{self.call.text}: {len(parts) - len(found)} shards in {self.folder} are not there")
+        return {name: np.concatenate([part[name] for part in found]) for name in FIELDS if name in found[0]}
+
+    @staticmethod
+    def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+        scores: NDArray[np.float64] = expit(scorer.ragged_logits(sets).double().cpu().numpy())
+        return scores
+
+    def _rows(self, shard: int) -> NDArray[np.int64]:
+        return np.arange(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.tasks)))
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"shard-{shard:06d}.npz"
+
+    def _read(self, shard: int) -> dict[str, NDArray[np.generic]] | None:
+        arrays = read_arrays(self._path(shard))
+        if arrays is None:
+            return None
+        return arrays if len(arrays.get("scores", ())) == len(self._rows(shard)) else None
+
+
+def wished_similarity(
+    tasks: CompletionTasks, chosen: NDArray[np.int64], similarity: TextSimilarity
+) -> NDArray[np.float64]:
+    r""":math:`\sum_i S_X(X_i, \hat T_i)` over the non-empty wished texts of each task, shape ``[B]``.
+
+    Args:
+        tasks: ``B`` tasks with wishes.
+        chosen: catalogue positions in the order of the wishes, shape ``[B, k]``.
+        similarity: similarity of the catalogue to texts.
+
+    Raises:
+        ValueError: if the tasks have no wishes.
+    """
+    if tasks.wishes is None:
+        raise ValueError("these tasks have no wishes")
+    every = np.arange(tasks.k)
+    rows = [
+        similarity(texts)[every, items].astype(np.float64).sum()
+        for texts, items in zip(tasks.wishes.texts, chosen, strict=True)
+    ]
+    return np.array(rows)

@@ -1,0 +1,299 @@
+"""What two-stage mining loses: some outfits are mined exactly as well, and the two are compared."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import expit
+
+from outfits.completion.completion import SearchTrace
+from outfits.completion.search.expansion import OutfitWishes, Partial, best_additions
+from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema import TargetsConfig
+from outfits.data.catalogue import Catalogue
+from outfits.mining.search import Miner, ShardNumbers, TwoStage, wishes_for_texts
+from outfits.mining.targets import Targets
+from outfits.models.compatibility import OutfitTransformer
+from outfits.shard_files import ShardFiles
+from outfits.storage import Arrays
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+ROUNDING = 1e-5  # losses below are of arithmetic, not of search
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of cases with its two-sided 95 % interval after Clopper and Pearson; NaN without cases.
+
+    The interval takes the cases as independent. The steps of one outfit are not quite that.
+    """
+
+    share: float
+    low: float
+    high: float
+    cases: int
+
+    @classmethod
+    def of(cls, hits: NDArray[np.bool_]) -> "Share":
+        """The share of hits."""
+        if not hits.size:
+            return cls(float("nan"), float("nan"), float("nan"), 0)
+        test = stats.binomtest(int(hits.sum()), hits.size)
+        interval = test.proportion_ci(CONFIDENCE, method="exact")
+        return cls(float(hits.mean()), float(interval.low), float(interval.high), int(hits.size))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Mean loss per outfit against exact mining, its bound, the largest loss, and how many outfits lost anything.
+
+    ``bound`` is the upper end of a one-sided 95 % interval of the mean: the larger of Student's and of the
+    bias-corrected accelerated bootstrap's. Losses are few, skewed and mostly zero; Student's interval is too short for
+    a long tail to the right, the bootstrap's for few values. Neither sees a loss rarer than the audited outfits can
+    show, which is what the interval of ``worse`` is for.
+    """
+
+    mean: float
+    bound: float
+    largest: float
+    worse: Share
+
+    @classmethod
+    def of(cls, losses: NDArray[np.float64]) -> "Loss":
+        """The figures of losses, at least two.
+
+        Raises:
+            ValueError: for fewer than two.
+        """
+        if len(losses) < 2:
+            raise ValueError("a mean needs at least two losses for a bound")
+        losses = np.where(np.abs(losses) < ROUNDING, 0, losses)
+        return cls(float(losses.mean()), upper_bound(losses), float(losses.max()), Share.of(losses > 0))
+
+    @classmethod
+    def per_outfit(cls, losses: NDArray[np.float64], outfits: NDArray[np.int64]) -> "Loss":
+        """The figures of tasks' losses ``[T]``, those of one outfit's removals averaged: they are not independent."""
+        _, outfit = np.unique(outfits, return_inverse=True)
+        return cls.of(np.bincount(outfit, losses) / np.bincount(outfit))
+
+    def __str__(self) -> str:
+        share = (
+            f"{self.worse.share:.0%} of {self.worse.cases} outfits lose anything, at most {self.worse.high:.0%} of all"
+        )
+        if not self.mean and not self.largest:
+            return f"none of {self.worse.cases} outfits loses anything, at most {self.worse.high:.0%} of all do"
+        return f"mean {self.mean:.4f}, at most {self.bound:.4f} with 95 % confidence; {share}"
+
+
+def upper_bound(values: NDArray[np.float64]) -> float:
+    """Upper end of a one-sided 95 % interval of the mean, see :class:`Loss`; values that are all equal give their own.
+
+    Args:
+        values: at least two.
+    """
+    if np.ptp(values) == 0:
+        return float(values[0])
+    mean, error = values.mean(), stats.sem(values)
+    student = mean + stats.t.ppf(CONFIDENCE, len(values) - 1) * error
+    resampled = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        alternative="less",
+        method="BCa",
+        rng=np.random.default_rng(0),
+    )
+    bound = resampled.confidence_interval.high
+    return float(student if np.isnan(bound) else max(student, bound))
+
+
+@dataclass(frozen=True)
+class AuditFigures:
+    """How two-stage search compares with exact search on the audited outfits of one kind of task.
+
+    Attributes:
+        outfits: audited tasks.
+        candidates: ``c``.
+        recall_first: share of first steps at which the exact search's choice stands on the shortlist.
+        recall: the same over all steps, each at the state that the *exact* search had reached.
+        regret: loss of S of the completed outfit, exact minus two-stage.
+        objective_regret: loss of what search maximises, S and texts together; None where no texts are wished.
+        calls: calls of S of the two-stage search, mean per task.
+        exact_calls: calls of S of the exact search, mean per task.
+    """
+
+    outfits: int
+    candidates: int
+    recall_first: Share
+    recall: Share
+    regret: Loss
+    objective_regret: Loss | None
+    calls: float
+    exact_calls: float
+
+    @property
+    def bound(self) -> float:
+        """Upper bound of the mean loss of what search maximises: what is held against ``max_regret``."""
+        return self.regret.bound if self.objective_regret is None else self.objective_regret.bound
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        text = (
+            f"shortlists of {self.candidates} hold the best item at {self.recall_first.share:.1%} of first steps "
+            f"(95 % interval {self.recall_first.low:.1%} to {self.recall_first.high:.1%}) and {self.recall.share:.1%} "
+            f"of all; regret in S: {self.regret}"
+        )
+        return text if self.objective_regret is None else f"{text}; with the texts: {self.objective_regret}"
+
+
+class Audit:
+    """Two-stage search for tasks that were mined exactly, compared with it, as work in shards.
+
+    Args:
+        folder: where the shards go; of these targets, this student and this ``c`` alone.
+        exact: the exact targets.
+        scorer: frozen S.
+        catalogue: items with embeddings.
+        config: arithmetic and sizes.
+        two_stage: the student and the length of its shortlists.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        exact: Targets,
+        scorer: OutfitTransformer,
+        catalogue: Catalogue,
+        config: TargetsConfig,
+        two_stage: TwoStage,
+    ) -> None:
+        self.files = ShardFiles(folder, len(exact), config.shard_size, "listed", "audit")
+        self.exact = exact
+        self.models = (scorer, two_stage)
+        self.catalogue = catalogue
+        self.config = config
+        self.shards = self.files.shards
+        self.inputs = ShardNumbers(self.shards)
+        self.miner: Miner | None = None
+
+    def pending(self) -> list[int]:
+        """Shards whose file is missing or damaged."""
+        return self.files.pending()
+
+    def to(self, device: torch.device) -> None:
+        """Puts S, the student and its index on the device."""
+        scorer, two_stage = self.models
+        texts = wishes_for_texts(self.exact.tasks)
+        self.miner = Miner(scorer, self.catalogue, self.config, device, two_stage, texts=texts)
+
+    def run(self, batch: tuple[int]) -> None:
+        """Searches for one shard in two stages, looks for the exact choices on the shortlists, and writes both.
+
+        Raises:
+            RuntimeError: if :meth:`to` was not called.
+        """
+        if self.miner is None:
+            raise RuntimeError("call to(device) first")
+        (shard,) = batch
+        rows = self.files.rows(shard)
+        tasks, exact = self.exact.tasks.take(rows), self.exact.trace.take(rows)
+        trace, before = self.miner.mine(tasks), self.miner.search.calls
+        arrays: Arrays = {
+            "listed": np.stack([listed_choices(self.miner, tasks, exact, row) for row in range(len(tasks))]),
+            "objective": completed(trace, tasks, texts=True),
+            "scores": completed(trace, tasks, texts=False),
+            "calls": trace.calls,
+        }
+        arrays["looking"] = np.array([self.miner.search.calls - before])
+        self.files.write(shard, arrays)
+
+    def figures(self) -> tuple[AuditFigures, int]:
+        """The comparison, and the calls of S that it took beside those of the exact search.
+
+        Raises:
+            ArtifactError: if a shard is missing.
+        """
+        parts = self.files.all()
+        tasks, trace = self.exact.tasks, self.exact.trace
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        taken = trace.chosen >= 0
+        objective = None
+        if wishes_for_texts(tasks):
+            objective = Loss.per_outfit(completed(trace, tasks, texts=True) - found["objective"], tasks.outfits)
+        figures = AuditFigures(
+            outfits=len(tasks),
+            candidates=self.models[1].candidates,
+            recall_first=Share.of(found["listed"][:, 0]),
+            recall=Share.of(found["listed"][taken]),
+            regret=Loss.per_outfit(completed(trace, tasks, texts=False) - found["scores"], tasks.outfits),
+            objective_regret=objective,
+            calls=float(found["calls"].mean()),
+            exact_calls=float(trace.calls.mean()),
+        )
+        return figures, int(found["calls"].sum() + found["looking"].sum())
+
+
+def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDArray[np.float64]:
+    r"""S of the outfits that a search completed, or :math:`\alpha S + (1 - \alpha) \sum_i S_X` with texts; ``[B]``.
+
+    Args:
+        trace: of a search that kept candidates, -1 for steps that were not taken.
+        tasks: what was searched for.
+        texts: whether wished texts count, where there are any.
+    """
+    last = (trace.chosen >= 0).sum(axis=1, keepdims=True) - 1
+    scores: NDArray[np.float64] = expit(np.take_along_axis(trace.logits, last, axis=1)[:, 0].astype(np.float64))
+    wishes = tasks.wishes
+    if not texts or wishes is None or trace.candidate_similarity is None:
+        return scores
+    # the first candidate of a step is the one that was chosen
+    mixed = wishes.alpha * scores + (1 - wishes.alpha) * trace.candidate_similarity[:, :, 0].sum(
+        axis=1, dtype=np.float64
+    )
+    return np.where(wishes.has_text.any(axis=1), mixed, scores)
+
+
+def listed_choices(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row: int) -> NDArray[np.bool_]:
+    """Whether each choice of an exact search stands on the shortlist at the state in which it was made, shape ``[k]``.
+
+    S is asked about the choice itself, besides the embedding that the shortlist takes: two calls per step.
+
+    Args:
+        miner: two-stage search.
+        tasks: what was searched for.
+        exact: the exact trace of these tasks.
+        row: which of them.
+    """
+    if miner.shortlists is None:
+        raise ValueError("exact search has no shortlists")
+    chosen = [int(item) for item in exact.chosen[row] if item >= 0]
+    slots = list(range(len(chosen))) if exact.slots is None else exact.slots[row].tolist()
+    wished = None if tasks.wishes is None else OutfitWishes.of(tasks.wishes, row, miner.similarity)
+    outfit = torch.from_numpy(tasks.given[row].astype(np.int64))
+    proposals = miner.shortlists.proposals(miner.search, outfit[None], miner.candidates, np.zeros(1, dtype=np.int64))
+    propose = proposals(0, wished)
+    listed = np.zeros(tasks.k, dtype=np.bool_)
+    for step, item in enumerate(chosen):
+
+        def only_the_choice(
+            partial: Partial, opened: NDArray[np.bool_], free: NDArray[np.bool_], item: int = item, step: int = step
+        ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+            items, mask = propose(partial, opened, free)
+            # without wishes the missing items are alike, and all candidates are for the first that is missing
+            listed[step] = mask[slots[step], items == item].any()
+            return np.array([item]), np.ones((len(free), 1), dtype=np.bool_) & opened[
+                :, miner.search.categories[[item]]
+            ]
+
+        partial = Partial(tuple(chosen[:step]), tuple(slots[:step]))
+        best_additions(miner.search, outfit, [partial], len(chosen), wishes=wished, propose=only_the_choice)
+    return listed

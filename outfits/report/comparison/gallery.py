@@ -1,0 +1,240 @@
+"""Completed outfits as pictures: which are shown, their thumbnails, and a sheet of a few of them."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from outfits.data.catalogue import Catalogue
+from outfits.data.dataset import Item
+from outfits.report.comparison.records import MethodRecord
+from outfits.report.drawing import font, shortened
+from outfits.report.style import PRINT, colours, family, in_order, label
+
+THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product photos
+SHOWN = ("original", "greedy_k", "beam", "gradient", "generator", "generator_rerank", "generator_beam")
+SHEET_METHODS = ("original", "greedy_k", "gradient", "generator", "generator_rerank")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The items that one method put into an outfit, with S and the judge's score of the whole, where known."""
+
+    method: str
+    items: tuple[Item, ...]
+    score: float | None
+    judge: float | None
+
+
+@dataclass(frozen=True)
+class GalleryOutfit:
+    """One outfit of the gallery: the given items, the removed ones and the shown methods' completions."""
+
+    outfit_id: str
+    given: tuple[Item, ...]
+    removed: tuple[Item, ...]
+    completions: tuple[Completion, ...]
+
+
+def gallery_outfits(
+    records: Sequence[MethodRecord],
+    catalogue: Catalogue,
+    whole: Mapping[str, Sequence[int]],
+    removed: Mapping[str, Sequence[int]],
+    count: int,
+) -> list[GalleryOutfit]:
+    """Outfits for the gallery, spread evenly over the evaluated ones sorted by id: none is picked for its looks.
+
+    Of each method in :data:`SHOWN` the call with the highest mean S is shown, where it completed the outfit.
+
+    Args:
+        records: what every method did.
+        catalogue: the items.
+        whole: catalogue positions of the whole original outfit, by outfit id.
+        removed: catalogue positions of the removed items, by outfit id.
+        count: number of outfits shown; all of them where there are fewer.
+
+    Raises:
+        KeyError: if a shown outfit is in no mapping.
+    """
+    by_name = {record.name: record for record in records}
+    if not by_name or count < 1:
+        return []
+    outfit_ids = sorted(max(by_name.values(), key=lambda record: len(record.outfit_ids)).outfit_ids)
+    places = np.linspace(0, len(outfit_ids) - 1, min(count, len(outfit_ids))).round().astype(int)
+    names = shown_methods(records)
+    rows = {name: {outfit_id: row for row, outfit_id in enumerate(by_name[name].outfit_ids)} for name in names}
+    shown = []
+    for outfit_id in (outfit_ids[place] for place in places):
+        gone = {int(item) for item in removed[outfit_id]}
+        completions = []
+        for name in names:
+            if outfit_id not in rows[name]:
+                continue
+            record, row = by_name[name], rows[name][outfit_id]
+            judge = None if record.judge is None else float(record.judge[row])
+            items = tuple(_item(catalogue, int(item)) for item in record.chosen[row])
+            completions.append(Completion(name, items, float(record.scores[row]), judge))
+        given = tuple(_item(catalogue, int(item)) for item in whole[outfit_id] if int(item) not in gone)
+        out = tuple(_item(catalogue, int(item)) for item in removed[outfit_id])
+        if "original" not in by_name:
+            completions.insert(0, Completion("original", out, None, None))
+        shown.append(GalleryOutfit(outfit_id, given, out, tuple(completions)))
+    return shown
+
+
+def shown_methods(records: Sequence[MethodRecord]) -> list[str]:
+    """The calls that a gallery shows, in the order of presentation; the first few if it shows none of these methods."""
+    means = {record.name: float(record.by_outfit().scores.mean()) for record in records}
+    ordered = in_order(means)
+    calls = [[name for name in ordered if family(name) == method] for method in SHOWN]
+    chosen = [max(names, key=lambda name: means[name]) for names in calls if names]
+    return chosen or ordered[: len(SHOWN)]
+
+
+def photo(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image | None:
+    """The item's photo as RGB on white, no larger than ``size``; None where there is no photo that can be read.
+
+    The gallery is the last stage: that a photo of the catalogue cannot be read was reported when it was embedded.
+    """
+    if item.image_path is None:
+        return None
+    try:
+        with Image.open(item.image_path) as source:
+            source.draft("RGB", size)
+            upright = ImageOps.exif_transpose(source).convert("RGBA")
+    except (OSError, SyntaxError, Image.DecompressionBombError):  # PIL's reports of files that are missing or damaged
+        return None
+    flat = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+    flat.thumbnail(size, Image.Resampling.LANCZOS)
+    return flat
+
+
+@lru_cache(maxsize=2048)
+def thumbnail_uri(item: Item) -> str | None:
+    """The item's photo as a small JPEG in a data URI; None without one."""
+    small = photo(item)
+    if small is None:
+        return None
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def write_sheet(
+    outfits: Sequence[GalleryOutfit],
+    path: Path,
+    *,
+    methods: Sequence[str] = SHEET_METHODS,
+    rows: int = 4,
+    shades: Mapping[str, str] | None = None,
+) -> None:
+    """Draws the first outfits, a row each, as a PNG: the given items, then every method's items with S and judge.
+
+    Args:
+        outfits: the gallery.
+        path: PNG file to write.
+        methods: columns, where the gallery has a call of them; all of the gallery's calls if it has none of these.
+        rows: largest number of outfits drawn.
+        shades: colour of every call; None colours them as if the columns were all there are.
+    """
+    outfits = outfits[:rows]
+    present = [completion.method for completion in outfits[0].completions] if outfits else []
+    columns = [name for method in methods for name in present if family(name) == method] or present
+    most = max((len(outfit.given) for outfit in outfits), default=0)
+    k = max((len(completion.items) for outfit in outfits for completion in outfit.completions), default=0)
+    across = min(most, 4)
+    gap, gutter, margin, head, caption = 6, 30, 28, 44, 34
+    width, height = THUMBNAIL
+    row_height = height + caption + 22
+    cell = k * (width + gap) - gap
+    given_width = max(across * (width + gap) - gap, 120)
+    total_width = 2 * margin + given_width + len(columns) * (gutter + cell)
+    sheet = Image.new("RGB", (total_width, head + 10 + max(len(outfits), 1) * row_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    shades = colours(columns, PRINT) if shades is None else shades
+
+    def left(column: int) -> int:
+        return margin + given_width + gutter + column * (cell + gutter)
+
+    draw.text((margin, 16), "Given items", PRINT.ink, font(15, bold=True))
+    for column, name in enumerate(columns):
+        draw.text((left(column), 16), shortened(label(name), cell, font(15, bold=True)), PRINT.ink, font(15, bold=True))
+        draw.rectangle((left(column), head - 4, left(column) + cell, head - 2), shades[name])
+    draw.rectangle((margin, head - 4, margin + given_width, head - 2), PRINT.faint)
+    for row, outfit in enumerate(outfits):
+        top = head + 10 + row * row_height
+        _paste_given(sheet, outfit.given, (margin, top, given_width, height), gap)
+        by_name = {completion.method: completion for completion in outfit.completions}
+        for column, name in enumerate(columns):
+            if name not in by_name:
+                continue
+            completion = by_name[name]
+            for place, item in enumerate(completion.items):
+                corner = (left(column) + place * (width + gap), top)
+                _paste(sheet, item, corner, THUMBNAIL)
+                if name != "original" and item in outfit.removed:
+                    frame = (corner[0] - 3, corner[1] - 3, corner[0] + width + 2, corner[1] + height + 2)
+                    draw.rounded_rectangle(frame, 5, outline=shades["original"], width=3)
+            draw.text((left(column), top + height + 7), _scores(completion), PRINT.muted, font(13))
+    sheet.save(path, "PNG", optimize=True)
+
+
+def _item(catalogue: Catalogue, position: int) -> Item:
+    category = catalogue.category_names[int(catalogue.categories[position])]
+    return Item(catalogue.item_ids[position], category, catalogue.texts[position], catalogue.image_paths[position])
+
+
+def _scores(completion: Completion) -> str:
+    figures = {"S": completion.score, "judge": completion.judge}
+    return "   ".join(f"{name} {value:.2f}" for name, value in figures.items() if value is not None)
+
+
+def _paste_given(sheet: Image.Image, items: Sequence[Item], box: tuple[int, int, int, int], gap: int) -> None:
+    """Given items at full size in one row, or smaller in as many rows as it takes to fit them into the box."""
+    left, top, width, height = box
+    size, down = THUMBNAIL, 1
+    while len(items) > down * ((width + gap) // (size[0] + gap)):
+        down += 1
+        tall = (height + gap) // down - gap
+        size = (tall * THUMBNAIL[0] // THUMBNAIL[1], tall)
+    across = max(-(-len(items) // down), 1)
+    for place, item in enumerate(items):
+        row, column = divmod(place, across)
+        _paste(sheet, item, (left + column * (size[0] + gap), top + row * (size[1] + gap)), size)
+
+
+def _paste(sheet: Image.Image, item: Item, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    small = photo(item, size)
+    if small is None:
+        small = _tile(item, size)
+    # a border, since most product photos are as white as the sheet
+    small = ImageOps.expand(ImageOps.contain(small, (size[0] - 2, size[1] - 2)), border=1, fill="#d9dde3")
+    sheet.paste(small, (corner[0] + (size[0] - small.width) // 2, corner[1] + (size[1] - small.height) // 2))
+
+
+def _tile(item: Item, size: tuple[int, int]) -> Image.Image:
+    """Stands for an item without photo: its category and text."""
+    tile = Image.new("RGB", size, "#f0f2f5")
+    draw = ImageDraw.Draw(tile)
+    bold, plain = font(12, bold=True), font(11)
+    lines = [(line, bold) for line in _wrapped(item.category, size[0] - 16, bold)]
+    lines += [(line, plain) for line in _wrapped(item.text or item.item_id, size[0] - 16, plain)]
+    for place, (line, face) in enumerate(lines[: (size[1] - 16) // 16]):
+        draw.text((8, 8 + 16 * place), line, PRINT.ink if face is bold else PRINT.muted, face)
+    return tile
+
+
+def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,54 @@
+"""What gradient ascent in embedding space loses when its optimum is projected to real items."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from outfits.report.comparison.results import EvaluationResult
+from outfits.report.drawing import SIZE, page_figure, plain, titled, wrapped_label
+from outfits.report.style import LIGHT, Theme, colours
+
+
+def relaxation(result: EvaluationResult, theme: Theme = LIGHT) -> Figure | None:
+    r"""S lost in projection over distance moved, a panel per call, with the line :math:`M \varepsilon`.
+
+    The line's M is the largest lower bound of S's Lipschitz constant that was seen along the ascents of the call.
+
+    Returns:
+        The figure; None if no method relaxes.
+    """
+    shown = {name: method.relaxation for name, method in result.methods.items() if method.relaxation is not None}
+    if not shown:
+        return None
+    across = min(3, len(shown))
+    down = -(-len(shown) // across)
+    figure = page_figure(0.6 + 2.7 * down)
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    shades = colours(result.all_methods, theme)
+    points = {name: np.asarray(figures["points"], dtype=np.float64) for name, figures in shown.items()}
+    farthest = max(float(moved_lost[:, 0].max()) for moved_lost in points.values()) * 1.05 or 1.0
+    lost = np.concatenate([moved_lost[:, 1] for moved_lost in points.values()])
+    lowest, highest = min(0.0, float(lost.min())), max(0.05, float(lost.max()))
+    margin = 0.06 * (highest - lowest)
+    for place, axis in enumerate(grid.flat):
+        if place >= len(shown):
+            axis.remove()
+            continue
+        name = list(shown)[place]
+        plain(axis, theme)
+        axis.axhline(0, color=theme.muted, linewidth=0.8)
+        bound, within = shown[name]["lipschitz"], shown[name]["share_within_bound"]
+        title = wrapped_label(name, 34)
+        if bound is not None:
+            axis.plot([0, farthest], [0, bound * farthest], color=theme.ink, linewidth=1.1, linestyle=(0, (4, 2)))
+            title += f"\nM = {bound:.3g}; {within:.1%} within own M·ε"
+        # many points as text would weigh megabytes
+        axis.plot(*points[name].T, "o", markersize=3.5, color=shades[name], alpha=0.5, mew=0, rasterized=True)
+        axis.set(xlim=(0, farthest), ylim=(lowest - margin, highest + margin))
+        axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axis.grid(True, color=theme.faint, linewidth=0.6)
+        titled(axis, title, theme)
+        axis.tick_params(labelbottom=place + across >= len(shown))
+    figure.supxlabel("distance moved in projection, summed over the items", size=SIZE, color=theme.muted)
+    figure.supylabel("S lost in projection", size=SIZE, color=theme.muted)
+    return figure

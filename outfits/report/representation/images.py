@@ -1,0 +1,214 @@
+"""The pictures of a representation's report: what its codes, its coordinates and its neighbours look like."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from outfits.report.representation.items import BATCH, CodedItems
+from outfits.report.representation.metrics import Direction, neighbours
+from outfits.report.representation.sheets import (
+    MARK,
+    beside,
+    framed,
+    labels_width,
+    note,
+    sheet,
+    stacked,
+    tile_side,
+    tiles,
+    warp_tiles,
+)
+from outfits.representations.base import PictureModel
+from outfits.representations.deforming import DeformingAutoencoder
+from outfits.representations.warping import transformed, warped
+
+PAIRS = 3  # interpolations within a category, and as many between two
+SAMPLED_ROWS = 3
+LOW, HIGH = 0.05, 0.95  # quantiles of a coordinate that a traversal goes between
+
+_Tiles = list[Image.Image]
+
+
+def reconstructions(items: CodedItems, chosen: NDArray[np.int64]) -> Image.Image:
+    """Pictures of some items above what the model draws of their codes."""
+    rows = [_originals(items, chosen), _drawn(items.model, items.code_tensor(chosen))]
+    names = items.categories[chosen].tolist()
+    return sheet(rows, ["picture", "reconstruction"], names, "Held-out pictures and their reconstructions")
+
+
+def interpolations(items: CodedItems, among: NDArray[np.int64], steps: int, seed: int) -> Image.Image | None:
+    """Straight lines through the code between two items of one category, and of two; None where no two items are."""
+    pairs = _pairs(items, among, seed)
+    if not pairs:
+        return None
+    along = torch.linspace(0, 1, steps).to(items.model.centre)[:, None]
+    rows: list[_Tiles] = []
+    for one, other in pairs:
+        ends = items.code_tensor(np.array([one, other]))
+        first, last = _originals(items, np.array([one, other]))
+        rows.append([first, *_drawn(items.model, ends[:1] + along * (ends[1:] - ends[:1])), last])
+    names = [(items.categories[one], items.categories[other]) for one, other in pairs]
+    labels = [one if one == other else f"{one}\nto {other}" for one, other in names]
+    heads = ["picture", *(f"{share:.0%}" for share in along[:, 0].tolist()), "picture"]
+    return sheet(rows, labels, heads, "From one held-out item's code straight to another's")
+
+
+def _pairs(items: CodedItems, among: NDArray[np.int64], seed: int) -> list[tuple[int, int]]:
+    """Pairs within each of some categories, then pairs across categories."""
+    order = items.spread(among, len(among), seed + 1).tolist()
+    by_category: dict[str, list[int]] = {}
+    for row in order:
+        by_category.setdefault(str(items.categories[row]), []).append(row)
+    alike = [(rows[0], rows[1]) for rows in by_category.values() if len(rows) > 1][:PAIRS]
+    firsts = [rows[-1] for rows in by_category.values()]
+    apart = list(zip(firsts[0::2], firsts[1::2], strict=False))[:PAIRS]
+    return alike + apart
+
+
+def moving_coordinates(items: CodedItems, count: int) -> NDArray[np.int64]:
+    """The coordinates whose codes vary most, most first."""
+    return np.argsort(-items.codes.var(axis=0), kind="stable")[:count]
+
+
+def traversals(
+    items: CodedItems, row: int, coordinates: NDArray[np.int64], steps: int, carries: Sequence[tuple[str, float] | None]
+) -> Image.Image:
+    """One coordinate after another moved over most of its range, all else as in one item's code.
+
+    Args:
+        items: the items.
+        row: the item.
+        coordinates: coordinates to move.
+        steps: pictures per coordinate.
+        carries: factor that each coordinate of the code carries most and its importance for it, shape ``[d]``; may be
+            empty.
+    """
+    low, high = np.quantile(items.codes, [LOW, HIGH], axis=0)
+    here = items.code_tensor(np.array([row]))
+    rows: list[_Tiles] = []
+    labels = []
+    for coordinate in coordinates.tolist():
+        codes = here.repeat(steps, 1)
+        codes[:, coordinate] = torch.linspace(float(low[coordinate]), float(high[coordinate]), steps).to(codes)
+        rows.append(_drawn(items.model, codes))
+        label = f"{coordinate}{_part(items.model, coordinate)}"
+        carried = carries[coordinate] if carries else None
+        labels.append(label if carried is None else f"{label}\ncarries {carried[0]} {carried[1]:.0%}")
+    first = [*_originals(items, np.array([row])), *_drawn(items.model, here)]
+    heads = [f"{LOW:.0%}", *[""] * (steps - 2), f"{HIGH:.0%}"]
+    above = sheet([first], heads=["picture", "as coded"], title="One held-out item", left=labels_width(labels))
+    return stacked([above, sheet(rows, labels, heads, "Its code with one coordinate changed, from low to high")])
+
+
+def _part(model: PictureModel, coordinate: int) -> str:
+    """The part of the code that a coordinate belongs to; empty where the code has no parts."""
+    if not isinstance(model, DeformingAutoencoder):
+        return ""
+    part = int(np.searchsorted(np.cumsum(model.parts), coordinate, side="right"))
+    return f", {('shape', 'appearance', 'class')[part]} part"
+
+
+def arithmetic(items: CodedItems, steps: Sequence[Direction], count: int, seed: int) -> Image.Image | None:
+    """Items of one value of a factor with the step to another value added to their codes; None without a step."""
+    if not steps:
+        return None
+    blocks = []
+    for direction in steps:
+        chosen = _of_source(items, direction, count, seed)
+        codes, step = items.code_tensor(chosen), torch.from_numpy(direction.step).to(items.model.centre)
+        rows = [
+            _originals(items, chosen),
+            *(_drawn(items.model, codes + share * step) for share in (0.0, 0.5, 1.0)),
+        ]
+        labels = ["picture", "as coded", "+ half", "+ whole"]
+        blocks.append(sheet(rows, labels, title=f"{direction.factor}:\n{direction.source} to {direction.target}"))
+    return stacked([beside(blocks[place : place + 2]) for place in range(0, len(blocks), 2)], 26)
+
+
+def _of_source(items: CodedItems, direction: Direction, count: int, seed: int) -> NDArray[np.int64]:
+    """Items of the value that a step leaves: held-out ones, training items where these are too few."""
+    has = items.factors[direction.factor] == direction.source
+    held_out = np.flatnonzero(has & items.held_out)
+    chosen = items.spread(held_out, count, seed + 2)
+    if len(chosen) < count:
+        learned = items.distinct(has & items.train)
+        chosen = np.concatenate([chosen, items.spread(learned, count - len(chosen), seed + 2)])
+    return chosen
+
+
+def samples(model: PictureModel, across: int, seed: int) -> Image.Image:
+    """Pictures of codes drawn from the model's prior, or from the normal distribution that stands for one."""
+    codes = model.sample_codes(SAMPLED_ROWS * across, torch.Generator().manual_seed(seed))
+    drawn = _drawn(model, codes)
+    rows = [drawn[place : place + across] for place in range(0, len(drawn), across)]
+    return sheet(rows, title="Pictures of random codes")
+
+
+@torch.inference_mode()
+def deformation(items: CodedItems, chosen: NDArray[np.int64]) -> Image.Image | None:
+    """What a deforming model makes its pictures of, item by item, and last the same of the mean code.
+
+    None for other models.
+    """
+    model = items.model
+    if not isinstance(model, DeformingAutoencoder):
+        return None
+    codes = torch.cat([items.code_tensor(chosen), model.centre[None]])
+    made = model.deform(codes)
+    grids = transformed(made.grid, made.affine)
+    # the template of the next item, read through this item's warp
+    swapped = warped(made.template[:-1].roll(-1, dims=0), grids[:-1])
+    rows: dict[str, list[Image.Image]] = {
+        "picture": _originals(items, chosen),
+        "reconstruction": tiles(made.picture),
+        "appearance\n(the template)": tiles(made.template),
+    }
+    if made.albedo is not None and made.shading is not None:
+        rows["albedo"] = tiles(made.albedo)
+        rows["shading"] = tiles(made.shading)
+    rows["warp"] = warp_tiles(grids, tile_side(model.side))
+    if len(chosen) > 1:
+        rows["this warp with\nthe next item's\nappearance"] = tiles(swapped)
+    heads = [*items.categories[chosen].tolist(), "mean code"]
+    return sheet(list(rows.values()), list(rows), heads, "Held-out items taken apart")
+
+
+def neighbour_sheet(items: CodedItems, chosen: NDArray[np.int64], count: int) -> Image.Image:
+    """Items beside those nearest to them by cosine, copies left out; a coloured frame marks another category."""
+    distinct = items.distinct()
+    places = np.searchsorted(distinct, _representatives(items, distinct, chosen))
+    nearest = distinct[neighbours(items.vectors[distinct], places, count)]
+    rows: list[_Tiles] = []
+    for row, others in zip(chosen, nearest, strict=True):
+        shown = _originals(items, others)
+        same = items.categories[others] == items.categories[row]
+        marked = [tile if alike else framed(tile, MARK, 3) for tile, alike in zip(shown, same, strict=True)]
+        rows.append([*_originals(items, np.array([row])), *marked])
+    heads = ["item", *(str(place) for place in range(1, nearest.shape[1] + 1))]
+    names = items.categories[chosen].tolist()
+    return stacked(
+        [
+            sheet(rows, names, heads, "Held-out items and the nearest by cosine"),
+            note("Orange frame: of another category than the item."),
+        ],
+        8,
+    )
+
+
+def _representatives(items: CodedItems, distinct: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The distinct item that is a copy of each chosen one."""
+    of_group = {int(items.groups[row]): int(row) for row in distinct}
+    return np.array([of_group[int(items.groups[row])] for row in chosen], dtype=np.int64)
+
+
+def _originals(items: CodedItems, rows: NDArray[np.int64]) -> _Tiles:
+    return tiles(items.maps(rows)[:, :3])
+
+
+@torch.inference_mode()
+def _drawn(model: PictureModel, codes: Tensor) -> _Tiles:
+    return [tile for start in range(0, len(codes), BATCH) for tile in tiles(model.decode(codes[start : start + BATCH]))]

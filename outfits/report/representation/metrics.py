@@ -1,0 +1,240 @@
+"""What is measured of a picture model: its reconstructions beside baselines, its divergence, its neighbours."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from outfits.metrics.disentanglement import Disentanglement
+from outfits.report.representation.items import CodedItems
+from outfits.representations.gaussian import kl_to_standard_normal
+from outfits.representations.losses import pixel_weight, squared_error
+from outfits.representations.vae import VariationalAutoencoder
+
+NEAREST = 5  # neighbours whose factors are compared
+MOST_QUERIES = 6000  # items whose neighbours are looked at
+MOST_FITTED = 3000  # training pictures that the baselines are fitted to
+MOST_HELD_OUT = 3000  # held-out pictures that are reconstructed
+ACTIVE = 0.01  # nats; a coordinate of a variational model with less holds nothing
+FEWEST_OF_A_VALUE = 5  # items of a value whose mean code is taken
+DIRECTIONS = 4
+TOLD = 0.05  # informativeness from which on a factor counts as told by the code
+_COLOURS = ("colour", "color", "hue")
+_KINDS = ("category", "shape", "kind", "type", "product")
+Draw = Callable[[Tensor], Tensor]  # from pictures [B, 3, S, S] to reconstructions of the same shape
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How near reconstructions come to pictures.
+
+    Attributes:
+        weighted_error: mean squared error, pixels weighted as in training.
+        squared_error: mean squared error over all pixels.
+        garment_error: mean squared error over the pixels of garments.
+    """
+
+    weighted_error: float
+    squared_error: float
+    garment_error: float
+
+    @property
+    def psnr(self) -> float | None:
+        """Peak signal-to-noise ratio over all pixels, dB; None where nothing differs."""
+        return _psnr(self.squared_error)
+
+    @property
+    def garment_psnr(self) -> float | None:
+        """Peak signal-to-noise ratio over the pixels of garments, dB; None where nothing differs."""
+        return _psnr(self.garment_error)
+
+    def to_json(self) -> dict[str, float | None]:
+        """Errors and ratios by name."""
+        return {**vars(self), "psnr": self.psnr, "garment_psnr": self.garment_psnr}
+
+
+def _psnr(error: float) -> float | None:
+    """Ratio of the largest possible to the mean squared error, dB, of pictures in [0, 1]."""
+    return float(-10 * np.log10(error)) if error > 0 else None
+
+
+@torch.inference_mode()
+def fidelity(items: CodedItems, rows: NDArray[np.int64], draw: Draw) -> Fidelity:
+    """Errors of some items' reconstructions, pooled over the items."""
+    backdrop = items.model.settings["backdrop_weight"]
+    sums = np.zeros(3)
+    weight_of_garments = 0.0
+    for maps in items.batches(rows):
+        pictures, foreground = maps[:, :3], maps[:, 3:]
+        made = draw(pictures)
+        apart = (made - pictures).square()
+        sums += [
+            float(squared_error(pictures, made, pixel_weight(foreground, backdrop)).double().sum()),
+            float(apart.mean(dim=(1, 2, 3)).double().sum()),
+            float((apart.mean(dim=1, keepdim=True) * foreground).double().sum()),
+        ]
+        weight_of_garments += float(foreground.double().sum())
+    weighted, plain, garment = sums
+    return Fidelity(weighted / len(rows), plain / len(rows), garment / max(weight_of_garments, 1e-12))
+
+
+def reconstruction_figures(items: CodedItems, seed: int) -> dict[str, Fidelity]:
+    """Fidelity on held-out items of the model and of two that learned no network, by name.
+
+    ``mean`` answers with the mean training picture, ``pca`` with the best linear code as wide as the model's own.
+    """
+    model, rng = items.model, np.random.default_rng([seed, 1])
+    rows = _drawn(np.flatnonzero(items.held_out), MOST_HELD_OUT, rng)
+    fitted = _drawn(np.flatnonzero(items.train), MOST_FITTED, rng)
+    flat = np.concatenate([maps[:, :3].flatten(1).cpu().numpy() for maps in items.batches(fitted)])
+    components = min(model.code_dim, len(flat) - 1, flat.shape[1])
+    pca = PCA(components, svd_solver="randomized", random_state=seed).fit(flat)
+
+    def mean(pictures: Tensor) -> Tensor:
+        return torch.from_numpy(pca.mean_).to(pictures).reshape(1, *pictures.shape[1:]).expand_as(pictures)
+
+    def linear(pictures: Tensor) -> Tensor:
+        codes = pca.transform(pictures.flatten(1).cpu().numpy())
+        made = torch.from_numpy(pca.inverse_transform(codes)).to(pictures)
+        return made.clamp(0.0, 1.0).reshape_as(pictures)
+
+    draws: dict[str, Draw] = {
+        "model": lambda pictures: model.decode(model.encode(pictures)),
+        "pca": linear,
+        "mean": mean,
+    }
+    return {name: fidelity(items, rows, draw) for name, draw in draws.items()}
+
+
+@torch.inference_mode()
+def divergence(items: CodedItems) -> NDArray[np.float64] | None:
+    """Mean divergence of every coordinate from the prior on held-out items, nats, shape ``[d]``.
+
+    None for a model without a prior.
+    """
+    model = items.model
+    if not isinstance(model, VariationalAutoencoder):
+        return None
+    rows = np.flatnonzero(items.held_out)
+    total = torch.zeros(model.code_dim, dtype=torch.float64)
+    for maps in items.batches(rows):
+        total += kl_to_standard_normal(*model.posterior(maps[:, :3])).double().sum(dim=0).cpu()
+    means: NDArray[np.float64] = (total / len(rows)).numpy()
+    return means
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often the items nearest to an item have its value of a factor.
+
+    Attributes:
+        share: of all pairs of an item and one of its nearest; None where no such pair has both values known.
+        chance: the same of pairs drawn at random.
+        items: pictures whose value is known, copies counted once.
+    """
+
+    share: float | None
+    chance: float | None
+    items: int
+
+
+def neighbours(vectors: NDArray[np.float32], queries: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Rows of the nearest by cosine, best first, shape ``[q, min(count, n - 1)]``; no row is its own neighbour."""
+    units = F.normalize(torch.from_numpy(np.asarray(vectors)), dim=1)
+    count = min(count, len(units) - 1)
+    found = [np.zeros((0, count), dtype=np.int64)]
+    for start in range(0, len(queries), 512):
+        some = torch.from_numpy(queries[start : start + 512])
+        cosines = units[some] @ units.T
+        cosines[torch.arange(len(some)), some] = -torch.inf
+        found.append(cosines.topk(count, dim=1).indices.numpy())
+    return np.concatenate(found)
+
+
+def agreements(items: CodedItems, count: int, seed: int) -> dict[str, Agreement]:
+    """Agreement of every distinct picture with its ``count`` nearest, by factor; copies count as one picture.
+
+    Of more than :data:`MOST_QUERIES` pictures so many are drawn, and their nearest sought among all.
+    """
+    rows = items.distinct()
+    queries = _drawn(np.arange(len(rows)), MOST_QUERIES, np.random.default_rng([seed, 2]))
+    nearest = neighbours(items.vectors[rows], queries, count)
+    result = {}
+    for name, values in items.factors.items():
+        of_row = values[rows]
+        own, other = of_row[queries][:, None], of_row[nearest]
+        known = (own != "") & (other != "")
+        counts = np.unique(of_row[of_row != ""], return_counts=True)[1].astype(np.float64)
+        total = counts.sum()
+        chance = float((counts * (counts - 1)).sum() / (total * (total - 1))) if total > 1 else None
+        share = float((own == other)[known].mean()) if known.any() else None
+        result[name] = Agreement(share, chance, int(total))
+    return result
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A step through the code that turns one value of a factor into another.
+
+    Attributes:
+        factor: the factor.
+        source: value that is left.
+        target: value that is reached.
+        items: training pictures of each of them that the means are taken over.
+        step: mean code of the target less mean code of the source, shape ``[d]``.
+    """
+
+    factor: str
+    source: str
+    target: str
+    items: tuple[int, int]
+    step: NDArray[np.float32]
+
+
+def directions(items: CodedItems) -> list[Direction]:
+    """Steps between the two commonest values of up to :data:`DIRECTIONS` factors, over distinct training pictures.
+
+    Colours come first, then kinds of garment, then what else is known, in the data set's order.
+    """
+    rows = items.distinct(items.train)
+    found = []
+    for name in sorted(items.factors, key=_rank):
+        values = items.factors[name][rows]
+        names, counts = np.unique(values[values != ""], return_counts=True)
+        order = np.argsort(-counts, kind="stable")[:2]
+        if len(order) < 2 or counts[order[1]] < FEWEST_OF_A_VALUE:
+            continue
+        source, target = names[order].tolist()
+        means = [items.codes[rows[values == value]].mean(axis=0) for value in (source, target)]
+        seen = (int(counts[order[0]]), int(counts[order[1]]))
+        found.append(Direction(name, source, target, seen, means[1] - means[0]))
+    return found[:DIRECTIONS]
+
+
+def carried(figures: Disentanglement) -> list[tuple[str, float] | None]:
+    """The factor that every coordinate matters most for, and its share of that factor's importance.
+
+    A forest spreads importance over the coordinates even where it learns nothing, so only factors count that a linear
+    map of the code tells better than guessing by :data:`TOLD`. None where a coordinate has no more than an even share
+    in any of them.
+    """
+    told = np.array([factor.informativeness > TOLD for factor in figures.factors.values()])
+    importance = np.where(told, figures.importance, 0.0)
+    names, best = list(figures.factors), importance.argmax(axis=1)
+    shares = importance.max(axis=1).tolist()
+    even = 1 / len(importance)
+    return [(names[factor], share) if share > even else None for factor, share in zip(best, shares, strict=True)]
+
+
+def _rank(name: str) -> int:
+    word = name.lower()
+    return 0 if any(part in word for part in _COLOURS) else 1 if any(part in word for part in _KINDS) else 2
+
+
+def _drawn(rows: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))

@@ -1,0 +1,199 @@
+"""The report of a picture model: what its codes hold, as figures, pictures and one page."""
+
+import base64
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from outfits.config.representation import RepresentationReportConfig
+from outfits.data.catalogue import Catalogue
+from outfits.encoders.packed import PackedPictures
+from outfits.errors import DataError
+from outfits.metrics.disentanglement import Disentanglement, disentanglement
+from outfits.report.comparison.files import write_json
+from outfits.report.comparison.gallery import thumbnail_uri
+from outfits.report.drawing import png_bytes, svg_uri
+from outfits.report.representation.heatmap import heat_map
+from outfits.report.representation.images import (
+    arithmetic,
+    deformation,
+    interpolations,
+    moving_coordinates,
+    neighbour_sheet,
+    reconstructions,
+    samples,
+    traversals,
+)
+from outfits.report.representation.items import CodedItems, coded_items
+from outfits.report.representation.metrics import (
+    NEAREST,
+    agreements,
+    carried,
+    directions,
+    divergence,
+    reconstruction_figures,
+)
+from outfits.report.representation.result import BASELINES, RepresentationResult
+from outfits.report.representation.sheets import sheet_bytes
+from outfits.report.style import DARK, LIGHT, PRINT
+from outfits.representations.base import PictureModel
+from outfits.storage import write_text
+
+PICTURES = (
+    "reconstructions",
+    "interpolations",
+    "traversals",
+    "arithmetic",
+    "samples",
+    "deformation",
+    "neighbours",
+    "disentanglement",
+)
+
+
+def write_representation_report(
+    model: PictureModel,
+    pictures: PackedPictures,
+    catalogue: Catalogue,
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+    config: RepresentationReportConfig,
+    folder: Path,
+    *,
+    dataset: str,
+    seed: int,
+    training: Mapping[str, int],
+    config_yaml: str,
+    say: Callable[[str], None],
+) -> RepresentationResult:
+    """Measures a picture model, draws what its codes hold and writes the report.
+
+    Into the folder go ``index.html``, ``results.json``, ``results.csv`` with a row per factor, and each of
+    :data:`PICTURES` that this model has as PNG; those of an earlier report that it lacks are taken away.
+
+    Args:
+        model: the model, in evaluation mode.
+        pictures: prepared pictures of the whole catalogue.
+        catalogue: the items.
+        train: catalogue positions that the model learned from.
+        valid: catalogue positions that the loss was watched on.
+        config: what is shown and measured.
+        folder: the report's folder, made if it is missing.
+        dataset: name of the data set.
+        seed: seed of everything drawn.
+        training: ``epochs`` trained and, where that is known, ``kept_epoch``, whose weights these are.
+        config_yaml: the resolved configuration, printed at the end of the page.
+        say: takes a line of progress.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ConfigError: if ``config.factors`` names an attribute that the items do not have.
+    """
+    items = coded_items(model, pictures, catalogue, train, valid, config.factors, seed)
+    say(f"{len(items):,} items coded, {len(items.distinct()):,} different pictures")
+    parts = _disentanglement(items, config.items, seed)
+    result = RepresentationResult(
+        dataset=dataset,
+        seed=seed,
+        settings=model.settings,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        training=dict(training),
+        items={
+            "catalogue": len(catalogue),
+            "reported": len(items),
+            "different_pictures": len(items.distinct()),
+            "training": len(train),
+            "validation": len(valid),
+            "held_out": int(items.held_out.sum()),
+            "held_out_are_copies": items.copies,
+        },
+        fidelity=reconstruction_figures(items, seed) if model.generative else None,
+        divergence=divergence(items),
+        directions=directions(items) if model.generative else [],
+        agreements=agreements(items, NEAREST, seed),
+        disentanglement=parts,
+    )
+    say("drawing")
+    drawn = {name: sheet_bytes(image) for name, image in _sheets(items, result, config).items()}
+    if parts is not None:
+        drawn["disentanglement"] = png_bytes(heat_map(parts, PRINT))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PICTURES:
+        path = folder / f"{name}.png"
+        if name in drawn:
+            path.write_bytes(drawn[name])
+        else:
+            path.unlink(missing_ok=True)
+    result.frame().to_csv(folder / "results.csv", index=False)
+    write_text(folder / "index.html", _page(result, drawn, config, config_yaml))
+    # last and in one move: who finds results.json finds all of it
+    write_json(folder / "results.json", result.to_json())
+    return result
+
+
+def _disentanglement(items: CodedItems, most: int, seed: int) -> Disentanglement | None:
+    """None where no factor has two values with enough items; the page says so."""
+    factors = {name: values.tolist() for name, values in items.factors.items()}
+    try:
+        return disentanglement(items.codes, factors, seed=seed, max_items=most, groups=items.groups.tolist())
+    except DataError:
+        return None
+
+
+def _sheets(
+    items: CodedItems, result: RepresentationResult, config: RepresentationReportConfig
+) -> dict[str, Image.Image]:
+    """The pictures that this model has, by name."""
+    seed, model = result.seed, items.model
+    new = np.flatnonzero(items.held_out)
+    shown = items.spread(new, config.pictures, seed)
+    sheets: dict[str, Image.Image | None] = {}
+    if model.generative:
+        parts = result.disentanglement
+        carries = [] if parts is None else carried(parts)
+        coordinates = moving_coordinates(items, config.coordinates)
+        half = max(1, config.pictures // 2)
+        sheets["reconstructions"] = reconstructions(items, shown)
+        sheets["interpolations"] = interpolations(items, new, config.steps, seed)
+        sheets["traversals"] = traversals(items, int(shown[0]), coordinates, config.steps, carries)
+        sheets["arithmetic"] = arithmetic(items, result.directions, half, seed)
+        sheets["samples"] = samples(model, config.pictures, seed)
+        sheets["deformation"] = deformation(items, shown[: config.pictures - 1])
+    sheets["neighbours"] = neighbour_sheet(items, shown, config.neighbours)
+    return {name: image for name, image in sheets.items() if image is not None}
+
+
+def _page(
+    result: RepresentationResult, drawn: Mapping[str, bytes], config: RepresentationReportConfig, config_yaml: str
+) -> str:
+    """The page's HTML: no scripts, no references to anything outside, light and dark by the reader's preference."""
+    environment = Environment(
+        loader=PackageLoader("outfits.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(thumbnail=thumbnail_uri)  # the macros name it
+    parts = result.disentanglement
+    importances = {theme.name: svg_uri(heat_map(parts, theme)) for theme in (LIGHT, DARK)} if parts else None
+    return environment.get_template("representation.html.j2").render(
+        result=result,
+        settings=result.settings,
+        pictures={name: _png_uri(content) for name, content in drawn.items()},
+        importances=importances,
+        baselines=BASELINES,
+        nearest=NEAREST,
+        shown=config,
+        config_yaml=config_yaml,
+    )
+
+
+def _png_uri(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

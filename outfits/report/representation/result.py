@@ -1,0 +1,176 @@
+"""The figures of a representation's report: as JSON, as a table of factors, and in words."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from outfits.metrics.disentanglement import Disentanglement
+from outfits.report.representation.metrics import ACTIVE, NEAREST, Agreement, Direction, Fidelity
+from outfits.representations.base import RepresentationSettings
+
+BASELINES = {"model": "This model", "pca": "PCA, as many components", "mean": "Mean training picture"}
+
+
+@dataclass(frozen=True)
+class RepresentationResult:
+    """What the report of a representation says in numbers.
+
+    Attributes:
+        dataset: name of the data set.
+        seed: seed of everything drawn.
+        settings: what the model was built from.
+        parameters: number of its parameters.
+        training: ``epochs`` trained and, where that is known, ``kept_epoch``, whose weights these are.
+        items: how many items there are of each kind.
+        fidelity: errors of reconstructions by name, see :data:`BASELINES`; None for a model that draws none.
+        divergence: nats per coordinate, shape ``[d]``; None for a model without a prior.
+        directions: steps of the attribute arithmetic; none for a model that draws none.
+        agreements: nearest items of equal value, by factor.
+        disentanglement: what the code says about the factors; None where no factor has enough items.
+    """
+
+    dataset: str
+    seed: int
+    settings: RepresentationSettings
+    parameters: int
+    training: Mapping[str, int]
+    items: Mapping[str, int]
+    fidelity: Mapping[str, Fidelity] | None
+    divergence: NDArray[np.float64] | None
+    directions: list[Direction]
+    agreements: dict[str, Agreement]
+    disentanglement: Disentanglement | None
+
+    @property
+    def model_name(self) -> str:
+        """The kind of model in words."""
+        settings = self.settings
+        if settings["kind"] == "vae":
+            plain = settings["beta"] == 1 and settings["beta_start"] is None
+            return "Variational autoencoder" if plain else "Beta-VAE"
+        if settings["kind"] == "deforming":
+            kinds = ["intrinsic"] if settings["intrinsic"] else []
+            kinds += ["class-aware"] if settings["class_dim"] else []
+            return f"{', '.join(kinds)} deforming autoencoder".strip().capitalize()
+        if settings["kind"] == "contrastive":
+            return "Contrastive picture tower"
+        return "Denoising autoencoder" if settings["noise"] or settings["masked"] else "Autoencoder"
+
+    @property
+    def kl(self) -> float | None:
+        """Divergence from the prior, nats per picture."""
+        return None if self.divergence is None else float(self.divergence.sum())
+
+    @property
+    def active(self) -> int | None:
+        """Coordinates that hold more than :data:`ACTIVE` nats."""
+        return None if self.divergence is None else int((self.divergence > ACTIVE).sum())
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures as numbers, lists and dictionaries."""
+        kl = None
+        if self.divergence is not None:
+            kl = {"total": self.kl, "active": self.active, "coordinates": self.divergence.tolist()}
+        fidelity, parts = self.fidelity, self.disentanglement
+        return {
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "model": dict(self.settings),
+            "parameters": self.parameters,
+            "training": dict(self.training),
+            "items": dict(self.items),
+            "reconstruction": None if fidelity is None else {name: one.to_json() for name, one in fidelity.items()},
+            "kl": kl,
+            "arithmetic": [{**vars(one), "step": one.step.tolist()} for one in self.directions],
+            "neighbours": {"nearest": NEAREST, "factors": {name: asdict(one) for name, one in self.agreements.items()}},
+            "disentanglement": None if parts is None else parts.to_json(),
+        }
+
+    def frame(self) -> pd.DataFrame:
+        """A row per factor; a cell is empty where a figure is not there."""
+        measured = {} if self.disentanglement is None else self.disentanglement.factors
+        rows = []
+        for name, agreement in self.agreements.items():
+            figures = asdict(measured[name]) if name in measured else {}
+            nearest = {"neighbour_share": agreement.share, "neighbour_chance": agreement.chance}
+            rows.append({"factor": name, **{key: figures.get(key) for key in _COLUMNS}, **nearest})
+        frame = pd.DataFrame(rows, columns=["factor", *_COLUMNS, "neighbour_share", "neighbour_chance"])
+        return frame.astype({"values": "Int64", "items": "Int64"})
+
+    def findings(self) -> list[str]:
+        """What the figures say, a sentence each."""
+        sentences = []
+        if self.fidelity is not None:
+            best = {name: one.garment_psnr for name, one in self.fidelity.items()}
+            told = ", ".join(
+                f"{words} {_decibels(best[name])}"
+                for name, words in (("model", "this model"), ("pca", "PCA"), ("mean", "the mean picture"))
+            )
+            sentences.append(f"Signal-to-noise ratio over garment pixels of held-out pictures: {told}.")
+        known = {name: one for name, one in self.agreements.items() if one.share is not None and one.chance}
+        if known:
+            name, one = max(known.items(), key=lambda entry: (entry[1].share or 0) - (entry[1].chance or 0))
+            sentences.append(
+                f"Of the {NEAREST} nearest pictures {one.share:.0%} have the item's own {name}; by chance it would be "
+                f"{one.chance:.0%}."
+            )
+        if self.disentanglement is not None:
+            factors = sorted(self.disentanglement.factors.values(), key=lambda factor: -factor.informativeness)
+            sentences.append(
+                f"A linear map of the code tells {factors[0].name} best: {factors[0].accuracy:.0%} right, against "
+                f"{factors[0].majority:.0%} for guessing the commonest."
+            )
+        return sentences
+
+    def table(self) -> str:
+        """The main figures for the terminal."""
+        settings, items = self.settings, self.items
+        lines = [
+            f"{self.model_name}, {settings['code_dim']} coordinates, {settings['side']} pixels: {self.dataset}, "
+            f"{items['training']:,} training items, {items['held_out']:,} held-out pictures (seed {self.seed})"
+        ]
+        if self.fidelity is not None:
+            rows = [
+                [BASELINES[name], f"{one.weighted_error:.5f}", _decibels(one.psnr), _decibels(one.garment_psnr)]
+                for name, one in self.fidelity.items()
+            ]
+            lines += ["", *_aligned([["", "weighted error", "PSNR", "PSNR, garments"], *rows])]
+        if self.divergence is not None:
+            lines += ["", f"KL {self.kl:.1f} nats, {self.active} of {settings['code_dim']} coordinates active"]
+        measured = {} if self.disentanglement is None else self.disentanglement.factors
+        rows = []
+        for name, one in self.agreements.items():
+            told = measured.get(name)
+            cells = ["–"] * 4 if told is None else [f"{told.informativeness:.3f}", f"{told.accuracy:.1%}"]
+            cells += [] if told is None else [f"{told.compactness:.3f}", f"{told.mig:.3f}"]
+            rows.append(
+                [name, *cells, *("–" if value is None else f"{value:.1%}" for value in (one.share, one.chance))]
+            )
+        header = ["factor", "informative", "accuracy", "compact", "MIG", f"{NEAREST} nearest", "by chance"]
+        lines += ["", *_aligned([header, *rows])]
+        if self.disentanglement is not None:
+            parts = self.disentanglement
+            lines += [
+                "",
+                f"modularity {parts.modularity:.3f}, compactness {parts.compactness:.3f}, informativeness "
+                f"{parts.informativeness:.3f}, MIG {parts.mig:.3f}",
+            ]
+        return "\n".join(lines)
+
+
+_COLUMNS = ("values", "items", "informativeness", "accuracy", "majority", "compactness", "mig")
+
+
+def _decibels(value: float | None) -> str:
+    return "∞ dB" if value is None else f"{value:.1f} dB"
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """A header and rows as columns, with a rule below the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    return [lines[0], "  ".join("─" * width for width in widths), *lines[1:]]

@@ -1,0 +1,212 @@
+"""Scoring sets of catalogue items with a frozen S: the one place that calls S in every search."""
+
+from collections.abc import Iterator, Sequence
+from copy import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from outfits.data.category_rule import forbidden_categories
+from outfits.models.compatibility import OutfitTransformer
+from outfits.scoring.capacity import block_size, resolve_precision
+from outfits.scoring.engine import ItemStates, ScoringEngine
+
+OWN_PASSES_FROM = 256
+"""Candidates from which on an outfit is scored by itself, with what is computed of it alone shared by all of them."""
+
+
+class CandidateScorer:
+    """Logits of S for sets of catalogue items; :math:`S = \\sigma(\\mathrm{logit})`.
+
+    What S computes of items alone is computed once for the whole catalogue, what it computes of an outfit alone once
+    per outfit, see :class:`outfits.scoring.engine.ScoringEngine`. A set's items are sorted by catalogue position before
+    they are scored, so that their order cannot change a single bit. Sets of equal size share a forward pass, so there
+    is no padding. Logits are the network's, without the zero of sets that are not outfits; forbidden additions are
+    ``-inf``.
+
+    Guests are items that stand in outfits but are not in the catalogue, a person's own for example: they have the
+    positions from ``N`` on and are never candidates.
+
+    Args:
+        scorer: frozen compatibility model in evaluation mode; it is moved to ``device``.
+        vectors: item embeddings, shape ``[N, d]``; may be memory-mapped.
+        present: which parts an item has, bool, shape ``[N, 2]``.
+        categories: category of every item, shape ``[N]``.
+        device: where S runs.
+        precision: arithmetic of S: ``fp32``, ``bf16`` or ``auto`` (bf16 where the hardware multiplies in it).
+        block: largest number of sets in one forward pass; bounds the memory. None: found from the device's free memory.
+        num_categories: ``C``; by default the largest category plus one.
+        compile: whether to compile S, which pays from some millions of calls on.
+
+    Attributes:
+        calls: calls of S so far, one per scored set.
+        categories: category of every item and, after them, of every guest.
+        stocked: categories with an item that can be added, bool, shape ``[C]``.
+
+    Raises:
+        ValueError: if the scorer is in training mode or ``block < 1``.
+    """
+
+    def __init__(
+        self,
+        scorer: OutfitTransformer,
+        vectors: NDArray[np.float32],
+        present: NDArray[np.bool_],
+        categories: NDArray[np.integer],
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+        block: int | None = None,
+        num_categories: int | None = None,
+        compile: bool = False,
+    ) -> None:
+        if scorer.training:
+            raise ValueError("the scorer is in training mode; dropout would make its scores random")
+        if block is not None and block < 1:
+            raise ValueError(f"block must be at least 1, not {block}")
+        self.device = torch.device(device)
+        self.precision = resolve_precision(precision, self.device)
+        self._scorer = scorer.to(self.device)
+        self.block = block_size(scorer.settings, self.device) if block is None else block
+        self.calls = 0
+        self.categories = np.asarray(categories, dtype=np.int64)
+        self.num_categories = int(self.categories.max()) + 1 if num_categories is None else num_categories
+        self.stocked = np.isin(np.arange(self.num_categories), self.categories)
+        self._categories = torch.from_numpy(self.categories).to(self.device)
+        self._engine = ScoringEngine(self._scorer, self.precision, compile)
+        self._items = self._states_of(vectors, present)
+        self._guests: ItemStates | None = None
+
+    def __len__(self) -> int:
+        return len(self._items.tokens)
+
+    @property
+    def module(self) -> OutfitTransformer:
+        """S itself, for methods that need its gradient."""
+        return self._scorer
+
+    def with_guests(
+        self, vectors: NDArray[np.float32], present: NDArray[np.bool_], categories: NDArray[np.integer]
+    ) -> "CandidateScorer":
+        """A scorer over the same catalogue that also knows ``m`` guests; arguments as in the class, of the guests."""
+        hosting = copy(self)
+        hosting._guests = self._states_of(vectors, present) if len(vectors) else None
+        hosting.categories = np.concatenate([self.categories[: len(self)], np.asarray(categories, dtype=np.int64)])
+        return hosting
+
+    def taken_categories(self, outfits: Tensor) -> NDArray[np.bool_]:
+        """Categories of the items of outfits ``[B, n]``, which the rule bars from being added; bool, ``[B, C]``."""
+        return forbidden_categories(outfits.cpu().numpy(), self.categories, self.num_categories)
+
+    def set_logits(self, sets: Tensor) -> Tensor:
+        """Logits ``[B]`` of sets ``[B, n]`` of catalogue positions."""
+        sets = self._positions(sets).sort(dim=1).values
+        self.calls += len(sets)
+        logits = torch.empty(len(sets), device=self.device)
+        with torch.inference_mode():
+            for block in self._blocks(len(sets)):
+                logits[block] = self._engine.set_logits(self._at(sets[block]))
+        return logits
+
+    @property
+    def item_tokens(self) -> Tensor:
+        """Tokens of the catalogue's items as S projects them, without their mean, float32, shape ``[N, width]``."""
+        return self._items.tokens
+
+    def outfit_embeddings(self, outfits: Tensor) -> Tensor:
+        """What S makes of outfits ``[B, n]``: the task token's output without its mean, float32, ``[B, width]``.
+
+        That is one call of S each.
+        """
+        outfits = self._positions(outfits).sort(dim=1).values
+        self.calls += len(outfits)
+        with torch.inference_mode():
+            return torch.cat(
+                [self._engine.set_embeddings(self._at(outfits[block])) for block in self._blocks(len(outfits))]
+            )
+
+    def ragged_logits(self, sets: Sequence[NDArray[np.integer]]) -> Tensor:
+        """Logits ``[len(sets)]`` of sets of any sizes; sets of equal size are scored together."""
+        logits = torch.empty(len(sets), device=self.device)
+        sizes = np.array([len(items) for items in sets], dtype=np.int64)
+        for size in np.unique(sizes):
+            rows = np.flatnonzero(sizes == size)
+            logits[torch.from_numpy(rows).to(self.device)] = self.set_logits(
+                torch.from_numpy(np.stack([sets[row] for row in rows.tolist()]).astype(np.int64))
+            )
+        return logits
+
+    def addition_logits(
+        self, outfits: Tensor, candidates: Tensor | None = None, forbidden: NDArray[np.bool_] | None = None
+    ) -> Tensor:
+        """Logits of ``O ∪ {x}`` for every outfit and candidate.
+
+        Args:
+            outfits: catalogue positions, shape ``[B, n]``.
+            candidates: catalogue positions, shape ``[M]``, or ``[B, M]`` for candidates of each outfit's own, where -1
+                stands for none; None: the whole catalogue.
+            forbidden: categories that must not be added beyond those of the outfit's own items, bool, shape ``[B, C]``.
+
+        Returns:
+            Logits, shape ``[B, M]``; ``-inf`` where the category rule forbids the candidate: S is not asked about it.
+            So the finite entries of a row are its calls of S.
+        """
+        outfits = self._positions(outfits).sort(dim=1).values
+        if candidates is None:
+            candidates = torch.arange(len(self), device=self.device)
+        candidates = self._positions(candidates)
+        candidates = candidates.expand(len(outfits), -1)  # [B, M]
+        barred = self.taken_categories(outfits)
+        if forbidden is not None:
+            barred |= forbidden
+        banned = torch.from_numpy(barred).to(self.device)
+        logits = torch.full(candidates.shape, -torch.inf, device=self.device)
+        # An outfit with many candidates has forward passes of its own, and its bits do not depend on its neighbours in
+        # the batch; short lists of several outfits share one.
+        count = candidates.shape[1]
+        group = 1 if count >= OWN_PASSES_FROM else max(1, self.block // max(1, count))
+        with torch.inference_mode():
+            for first in range(0, len(outfits), group):
+                rows = slice(first, first + group)
+                some = candidates[rows]
+                allowed = (some >= 0) & ~banned[rows].gather(1, self._categories[some.clamp(min=0)])
+                outfit, place = allowed.nonzero(as_tuple=True)
+                if len(outfit):
+                    given = self._engine.outfit_states(self._at(outfits[rows]))
+                    shared = given if count >= OWN_PASSES_FROM else None
+                    items = some[outfit, place]
+                    self.calls += len(items)
+                    for block in self._blocks(len(items)):
+                        states = shared or given.at(outfit[block])
+                        found = self._engine.addition_logits(states, self._items.at(items[block]))
+                        logits[first + outfit[block], place[block]] = found
+        return logits
+
+    def _states_of(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemStates:
+        """States of items, block by block, so that embeddings may be larger than the memory."""
+        states = self._engine.empty_states(len(vectors))
+        with torch.inference_mode():
+            for block in self._blocks(len(vectors)):
+                found = self._engine.item_states(
+                    torch.from_numpy(np.array(vectors[block], dtype=np.float32)).to(self.device),
+                    torch.from_numpy(np.array(present[block])).to(self.device),
+                )
+                states.tokens[block], states.first[block] = found.tokens, found.first
+        return states
+
+    def _at(self, positions: Tensor) -> ItemStates:
+        """States of items and guests at positions ``[...]``."""
+        if self._guests is None:
+            return self._items.at(positions)
+        guest = positions >= len(self)
+        states = self._items.at(positions.masked_fill(guest, 0))
+        guests = self._guests.at(positions[guest] - len(self))
+        states.tokens[guest], states.first[guest] = guests.tokens, guests.first
+        return states
+
+    def _blocks(self, count: int) -> Iterator[slice]:
+        return (slice(start, min(start + self.block, count)) for start in range(0, count, self.block))
+
+    def _positions(self, positions: Tensor) -> Tensor:
+        return positions.to(self.device, torch.int64)

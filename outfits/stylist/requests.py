@@ -1,0 +1,71 @@
+"""What a person may ask for, and how it becomes tasks."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from outfits.completion.conditions import Wishes
+from outfits.completion.tasks import CompletionTasks
+from outfits.errors import ConfigError
+from outfits.stylist.garments import Garment
+from outfits.stylist.parser import Hand
+
+T = TypeVar("T")
+
+Piece = str | Garment
+"""An item of an outfit in hand: the id of a catalogue item, or a garment of one's own."""
+CategoryWishes = str | Sequence[str] | Sequence[Sequence[str] | None] | None
+"""Wished categories: one name or list for all missing items, or a list for each (None is no wish)."""
+TextWishes = str | Sequence[str] | None
+"""Wished texts: one for all missing items, or one for each (empty is no wish)."""
+
+
+def one_for_each(values: Sequence[T] | None, count: int, name: str) -> Sequence[T | None]:
+    """One entry for each outfit of a batch; None for each where there are none at all.
+
+    Raises:
+        ConfigError: if there are more or fewer.
+    """
+    if values is None:
+        return [None] * count
+    if isinstance(values, str) or len(values) != count:
+        raise ConfigError([f"{name}: give one entry for each of the {count} outfits"])
+    return values
+
+
+def category_lists(categories: CategoryWishes, k: int) -> list[Sequence[str] | None]:
+    """Wished names for every missing item, None for no wish.
+
+    Raises:
+        ConfigError: if names and lists are mixed, or there are more or fewer lists than missing items.
+    """
+    if categories is None or isinstance(categories, str):
+        return [None if categories is None else [categories]] * k
+    lists: list[Sequence[str] | None] = [part for part in categories if not isinstance(part, str)]
+    names = [part for part in categories if isinstance(part, str)]
+    if lists and names:
+        raise ConfigError(["categories: names and lists are mixed; give one list of names, or a list for each item"])
+    if not lists:
+        return [names or None] * k
+    if len(lists) != k:
+        raise ConfigError([f"categories: {len(lists)} lists for k={k} missing items; give one for each"])
+    return [part or None for part in lists]
+
+
+def batches(hands: Sequence[Hand], wishes: Sequence[Wishes | None]) -> list[list[int]]:
+    """Rows that can be completed together: those without garments of one's own, with wishes and without."""
+    together = [
+        [row for row, hand in enumerate(hands) if hand.guests is None and (wishes[row] is None) == without]
+        for without in (True, False)
+    ]
+    alone = [[row] for row, hand in enumerate(hands) if hand.guests is not None]
+    return [rows for rows in (*together, *alone) if rows]
+
+
+def tasks_of(hands: Sequence[Hand], k: int, wishes: Wishes | None) -> CompletionTasks:
+    """Outfits in hand as completion tasks from which nothing was removed."""
+    # all tasks are number 0: what is drawn at random for an outfit does not depend on its place in a batch
+    zeros = np.zeros(len(hands), dtype=np.int64)
+    given = [hand.positions.astype(np.int32) for hand in hands]
+    return CompletionTasks(given, np.empty((len(hands), 0), dtype=np.int32), zeros, zeros, missing=k, wishes=wishes)

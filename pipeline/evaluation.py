@@ -1,0 +1,295 @@
+"""Stage ``test``: every method completes the same outfits, and the report says what came of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+from numpy.typing import NDArray
+
+from lightning_modules.sharded import run_shards
+from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from outfits.completion.prepared import PreparedRun
+from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.config.load import save_config
+from outfits.config.method_calls import resolve_call
+from outfits.data.dataset import OutfitDataset
+from outfits.data.outfits import Outfits
+from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
+from outfits.mining.search import wish_tasks
+from outfits.models.generator import Generator
+from outfits.models.student import TwoTower
+from outfits.report.comparison.conditions import summarise_wishes
+from outfits.report.comparison.gallery import gallery_outfits
+from outfits.report.comparison.page import ReportPaths, write_report
+from outfits.report.comparison.records import MethodRecord
+from outfits.report.comparison.results import EvaluationResult, summarise
+from outfits.report.comparison.sweeps import SweepPoint, sweep_point
+from outfits.report.comparison.table import results_table
+from outfits.weights import weights_digest
+from pipeline.compatibility import Scorers
+from pipeline.generator import test_generator
+from pipeline.run import CONFIG_FILE, Run, content_key
+from pipeline.student import TWO_STAGE, student_of, wants_student
+
+NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_stage", "beam_two_stage")
+"""Methods that look in an index."""
+WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")
+"""Methods that ask S about every item."""
+
+
+def run_experiment(
+    run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator, selected: NDArray[np.int64]
+) -> EvaluationResult:
+    """Completes the split's outfits by every configured method and writes ``RUN_DIR/report``.
+
+    Args:
+        run: the run.
+        dataset: data set with embeddings.
+        scorers: S and the judge.
+        generator: trained generator.
+        selected: how often greedy search selected each item for training outfits, shape ``[N]``.
+
+    Returns:
+        The figures; on every rank the same.
+    """
+    config = run.config.evaluate
+    bench = Bench(run, dataset, scorers, generator, selected)
+    tasks = bench.tasks(run.config.model.k, config.outfits)
+    run.say("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
+    for k in config.sweep.k:
+        bench.tasks(k, config.sweep.outfits)  # before hours of work: are there outfits large enough?
+    records = bench.compare(tasks)
+    wishes = dict(bench.with_wishes(tasks))
+    sweeps = bench.sweeps()
+    test_generator(run, dataset, scorers.scorer, generator, tasks)
+    if not scorers.scorer.unchanged():
+        raise RuntimeError("the frozen scorer's weights changed during the evaluation")
+    result = summarise(
+        records,
+        catalogue=dataset.catalogue,
+        dataset=dataset.name,
+        split=config.split,
+        seed=run.config.seed,
+        scorer_sha256=scorers.scorer.sha256,
+        compatibility=scorers.figures,
+        split_facts=dataset.split_facts,
+        counts={**dataset.counts, f"{config.split} outfits too small for k={tasks.k}": tasks.left_out},
+        removed=dict(zip(bench.names(tasks), tasks.removed, strict=True)),
+        resamples=config.resamples,
+        sweeps=sweeps,
+        wishes=summarise_wishes(wishes, config.alpha),
+    )
+    if is_rank_zero():
+        _report(run, dataset, bench, tasks, records, result)
+    wait_for_all_ranks()
+    return result
+
+
+@dataclass
+class Bench:
+    """One set of models, on which any method completes any tasks under the same protocol.
+
+    Attributes:
+        run: the run.
+        dataset: data set with embeddings.
+        scorers: S and the judge.
+        generator: trained generator.
+        selected: how often greedy search selected each item for training outfits, shape ``[N]``.
+    """
+
+    run: Run
+    dataset: OutfitDataset
+    scorers: Scorers
+    generator: Generator
+    selected: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        self.outfits: Outfits = self.dataset.outfits.of(self.run.config.evaluate.split)
+        catalogue = self.dataset.catalogue
+        self.prepared = PreparedRun(
+            catalogue,
+            self.scorers.scorer.module,
+            None if self.scorers.judge is None else self.scorers.judge.module,
+            self.generator,
+            self.selected,
+            self.run.config.targets,
+            self.run.config.seed,
+            np.bincount(self.dataset.outfits.of("train").items, minlength=len(catalogue)),
+            planned_calls=self._planned_calls(),
+            index=self.run.config.index,
+            student=self.student,
+        )
+
+    @cached_property
+    def student(self) -> TwoTower | None:
+        """The run's student where a method that needs it is asked for, taught now if the run has none; else None."""
+        return student_of(self.run, self.dataset, self.scorers.scorer) if wants_student(self.run) else None
+
+    def _planned_calls(self) -> int:
+        """About how many calls of S the compared searches over the whole catalogue will make."""
+        config = self.run.config
+        outfits = len(self.outfits) if config.evaluate.outfits is None else config.evaluate.outfits
+        searches = sum(text.partition(":")[0] in WHOLE_CATALOGUE for text in config.evaluate.methods)
+        return searches * outfits * config.model.k * len(self.dataset.catalogue)
+
+    def tasks(self, k: int, limit: int | None) -> CompletionTasks:
+        """Outfits with ``k`` items removed; those of a smaller limit are among those of a larger one."""
+        config = self.run.config
+        if config.trainer.fast_dev_run:
+            limit = config.evaluate.shard_size
+        return make_tasks(self.outfits, k, 1, limit, config.seed)
+
+    def names(self, tasks: CompletionTasks) -> list[str]:
+        """The data set's names of the tasks' outfits."""
+        return [self.outfits.outfit_ids[position] for position in tasks.outfits]
+
+    def compare(self, tasks: CompletionTasks) -> list[MethodRecord]:
+        """Every method of ``evaluate.methods`` on the same tasks, slow ones on some of them."""
+        config = self.run.config.evaluate
+        few = self.tasks(tasks.k, min(config.slow_outfits, len(tasks)))
+        records = {}
+        # exhaustive search first: it may refuse, and then at once
+        for text in sorted(config.methods, key=lambda text: not text.startswith("exhaustive")):
+            slow = {text, text.partition(":")[0]} & set(config.slow_methods)
+            records[text] = self.record(text, few if slow else tasks)
+        return [records[text] for text in config.methods]
+
+    def with_wishes(self, tasks: CompletionTasks) -> list[tuple[str, list[MethodRecord]]]:
+        """The methods of ``evaluate.wish_methods`` with the removed items' categories or texts as wishes."""
+        config = self.run.config.evaluate
+        done = []
+        for kind in config.wishes:
+            wishing = self._wishing(kind, tasks, config.alpha)
+            if wishing is not None:
+                methods = [text for text in config.wish_methods if kind != "categories" or text != "most_similar"]
+                done.append((kind, [self.record(text, wishing) for text in methods]))
+        return done
+
+    def sweeps(self) -> list[SweepPoint]:
+        """The points of ``evaluate.sweep``, one per parameter, value and method."""
+        config, k = self.run.config.evaluate.sweep, self.run.config.model.k
+        points: list[SweepPoint] = []
+        for value in config.k:
+            points += self._point("k", value, self.tasks(value, config.outfits), config.methods)
+        tasks = self.tasks(k, config.outfits)
+        for width in config.width:
+            texts = [f"{name}:width={width}" for name in ("beam", "generator_beam")]
+            points += self._point("width", width, tasks, texts, reference="greedy_k")
+        for candidates in config.candidates:
+            texts = [f"{name}:candidates={candidates}" for name in ("generator_rerank", "generator_beam")]
+            points += self._point("candidates", candidates, tasks, texts, reference="greedy_k")
+        for alpha in config.alpha:
+            wishing = self._wishing("texts", tasks, alpha)
+            if wishing is not None:
+                points += self._point("alpha", alpha, wishing, config.methods)
+        return points
+
+    def record(self, text: str, tasks: CompletionTasks) -> MethodRecord:
+        """What one method does with tasks; shards that an earlier run left are used again."""
+        run, config = self.run, self.run.config.evaluate
+        call = resolve_call(text, config)
+        judge = self.scorers.judge
+        key = content_key(
+            tasks.digest(),
+            self.scorers.scorer.sha256,
+            None if judge is None else judge.sha256,
+            weights_digest(self.generator),
+            self.dataset.catalogue.features.key,
+            [call.name, None if call.options is None else asdict(call.options)],
+            [PROTOCOL, config.shard_size, run.search_precision(), run.config.seed],
+            asdict(run.config.index) if call.name in NEAREST_ITEMS else None,
+            *([] if self.student is None or call.name not in TWO_STAGE else [weights_digest(self.student)]),
+        )
+        folder = run.folder / "shards" / f"{call.name}-{key}"
+        experiment = MethodExperiment(call, tasks, self.prepared, folder, config.shard_size)
+        missing = len(experiment.pending())
+        wait_for_all_ranks()  # nobody writes before everybody has looked
+        if missing:
+            run.say("test", f"{text}: {missing} of {experiment.shards} shards{_what(tasks)}")
+            run_shards(experiment, run.config.trainer)
+        else:
+            run.say("test", f"{text}: reusing {folder}{_what(tasks)}")
+        fields: dict[str, Any] = {"judge": None, "removed_ranks": None, **experiment.collect()}
+        return MethodRecord(text, self.names(tasks), **fields)
+
+    def _point(
+        self,
+        parameter: str,
+        value: float,
+        tasks: CompletionTasks,
+        methods: Sequence[str],
+        reference: str | None = None,
+    ) -> list[SweepPoint]:
+        """The methods at one value, each beside greedy search where that is among them or named as the reference."""
+        records = {text: self.record(text, tasks) for text in methods}
+        greedy = records.get("greedy_k") if reference is None else self.record(reference, tasks)
+        return [sweep_point(parameter, value, record, greedy) for record in records.values()]
+
+    def _wishing(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
+        """The tasks with the removed items' own categories or texts as wishes, as far as these can be fulfilled.
+
+        None, and said so, where texts are asked for and there is no text encoder, or no wish can be fulfilled.
+        """
+        if kind != "categories" and not self.dataset.catalogue.features.text_dim:
+            self.run.say("test", f"no text encoder (encoder.text=none): wishes of kind {kind} are left out")
+            return None
+        wishing = wish_tasks(tasks, kind, self.dataset.catalogue, alpha)
+        if len(wishing) < len(tasks):
+            left_out = len(tasks) - len(wishing)
+            self.run.say("test", f"{left_out:,} of {len(tasks):,} {kind} wishes break the category rule: left out")
+        return wishing if len(wishing) else None
+
+
+def _what(tasks: CompletionTasks) -> str:
+    """How tasks differ from those of the comparison, for one line of progress."""
+    wished = tasks.wishes
+    if wished is None:
+        return ""
+    what = ["categories"] if not wished.allowed.all() else []
+    what += [f"texts, alpha {wished.alpha:g}"] if wished.has_text.any() else []
+    return f" (wishes: {', '.join(what)})"
+
+
+def _report(
+    run: Run,
+    dataset: OutfitDataset,
+    bench: Bench,
+    tasks: CompletionTasks,
+    records: list[MethodRecord],
+    result: EvaluationResult,
+) -> None:
+    names = bench.names(tasks)
+    whole = {name: bench.outfits[int(position)].tolist() for name, position in zip(names, tasks.outfits, strict=True)}
+    removed = {name: items.tolist() for name, items in zip(names, tasks.removed, strict=True)}
+    gallery = gallery_outfits(records, dataset.catalogue, whole, removed, run.config.evaluate.gallery)
+    folder = run.folder / "report"
+    save_config(run.config, folder / CONFIG_FILE)  # evaluate.py may have been given other evaluate.* than the run
+    paths = write_report(result, gallery, folder, (folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    print(f"\n{results_table(result)}\n")
+    for name, path in vars(paths).items():
+        if path is not None:
+            print(f"{name.replace('_', ' '):>16}: {path}")
+    _log_to_wandb(run, result, paths)
+
+
+def _log_to_wandb(run: Run, result: EvaluationResult, paths: ReportPaths) -> None:
+    for logger in run.loggers("test"):
+        if isinstance(logger, WandbLogger):
+            board = logger.experiment
+            board.log(
+                {
+                    "test/results": wandb.Table(dataframe=result.frame()),
+                    **{f"test/{name}": wandb.Table(dataframe=table) for name, table in result.tables().items()},
+                    **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.pictures.items()},
+                    **{
+                        f"test/scores/{name}": wandb.Histogram(rows["score"].tolist())
+                        for name, rows in result.scores.groupby("method")
+                    },
+                }
+            )
+            board.summary.update({"test": json.loads(json.dumps(result.to_json()))})

@@ -1,0 +1,120 @@
+"""What a finished run left in its folder, for evaluating it again without its training products."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lightning_modules.trainer import is_rank_zero
+from outfits.data.dataset import OutfitDataset
+from outfits.encoders import ItemEncoder, build_item_encoder
+from outfits.errors import ArtifactError
+from outfits.models.frozen import load_generator, load_scorer
+from outfits.models.generator import Generator
+from outfits.storage import write_text
+from outfits.stylist.export import is_kept, keep, keep_places
+from pipeline import compatibility, generator
+from pipeline.compatibility import Scorers
+from pipeline.run import Run
+
+DATASET = "dataset.json"
+SELECTED = "selected.csv"
+
+
+def record_dataset(run: Run, dataset: OutfitDataset) -> None:
+    """Writes what the run's data are and what a stylist needs of them, or checks that they still are what they were.
+
+    Raises:
+        ArtifactError: if catalogue, outfits, splits or embeddings differ from those that the run was made with.
+    """
+    path = run.folder / DATASET
+    facts = {
+        "name": dataset.name,
+        "items": len(dataset.catalogue),
+        "outfits": len(dataset.outfits),
+        "embeddings": dataset.catalogue.features.key,
+        "digest": _digest(dataset),
+    }
+    if path.exists():
+        recorded = json.loads(path.read_text())
+        differing = [name for name, value in facts.items() if recorded.get(name) != value]
+        if differing:
+            raise ArtifactError(
+                f"{path}: the data set now differs from that of the run in {', '.join(differing)}; "
+                "restore it, or train a new run"
+            )
+    elif is_rank_zero():
+        described = facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
+        write_text(path, json.dumps(described, indent=2) + "\n")
+    if is_rank_zero():
+        _keep_for_stylist(run, dataset)
+
+
+def _keep_for_stylist(run: Run, dataset: OutfitDataset) -> None:
+    root, cache = Path(run.config.data.root), run.cache
+    if is_kept(run.folder, dataset.catalogue.features.key):
+        keep_places(run.folder, dataset, root, cache)
+    else:
+        keep(run.folder, dataset, root, cache, _fitted_encoder(run, dataset))
+
+
+def _fitted_encoder(run: Run, dataset: OutfitDataset) -> ItemEncoder | None:
+    """Those parts of the item encoder that were made from data; pretrained ones are not loaded for this."""
+    config = run.config.encoder
+    image, text = (part if part in ("classical", "learned") else "none" for part in (config.image, config.text))
+    if image == text == "none":
+        return None
+    return build_item_encoder(
+        replace(config, image=image, text=text),
+        dataset.catalogue,
+        np.unique(dataset.outfits.of("train").items),
+        run.cache / "encoders",
+        on_missing_image=run.config.data.on_missing_image,
+        on_corrupt_image=run.config.data.on_corrupt_image,
+        backdrop=config.backdrop,
+    )
+
+
+def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -> None:
+    """Writes how often greedy search selected each item, most often first."""
+    if not is_rank_zero():
+        return
+    frame = pd.DataFrame({"item_id": dataset.catalogue.item_ids, "selected": counts})
+    frame = frame[frame["selected"] > 0].sort_values("selected", ascending=False, kind="stable")
+    write_text(run.folder / SELECTED, frame.to_csv(index=False))
+
+
+def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator, NDArray[np.int64]]:
+    """S and the judge, the generator and the selection counts of a finished run.
+
+    Raises:
+        ArtifactError: if the run is not finished or a file of it was changed.
+    """
+    missing = [name for name in (compatibility.FIGURES, SELECTED) if not (run.folder / name).exists()]
+    if missing:
+        raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
+    recorded = json.loads((run.folder / compatibility.FIGURES).read_text())
+    scorer = load_scorer(run.folder / compatibility.WEIGHTS, recorded["sha256"])
+    judge_sha256 = recorded["judge_sha256"]
+    judge = load_scorer(run.folder / compatibility.JUDGE_WEIGHTS, judge_sha256) if judge_sha256 else None
+    fold_of_scorer, _ = compatibility.folds(run, dataset)
+    selected = pd.read_csv(run.folder / SELECTED, dtype={"item_id": str}, keep_default_na=False)
+    counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
+    counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
+    return (
+        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer, judge, fold_of_scorer)),
+        load_generator(run.folder / generator.WEIGHTS, scorer.sha256),
+        counts,
+    )
+
+
+def _digest(dataset: OutfitDataset) -> str:
+    catalogue, outfits = dataset.catalogue, dataset.outfits
+    digest = hashlib.sha256(json.dumps([list(catalogue.item_ids), list(catalogue.category_names)]).encode())
+    for array in (catalogue.categories, outfits.items, outfits.offsets, outfits.split):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

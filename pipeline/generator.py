@@ -1,0 +1,132 @@
+"""Stage ``generator``: the graph network that emits k latents, trained on the greedy targets."""
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor
+
+from callbacks.batch_seed import BatchSeed
+from callbacks.retrieval_evaluation import RetrievalEvaluation
+from datamodules.completion import CompletionDataModule
+from lightning_modules.generator import GeneratorModule
+from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
+from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema import ModelConfig
+from outfits.data.catalogue import Catalogue
+from outfits.data.dataset import OutfitDataset
+from outfits.graphs.completion_graph import CompletionGraphs, TrainingGraphs
+from outfits.mining.targets import Targets
+from outfits.models.frozen import FrozenScorer, load_generator, save_generator
+from outfits.models.generator import Generator, GeneratorSettings
+from pipeline.run import Run
+from pipeline.targets import MinedTargets
+
+WEIGHTS = "generator.safetensors"
+CHECKPOINTS = "checkpoints"
+
+
+def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targets: MinedTargets) -> Generator:
+    """Trains the generator, from the run's last checkpoint if it was interrupted, or loads it if it is finished.
+
+    Raises:
+        ArtifactError: if it is missing and the stage was not asked for.
+    """
+    config, path = run.config, run.folder / WEIGHTS
+    if path.exists():
+        run.say("generator", f"reusing {path}")
+        return load_generator(path, scorer.sha256)
+    run.require("generator", wanted_by="the test stage")
+    L.seed_everything(config.seed, verbose=False)
+    catalogue = dataset.catalogue
+    module = build_generator_module(run, catalogue)
+    train, valid = training_graphs(catalogue, targets, config.model.k_max), graphs_of(catalogue, targets.valid)
+    data = CompletionDataModule(train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
+    best, each = checkpoints(run.folder / CHECKPOINTS, "valid/score_mean")
+    callbacks: list[Callback] = [
+        BatchSeed(config.seed),
+        RetrievalEvaluation({"valid": valid}, catalogue, scorer, config.targets),
+        best,
+        each,
+    ]
+    if config.optimizer.patience:
+        callbacks.append(EarlyStopping("valid/score_mean", mode="max", patience=config.optimizer.patience))
+    loggers = run.loggers("generator")
+    if loggers and not config.trainer.fast_dev_run:
+        callbacks.append(LearningRateMonitor())
+    last = run.folder / CHECKPOINTS / "last.ckpt"
+    start = f"continuing from {last}" if last.exists() else "training"
+    run.say("generator", f"{start} on {len(train):,} tasks, {config.trainer.max_epochs} epochs → {path}")
+    trainer = build_trainer(config.trainer, loggers=loggers, callbacks=callbacks)
+    trainer.fit(module, data, ckpt_path=last if last.exists() else None)
+    if best.best_model_path:
+        weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(weights)
+    wait_for_all_ranks()
+    if is_rank_zero():
+        save_generator(module.model, path, scorer.sha256)
+    wait_for_all_ranks()
+    return load_generator(path, scorer.sha256)
+
+
+def test_generator(
+    run: Run, dataset: OutfitDataset, scorer: FrozenScorer, generator: Generator, tasks: CompletionTasks
+) -> None:
+    """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its figures under ``test/``."""
+    config, catalogue = run.config, dataset.catalogue
+    module = build_generator_module(run, catalogue)
+    module.model.load_state_dict(generator.state_dict())
+    graphs = CompletionGraphs(catalogue, list(tasks.given), tasks.removed)
+    data = CompletionDataModule(
+        None, None, config.optimizer.batch_size, config.data.num_workers, config.seed, test=graphs
+    )
+    trainer = build_trainer(
+        config.trainer,
+        loggers=run.loggers("test"),
+        callbacks=[RetrievalEvaluation({"test": graphs}, catalogue, scorer, config.targets)],
+        fast_dev_run=False,
+    )
+    trainer.test(module, data, verbose=False)
+
+
+def build_generator_module(run: Run, catalogue: Catalogue) -> GeneratorModule:
+    """The Lightning module of a run's generator, with fresh weights."""
+    return GeneratorModule(
+        generator_settings(run.config.model, catalogue),
+        run.config.loss,
+        run.config.optimizer,
+        torch.from_numpy(np.array(catalogue.features.vectors)),
+        torch.from_numpy(catalogue.categories.astype(np.int64)),
+        run.config.model.k,
+    )
+
+
+def generator_settings(config: ModelConfig, catalogue: Catalogue) -> GeneratorSettings:
+    """What a generator over this catalogue is built from."""
+    features = catalogue.features
+    return GeneratorSettings(
+        image_dim=features.image_dim,
+        text_dim=features.text_dim,
+        categories=len(catalogue.category_names),
+        k_max=config.k_max,
+        width=config.width,
+        layers=config.layers,
+        dropout=config.dropout,
+        aggregation=config.aggregation,
+        readout=config.readout,
+        retrieval=config.retrieval,
+        retrieval_dim=config.retrieval_dim,
+    )
+
+
+def graphs_of(catalogue: Catalogue, targets: Targets) -> CompletionGraphs:
+    """Completion graphs of mined tasks."""
+    tasks = targets.tasks
+    return CompletionGraphs(
+        catalogue, list(tasks.given), tasks.removed, targets.graph_targets(), targets.graph_wishes()
+    )
+
+
+def training_graphs(catalogue: Catalogue, targets: MinedTargets, k_max: int) -> TrainingGraphs:
+    """All mined training tasks, without and with wishes: every outfit is seen once per epoch in each kind."""
+    parts = [targets.train, *targets.wishes.values()]
+    return TrainingGraphs([graphs_of(catalogue, part) for part in parts], k_max)

@@ -1,6 +1,6 @@
 """Completes an outfit with a finished run: ``python complete.py run=RUN_DIR items=[ID,…] k=2 texts=[…]``.
 
-With ``text=…`` instead of items it generates an outfit. Prints a table and writes a picture of the outfits.
+With ``text=…`` instead of items it generates an outfit. Prints a table and writes an image of the outfits.
 """
 
 import sys
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from outfits.config.command import run_command
 from outfits.config.load import load_complete
-from outfits.config.schema import CompleteConfig
+from outfits.config.schema.complete import CompleteConfig
 from outfits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ def main(argv: Sequence[str]) -> None:
         write_sheet(outfits, Path(config.out))
     except OSError as error:
         raise ConfigError([f"out: {config.out} cannot be written ({error.strerror})"]) from error
-    print(f"picture: {config.out}")
+    print(f"image: {config.out}")
 
 
 def complete(config: CompleteConfig, stylist: "Stylist") -> "list[StyledOutfit]":
-    """The outfit in hand with its missing items."""
+    """The partial outfit with its missing items."""
     from outfits.stylist import Garment
 
     return stylist.complete(
-        [*config.items, *(Garment(**garment) for garment in config.own)],
+        [*config.items, *(Garment(**garment) for garment in config.garments)],
         config.k,
         categories=config.categories or None,
         texts=config.texts[0] if len(config.texts) == 1 else config.texts or None,

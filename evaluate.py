@@ -1,7 +1,7 @@
 """Evaluates a finished run: ``python evaluate.py run=RUN_DIR evaluate.outfits=500 …``.
 
-Every method of ``evaluate.methods`` completes the same outfits; table, figures, pictures and page go to RUN_DIR/report.
-Of a run that learned a representation of pictures, the report shows what its codes hold instead.
+Every method of ``evaluate.methods`` completes the same outfits; table, metrics, images and page go to RUN_DIR/report.
+Of a run that learned a representation of images, the report shows what its codes hold instead.
 """
 
 import sys

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
     if "representation" in wanted:
         report_representation(run, dataset, train_representation(run, dataset))
     if not {"embeddings", "compatibility", "targets", "generator", "test"} & set(wanted):
-        run.say("done", str(run.folder))
+        run.log("done", str(run.folder))
         return
 
     dataset = embed_catalogue(run, dataset)
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     generator = train_generator(run, dataset, scorers.scorer, targets)
     if "test" in wanted:
         run_experiment(run, dataset, scorers, generator, selected)
-    run.say("done", str(run.folder))
+    run.log("done", str(run.folder))
 
 
 if __name__ == "__main__":

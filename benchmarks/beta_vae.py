@@ -1,7 +1,7 @@
-"""What does the weight on the divergence do to a code? Beta-VAEs of several weights on drawn garments, as a plot.
+"""What does the weight on the divergence do to a latent? Beta-VAEs of several weights on drawn garments, as a plot.
 
 ``python benchmarks/beta_vae.py`` trains a VAE with beta 1, 4 and 16 and one whose beta falls from 16 to 1, measures how
-far each code falls apart into the factors that the garments were drawn from, and draws modularity, compactness,
+far each latent falls apart into the factors that the garments were drawn from, and draws modularity, compactness,
 informativeness and the quality of reconstruction side by side. Every training is a run of ``train.py`` under
 ``--out``; a finished one is not repeated.
 """
@@ -40,7 +40,7 @@ PANELS = {
 
 
 def results_of(name: str, seed: int, out: Path, configuration: Sequence[str], threads: int) -> dict[str, Any]:
-    """Trains one model, unless that is done, and reads the figures of its report."""
+    """Trains one model, unless that is done, and reads the metrics of its report."""
     folder = out / f"{name.replace(' ', '-')}-{seed}"
     path = folder / "report" / "results.json"
     if not path.is_file():
@@ -59,17 +59,17 @@ def results_of(name: str, seed: int, out: Path, configuration: Sequence[str], th
 
 
 def row_of(name: str, seed: int, results: dict[str, Any]) -> dict[str, Any]:
-    """The figures of one run that are compared."""
-    code = results["disentanglement"]
+    """The metrics of one run that are compared."""
+    latent = results["disentanglement"]
     return {
         "schedule": name,
         "seed": seed,
-        **{score: code[score] for score in SCORES},
+        **{score: latent[score] for score in SCORES},
         "psnr": results["reconstruction"]["model"]["garment_psnr"],
         "kl": results["kl"]["total"],
         "active": results["kl"]["active"],
-        **{f"informativeness {factor}": figures["informativeness"] for factor, figures in code["factors"].items()},
-        **{f"compactness {factor}": figures["compactness"] for factor, figures in code["factors"].items()},
+        **{f"informativeness {factor}": metrics["informativeness"] for factor, metrics in latent["factors"].items()},
+        **{f"compactness {factor}": metrics["compactness"] for factor, metrics in latent["factors"].items()},
     }
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     if wrong is not None:
         parser.error(f"{wrong}: not of the form KEY=VALUE")
     jobs = [(name, seed) for seed in arguments.seeds for name in SCHEDULES]
-    first, *others = jobs  # the first makes the data set and prepares the pictures, which the others share
+    first, *others = jobs  # the first makes the data set and prepares the images, which the others share
     made = {first: results_of(*first, arguments.out, configuration, arguments.threads)}
     with ThreadPoolExecutor(arguments.jobs) as pool:
         more = pool.map(lambda job: results_of(*job, arguments.out, configuration, arguments.threads), others)

@@ -31,7 +31,11 @@ from outfits.completion.methods import complete
 from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
-from outfits.config.schema import EvaluateConfig, IndexConfig, ModelConfig, ScorerConfig, TwoStageConfig
+from outfits.config.schema.evaluate import EvaluateConfig
+from outfits.config.schema.index import IndexConfig
+from outfits.config.schema.model import ModelConfig
+from outfits.config.schema.scorer import ScorerConfig
+from outfits.config.schema.targets import TwoStageConfig
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.graphs.completion_graph import completion_graph
 from outfits.index.catalogue_index import RetrievalVectors
@@ -216,7 +220,7 @@ def main(arguments: list[str] | None = None) -> list[Cell]:
             )
     if options.json is not None:
         settings = {"index": asdict(index), "precision": options.precision, "k": K, "categories": CATEGORIES}
-        figures = {
+        metrics = {
             "machine": machine,
             "torch": torch.__version__,
             "faiss": faiss.__version__,
@@ -226,7 +230,7 @@ def main(arguments: list[str] | None = None) -> list[Cell]:
             "built": built,
             "peak_memory_gib": _peak_gib(),
         }
-        options.json.write_text(json.dumps(figures, indent=1))
+        options.json.write_text(json.dumps(metrics, indent=1))
     return cells
 
 
@@ -413,7 +417,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=5, help="most turns of every method")
     parser.add_argument("--threads", type=int, help="CPU threads; by default torch's and FAISS's choice")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=Path, help="file for the metrics")
     return parser.parse_args(arguments)
 
 

@@ -16,7 +16,7 @@ from machine import cpu_name, peak_memory, reset_peak_memory
 from score_catalogue import CATEGORIES, IMAGE_DIM, MODELS, TEXT_DIM
 
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema import TargetsConfig
+from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.mining.search import TargetMining, TwoStage
 from outfits.mining.targets import TargetStore

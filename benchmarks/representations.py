@@ -1,8 +1,8 @@
-"""Which representation of pictures serves compatibility best? The same S trained on each, over several seeds.
+"""Which representation of images serves compatibility best? The same S trained on each, over several seeds.
 
 ``python benchmarks/representations.py --run vae=runs/vae --run ae=runs/ae experiment=mango data.root=DIR``
 
-Trains S on classical image features and on every named run's, once beside texts and once on pictures alone, and prints
+Trains S on classical image features and on every named run's, once beside texts and once on images alone, and prints
 AUC and fill-in-the-blank accuracy on test outfits, distractors of the answer's own category. Every training is a run of
 ``train.py`` under ``--out``; a finished one is not repeated, so an interrupted comparison goes on where it stopped.
 """
@@ -19,12 +19,12 @@ from training import key_values, train
 
 CLASSICAL = "classical"
 FIGURES = ("auc_same_category", "fitb_same_category")
-TEXTS = {"with texts": (), "pictures only": ("encoder.text=none",)}
+TEXTS = {"with texts": (), "images only": ("encoder.text=none",)}
 
 
 @dataclass(frozen=True)
 class Training:
-    """One S: which pictures it sees, whether it sees texts, and its seed."""
+    """One S: which images it sees, whether it sees texts, and its seed."""
 
     name: str
     run: str | None
@@ -44,14 +44,14 @@ class Training:
 
 
 def figures_of(training: Training, out: Path, configuration: Sequence[str], threads: int) -> dict[str, float]:
-    """Trains S, unless that is done, and reads its figures."""
+    """Trains S, unless that is done, and reads its metrics."""
     path = training.folder(out) / "compatibility.json"
     if not path.is_file():
         train(training.folder(out).name, training.arguments(out, configuration), threads)
-    figures: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
-    shown = ", ".join(f"{name} {figures[name]:.3f}" for name in FIGURES)
+    metrics: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    shown = ", ".join(f"{name} {metrics[name]:.3f}" for name in FIGURES)
     print(f"{training.name}, {training.texts}, seed {training.seed}: {shown}", flush=True)
-    return figures
+    return metrics
 
 
 def table_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -100,8 +100,8 @@ def main() -> None:
         )
     rows = pd.DataFrame(
         [
-            {"representation": training.name, "texts": training.texts, "seed": training.seed, **figures}
-            for training, figures in zip(trainings, found, strict=True)
+            {"representation": training.name, "texts": training.texts, "seed": training.seed, **metrics}
+            for training, metrics in zip(trainings, found, strict=True)
         ]
     )
     table = table_of(rows)

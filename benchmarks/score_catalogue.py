@@ -1,6 +1,6 @@
 """How fast S is asked about a whole catalogue: ``python benchmarks/score_catalogue.py``.
 
-Additions to outfits of three items, on random embeddings and untrained weights (speed depends on neither), or with
+Expansions to outfits of three items, on random embeddings and untrained weights (speed depends on neither), or with
 ``--run RUN_DIR`` those of a trained run, by
 
 - ``plain fp32``: the network's own forward pass on stacked embeddings, as in training,
@@ -134,7 +134,7 @@ def subjects(asked: argparse.Namespace) -> Iterator[Subject]:
     """A trained run's model, or every size of model over every size of catalogue."""
     if asked.run is not None:
         run = load_run(asked.run, "cpu", None, None)
-        features, test = run.catalogue.features, run.outfits.of("test")
+        features, test = run.catalogue.require_embeddings, run.outfits.of("test")
         outfits = [torch.from_numpy(test[row][:-1].astype(np.int64)) for row in range(min(asked.outfits, len(test)))]
         module, categories = run.prepared.scorer.module, run.catalogue.categories.astype(np.int64)
         yield Subject("run", module, np.array(features.vectors), np.array(features.present), categories, outfits)
@@ -303,7 +303,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads; by default torch's choice")
     parser.add_argument("--device", help="cpu or cuda; by default a GPU if there is one")
     parser.add_argument("--no-compile", action="store_true", help="the engine without torch.compile")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=Path, help="file for the metrics")
     return parser.parse_args(arguments)
 
 

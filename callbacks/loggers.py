@@ -1,4 +1,4 @@
-"""Where figures go: CSV always, W&B when it can be had, and never a run that fails or hangs because W&B cannot."""
+"""Where metrics go: CSV always, W&B when it can be had, and never a run that fails or hangs because W&B cannot."""
 
 import netrc
 import os
@@ -10,7 +10,7 @@ import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
-from outfits.config.schema import WandbConfig
+from outfits.config.schema.trainer import WandbConfig
 
 SECONDS_TO_START = 30
 SECONDS_TO_FINISH = 60

@@ -15,7 +15,7 @@ from torch_geometric.data import Batch
 
 from outfits.completion.from_latents.completion import complete_from_latents, latent_ranks
 from outfits.completion.prepared import candidate_scorer
-from outfits.config.schema import TargetsConfig
+from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.category_rule import forbidden_categories
 from outfits.graphs.completion_graph import CompletionGraphs
@@ -30,7 +30,7 @@ RECALL_AT = (1, 10, 50)
 class RetrievalEvaluation(Callback):
     """Completes the validation or test outfits from the generator's latents and logs how good the completions are.
 
-    Latents of all ranks are gathered by task id, repetitions dropped, and every rank computes the figures from all of
+    Latents of all ranks are gathered by task id, repetitions dropped, and every rank computes the metrics from all of
     them in the same order, so they are the same on one rank and on several. Nearest items are found exactly, whatever
     ``index.kind`` is: which epoch is the best must not depend on it.
 
@@ -63,26 +63,26 @@ class RetrievalEvaluation(Callback):
         self._collected.append((batch.task_id.cpu().numpy(), outputs.float().cpu()))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Logs the figures under ``valid/``."""
+        """Logs the metrics under ``valid/``."""
         self._evaluate("valid", trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Logs the figures under ``test/``."""
+        """Logs the metrics under ``test/``."""
         self._evaluate("test", trainer, pl_module)
 
     def _evaluate(self, split: str, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         task_ids, latents = gather_by_id(self._collected)
         self._collected = []
-        figures, scores = self.figures(
+        metrics, scores = self.metrics(
             self.graphs[split], task_ids, latents, cast(Generator, pl_module.model), pl_module.device
         )
-        for name, value in figures.items():
+        for name, value in metrics.items():
             pl_module.log(f"{split}/{name}", value, prog_bar=name == "score_mean", rank_zero_only=False)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.log({f"{split}/scores": wandb.Histogram(scores.tolist())}, commit=False)
 
-    def figures(
+    def metrics(
         self,
         graphs: CompletionGraphs,
         task_ids: NDArray[np.int64],
@@ -90,7 +90,7 @@ class RetrievalEvaluation(Callback):
         model: Generator,
         device: torch.device,
     ) -> tuple[dict[str, float], NDArray[np.float64]]:
-        """Figures of some tasks and S of their completions.
+        """Metrics of some tasks and S of their completions.
 
         Args:
             graphs: the split's tasks.
@@ -107,17 +107,17 @@ class RetrievalEvaluation(Callback):
         scorer = candidate_scorer(self.scorer.module, self.catalogue, self.search, device)
         completed = [np.concatenate([items, added]) for items, added in zip(given, chosen, strict=True)]
         scores = scorer.ragged_logits(completed).double().sigmoid().cpu().numpy()
-        figures = {
+        metrics = {
             "score_mean": float(scores.mean()),
             "distinct_share": distinct_share(chosen),
             **_recall("removed_recall", latent_ranks(latents, index, forbidden, removed)),
         }
         if graphs.targets is not None:
             greedy = 1 / (1 + np.exp(-graphs.targets.scores[task_ids]))
-            figures["ratio_to_greedy"] = figures["score_mean"] / float(greedy.mean())
+            metrics["ratio_to_greedy"] = metrics["score_mean"] / float(greedy.mean())
             targets = graphs.targets.chosen[task_ids]
-            figures |= _recall("target_recall", latent_ranks(latents, index, forbidden, targets))
-        return figures, scores
+            metrics |= _recall("target_recall", latent_ranks(latents, index, forbidden, targets))
+        return metrics, scores
 
 
 def gather_by_id(parts: Sequence[tuple[NDArray[np.int64], Tensor]]) -> tuple[NDArray[np.int64], Tensor]:

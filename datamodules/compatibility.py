@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.base import OutfitLoaders
-from outfits.config.schema import NegativesConfig, ScorerConfig
+from outfits.config.schema.scorer import NegativesConfig, ScorerConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.data.negatives import NegativeSampler, OutfitWithNegatives
 from outfits.data.outfits import Outfits
@@ -124,7 +124,7 @@ class CompatibilityDataModule(OutfitLoaders):
         self, catalogue: Catalogue, train: Outfits, valid: Outfits, config: ScorerConfig, num_workers: int, seed: int
     ) -> None:
         super().__init__(config.batch_size, num_workers, seed)
-        self.collate = CollateCompatibility(catalogue.features)
+        self.collate = CollateCompatibility(catalogue.require_embeddings)
         categories = catalogue.categories
         negatives = NegativeSampler(categories, config.negatives, config.epochs)
         self.train = OutfitsWithNegatives(train, negatives, seed, config.subset_share)

@@ -11,7 +11,7 @@ class CompletionDataModule(OutfitLoaders):
     """Completion graphs with greedy targets, batched by PyG.
 
     Args:
-        train: training tasks, with and without wishes, or None where nothing is trained.
+        train: training tasks, with and without conditions, or None where nothing is trained.
         valid: validation tasks, or None.
         batch_size: graphs per batch and rank.
         num_workers: loader processes per rank.

@@ -9,7 +9,7 @@ from torchmetrics.classification import BinaryAUROC
 
 from datamodules.compatibility import CompatibilityBatch
 from lightning_modules.optim import adamw_with_warmup
-from outfits.config.schema import ScorerConfig
+from outfits.config.schema.scorer import ScorerConfig
 from outfits.models.compatibility import OutfitTransformer, ScorerSettings
 from outfits.models.losses import focal_loss
 
@@ -20,7 +20,7 @@ class CompatibilityModule(L.LightningModule):
     Args:
         settings: what the network is built from.
         config: losses, negatives and optimiser.
-        name: prefix of the logged figures, ``scorer`` or ``judge``.
+        name: prefix of the logged metrics, ``scorer`` or ``judge``.
     """
 
     def __init__(self, settings: ScorerSettings, config: ScorerConfig, name: str = "scorer") -> None:

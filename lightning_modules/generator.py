@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from lightning_modules.optim import adamw_with_warmup
-from outfits.config.schema import LossConfig, OptimizerConfig
+from outfits.config.schema.model import LossConfig, OptimizerConfig
 from outfits.models.generator import Generator, GeneratorSettings
 from outfits.models.losses import assignment_cost, best_assignment, cosine_distance_to_targets, listwise_distillation
 
 # The training mixture. Of a batch, all tasks are asked for one k: half of the batches for the k of the experiment, the
-# others for any k up to k_max. A missing item with a text loses its wished category so often: the text implies it.
+# others for any k up to k_max. A missing item with a text loses its conditions category so often: the text implies it.
 EXPERIMENT_SHARE = 0.5
 CATEGORY_DROP = 0.3
 
@@ -21,8 +21,9 @@ CATEGORY_DROP = 0.3
 class GeneratorModule(L.LightningModule):
     """Trains a :class:`Generator` with cosine loss to the greedy targets and listwise distillation of S.
 
-    Tasks with and without wishes may be mixed. Latent i answers wish i, so targets are assigned among the latents of
-    equal wishes. The catalogue is held in plain buffers that are not written into checkpoints: it is data, not weights.
+    Tasks with and without conditions may be mixed. Latent i answers condition i, so targets are assigned among the
+    latents of equal conditions. The catalogue is held in plain buffers that are not written into checkpoints: it is
+    data, not weights.
 
     Args:
         settings: what the network is built from.
@@ -58,8 +59,10 @@ class GeneratorModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The configured mixture of both losses under the configured assignment of latents to targets."""
         k = draw_k(self.k, self.model.k_max)
-        if "wish_categories" in batch:
-            batch.wish_categories = drop_categories(batch.wish_categories, batch.wish_texts, CATEGORY_DROP)
+        if "condition_categories" in batch:
+            batch.condition_categories = drop_categories(
+                batch.condition_categories, batch.condition_texts, CATEGORY_DROP
+            )
         losses = self.losses(self.model(batch, k), batch)
         for name, value in losses.items():
             self.log(f"generator/train_{name}", value, prog_bar=name == "loss", batch_size=batch.num_graphs)
@@ -88,7 +91,8 @@ class GeneratorModule(L.LightningModule):
         )
 
     def losses(self, latents: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Losses of latents ``[B, k, r]``: the mean over tasks, its parts, and that over tasks without and with wishes.
+        """Losses of latents ``[B, k, r]``: the mean over tasks, its parts, and that over tasks without and with
+        conditions.
 
         The first k targets count, those that are -1 not at all.
         """
@@ -98,7 +102,7 @@ class GeneratorModule(L.LightningModule):
         targets = self.model.retrieval_vectors(self.vectors[target_id.clamp(min=0)])  # [B, k, r]
         distance = cosine_distance_to_targets(latents, targets)  # [B, k, k]
         if self.loss.assignment == "best":
-            cost = assignment_cost(distance.detach(), present, _wished_alike(batch, k))
+            cost = assignment_cost(distance.detach(), present, _same_condition(batch, k))
             latent_of_target = best_assignment(cost)  # [B, k]
         else:
             latent_of_target = torch.arange(k, device=latents.device).expand(len(latents), -1)
@@ -111,8 +115,8 @@ class GeneratorModule(L.LightningModule):
             lists = torch.where(present, self._listwise(matched, batch), 0.0).sum(-1) / present.sum(-1)  # [B]
             losses["listwise_loss"] = lists.mean()
             loss = loss + self.loss.listwise_weight * lists
-        wished = _has_wishes(batch, k)
-        apart = {"loss_free": loss[~wished], "loss_wished": loss[wished]}
+        conditions = _has_conditions(batch, k)
+        apart = {"loss_free": loss[~conditions], "loss_conditioned": loss[conditions]}
         losses |= {name: tasks.mean().detach() for name, tasks in apart.items() if len(tasks)}
         return {"loss": loss.mean(), **losses}
 
@@ -135,12 +139,12 @@ class GeneratorModule(L.LightningModule):
         return listwise_distillation(similarity, target, self.log_temperature.exp(), absent)
 
     def _not_a_distractor(self, candidates: Tensor, drawn: Tensor, batch: Batch) -> Tensor:
-        """Random items that a list holds already or that category rule or wish forbid anyway, bool ``[B, k, R]``."""
+        """Random items that a list already holds, or that rule or conditions forbid, bool ``[B, k, R]``."""
         listed = (candidates[..., None, :] == drawn[:, None]).any(-1)
         same_category = batch.category[:, None] == self.categories[drawn]  # [V, R]
         forbidden = listed | _any_of_graph(same_category, batch.batch, batch.num_graphs)[:, None]
-        if "wish_categories" in batch:
-            forbidden = forbidden | ~batch.wish_categories[:, : candidates.shape[1], self.categories[drawn]]
+        if "condition_categories" in batch:
+            forbidden = forbidden | ~batch.condition_categories[:, : candidates.shape[1], self.categories[drawn]]
         return forbidden
 
 
@@ -162,22 +166,22 @@ def drop_categories(allowed: Tensor, texts: Tensor, share: float) -> Tensor:
     return allowed | dropped[..., None]
 
 
-def _wished_alike(batch: Batch, k: int) -> Tensor:
-    """Which of the first k missing items are wished alike, bool, shape ``[B, k, k]``."""
-    if "wish_categories" not in batch:
+def _same_condition(batch: Batch, k: int) -> Tensor:
+    """Which of the first k missing items have the same condition, bool, shape ``[B, k, k]``."""
+    if "condition_categories" not in batch:
         return torch.ones(batch.num_graphs, k, k, dtype=torch.bool, device=batch.x.device)
-    allowed, texts = batch.wish_categories[:, :k], batch.wish_texts[:, :k]
+    allowed, texts = batch.condition_categories[:, :k], batch.condition_texts[:, :k]
     same: Tensor = (allowed[:, :, None] == allowed[:, None]).all(-1)
     same &= (texts[:, :, None] == texts[:, None]).all(-1)
     return same
 
 
-def _has_wishes(batch: Batch, k: int) -> Tensor:
-    """Which tasks have a wish for one of their first k missing items, bool, shape ``[B]``."""
-    if "wish_categories" not in batch:
+def _has_conditions(batch: Batch, k: int) -> Tensor:
+    """Which tasks have a condition for one of their first k missing items, bool, shape ``[B]``."""
+    if "condition_categories" not in batch:
         return torch.zeros(batch.num_graphs, dtype=torch.bool, device=batch.x.device)
-    wished: Tensor = ~batch.wish_categories[:, :k].all(-1) | batch.wish_texts[:, :k].any(-1)
-    return wished.any(-1)
+    conditions: Tensor = ~batch.condition_categories[:, :k].all(-1) | batch.condition_texts[:, :k].any(-1)
+    return conditions.any(-1)
 
 
 def _any_of_graph(flags: Tensor, graph_of_node: Tensor, graphs: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training of a picture model on a catalogue's pictures."""
+"""Training of an image model on a catalogue's images."""
 
 from dataclasses import asdict
 
@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from lightning_modules.optim import adamw_with_warmup
-from outfits.config.representation import VariedConfig
-from outfits.config.schema import OptimizerConfig
+from outfits.config.schema.model import OptimizerConfig
+from outfits.config.schema.representation import AugmentationConfig
 from outfits.representations.base import Features, RepresentationSettings
-from outfits.representations.batch import PictureBatch, varied
+from outfits.representations.batch import ImageBatch, augmented
 from outfits.representations.store import build_model
 
 
 class RepresentationModule(L.LightningModule):
-    """Trains any :class:`outfits.representations.base.PictureModel`; its losses are the model's own.
+    """Trains any :class:`outfits.representations.base.ImageModel`; its losses are the model's own.
 
     Args:
         settings: what the model is built from.
-        varied: how training pictures are varied.
+        augmented: how training images are augmented.
         optimizer: learning rate and schedule.
         features: frozen features of the perceptual loss.
     """
@@ -29,14 +29,14 @@ class RepresentationModule(L.LightningModule):
     def __init__(
         self,
         settings: RepresentationSettings,
-        varied: VariedConfig,
+        augmented: AugmentationConfig,
         optimizer: OptimizerConfig,
         features: Features | None = None,
     ) -> None:
         super().__init__()
         self.model = build_model(settings, features).to(memory_format=torch.channels_last)
         self.features = (features,)  # a tuple: a frozen network in an attribute of its own would enter the checkpoints
-        self.varied = varied
+        self.augmented = augmented
         self.optimizer_config = optimizer
         self.means: dict[str, MeanMetric] = {}
 
@@ -46,16 +46,16 @@ class RepresentationModule(L.LightningModule):
             if isinstance(features, nn.Module):
                 features.to(self.device)
 
-    def training_step(self, batch: PictureBatch, batch_index: int) -> Tensor:
-        """The model's objective on varied pictures."""
+    def training_step(self, batch: ImageBatch, batch_index: int) -> Tensor:
+        """The model's objective on augmented images."""
         progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        losses = self.model.losses(varied(batch, **asdict(self.varied)), progress)
+        losses = self.model.losses(augmented(batch, **asdict(self.augmented)), progress)
         for name, value in losses.items():
             self.log(f"representation/train_{name}", value, prog_bar=name == "loss", batch_size=len(batch))
         return losses["loss"]
 
-    def validation_step(self, batch: PictureBatch, batch_index: int) -> None:
-        """The same terms on pictures as they are, at the end of every schedule."""
+    def validation_step(self, batch: ImageBatch, batch_index: int) -> None:
+        """The same terms on images as they are, at the end of every schedule."""
         for name, value in self.model.losses(batch, 1.0).items():
             if name not in self.means:
                 self.means[name] = MeanMetric().to(self.device)

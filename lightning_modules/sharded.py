@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_modules.trainer import build_trainer, wait_for_all_ranks
-from outfits.config.schema import TrainerConfig
+from outfits.config.schema.trainer import TrainerConfig
 from outfits.graphs.sampling import RankShare
 
 
@@ -87,7 +87,7 @@ class ShardedPrediction(L.LightningModule):
         self.work.to(self.device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Inputs stay where they are: pictures and numbers are moved by the work itself."""
+        """Inputs stay where they are: images and numbers are moved by the work itself."""
         return batch
 
     def predict_step(self, batch: Any, batch_index: int) -> None:

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 
-from outfits.config.schema import TrainerConfig
+from outfits.config.schema.trainer import TrainerConfig
 
 NOT_LIGHTNINGS = ("timeout_minutes",)
 
@@ -57,7 +57,7 @@ def build_trainer(
 
     Args:
         config: Lightning's own names.
-        loggers: where figures go.
+        loggers: where metrics go.
         callbacks: checkpoints, early stopping, evaluation.
         changes: what a stage sets differently, for example ``max_epochs``.
     """

@@ -23,13 +23,13 @@ class ArtifactError(OutfitError):
 
 
 class ConfigError(OutfitError):
-    """One or several configuration mistakes, each a line of its own."""
+    """One or several configuration errors, each a line of its own."""
 
     kind = "config error"
 
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
 
     def __str__(self) -> str:
-        return "\n".join(f"{self.kind}: {mistake}" for mistake in self.mistakes)
+        return "\n".join(f"{self.kind}: {mistake}" for mistake in self.errors)

@@ -15,43 +15,41 @@ from callbacks.batch_seed import BatchSeed
 from datamodules.compatibility import CompatibilityDataModule
 from lightning_modules.compatibility import CompatibilityModule
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
+from outfits import run_files
 from outfits.completion.prepared import candidate_scorer
-from outfits.config.schema import ScorerConfig
+from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
-from outfits.data.splits import fold
+from outfits.data.splits import judge_holdout
 from outfits.metrics.evaluate_scorer import measure_compatibility
 from outfits.models.compatibility import ScorerSettings
 from outfits.models.frozen import FrozenScorer, load_scorer, save_scorer
 from outfits.storage import write_atomically, write_text
 from pipeline.run import Run, content_key
 
-WEIGHTS = "scorer.safetensors"
-JUDGE_WEIGHTS = "judge.safetensors"
-FIGURES = "compatibility.json"
-
 
 @dataclass(frozen=True)
 class Scorers:
-    """The frozen S, the judge (None without one) and the figures of S on the evaluated split."""
+    """The frozen S, the judge (None without one) and the metrics of S on the evaluated split."""
 
     scorer: FrozenScorer
     judge: FrozenScorer | None
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
 
 
 def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
-    """Trains S on its fold of the training outfits and the judge on the other, or loads what is there; measures S.
+    """Trains S on its judge_holdout of the training outfits and the judge on the other, or loads what is there;
+    measures S.
 
     Raises:
         ArtifactError: if a model is missing and the stage was not asked for.
         DataError: if a split is empty.
     """
     config = run.config
-    fold_of_scorer, fold_of_judge = folds(run, dataset)
-    scorer = _train_one(run, dataset, fold_of_scorer, config.scorer, config.seed, "scorer")
+    outfits_of_scorer, outfits_of_judge = scorer_and_judge_outfits(run, dataset)
+    scorer = _train_one(run, dataset, outfits_of_scorer, config.scorer, config.seed, "scorer")
     judge = None
-    if len(fold_of_judge):
+    if len(outfits_of_judge):
         judge_config = replace(
             config.scorer,
             width=config.judge.width,
@@ -60,34 +58,34 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
             feedforward=config.judge.feedforward,
         )
         judge_seed = config.seed + config.judge.seed_offset
-        judge = _train_one(run, dataset, fold_of_judge, judge_config, judge_seed, "judge")
+        judge = _train_one(run, dataset, outfits_of_judge, judge_config, judge_seed, "judge")
     if is_rank_zero():
-        _copy(scorer / WEIGHTS, run.folder / WEIGHTS)
+        _copy(scorer / run_files.SCORER, run.folder / run_files.SCORER)
         if judge is not None:
-            _copy(judge / WEIGHTS, run.folder / JUDGE_WEIGHTS)
-    frozen = load_scorer(scorer / WEIGHTS)
-    frozen_judge = None if judge is None else load_scorer(judge / WEIGHTS)
-    return Scorers(frozen, frozen_judge, measure_scorer(run, dataset, frozen, frozen_judge, fold_of_scorer))
+            _copy(judge / run_files.SCORER, run.folder / run_files.JUDGE)
+    frozen = load_scorer(scorer / run_files.SCORER)
+    frozen_judge = None if judge is None else load_scorer(judge / run_files.SCORER)
+    return Scorers(frozen, frozen_judge, measure_scorer(run, dataset, frozen, frozen_judge, outfits_of_scorer))
 
 
 def _copy(source: Path, target: Path) -> None:
     write_atomically(target, lambda file: file.write(source.read_bytes()))
 
 
-def folds(run: Run, dataset: OutfitDataset) -> tuple[Outfits, Outfits]:
+def scorer_and_judge_outfits(run: Run, dataset: OutfitDataset) -> tuple[Outfits, Outfits]:
     """The training outfits of S and those of the judge, which S never sees."""
     train, split = dataset.outfits.of("train"), run.config.data.split
     sets = [frozenset(outfit.tolist()) for outfit in train]
-    kept_for_judge = fold(sets, run.config.judge.share, split.mode, split.overlap, split.seed)
+    kept_for_judge = judge_holdout(sets, run.config.judge.share, split.mode, split.overlap, split.seed)
     return train.take(np.flatnonzero(~kept_for_judge)), train.take(np.flatnonzero(kept_for_judge))
 
 
 def measure_scorer(
     run: Run, dataset: OutfitDataset, scorer: FrozenScorer, judge: FrozenScorer | None, train: Outfits
 ) -> dict[str, Any]:
-    """Figures of S, trained on ``train``, on the evaluated split; rank zero writes them with both SHA-256."""
+    """Metrics of S, trained on ``train``, on the evaluated split; rank zero writes them with both SHA-256."""
     config = run.config.evaluate
-    figures = measure_compatibility(
+    metrics = measure_compatibility(
         candidate_scorer(scorer.module, dataset.catalogue, run.config.targets, "cpu"),
         dataset,
         train,
@@ -96,19 +94,19 @@ def measure_scorer(
         draws=config.draws,
         seed=run.config.seed,
     )
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
-    run.say("compatibility", f"{config.split} split: {shown}")
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if value is not None)
+    run.log("compatibility", f"{config.split} split: {shown}")
     if is_rank_zero():
         digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}
-        write_text(run.folder / FIGURES, json.dumps({**figures, **digests}, indent=2) + "\n")
+        write_text(run.folder / run_files.COMPATIBILITY, json.dumps({**metrics, **digests}, indent=2) + "\n")
     wait_for_all_ranks()
-    return figures
+    return metrics
 
 
 def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerConfig, seed: int, name: str) -> Path:
     """Folder that holds the trained and exported model."""
     catalogue, trainer_config = dataset.catalogue, run.config.trainer
-    features = catalogue.features
+    features = catalogue.require_embeddings
     valid = dataset.outfits.of("valid")
     settings = ScorerSettings(
         image_dim=features.image_dim,
@@ -134,16 +132,16 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         world_size,
     )
     folder = run.cache / "scorers" / f"{name}-{key}"
-    if (folder / WEIGHTS).exists():
-        run.say("compatibility", f"reusing the {name} in {folder}")
+    if (folder / run_files.SCORER).exists():
+        run.log("compatibility", f"reusing the {name} in {folder}")
         return folder
     run.require("compatibility", wanted_by=f"this run's {name}")
-    run.say("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
+    run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
     module = _fit(run, folder, settings, config, train, dataset, seed, name)
     wait_for_all_ranks()  # nobody looks for the file any more
     if is_rank_zero():
-        save_scorer(module.model, folder / WEIGHTS)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        save_scorer(module.model, folder / run_files.SCORER)
+        shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
     wait_for_all_ranks()
     return folder
 
@@ -163,11 +161,11 @@ def _fit(
     data = CompatibilityDataModule(
         dataset.catalogue, train, dataset.outfits.of("valid"), config, run.config.data.num_workers, seed
     )
-    best, each = checkpoints(folder / "checkpoints", f"{name}/valid_auc")
+    best, each = checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_auc")
     callbacks: list[Callback] = [BatchSeed(seed), best, each]
     if config.patience:
         callbacks.append(EarlyStopping(f"{name}/valid_auc", mode="max", patience=config.patience))
-    last = folder / "checkpoints" / "last.ckpt"
+    last = folder / run_files.CHECKPOINTS / run_files.LAST
     trainer = build_trainer(
         run.config.trainer,
         loggers=run.loggers(name),

@@ -6,7 +6,7 @@ import numpy as np
 
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
-from outfits.config.schema import DataConfig
+from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders import build_item_encoder
 from outfits.encoders.content import cache_key, content_hash
@@ -15,8 +15,8 @@ from outfits.encoders.store import EmbeddingStore
 from pipeline.run import Run
 
 
-def picture_policies(config: DataConfig) -> dict[str, str]:
-    """What is done with pictures that are missing or cannot be decoded, by the names of the readers' arguments."""
+def image_policies(config: DataConfig) -> dict[str, str]:
+    """What is done with images that are missing or cannot be decoded, by the names of the readers' arguments."""
     return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
 
 
@@ -25,13 +25,13 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
 
     Raises:
         ArtifactError: if embeddings are missing and the stage was not asked for.
-        DataError: if a picture cannot be used or an embedding is not finite.
+        DataError: if an image cannot be used or an embedding is not finite.
     """
     config, catalogue = run.config.encoder, dataset.catalogue
-    policies = picture_policies(run.config.data)
+    policies = image_policies(run.config.data)
     train_items = np.unique(dataset.outfits.of("train").items)
     encoder = build_item_encoder(
-        config, catalogue, train_items, run.cache / "encoders", **policies, backdrop=config.backdrop
+        config, catalogue, train_items, run.cache / "encoders", **policies, background=config.background
     )
     key = content_hash([cache_key(encoder.key, catalogue), *policies.values()])
     store = EmbeddingStore(
@@ -41,7 +41,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
     wait_for_all_ranks()  # nobody writes before everybody has looked
     if embeddings is None:
         run.require("embeddings", wanted_by="the compatibility stage")
-        run.say(
+        run.log(
             "embeddings", f"{len(catalogue):,} items, {len(store.pending())} of {len(store)} shards → {store.folder}"
         )
         work = CatalogueEmbedding(encoder, catalogue, store, **policies)
@@ -51,7 +51,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         wait_for_all_ranks()
         embeddings = store.finish()
     else:
-        run.say("embeddings", f"reusing {len(catalogue):,} vectors in {store.folder}")
+        run.log("embeddings", f"reusing {len(catalogue):,} vectors in {store.folder}")
     embeddings = replace(embeddings, shared_space=config.image == config.text == "open_clip")
     masked = {
         "items without a usable image": int((~embeddings.present[:, 0]).sum()) if embeddings.image_dim else 0,

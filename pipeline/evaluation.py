@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from outfits import run_files
 from outfits.completion.prepared import PreparedRun
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.config.load import save_config
@@ -20,10 +21,10 @@ from outfits.config.method_calls import resolve_call
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
-from outfits.mining.search import wish_tasks
+from outfits.mining.search import condition_tasks
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
-from outfits.report.comparison.conditions import summarise_wishes
+from outfits.report.comparison.conditions import summarise_conditions
 from outfits.report.comparison.gallery import gallery_outfits
 from outfits.report.comparison.page import ReportPaths, write_report
 from outfits.report.comparison.records import MethodRecord
@@ -33,7 +34,7 @@ from outfits.report.comparison.table import results_table
 from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers
 from pipeline.generator import test_generator
-from pipeline.run import CONFIG_FILE, Run, content_key
+from pipeline.run import Run, content_key
 from pipeline.student import TWO_STAGE, student_of, wants_student
 
 NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_stage", "beam_two_stage")
@@ -55,17 +56,17 @@ def run_experiment(
         selected: how often greedy search selected each item for training outfits, shape ``[N]``.
 
     Returns:
-        The figures; on every rank the same.
+        The metrics; on every rank the same.
     """
     config = run.config.evaluate
-    bench = Bench(run, dataset, scorers, generator, selected)
-    tasks = bench.tasks(run.config.model.k, config.outfits)
-    run.say("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
+    evaluator = MethodEvaluator(run, dataset, scorers, generator, selected)
+    tasks = evaluator.tasks(run.config.model.k, config.outfits)
+    run.log("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
     for k in config.sweep.k:
-        bench.tasks(k, config.sweep.outfits)  # before hours of work: are there outfits large enough?
-    records = bench.compare(tasks)
-    wishes = dict(bench.with_wishes(tasks))
-    sweeps = bench.sweeps()
+        evaluator.tasks(k, config.sweep.outfits)  # before hours of work: are there outfits large enough?
+    records = evaluator.compare(tasks)
+    conditions = dict(evaluator.with_conditions(tasks))
+    sweeps = evaluator.sweeps()
     test_generator(run, dataset, scorers.scorer, generator, tasks)
     if not scorers.scorer.unchanged():
         raise RuntimeError("the frozen scorer's weights changed during the evaluation")
@@ -76,22 +77,22 @@ def run_experiment(
         split=config.split,
         seed=run.config.seed,
         scorer_sha256=scorers.scorer.sha256,
-        compatibility=scorers.figures,
+        compatibility=scorers.metrics,
         split_facts=dataset.split_facts,
         counts={**dataset.counts, f"{config.split} outfits too small for k={tasks.k}": tasks.left_out},
-        removed=dict(zip(bench.names(tasks), tasks.removed, strict=True)),
+        removed=dict(zip(evaluator.names(tasks), tasks.removed, strict=True)),
         resamples=config.resamples,
         sweeps=sweeps,
-        wishes=summarise_wishes(wishes, config.alpha),
+        conditions=summarise_conditions(conditions, config.alpha),
     )
     if is_rank_zero():
-        _report(run, dataset, bench, tasks, records, result)
+        _report(run, dataset, evaluator, tasks, records, result)
     wait_for_all_ranks()
     return result
 
 
 @dataclass
-class Bench:
+class MethodEvaluator:
     """One set of models, on which any method completes any tasks under the same protocol.
 
     Attributes:
@@ -159,15 +160,15 @@ class Bench:
             records[text] = self.record(text, few if slow else tasks)
         return [records[text] for text in config.methods]
 
-    def with_wishes(self, tasks: CompletionTasks) -> list[tuple[str, list[MethodRecord]]]:
-        """The methods of ``evaluate.wish_methods`` with the removed items' categories or texts as wishes."""
+    def with_conditions(self, tasks: CompletionTasks) -> list[tuple[str, list[MethodRecord]]]:
+        """The methods of ``evaluate.condition_methods`` with the removed items' categories or texts as conditions."""
         config = self.run.config.evaluate
         done = []
-        for kind in config.wishes:
-            wishing = self._wishing(kind, tasks, config.alpha)
-            if wishing is not None:
-                methods = [text for text in config.wish_methods if kind != "categories" or text != "most_similar"]
-                done.append((kind, [self.record(text, wishing) for text in methods]))
+        for kind in config.conditions:
+            conditioned = self._conditioned(kind, tasks, config.alpha)
+            if conditioned is not None:
+                methods = [text for text in config.condition_methods if kind != "categories" or text != "most_similar"]
+                done.append((kind, [self.record(text, conditioned) for text in methods]))
         return done
 
     def sweeps(self) -> list[SweepPoint]:
@@ -184,9 +185,9 @@ class Bench:
             texts = [f"{name}:candidates={candidates}" for name in ("generator_rerank", "generator_beam")]
             points += self._point("candidates", candidates, tasks, texts, reference="greedy_k")
         for alpha in config.alpha:
-            wishing = self._wishing("texts", tasks, alpha)
-            if wishing is not None:
-                points += self._point("alpha", alpha, wishing, config.methods)
+            conditioned = self._conditioned("texts", tasks, alpha)
+            if conditioned is not None:
+                points += self._point("alpha", alpha, conditioned, config.methods)
         return points
 
     def record(self, text: str, tasks: CompletionTasks) -> MethodRecord:
@@ -199,21 +200,21 @@ class Bench:
             self.scorers.scorer.sha256,
             None if judge is None else judge.sha256,
             weights_digest(self.generator),
-            self.dataset.catalogue.features.key,
+            self.dataset.catalogue.require_embeddings.key,
             [call.name, None if call.options is None else asdict(call.options)],
             [PROTOCOL, config.shard_size, run.search_precision(), run.config.seed],
             asdict(run.config.index) if call.name in NEAREST_ITEMS else None,
             *([] if self.student is None or call.name not in TWO_STAGE else [weights_digest(self.student)]),
         )
-        folder = run.folder / "shards" / f"{call.name}-{key}"
+        folder = run.folder / run_files.SHARDS / f"{call.name}-{key}"
         experiment = MethodExperiment(call, tasks, self.prepared, folder, config.shard_size)
         missing = len(experiment.pending())
         wait_for_all_ranks()  # nobody writes before everybody has looked
         if missing:
-            run.say("test", f"{text}: {missing} of {experiment.shards} shards{_what(tasks)}")
+            run.log("test", f"{text}: {missing} of {experiment.shards} shards{_what(tasks)}")
             run_shards(experiment, run.config.trainer)
         else:
-            run.say("test", f"{text}: reusing {folder}{_what(tasks)}")
+            run.log("test", f"{text}: reusing {folder}{_what(tasks)}")
         fields: dict[str, Any] = {"judge": None, "removed_ranks": None, **experiment.collect()}
         return MethodRecord(text, self.names(tasks), **fields)
 
@@ -230,46 +231,48 @@ class Bench:
         greedy = records.get("greedy_k") if reference is None else self.record(reference, tasks)
         return [sweep_point(parameter, value, record, greedy) for record in records.values()]
 
-    def _wishing(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
-        """The tasks with the removed items' own categories or texts as wishes, as far as these can be fulfilled.
+    def _conditioned(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
+        """The tasks with the removed items' own categories or texts as conditions, as far as these can be fulfilled.
 
-        None, and said so, where texts are asked for and there is no text encoder, or no wish can be fulfilled.
+        None, and said so, where texts are asked for and there is no text encoder, or no condition can be fulfilled.
         """
-        if kind != "categories" and not self.dataset.catalogue.features.text_dim:
-            self.run.say("test", f"no text encoder (encoder.text=none): wishes of kind {kind} are left out")
+        if kind != "categories" and not self.dataset.catalogue.require_embeddings.text_dim:
+            self.run.log("test", f"no text encoder (encoder.text=none): conditions of kind {kind} are left out")
             return None
-        wishing = wish_tasks(tasks, kind, self.dataset.catalogue, alpha)
-        if len(wishing) < len(tasks):
-            left_out = len(tasks) - len(wishing)
-            self.run.say("test", f"{left_out:,} of {len(tasks):,} {kind} wishes break the category rule: left out")
-        return wishing if len(wishing) else None
+        conditioned = condition_tasks(tasks, kind, self.dataset.catalogue, alpha)
+        if len(conditioned) < len(tasks):
+            left_out = len(tasks) - len(conditioned)
+            self.run.log("test", f"{left_out:,} of {len(tasks):,} {kind} conditions break the category rule: left out")
+        return conditioned if len(conditioned) else None
 
 
 def _what(tasks: CompletionTasks) -> str:
     """How tasks differ from those of the comparison, for one line of progress."""
-    wished = tasks.wishes
-    if wished is None:
+    conditions = tasks.conditions
+    if conditions is None:
         return ""
-    what = ["categories"] if not wished.allowed.all() else []
-    what += [f"texts, alpha {wished.alpha:g}"] if wished.has_text.any() else []
-    return f" (wishes: {', '.join(what)})"
+    what = ["categories"] if not conditions.allowed.all() else []
+    what += [f"texts, alpha {conditions.alpha:g}"] if conditions.has_text.any() else []
+    return f" (conditions: {', '.join(what)})"
 
 
 def _report(
     run: Run,
     dataset: OutfitDataset,
-    bench: Bench,
+    evaluator: MethodEvaluator,
     tasks: CompletionTasks,
     records: list[MethodRecord],
     result: EvaluationResult,
 ) -> None:
-    names = bench.names(tasks)
-    whole = {name: bench.outfits[int(position)].tolist() for name, position in zip(names, tasks.outfits, strict=True)}
+    names = evaluator.names(tasks)
+    whole = {
+        name: evaluator.outfits[int(position)].tolist() for name, position in zip(names, tasks.outfits, strict=True)
+    }
     removed = {name: items.tolist() for name, items in zip(names, tasks.removed, strict=True)}
     gallery = gallery_outfits(records, dataset.catalogue, whole, removed, run.config.evaluate.gallery)
-    folder = run.folder / "report"
-    save_config(run.config, folder / CONFIG_FILE)  # evaluate.py may have been given other evaluate.* than the run
-    paths = write_report(result, gallery, folder, (folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    folder = run.folder / run_files.REPORT
+    save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may have been given other evaluate.* than the run
+    paths = write_report(result, gallery, folder, (folder / run_files.CONFIG).read_text(encoding="utf-8"))
     print(f"\n{results_table(result)}\n")
     for name, path in vars(paths).items():
         if path is not None:
@@ -285,7 +288,7 @@ def _log_to_wandb(run: Run, result: EvaluationResult, paths: ReportPaths) -> Non
                 {
                     "test/results": wandb.Table(dataframe=result.frame()),
                     **{f"test/{name}": wandb.Table(dataframe=table) for name, table in result.tables().items()},
-                    **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.pictures.items()},
+                    **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.images.items()},
                     **{
                         f"test/scores/{name}": wandb.Histogram(rows["score"].tolist())
                         for name, rows in result.scores.groupby("method")

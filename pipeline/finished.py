@@ -10,19 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lightning_modules.trainer import is_rank_zero
+from outfits import run_files
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders import ItemEncoder, build_item_encoder
 from outfits.errors import ArtifactError
 from outfits.models.frozen import load_generator, load_scorer
 from outfits.models.generator import Generator
 from outfits.storage import write_text
-from outfits.stylist.export import is_kept, keep, keep_places
-from pipeline import compatibility, generator
+from outfits.stylist.export import export, is_exported, write_manifest
+from pipeline import compatibility
 from pipeline.compatibility import Scorers
 from pipeline.run import Run
-
-DATASET = "dataset.json"
-SELECTED = "selected.csv"
 
 
 def record_dataset(run: Run, dataset: OutfitDataset) -> None:
@@ -31,12 +29,12 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
     Raises:
         ArtifactError: if catalogue, outfits, splits or embeddings differ from those that the run was made with.
     """
-    path = run.folder / DATASET
+    path = run.folder / run_files.DATASET
     facts = {
         "name": dataset.name,
         "items": len(dataset.catalogue),
         "outfits": len(dataset.outfits),
-        "embeddings": dataset.catalogue.features.key,
+        "embeddings": dataset.catalogue.require_embeddings.key,
         "digest": _digest(dataset),
     }
     if path.exists():
@@ -51,15 +49,15 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
         described = facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
         write_text(path, json.dumps(described, indent=2) + "\n")
     if is_rank_zero():
-        _keep_for_stylist(run, dataset)
+        _export_for_stylist(run, dataset)
 
 
-def _keep_for_stylist(run: Run, dataset: OutfitDataset) -> None:
+def _export_for_stylist(run: Run, dataset: OutfitDataset) -> None:
     root, cache = Path(run.config.data.root), run.cache
-    if is_kept(run.folder, dataset.catalogue.features.key):
-        keep_places(run.folder, dataset, root, cache)
+    if is_exported(run.folder, dataset.catalogue.require_embeddings.key):
+        write_manifest(run.folder, dataset, root, cache)
     else:
-        keep(run.folder, dataset, root, cache, _fitted_encoder(run, dataset))
+        export(run.folder, dataset, root, cache, _fitted_encoder(run, dataset))
 
 
 def _fitted_encoder(run: Run, dataset: OutfitDataset) -> ItemEncoder | None:
@@ -75,7 +73,7 @@ def _fitted_encoder(run: Run, dataset: OutfitDataset) -> ItemEncoder | None:
         run.cache / "encoders",
         on_missing_image=run.config.data.on_missing_image,
         on_corrupt_image=run.config.data.on_corrupt_image,
-        backdrop=config.backdrop,
+        background=config.background,
     )
 
 
@@ -85,7 +83,7 @@ def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -
         return
     frame = pd.DataFrame({"item_id": dataset.catalogue.item_ids, "selected": counts})
     frame = frame[frame["selected"] > 0].sort_values("selected", ascending=False, kind="stable")
-    write_text(run.folder / SELECTED, frame.to_csv(index=False))
+    write_text(run.folder / run_files.SELECTED, frame.to_csv(index=False))
 
 
 def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator, NDArray[np.int64]]:
@@ -94,20 +92,20 @@ def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator,
     Raises:
         ArtifactError: if the run is not finished or a file of it was changed.
     """
-    missing = [name for name in (compatibility.FIGURES, SELECTED) if not (run.folder / name).exists()]
+    missing = [name for name in (run_files.COMPATIBILITY, run_files.SELECTED) if not (run.folder / name).exists()]
     if missing:
         raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
-    recorded = json.loads((run.folder / compatibility.FIGURES).read_text())
-    scorer = load_scorer(run.folder / compatibility.WEIGHTS, recorded["sha256"])
+    recorded = json.loads((run.folder / run_files.COMPATIBILITY).read_text())
+    scorer = load_scorer(run.folder / run_files.SCORER, recorded["sha256"])
     judge_sha256 = recorded["judge_sha256"]
-    judge = load_scorer(run.folder / compatibility.JUDGE_WEIGHTS, judge_sha256) if judge_sha256 else None
-    fold_of_scorer, _ = compatibility.folds(run, dataset)
-    selected = pd.read_csv(run.folder / SELECTED, dtype={"item_id": str}, keep_default_na=False)
+    judge = load_scorer(run.folder / run_files.JUDGE, judge_sha256) if judge_sha256 else None
+    outfits_of_scorer, _ = compatibility.scorer_and_judge_outfits(run, dataset)
+    selected = pd.read_csv(run.folder / run_files.SELECTED, dtype={"item_id": str}, keep_default_na=False)
     counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
     counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
     return (
-        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer, judge, fold_of_scorer)),
-        load_generator(run.folder / generator.WEIGHTS, scorer.sha256),
+        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer, judge, outfits_of_scorer)),
+        load_generator(run.folder / run_files.GENERATOR, scorer.sha256),
         counts,
     )
 

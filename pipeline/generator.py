@@ -10,8 +10,9 @@ from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
 from lightning_modules.generator import GeneratorModule
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
+from outfits import run_files
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema import ModelConfig
+from outfits.config.schema.model import ModelConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
 from outfits.graphs.completion_graph import CompletionGraphs, TrainingGraphs
@@ -21,9 +22,6 @@ from outfits.models.generator import Generator, GeneratorSettings
 from pipeline.run import Run
 from pipeline.targets import MinedTargets
 
-WEIGHTS = "generator.safetensors"
-CHECKPOINTS = "checkpoints"
-
 
 def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targets: MinedTargets) -> Generator:
     """Trains the generator, from the run's last checkpoint if it was interrupted, or loads it if it is finished.
@@ -31,9 +29,9 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
     Raises:
         ArtifactError: if it is missing and the stage was not asked for.
     """
-    config, path = run.config, run.folder / WEIGHTS
+    config, path = run.config, run.folder / run_files.GENERATOR
     if path.exists():
-        run.say("generator", f"reusing {path}")
+        run.log("generator", f"reusing {path}")
         return load_generator(path, scorer.sha256)
     run.require("generator", wanted_by="the test stage")
     L.seed_everything(config.seed, verbose=False)
@@ -41,7 +39,7 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
     module = build_generator_module(run, catalogue)
     train, valid = training_graphs(catalogue, targets, config.model.k_max), graphs_of(catalogue, targets.valid)
     data = CompletionDataModule(train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
-    best, each = checkpoints(run.folder / CHECKPOINTS, "valid/score_mean")
+    best, each = checkpoints(run.folder / run_files.CHECKPOINTS, "valid/score_mean")
     callbacks: list[Callback] = [
         BatchSeed(config.seed),
         RetrievalEvaluation({"valid": valid}, catalogue, scorer, config.targets),
@@ -53,9 +51,9 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
     loggers = run.loggers("generator")
     if loggers and not config.trainer.fast_dev_run:
         callbacks.append(LearningRateMonitor())
-    last = run.folder / CHECKPOINTS / "last.ckpt"
+    last = run.folder / run_files.CHECKPOINTS / run_files.LAST
     start = f"continuing from {last}" if last.exists() else "training"
-    run.say("generator", f"{start} on {len(train):,} tasks, {config.trainer.max_epochs} epochs → {path}")
+    run.log("generator", f"{start} on {len(train):,} tasks, {config.trainer.max_epochs} epochs → {path}")
     trainer = build_trainer(config.trainer, loggers=loggers, callbacks=callbacks)
     trainer.fit(module, data, ckpt_path=last if last.exists() else None)
     if best.best_model_path:
@@ -71,7 +69,7 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
 def test_generator(
     run: Run, dataset: OutfitDataset, scorer: FrozenScorer, generator: Generator, tasks: CompletionTasks
 ) -> None:
-    """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its figures under ``test/``."""
+    """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its metrics under ``test/``."""
     config, catalogue = run.config, dataset.catalogue
     module = build_generator_module(run, catalogue)
     module.model.load_state_dict(generator.state_dict())
@@ -94,7 +92,7 @@ def build_generator_module(run: Run, catalogue: Catalogue) -> GeneratorModule:
         generator_settings(run.config.model, catalogue),
         run.config.loss,
         run.config.optimizer,
-        torch.from_numpy(np.array(catalogue.features.vectors)),
+        torch.from_numpy(np.array(catalogue.require_embeddings.vectors)),
         torch.from_numpy(catalogue.categories.astype(np.int64)),
         run.config.model.k,
     )
@@ -102,7 +100,7 @@ def build_generator_module(run: Run, catalogue: Catalogue) -> GeneratorModule:
 
 def generator_settings(config: ModelConfig, catalogue: Catalogue) -> GeneratorSettings:
     """What a generator over this catalogue is built from."""
-    features = catalogue.features
+    features = catalogue.require_embeddings
     return GeneratorSettings(
         image_dim=features.image_dim,
         text_dim=features.text_dim,
@@ -122,11 +120,11 @@ def graphs_of(catalogue: Catalogue, targets: Targets) -> CompletionGraphs:
     """Completion graphs of mined tasks."""
     tasks = targets.tasks
     return CompletionGraphs(
-        catalogue, list(tasks.given), tasks.removed, targets.graph_targets(), targets.graph_wishes()
+        catalogue, list(tasks.given), tasks.removed, targets.graph_targets(), targets.graph_conditions()
     )
 
 
 def training_graphs(catalogue: Catalogue, targets: MinedTargets, k_max: int) -> TrainingGraphs:
-    """All mined training tasks, without and with wishes: every outfit is seen once per epoch in each kind."""
-    parts = [targets.train, *targets.wishes.values()]
+    """All mined training tasks, without and with conditions: every outfit is seen once per epoch in each kind."""
+    parts = [targets.train, *targets.conditions.values()]
     return TrainingGraphs([graphs_of(catalogue, part) for part in parts], k_max)

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 
 from callbacks.loggers import build_loggers
 from lightning_modules.trainer import build_trainer, is_rank_zero
+from outfits import run_files
 from outfits.config.load import read_config, save_config
 from outfits.config.schema import Config
 from outfits.data.dataset import OutfitDataset
@@ -20,7 +21,6 @@ from outfits.data.outfits import SPLITS
 from outfits.errors import ArtifactError, ConfigError
 from outfits.scoring.capacity import resolve_precision
 
-CONFIG_FILE = "config.yaml"
 # how rank zero tells the ranks that Lightning starts after it which folder it chose
 RUN_DIR_VARIABLE = "OUTFITS_RUN_DIR"
 # keys that a run's folder does not hold one to: where things lie, what is shown, and what is evaluated
@@ -66,7 +66,7 @@ class Run:
         """Folder of the products that runs share."""
         return Path(self.config.cache_dir)
 
-    def say(self, stage: str, what: str) -> None:
+    def log(self, stage: str, what: str) -> None:
         """One line of progress from rank zero, with minutes since the start."""
         if is_rank_zero():
             print(f"[{(time.time() - self.started) / 60:5.1f} min] {stage}: {what}", flush=True)
@@ -75,14 +75,14 @@ class Run:
         """Says what the data set is, how it is split and what was left out of it."""
         counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
         sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-        self.say("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
+        self.log("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
         facts = dataset.split_facts
         seen = f"{facts['pairs_seen']:.1%} of the item pairs of a test outfit also stand in a training outfit"
-        twins = f"{facts['twin_share']:.1%} of the test outfits have a near twin in training"
-        self.say("data", f"split {facts['mode']}: {seen}; {twins}")
+        near_duplicates = f"{facts['twin_share']:.1%} of the test outfits have a near duplicate in training"
+        self.log("data", f"split {facts['mode']}: {seen}; {near_duplicates}")
         for what, count in dataset.counts.items():
             if count:
-                self.say("data", f"{what}: {count:,}")
+                self.log("data", f"{what}: {count:,}")
 
     def require(self, stage: str, wanted_by: str) -> None:
         """Refuses to compute a product whose stage was not asked for.
@@ -116,7 +116,7 @@ def open_run(config: Config) -> Run:
         ConfigError: if the folder holds a run of another configuration, or torchrun's ranks cannot agree on a folder.
     """
     folder = _run_folder(config)
-    saved = folder / CONFIG_FILE
+    saved = folder / run_files.CONFIG
     if saved.exists():
         different = _differences(asdict(read_config(saved)), asdict(config))
         if different:

@@ -4,15 +4,15 @@ from dataclasses import asdict, dataclass
 
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from outfits import run_files
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.data.dataset import OutfitDataset
-from outfits.mining.distillation import Curriculum, StudentTraining, Teaching
+from outfits.mining.distillation import DistillationSplit, StudentTraining, TeacherScoring
 from outfits.models.frozen import FrozenScorer, load_student, save_student
 from outfits.models.student import TwoTower
 from outfits.weights import weights_digest
 from pipeline.run import Run, content_key
 
-WEIGHTS = "student.safetensors"
 TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
 """Methods that need a student of S."""
 NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")  # tasks say who teaches
@@ -25,13 +25,13 @@ class TaughtStudent:
     Attributes:
         module: the student, in evaluation mode.
         digest: SHA-256 over its weights.
-        curriculum: which outfits taught it, and which are audited.
+        split: which outfits taught it, and which are audited.
         calls: calls of S that teaching took.
     """
 
     module: TwoTower
     digest: str
-    curriculum: Curriculum
+    split: DistillationSplit
     calls: int
 
 
@@ -50,22 +50,22 @@ def train_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
         DataError: if there are too few outfits to teach and to audit with.
     """
     config, catalogue, seed = run.config.targets, dataset.catalogue, run.config.seed
-    curriculum = Curriculum.of(training_tasks(run, dataset).asking_for(run.config.model.k_max), config, seed)
+    split = DistillationSplit.of(training_tasks(run, dataset).asking_for(run.config.model.k_max), config, seed)
     options = asdict(config.two_stage)
     key = content_key(
         scorer.sha256,
-        catalogue.features.key,
+        catalogue.require_embeddings.key,
         catalogue.categories.tolist(),
-        [tasks.digest() for tasks in curriculum.rounds],
+        [tasks.digest() for tasks in split.rounds],
         [options[name] for name in sorted(options) if name not in NOT_LEARNING],
         [run.search_precision(), config.shard_size, seed],
     )
     folder = run.cache / "students" / f"student-{key}"
-    taught: list[Teaching] = []
+    taught: list[TeacherScoring] = []
     student: TwoTower | None = None
-    for number, tasks in enumerate(curriculum.rounds, start=1):
+    for number, tasks in enumerate(split.rounds, start=1):
         place = folder / f"round-{number}"
-        teaching = Teaching(place, tasks, scorer.module, catalogue, config, student, seed + number)
+        teaching = TeacherScoring(place, tasks, scorer.module, catalogue, config, student, seed + number)
         taught.append(teaching)
         training = StudentTraining(folder / f"student-{number}.safetensors", list(taught), scorer.sha256, seed)
         missing, untrained = len(teaching.pending()), len(training.pending())
@@ -74,26 +74,26 @@ def train_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
             run.require("targets", wanted_by="two-stage search")
         if missing:
             what = f"S scores additions to {len(tasks):,} training tasks, {missing} of {teaching.shards} shards"
-            run.say("targets", f"teaching the student, round {number} of {len(curriculum.rounds)}: {what}")
+            run.log("targets", f"teaching the student, round {number} of {len(split.rounds)}: {what}")
             run_shards(teaching, run.config.trainer)
         if untrained:
-            run.say("targets", f"training the student → {training.path}")
+            run.log("targets", f"training the student → {training.path}")
             run_shards(training, run.config.trainer)
         elif not missing:
-            run.say("targets", f"reusing the student in {training.path}")
+            run.log("targets", f"reusing the student in {training.path}")
         student = training.student()
     if student is None:
-        raise RuntimeError("a curriculum has at least one round")
+        raise RuntimeError("a split has at least one round")
     if is_rank_zero():
-        save_student(student, run.folder / WEIGHTS, scorer.sha256)
+        save_student(student, run.folder / run_files.STUDENT, scorer.sha256)
     wait_for_all_ranks()
-    return TaughtStudent(student, weights_digest(student), curriculum, sum(part.calls() for part in taught))
+    return TaughtStudent(student, weights_digest(student), split, sum(part.calls() for part in taught))
 
 
 def wants_student(run: Run) -> bool:
     """Whether a method that needs a student is asked for."""
     config = run.config.evaluate
-    texts = (*config.methods, *config.wish_methods, *config.sweep.methods)
+    texts = (*config.methods, *config.condition_methods, *config.sweep.methods)
     return any(text.partition(":")[0] in TWO_STAGE for text in texts)
 
 
@@ -103,7 +103,7 @@ def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTow
     Raises:
         ArtifactError: if it is missing and stage ``targets`` was not asked for, or was taught by another S.
     """
-    path = run.folder / WEIGHTS
+    path = run.folder / run_files.STUDENT
     there = path.exists()
     wait_for_all_ranks()  # nobody writes before everybody has looked
     return load_student(path, scorer.sha256) if there else train_student(run, dataset, scorer).module

@@ -9,18 +9,17 @@ import numpy as np
 
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from outfits import run_files
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.data.dataset import OutfitDataset
 from outfits.errors import ArtifactError
-from outfits.mining.audit import Audit, AuditFigures
-from outfits.mining.search import TargetMining, TwoStage, wish_tasks
+from outfits.mining.audit import Audit, AuditMetrics
+from outfits.mining.search import TargetMining, TwoStage, condition_tasks
 from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import FrozenScorer
 from outfits.storage import write_text
 from pipeline.run import Run, content_key
 from pipeline.student import TaughtStudent, student_of, train_student, training_tasks, wants_student
-
-FIGURES = "targets.json"
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,14 @@ class MinedTargets:
     """Targets of the training and of the validation split.
 
     Attributes:
-        train: training tasks without wishes, ``model.k_max`` selections each.
-        valid: validation tasks without wishes, ``model.k`` selections each.
-        wishes: training tasks with wishes by kind of wish, ``model.k`` selections each.
+        train: training tasks without conditions, ``model.k_max`` selections each.
+        valid: validation tasks without conditions, ``model.k`` selections each.
+        conditions: training tasks with conditions by kind of condition, ``model.k`` selections each.
     """
 
     train: Targets
     valid: Targets
-    wishes: dict[str, Targets] = field(default_factory=dict)
+    conditions: dict[str, Targets] = field(default_factory=dict)
 
 
 def mine_targets(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> MinedTargets:
@@ -58,23 +57,23 @@ def mine_targets(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Mine
     else:
         mined = _mine_in_two_stages(run, dataset, scorer, kinds)
     free = mined.pop("train")
-    wishes = {name.removeprefix("train-"): targets for name, targets in mined.items()}
-    return MinedTargets(free, _mine(run, dataset, scorer, "valid", valid), wishes)
+    conditions = {name.removeprefix("train-"): targets for name, targets in mined.items()}
+    return MinedTargets(free, _mine(run, dataset, scorer, "valid", valid), conditions)
 
 
 def _training_kinds(run: Run, dataset: OutfitDataset) -> Iterator[tuple[str, CompletionTasks]]:
-    """Training tasks, without wishes under the name ``train`` and with them under ``train-KIND``."""
+    """Training tasks, without conditions under the name ``train`` and with them under ``train-KIND``."""
     config = run.config.targets
     train = training_tasks(run, dataset)
     yield "train", train.asking_for(run.config.model.k_max)
-    for kind in config.wishes:
-        if "texts" in kind and not dataset.catalogue.features.text_dim:
-            run.say("targets", f"no {kind} wishes: there is no text encoder")
+    for kind in config.conditions:
+        if "texts" in kind and not dataset.catalogue.require_embeddings.text_dim:
+            run.log("targets", f"no {kind} conditions: there is no text encoder")
             continue
-        tasks = wish_tasks(train, kind, dataset.catalogue, config.alpha)
+        tasks = condition_tasks(train, kind, dataset.catalogue, config.alpha)
         if len(tasks) < len(train):
             left_out = f"{len(train) - len(tasks):,} of {len(train):,} train tasks have none that can be fulfilled"
-            run.say("targets", f"{kind} wishes: {left_out}")
+            run.log("targets", f"{kind} conditions: {left_out}")
         if len(tasks):
             yield f"train-{kind}", tasks
 
@@ -92,7 +91,7 @@ def _mine(
     config, catalogue = run.config.targets, dataset.catalogue
     manifest: dict[str, Any] = {
         "scorer_sha256": scorer.sha256,
-        "embeddings": catalogue.features.key,
+        "embeddings": catalogue.require_embeddings.key,
         "categories": content_key(catalogue.categories.tolist()),
         "precision": run.search_precision(),
     }
@@ -105,32 +104,32 @@ def _mine(
     if missing:
         run.require("targets", wanted_by="the generator")
         left_out = f"; {tasks.left_out} outfits are too small for k={tasks.removed.shape[1]}" if tasks.left_out else ""
-        run.say("targets", f"mining {missing} of {store.shards} shards, {len(tasks):,} {name} tasks{left_out}")
+        run.log("targets", f"mining {missing} of {store.shards} shards, {len(tasks):,} {name} tasks{left_out}")
         run_shards(TargetMining(store, scorer.module, catalogue, config, two_stage), run.config.trainer)
     else:
-        run.say("targets", f"reusing {len(tasks):,} {name} targets in {store.folder}")
+        run.log("targets", f"reusing {len(tasks):,} {name} targets in {store.folder}")
     return store.load()
 
 
 def _mine_in_two_stages(
     run: Run, dataset: OutfitDataset, scorer: FrozenScorer, kinds: Mapping[str, CompletionTasks]
 ) -> dict[str, Targets]:
-    """Targets of every kind of task, and the figures of the audit in ``RUN_DIR/targets.json``."""
+    """Targets of every kind of task, and the metrics of the audit in ``RUN_DIR/targets.json``."""
     taught = train_student(run, dataset, scorer)
-    mined, figures = {}, {}
+    mined, metrics = {}, {}
     for name, tasks in kinds.items():
-        mined[name], figures[name] = _mine_audited(run, dataset, scorer, taught, name, tasks)
-    exactly = sum(kind["calls"]["exact_mining"] for kind in figures.values())
-    taken = taught.calls + sum(kind["calls"]["audit"] + kind["calls"]["mining"] for kind in figures.values())
+        mined[name], metrics[name] = _mine_audited(run, dataset, scorer, taught, name, tasks)
+    exactly = sum(kind["calls"]["exact_mining"] for kind in metrics.values())
+    taken = taught.calls + sum(kind["calls"]["audit"] + kind["calls"]["mining"] for kind in metrics.values())
     calls = {"teaching": taught.calls, "in_all": taken, "exact_mining": exactly, "times_fewer": exactly / taken}
-    run.say(
+    run.log(
         "targets",
         f"{taken:,} calls of S in all, {taught.calls:,} of them to teach the student; mining exactly takes about "
         f"{exactly:,}: {exactly / taken:.1f} times as many",
     )
     if is_rank_zero():
-        described = {"student": taught.digest, "calls": calls, "kinds": figures}
-        write_text(run.folder / FIGURES, json.dumps(described, indent=2) + "\n")
+        described = {"student": taught.digest, "calls": calls, "kinds": metrics}
+        write_text(run.folder / run_files.TARGETS, json.dumps(described, indent=2) + "\n")
     wait_for_all_ranks()
     return mined
 
@@ -139,9 +138,9 @@ def _mine_audited(
     run: Run, dataset: OutfitDataset, scorer: FrozenScorer, taught: TaughtStudent, name: str, tasks: CompletionTasks
 ) -> tuple[Targets, dict[str, Any]]:
     """Targets of one kind of task, the audited ones exact, and what the audit found."""
-    audited = np.isin(tasks.outfits, taught.curriculum.audited)
+    audited = np.isin(tasks.outfits, taught.split.audited)
     if audited.sum() < 2:
-        run.say("targets", f"{name}: {audited.sum()} audited tasks can bound no regret; all are mined exactly")
+        run.log("targets", f"{name}: {audited.sum()} audited tasks can bound no regret; all are mined exactly")
         exact = _mine(run, dataset, scorer, name, tasks)
         taken = int(exact.trace.calls.sum())
         return exact, {"audits": [], "candidates": None, "calls": {"audit": 0, "mining": taken, "exact_mining": taken}}
@@ -161,7 +160,7 @@ def _mine_audited(
 
 def _audits(
     run: Run, dataset: OutfitDataset, scorer: FrozenScorer, taught: TaughtStudent, name: str, exact: Targets
-) -> tuple[list[AuditFigures], int, int | None]:
+) -> tuple[list[AuditMetrics], int, int | None]:
     """Audits of longer and longer shortlists, their calls of S, and the length that holds the bound.
 
     None stands for the whole catalogue: exact mining.
@@ -170,10 +169,10 @@ def _audits(
         ArtifactError: if the regret passes the bound and shortlists must not grow.
     """
     config, options = run.config.targets, run.config.targets.two_stage
-    audits: list[AuditFigures] = []
+    audits: list[AuditMetrics] = []
     calls, candidates = 0, options.candidates
     while candidates < len(dataset.catalogue):
-        digests = [scorer.sha256, taught.digest, exact.tasks.digest(), dataset.catalogue.features.key]
+        digests = [scorer.sha256, taught.digest, exact.tasks.digest(), dataset.catalogue.require_embeddings.key]
         key = content_key(digests, [candidates, config.candidates, config.shard_size, run.search_precision()])
         two_stage = TwoStage(taught.module, candidates)
         folder = run.cache / "audits" / f"{name}-{key}"
@@ -183,21 +182,21 @@ def _audits(
         if missing:
             run.require("targets", wanted_by="two-stage mining")
             run_shards(audit, run.config.trainer)
-        figures, taken = audit.figures()
-        audits.append(figures)
+        metrics, taken = audit.metrics()
+        audits.append(metrics)
         calls += taken
-        run.say("targets", f"{name}: {figures}")
-        if figures.bound <= options.max_regret:
+        run.log("targets", f"{name}: {metrics}")
+        if metrics.bound <= options.max_regret:
             return audits, calls, candidates
         if options.on_regret == "stop":
             raise ArtifactError(
-                f"two-stage mining of {name} targets may lose {figures.bound:.4f} on average, more than "
-                f"targets.two_stage.max_regret={options.max_regret:g}: {figures}; raise targets.two_stage.candidates, "
+                f"two-stage mining of {name} targets may lose {metrics.bound:.4f} on average, more than "
+                f"targets.two_stage.max_regret={options.max_regret:g}: {metrics}; raise targets.two_stage.candidates, "
                 "share, scored or steps, set targets.two_stage.on_regret=widen, or set targets.search=exact"
             )
         candidates *= 2
-        run.say(
+        run.log(
             "targets", f"{name}: that passes max_regret={options.max_regret:g}; shortlists of {candidates} are next"
         )
-    run.say("targets", f"{name}: shortlists would hold the whole catalogue; mining is exact")
+    run.log("targets", f"{name}: shortlists would hold the whole catalogue; mining is exact")
     return audits, calls, None

@@ -1,4 +1,4 @@
-"""Small catalogues with drawn pictures for the tests of encoders."""
+"""Small catalogues with drawn images for the tests of encoders."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def draw_garment(kind: str, colour: str, width: int = 40, height: int = 56) -> I
 
 
 def write_catalogue(root: Path, items: int = 24, *, suffix: str = "jpg", seed: int = 0) -> Catalogue:
-    """A catalogue with a picture and a text per item, under ``root/images``."""
+    """A catalogue with an image and a text per item, under ``root/images``."""
     rng = np.random.default_rng([seed, items])
     (root / "images").mkdir(parents=True)
     categories, texts, paths = [], [], []

@@ -1,4 +1,4 @@
-"""Small but complete roots in every layout the parsers read: pictures, texts, official splits and official tasks.
+"""Small but complete roots in every layout the parsers read: images, texts, official splits and official tasks.
 
 The outfits follow one rule that a scorer can learn: all items of an outfit have one colour.
 """
@@ -196,12 +196,10 @@ def write_tables_root(root: Path, seed: int = 0, *, images: bool = True) -> None
     root.mkdir(parents=True, exist_ok=True)
     rows = [["item_id", "category", "colour", "name", "image"]]
     for garment in garments():
-        picture = f"photos/{garment.item_id}.jpg" if images else ""
-        rows.append(
-            [garment.item_id, garment.category, garment.colour, f"{garment.category}, {garment.number}", picture]
-        )
+        image = f"photos/{garment.item_id}.jpg" if images else ""
+        rows.append([garment.item_id, garment.category, garment.colour, f"{garment.category}, {garment.number}", image])
         if images:
-            garment.save_picture(root / picture)
+            garment.save_picture(root / image)
     write_csv(root / "items.csv", rows)
     pairs = [[look.set_id, garment.item_id, look.split] for look in looks(seed) for garment in look.garments]
     write_csv(root / "outfits.csv", [["outfit_id", "item_id", "split"], *pairs])

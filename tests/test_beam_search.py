@@ -1,4 +1,4 @@
-"""Beam and exhaustive search, with wishes and guests, against plain enumeration of a tiny catalogue."""
+"""Beam and exhaustive search, with conditions and external, against plain enumeration of a tiny catalogue."""
 
 from itertools import combinations, permutations
 
@@ -8,12 +8,12 @@ import torch
 from scipy.special import expit
 
 from outfits.completion.completion import UNRANKED
-from outfits.completion.conditions import Wishes, wishes_of_items
+from outfits.completion.conditions import Conditions, conditions_of_items
 from outfits.completion.search.beam import beam_search, extend
 from outfits.completion.search.exhaustive import exhaustive_search
-from outfits.completion.search.expansion import Additions, Partial
+from outfits.completion.search.expansion import Expansions, Hypothesis
 from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
-from outfits.data.category_rule import keeps_outfit, open_categories
+from outfits.data.category_rule import feasible_categories, keeps_outfit
 from outfits.errors import ConfigError, DataError
 from tests.tiny_world import CATEGORIES, IMAGE, TEXT, World
 
@@ -26,23 +26,23 @@ def world():
     return World(30)
 
 
-def wishes_for(world, k, kind, alpha=0.5):
-    """Wishes that differ between items: categories in a chain that greedy choices can make impossible, and texts."""
+def conditions_for(world, k, kind, alpha=0.5):
+    """Conditions that differ: categories in a chain that greedy choices can make impossible, and texts."""
     rng = np.random.default_rng(k)
-    wishes = Wishes.none(len(OUTFITS), k, CATEGORIES, TEXT, alpha)
+    conditions = Conditions.none(len(OUTFITS), k, CATEGORIES, TEXT, alpha)
     if "categories" in kind:
-        wishes.allowed[:] = False
+        conditions.allowed[:] = False
         for slot in range(k):
-            wishes.allowed[:, slot, 1 : 4 + slot] = True
+            conditions.allowed[:, slot, 1 : 4 + slot] = True
     if "texts" in kind:
         texts = rng.normal(size=(len(OUTFITS), k, TEXT)).astype(np.float32)
-        wishes.texts[:] = texts / np.linalg.norm(texts, axis=2, keepdims=True)
-        wishes.texts[0, 0] = 0  # one empty text
-    return wishes
+        conditions.texts[:] = texts / np.linalg.norm(texts, axis=2, keepdims=True)
+        conditions.texts[0, 0] = 0  # one empty text
+    return conditions
 
 
-def best_by_enumeration(world, outfit, k, wishes=None, row=0):
-    """Value and items, in the order of the wishes, of the best completion among all."""
+def best_by_enumeration(world, outfit, k, conditions=None, row=0):
+    """Value and items, in the order of the conditions, of the best completion among all."""
     best = (-np.inf, None)
     for items in combinations(world.allowed(outfit), k):
         if len(set(world.categories[list(items)])) < k:
@@ -50,15 +50,15 @@ def best_by_enumeration(world, outfit, k, wishes=None, row=0):
         logit = world.logit([*outfit, *items])
         for order in permutations(items):
             value = logit
-            if wishes is not None:
-                if not wishes.allowed[row][np.arange(k), world.categories[list(order)]].all():
+            if conditions is not None:
+                if not conditions.allowed[row][np.arange(k), world.categories[list(order)]].all():
                     continue
-                if wishes.has_text[row].any():
+                if conditions.has_text[row].any():
                     texts = sum(
-                        float(wishes.texts[row, slot] @ world.vectors[item, IMAGE:]) * world.present[item, 1]
+                        float(conditions.texts[row, slot] @ world.vectors[item, IMAGE:]) * world.present[item, 1]
                         for slot, item in enumerate(order)
                     )
-                    value = wishes.alpha * expit(logit) + (1 - wishes.alpha) * texts
+                    value = conditions.alpha * expit(logit) + (1 - conditions.alpha) * texts
             if value > best[0] + 1e-9:
                 best = (value, order)
     return best
@@ -68,9 +68,9 @@ def best_by_enumeration(world, outfit, k, wishes=None, row=0):
 @pytest.mark.parametrize("kind", [None, "categories", "texts", "categories_texts"])
 def test_beam_of_width_one_is_k_step_greedy(world, k, kind):
     outfits = torch.tensor(OUTFITS)
-    wishes = None if kind is None else wishes_for(world, k, kind)
+    conditions = None if kind is None else conditions_for(world, k, kind)
     removed = np.array([[2, 3, 5]] * 3)[:, :k]
-    arguments = {"wishes": wishes, "similarity": world.similarity, "rank_of": removed}
+    arguments = {"conditions": conditions, "similarity": world.similarity, "rank_of": removed}
     greedy = greedy_k_step(world.scorer, outfits, k, 6, **arguments)
     beam = beam_search(world.scorer, outfits, k, 1, candidates_kept=6, **arguments)
     for name, value in vars(greedy).items():
@@ -81,17 +81,17 @@ def test_beam_of_width_one_is_k_step_greedy(world, k, kind):
 @pytest.mark.parametrize("kind", [None, "categories", "texts", "categories_texts"])
 def test_beam_of_full_width_and_exhaustive_search_are_plain_enumeration(world, k, kind):
     outfits = torch.tensor(OUTFITS)
-    wishes = None if kind is None else wishes_for(world, k, kind)
-    arguments = {"wishes": wishes, "similarity": world.similarity}
+    conditions = None if kind is None else conditions_for(world, k, kind)
+    arguments = {"conditions": conditions, "similarity": world.similarity}
     beam = beam_search(world.scorer, outfits, k, WHOLE, **arguments)
     exhaustive = exhaustive_search(world.scorer, outfits, k, WHOLE, **arguments)
     for row, outfit in enumerate(OUTFITS):
-        _, best = best_by_enumeration(world, outfit, k, wishes, row)
+        _, best = best_by_enumeration(world, outfit, k, conditions, row)
         for trace in (beam, exhaustive):
-            found = trace.by_wish[row]
+            found = trace.by_condition[row]
             assert sorted(found.tolist()) == sorted(best)
             if kind is not None:
-                assert wishes.allowed[row][np.arange(k), world.categories[found]].all()
+                assert conditions.allowed[row][np.arange(k), world.categories[found]].all()
             if kind is not None and "texts" in kind:  # without texts several orders of the same items are as good
                 assert found.tolist() == list(best)
         assert beam.logits[row, -1] == pytest.approx(world.logit([*outfit, *best]), abs=1e-5)
@@ -119,7 +119,7 @@ def test_searches_count_exactly_the_sets_that_s_scored(world):
     for search in (
         lambda: beam_search(world.scorer, outfits, 3, 4),
         lambda: exhaustive_search(world.scorer, outfits, 2, WHOLE),
-        lambda: greedy_k_step(world.scorer, outfits, 2, 0, wishes=wishes_for(world, 2, "categories")),
+        lambda: greedy_k_step(world.scorer, outfits, 2, 0, conditions=conditions_for(world, 2, "categories")),
     ):
         before = world.scorer.calls
         assert search().calls.sum() == world.scorer.calls - before
@@ -127,13 +127,13 @@ def test_searches_count_exactly_the_sets_that_s_scored(world):
     assert (calls <= (1 + 2 * 4) * len(world.categories)).all()
 
 
-def test_an_item_that_answers_several_like_wishes_takes_one_place_of_the_beam():
+def test_an_item_that_answers_several_like_conditions_takes_one_place_of_the_beam():
     items, slots = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
     values = np.repeat(np.array([4.0, 3.0, 2.0, 1.0]), 3)
-    additions = Additions(items, slots, values, values.astype(np.float32), np.zeros(12, dtype=np.float32), calls=4)
-    kept = extend([Partial()], [additions], np.zeros(3, dtype=np.int64), 3)
+    expansions = Expansions(items, slots, values, values.astype(np.float32), np.zeros(12, dtype=np.float32), calls=4)
+    kept = extend([Hypothesis()], [expansions], np.zeros(3, dtype=np.int64), 3)
     assert [partial.items for partial in kept] == [(0,), (1,), (2,)]
-    apart = extend([Partial()], [additions], np.arange(3), 3)
+    apart = extend([Hypothesis()], [expansions], np.arange(3), 3)
     assert [partial.items for partial in apart] == [(0,), (0,), (0,)]
 
 
@@ -169,34 +169,38 @@ def test_exhaustive_search_refuses_to_start_and_says_how_many_calls_it_needs(wor
     assert world.scorer.calls == before
 
 
-# Wishes
+# Conditions
 
 
-def test_wished_categories_are_kept_even_where_the_best_first_item_would_leave_none(world):
-    wishes = Wishes.none(1, 2, CATEGORIES, TEXT)
-    wishes.allowed[0, 0] = np.isin(np.arange(CATEGORIES), [2, 3])
-    wishes.allowed[0, 1] = np.arange(CATEGORIES) == 2
-    opened = open_categories(wishes.allowed[0], np.ones(2, dtype=bool), np.ones(CATEGORIES, dtype=bool))
-    assert np.flatnonzero(opened[0]).tolist() == [3]
+def test_conditioned_categories_are_kept_even_where_the_best_first_item_would_leave_none(world):
+    conditions = Conditions.none(1, 2, CATEGORIES, TEXT)
+    conditions.allowed[0, 0] = np.isin(np.arange(CATEGORIES), [2, 3])
+    conditions.allowed[0, 1] = np.arange(CATEGORIES) == 2
+    feasible = feasible_categories(conditions.allowed[0], np.ones(2, dtype=bool), np.ones(CATEGORIES, dtype=bool))
+    assert np.flatnonzero(feasible[0]).tolist() == [3]
     for search in (greedy_k_step, greedy_one_step):
-        chosen = search(world.scorer, torch.tensor([[0, 7]]), 2, 0, wishes=wishes).by_wish
+        chosen = search(world.scorer, torch.tensor([[0, 7]]), 2, 0, conditions=conditions).by_condition
         assert world.categories[chosen[0]].tolist() == [3, 2]
 
 
-def test_wishes_that_no_completion_can_meet_are_named(world):
-    wishes = Wishes.none(1, 2, CATEGORIES, TEXT)
-    wishes.allowed[:] = np.arange(CATEGORIES) == 2
-    taken = Wishes.none(1, 1, CATEGORIES, TEXT)
+def test_conditions_that_no_completion_can_meet_are_named(world):
+    conditions = Conditions.none(1, 2, CATEGORIES, TEXT)
+    conditions.allowed[:] = np.arange(CATEGORIES) == 2
+    taken = Conditions.none(1, 1, CATEGORIES, TEXT)
     taken.allowed[:] = np.arange(CATEGORIES) == 0  # the category of a given item
     for search in (
-        lambda wished: greedy_k_step(world.scorer, torch.tensor([[0, 7]]), wished.k, 0, wishes=wished),
-        lambda wished: greedy_one_step(world.scorer, torch.tensor([[0, 7]]), wished.k, 0, wishes=wished),
-        lambda wished: beam_search(world.scorer, torch.tensor([[0, 7]]), wished.k, 3, wishes=wished),
-        lambda wished: exhaustive_search(world.scorer, torch.tensor([[0, 7]]), wished.k, WHOLE, wishes=wished),
+        lambda conditions: greedy_k_step(world.scorer, torch.tensor([[0, 7]]), conditions.k, 0, conditions=conditions),
+        lambda conditions: greedy_one_step(
+            world.scorer, torch.tensor([[0, 7]]), conditions.k, 0, conditions=conditions
+        ),
+        lambda conditions: beam_search(world.scorer, torch.tensor([[0, 7]]), conditions.k, 3, conditions=conditions),
+        lambda conditions: exhaustive_search(
+            world.scorer, torch.tensor([[0, 7]]), conditions.k, WHOLE, conditions=conditions
+        ),
     ):
-        for wished in (wishes, taken):
-            with pytest.raises(DataError, match="wished categories leave missing item 1 none"):
-                search(wished)
+        for asked in (conditions, taken):
+            with pytest.raises(DataError, match="allowed categories leave missing item 1 none"):
+                search(asked)
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -204,44 +208,51 @@ def test_alpha_one_ignores_texts_and_alpha_zero_heeds_nothing_else(world, k):
     outfits = torch.tensor(OUTFITS)
     plain = greedy_k_step(world.scorer, outfits, k, 0)
     only_s = greedy_k_step(
-        world.scorer, outfits, k, 0, wishes=wishes_for(world, k, "texts", alpha=1.0), similarity=world.similarity
+        world.scorer,
+        outfits,
+        k,
+        0,
+        conditions=conditions_for(world, k, "texts", alpha=1.0),
+        similarity=world.similarity,
     )
     assert np.sort(only_s.chosen).tolist() == np.sort(plain.chosen).tolist()
-    wishes = wishes_for(world, 1, "texts", alpha=0.0)
-    wishes = wishes.take(slice(1, 3))
-    only_text = greedy_k_step(world.scorer, outfits[1:], 1, 0, wishes=wishes, similarity=world.similarity)
+    conditions = conditions_for(world, 1, "texts", alpha=0.0)
+    conditions = conditions.take(slice(1, 3))
+    only_text = greedy_k_step(world.scorer, outfits[1:], 1, 0, conditions=conditions, similarity=world.similarity)
     for row, outfit in enumerate(OUTFITS[1:]):
-        nearest = max(world.allowed(outfit), key=lambda item: world.similarity(wishes.texts[row])[0, item])
+        nearest = max(world.allowed(outfit), key=lambda item: world.similarity(conditions.texts[row])[0, item])
         assert only_text.chosen[row].tolist() == [nearest]
 
 
 def test_without_a_text_the_alpha_does_not_matter(world):
     for alpha in (0.0, 1.0):
-        wishes = Wishes.none(1, 2, CATEGORIES, TEXT, alpha)
-        chosen = greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0, wishes=wishes).chosen
+        conditions = Conditions.none(1, 2, CATEGORIES, TEXT, alpha)
+        chosen = greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0, conditions=conditions).chosen
         assert chosen.tolist() == greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0).chosen.tolist()
 
 
-def test_ranks_under_wishes_are_places_among_what_each_wish_allows(world):
+def test_ranks_under_conditions_are_places_among_what_each_condition_allows(world):
     removed = np.array([[3, 8]])
-    wishes = wishes_of_items("categories", removed, world.categories, CATEGORIES, world.features, 0.5)
-    trace = greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0, rank_of=removed, wishes=wishes)
+    conditions = conditions_of_items("categories", removed, world.categories, CATEGORIES, world.features, 0.5)
+    trace = greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0, rank_of=removed, conditions=conditions)
     for number, item in enumerate(removed[0]):
         same = [i for i in range(len(world.categories)) if world.categories[i] == world.categories[item]]
         ranking = sorted(same, key=lambda i: -world.logit([0, 7, i]))
         assert trace.ranks[0, number] == ranking.index(item)
-    elsewhere = greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0, rank_of=removed[:, ::-1], wishes=wishes)
+    elsewhere = greedy_k_step(
+        world.scorer, torch.tensor([[0, 7]]), 2, 0, rank_of=removed[:, ::-1], conditions=conditions
+    )
     assert elsewhere.ranks.tolist() == [[UNRANKED, UNRANKED]]
-    assert world.categories[trace.by_wish[0]].tolist() == world.categories[removed[0]].tolist()
+    assert world.categories[trace.by_condition[0]].tolist() == world.categories[removed[0]].tolist()
 
 
-def test_wishes_of_items_describe_them(world):
+def test_conditions_of_items_describe_them(world):
     items = np.array([[3, 8], [1, 2]])
-    wishes = wishes_of_items("categories_texts", items, world.categories, CATEGORIES, world.features, 0.3)
-    assert (wishes.allowed.argmax(axis=2) == world.categories[items]).all()
-    assert (wishes.allowed.sum(axis=2) == 1).all()
-    np.testing.assert_allclose(np.linalg.norm(wishes.texts, axis=2), world.present[items][:, :, 1], atol=1e-5)
-    assert wishes_of_items("texts", items, world.categories, CATEGORIES, world.features, 0.3).allowed.all()
+    conditions = conditions_of_items("categories_texts", items, world.categories, CATEGORIES, world.features, 0.3)
+    assert (conditions.allowed.argmax(axis=2) == world.categories[items]).all()
+    assert (conditions.allowed.sum(axis=2) == 1).all()
+    np.testing.assert_allclose(np.linalg.norm(conditions.texts, axis=2), world.present[items][:, :, 1], atol=1e-5)
+    assert conditions_of_items("texts", items, world.categories, CATEGORIES, world.features, 0.3).allowed.all()
 
 
 @pytest.mark.parametrize(
@@ -253,29 +264,33 @@ def test_wishes_of_items_describe_them(world):
         ({"texts": np.zeros((1, 3, TEXT), dtype=np.float32)}, "do not fit"),
     ],
 )
-def test_wishes_that_make_no_sense_are_refused(change, message):
+def test_conditions_that_make_no_sense_are_refused(change, message):
     fields = {
         "allowed": np.ones((1, 2, CATEGORIES), dtype=bool),
         "texts": np.zeros((1, 2, TEXT), dtype=np.float32),
         "alpha": 0.5,
     }
     with pytest.raises(ValueError, match=message):
-        Wishes(**(fields | change))
+        Conditions(**(fields | change))
 
 
-# Guests
+# External items
 
 
-def test_a_guest_stands_in_outfits_and_is_never_chosen(world):
-    guests = slice(3, 5)  # two items of the catalogue, as if they were a person's own
-    hosting = world.scorer.with_guests(world.vectors[guests], world.present[guests], world.categories[guests])
+def test_an_external_item_stands_in_outfits_and_is_never_chosen(world):
+    external = slice(3, 5)  # two items of the catalogue, as if they were a person's own
+    hosting = world.scorer.with_external(world.vectors[external], world.present[external], world.categories[external])
     size = len(world.scorer)
-    as_guests, as_items = torch.tensor([[0, size, size + 1]]), torch.tensor([[0, 3, 4]])
-    assert torch.equal(hosting.addition_logits(as_guests).isfinite(), world.scorer.addition_logits(as_items).isfinite())
-    torch.testing.assert_close(hosting.addition_logits(as_guests), world.scorer.addition_logits(as_items))
+    as_external, as_items = torch.tensor([[0, size, size + 1]]), torch.tensor([[0, 3, 4]])
+    assert torch.equal(
+        hosting.addition_logits(as_external).isfinite(), world.scorer.addition_logits(as_items).isfinite()
+    )
+    torch.testing.assert_close(hosting.addition_logits(as_external), world.scorer.addition_logits(as_items))
     for search in (greedy_k_step, greedy_one_step):
-        assert search(hosting, as_guests, 2, 0).chosen.tolist() == search(world.scorer, as_items, 2, 0).chosen.tolist()
-    exact = exhaustive_search(hosting, as_guests, 2, WHOLE)
+        assert (
+            search(hosting, as_external, 2, 0).chosen.tolist() == search(world.scorer, as_items, 2, 0).chosen.tolist()
+        )
+    exact = exhaustive_search(hosting, as_external, 2, WHOLE)
     assert exact.chosen.tolist() == exhaustive_search(world.scorer, as_items, 2, WHOLE).chosen.tolist()
     assert keeps_outfit([np.array([0, 3, 4])], exact.chosen, world.categories).all()
-    assert len(world.scorer.categories) == size  # the scorer without guests is as it was
+    assert len(world.scorer.categories) == size  # the scorer without external is as it was

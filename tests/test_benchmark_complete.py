@@ -22,14 +22,14 @@ def bench(monkeypatch):
 
 @pytest.mark.parametrize("index", ["flat", "ivf"])
 def test_every_size_batch_and_method_has_a_line(bench, index, tmp_path, capsys):
-    path = tmp_path / "figures.json"
+    path = tmp_path / "metrics.json"
     sizes = ["--items", "40", "120", "--batches", "1", "3", "--turns", "2"]
     cells = bench.main(["--no-compile", *sizes, "--methods", *METHODS, "--index", index, "--json", str(path)])
-    figures = json.loads(path.read_text())
+    metrics = json.loads(path.read_text())
     expected = [(items, batch, method) for items in (40, 120) for batch in (1, 3) for method in METHODS]
-    assert [(cell["items"], cell["batch"], cell["method"]) for cell in figures["cells"]] == expected
-    assert not any(cell["scaled"] for cell in figures["cells"])
-    assert all(cell["seconds"] > 0 for cell in figures["cells"])
+    assert [(cell["items"], cell["batch"], cell["method"]) for cell in metrics["cells"]] == expected
+    assert not any(cell["scaled"] for cell in metrics["cells"])
+    assert all(cell["seconds"] > 0 for cell in metrics["cells"])
     calls = {(cell.items, cell.batch, cell.method): cell.calls for cell in cells}
     assert calls[120, 1, "generator"] == calls[120, 3, "random"] == 0
     assert calls[120, 3, "greedy_k"] > 2 * (120 - 4 * 6)
@@ -37,8 +37,8 @@ def test_every_size_batch_and_method_has_a_line(bench, index, tmp_path, capsys):
     for cell in cells:
         assert (cell.parts is not None) == (cell.method == "generator")
         assert cell.parts is None or sum(cell.parts.values()) == pytest.approx(cell.seconds, rel=0.5)
-    assert [(row["items"], row["batch"]) for row in figures["ratios"]] == [(40, 1), (40, 3), (120, 1), (120, 3)]
-    assert figures["index"]["kind"] == index
+    assert [(row["items"], row["batch"]) for row in metrics["ratios"]] == [(40, 1), (40, 3), (120, 1), (120, 3)]
+    assert metrics["index"]["kind"] == index
     said = capsys.readouterr().out
     assert said.count("generator : greedy_k = 1 :") == 4
     assert "~" not in said

@@ -18,7 +18,7 @@ def test_every_training_of_a_comparison_is_a_valid_command(texts: str, run: str 
     config = load_config(training.arguments(Path("out"), ["experiment=mango"]))
     assert config.stages == ["embeddings", "compatibility"]
     assert (config.encoder.image, config.encoder.learned.run) == (("learned", run) if run else ("classical", None))
-    assert (config.encoder.text == "none") == (texts == "pictures only")
+    assert (config.encoder.text == "none") == (texts == "images only")
     assert (config.seed, config.judge.share) == (3, 0)
     assert Path(str(config.run_dir)) == training.folder(Path("out"))
 
@@ -39,7 +39,7 @@ def test_the_table_has_means_deviations_and_differences_paired_by_seed() -> None
         [
             {
                 "representation": name,
-                "texts": "pictures only",
+                "texts": "images only",
                 "seed": seed,
                 "auc_same_category": auc,
                 "fitb_same_category": 0.5,
@@ -47,7 +47,7 @@ def test_the_table_has_means_deviations_and_differences_paired_by_seed() -> None
             for (name, seed), auc in aucs.items()
         ]
     )
-    table = representations.table_of(rows).loc["pictures only"]
+    table = representations.table_of(rows).loc["images only"]
     assert table.loc["vae", "auc_same_category mean"] == pytest.approx(0.73)
     assert table.loc["vae", "auc_same_category std"] == pytest.approx(0.02 * 2**0.5)
     assert table.loc["vae", "auc - classical mean"] == pytest.approx(0.02)
@@ -70,10 +70,10 @@ def test_every_schedule_is_a_valid_configuration(name: str) -> None:
 
 
 def test_the_plot_is_drawn_from_the_figures_of_reports(tmp_path: Path) -> None:
-    code = dict.fromkeys(beta_vae.SCORES, 0.5)
+    latent = dict.fromkeys(beta_vae.SCORES, 0.5)
     factors = {"colour": {"informativeness": 0.9, "compactness": 0.4}}
     results = {
-        "disentanglement": {**code, "factors": factors},
+        "disentanglement": {**latent, "factors": factors},
         "reconstruction": {"model": {"garment_psnr": 20.0}},
         "kl": {"total": 12.0, "active": 7},
     }

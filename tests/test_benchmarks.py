@@ -1,4 +1,4 @@
-"""The benchmarks run, on sizes that say nothing, and their figures hang together."""
+"""The benchmarks run, on sizes that say nothing, and their metrics hang together."""
 
 import json
 
@@ -16,9 +16,9 @@ def small(monkeypatch):
 
 
 def test_scoring_a_catalogue_prints_paired_figures(small, tmp_path, capsys):
-    figures = tmp_path / "figures.json"
+    metrics = tmp_path / "metrics.json"
     asked = "--models small --items 1500 --repeats 2 --seconds 0.01 --outfits 3 --no-compile --device cpu --json"
-    rows = score_catalogue.main([*asked.split(), str(figures)])
+    rows = score_catalogue.main([*asked.split(), str(metrics)])
     plain, full, half = rows
     assert [row.variant for row in rows] == list(score_catalogue.VARIANTS)
     assert plain.ratio == 1
@@ -26,7 +26,7 @@ def test_scoring_a_catalogue_prints_paired_figures(small, tmp_path, capsys):
     assert full.done < 1  # it computes less than the formula says
     assert full.error < 1e-4 < half.error
     assert plain.scored == full.scored == half.scored
-    assert json.loads(figures.read_text())["rows"][1]["error"] == full.error
+    assert json.loads(metrics.read_text())["rows"][1]["error"] == full.error
     printed = capsys.readouterr().out
     assert "matrix-product peak: fp32 100 GFLOP/s" in printed
     assert printed.count("1,500") == 3

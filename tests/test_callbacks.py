@@ -16,7 +16,8 @@ from callbacks import loggers
 from callbacks.batch_seed import BatchSeed
 from callbacks.retrieval_evaluation import RetrievalEvaluation, gather_by_id
 from lightning_modules.trainer import build_trainer
-from outfits.config.schema import TargetsConfig, TrainerConfig, WandbConfig
+from outfits.config.schema.targets import TargetsConfig
+from outfits.config.schema.trainer import TrainerConfig, WandbConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.graphs.completion_graph import CompletionGraphs, GraphTargets
 from outfits.models.compatibility import OutfitTransformer
@@ -72,7 +73,7 @@ class Tiny:
     def cosines(self, task: int) -> Tensor:
         """Cosines of a task's latents and every item by their definition, shape ``[k, N]``."""
         with torch.no_grad():
-            items = self.generator.retrieval_vectors(torch.from_numpy(self.catalogue.features.vectors))
+            items = self.generator.retrieval_vectors(torch.from_numpy(self.catalogue.require_embeddings.vectors))
         return F.cosine_similarity(self.latents[task][:, None], items[None], dim=-1)
 
     def completion(self, task: int) -> tuple[int, ...]:
@@ -86,7 +87,7 @@ class Tiny:
         return max(pairs, key=lambda pair: sum(float(cosines[j, item]) for j, item in enumerate(pair)))
 
     def score(self, items: list[int]) -> float:
-        features = self.catalogue.features
+        features = self.catalogue.require_embeddings
         with torch.no_grad():
             logit = self.scorer.module(
                 torch.from_numpy(features.vectors[items])[None], torch.from_numpy(features.present[items])[None]
@@ -106,13 +107,13 @@ def tiny() -> Tiny:
     return Tiny()
 
 
-def figures(tiny: Tiny, tasks: list[int]) -> tuple[dict[str, float], np.ndarray]:
+def metrics(tiny: Tiny, tasks: list[int]) -> tuple[dict[str, float], np.ndarray]:
     rows = np.array(tasks)
-    return tiny.callback.figures(tiny.graphs, rows, tiny.latents[rows], tiny.generator, torch.device("cpu"))
+    return tiny.callback.metrics(tiny.graphs, rows, tiny.latents[rows], tiny.generator, torch.device("cpu"))
 
 
 def test_completions_are_the_nearest_items_by_the_category_rule_scored_by_the_plain_network(tiny: Tiny) -> None:
-    found, scores = figures(tiny, list(range(len(GIVEN))))
+    found, scores = metrics(tiny, list(range(len(GIVEN))))
     completions = [tiny.completion(task) for task in range(len(GIVEN))]
     expected = [tiny.score([*given, *added]) for given, added in zip(GIVEN, completions, strict=True)]
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
@@ -123,7 +124,7 @@ def test_completions_are_the_nearest_items_by_the_category_rule_scored_by_the_pl
 
 
 def test_recall_counts_items_among_the_nearest_allowed_ones(tiny: Tiny) -> None:
-    found, _ = figures(tiny, list(range(len(GIVEN))))
+    found, _ = metrics(tiny, list(range(len(GIVEN))))
     for name, items in {"removed_recall": REMOVED, "target_recall": tiny.targets.chosen.tolist()}.items():
         ranks = np.array([[tiny.rank(task, item) for item in row] for task, row in enumerate(items)])
         for n in (1, 10, 50):
@@ -131,8 +132,8 @@ def test_recall_counts_items_among_the_nearest_allowed_ones(tiny: Tiny) -> None:
 
 
 def test_figures_of_some_tasks_are_looked_up_by_their_ids(tiny: Tiny) -> None:
-    _, scores = figures(tiny, list(range(len(GIVEN))))
-    _, some = figures(tiny, [3, 1])
+    _, scores = metrics(tiny, list(range(len(GIVEN))))
+    _, some = metrics(tiny, [3, 1])
     np.testing.assert_allclose(some, scores[[3, 1]], rtol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""``complete.py`` as a person calls it: a table and a picture, or what is wrong with the command in one line each."""
+"""``complete.py`` as a person calls it: a table and an image, or what is wrong with the command in one line each."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ import complete
 from outfits.config.command import run_command
 from outfits.config.help import help_text
 from outfits.config.keys import keys
-from outfits.config.schema import CompleteConfig
+from outfits.config.schema.complete import CompleteConfig
 from outfits.stylist import Stylist
 from outfits.stylist.sheet import FRAME, draw_outfits
 from tests.tiny_run import make_run
@@ -42,19 +42,19 @@ def person(run, tmp_path, monkeypatch, capsys):
 
 def test_it_prints_what_the_stylist_says_and_writes_a_picture(person, stylist, tmp_path):
     first, second = stylist.item_ids[0], stylist.item_ids[2]
-    wished = ["red wool", ""]
+    conditions = ["red wool", ""]
     status, output, errors = person(
         f"items=[{first},{second}]", "k=2", "texts=[red wool,'']", "method=beam:width=3", "top=3", "alpha=0.4"
     )
     assert (status, errors) == (0, "")
-    expected = stylist.complete([first, second], 2, texts=wished, method="beam:width=3", top=3, alpha=0.4)
+    expected = stylist.complete([first, second], 2, texts=conditions, method="beam:width=3", top=3, alpha=0.4)
     for outfit in expected:
         assert f"S {outfit.score:.3f}  similarity {outfit.similarity:.3f}  objective {outfit.objective:.3f}" in output
         assert all(item_id in output for item_id in outfit.added_ids)
-    assert output.splitlines()[-1] == "picture: completions.png"
-    with Image.open(tmp_path / "completions.png") as picture:
-        assert picture.width > 500
-        assert np.asarray(picture.convert("L")).std() > 10
+    assert output.splitlines()[-1] == "image: completions.png"
+    with Image.open(tmp_path / "completions.png") as image:
+        assert image.width > 500
+        assert np.asarray(image.convert("L")).std() > 10
 
 
 def test_one_text_stands_for_all_missing_items_and_categories_for_each(person, stylist):
@@ -78,10 +78,10 @@ def test_garments_of_ones_own_give_a_completion(person, stylist, tmp_path):
             f"{{text: black leather, category: {categories[2]}}}",
         ]
     )
-    status, output, errors = person(f"own=[{garments}]", "k=3", "out=pictures/mine.png")
+    status, output, errors = person(f"garments=[{garments}]", "k=3", "out=images/mine.png")
     assert (status, errors) == (0, "")
     assert [f"own {name}" in output for name in categories[:4]] == [True, True, True, False]
-    assert (tmp_path / "pictures" / "mine.png").is_file()
+    assert (tmp_path / "images" / "mine.png").is_file()
 
 
 def test_a_text_generates_an_outfit(person, stylist):
@@ -100,10 +100,10 @@ def one_line(finished):
 
 
 def test_a_broken_or_missing_photo_is_one_line(person, tmp_path):
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    line = one_line(person("own=[{image: broken.jpg, category: Hats}]"))
-    assert line.startswith("data error: own Hats: its photo broken.jpg cannot be opened")
-    assert "nowhere.jpg" in one_line(person("own=[{image: nowhere.jpg, category: Hats}]"))
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    line = one_line(person("garments=[{image: broken.jpg, category: Hats}]"))
+    assert line.startswith("data error: own Hats: its image broken.jpg cannot be opened")
+    assert "nowhere.jpg" in one_line(person("garments=[{image: nowhere.jpg, category: Hats}]"))
 
 
 def test_an_unknown_id_suggests_the_nearest_ones(person, stylist):
@@ -115,7 +115,14 @@ def test_an_unknown_id_suggests_the_nearest_ones(person, stylist):
 
 def test_all_mistakes_of_a_command_are_shown_at_once(person):
     status, _, errors = person(
-        "itmes=[a]", "k=0", "alpha=2", "texts=[a,b,c]", "method=beem", "categories=[a,[b]]", "own=[{imge: 3}]", "top"
+        "itmes=[a]",
+        "k=0",
+        "alpha=2",
+        "texts=[a,b,c]",
+        "method=beem",
+        "categories=[a,[b]]",
+        "garments=[{imge: 3}]",
+        "top",
     )
     assert status == 2
     lines = errors.splitlines()
@@ -126,8 +133,8 @@ def test_all_mistakes_of_a_command_are_shown_at_once(person):
         "alpha: 2.0 is out of range",
         "did you mean beam?",
         "categories: names and lists are mixed",
-        "own: element 0: no such key 'imge'; did you mean image?",
-        "own: element 0: has no category",
+        "garments: element 0: no such key 'imge'; did you mean image?",
+        "garments: element 0: has no category",
         "top: not of the form key=value",
     ):
         assert text in errors, text
@@ -136,15 +143,15 @@ def test_all_mistakes_of_a_command_are_shown_at_once(person):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "items: give the outfit in hand"),
+        ([], "items: give the partial outfit"),
         (["items=[a]", "text=red"], "text: generates an outfit from nothing; beside items"),
         (["text=' '"], "text: is empty"),
-        (["text=red", "texts=[blue]"], "texts: wishes belong to an outfit in hand"),
+        (["text=red", "texts=[blue]"], "texts: conditions belong to an partial outfit"),
         (["items=[a]", "texts=[a,b,c]"], "texts: 3 texts for k=2"),
         (["items=[a]", "categories=[[a]]"], "categories: 1 lists for k=2"),
         (["items=[a]", "method=original"], "method: original"),
-        (["own=[red]"], "own: element 0: 'red' is not {image: PHOTO"),
-        (["own=[{category: Hats}]"], "has neither image nor text"),
+        (["garments=[red]"], "garments: element 0: 'red' is not {image: PHOTO"),
+        (["garments=[{category: Hats}]"], "has neither image nor text"),
         (["items=[a]", "k=two"], "k: expected a whole number"),
     ],
 )

@@ -17,7 +17,7 @@ from outfits.completion.from_latents.completion import (
 from outfits.completion.methods import METHODS, complete
 from outfits.completion.search.beam import beam_search
 from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
-from outfits.config import schema
+from outfits.config.schema import methods as schema
 from outfits.data.category_rule import forbidden_categories, is_outfit, keeps_outfit
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.models.compatibility import OutfitTransformer
@@ -30,7 +30,7 @@ def world():
     return World()
 
 
-UNWISHED = [name for name in METHODS if name != "most_similar"]  # which needs wished texts
+UNCONDITIONED = [name for name in METHODS if name != "most_similar"]  # which needs texts of conditions
 
 
 def rerank(latents, index, scorer, outfits, r, joint=True):
@@ -71,13 +71,11 @@ def test_additions_of_a_whole_catalogue_are_those_of_a_plain_loop(block):
     assert world.scorer.calls == np.isfinite(logits).sum()
 
 
-def test_candidates_of_each_outfit_and_forbidden_categories_are_heeded(world):
+def test_each_outfit_has_candidates_of_its_own(world):
     outfits = torch.tensor([[0, 7], [9, 4]])
     candidates = torch.tensor([[2, -1, 3, 6], [2, 5, -1, 8]])
-    forbidden = np.zeros((2, CATEGORIES), dtype=bool)
-    forbidden[1, 5] = True
-    logits = world.scorer.addition_logits(outfits, candidates, forbidden).numpy()
-    scored = [[True, False, True, False], [True, False, False, True]]
+    logits = world.scorer.addition_logits(outfits, candidates).numpy()
+    scored = [[True, False, True, False], [True, True, False, True]]
     np.testing.assert_array_equal(np.isfinite(logits), scored)
     assert logits[1, 3] == pytest.approx(world.logit([9, 4, 8]), abs=1e-5)
 
@@ -290,7 +288,7 @@ def test_every_configured_method_is_registered():
     assert tuple(METHODS) == schema.METHODS
 
 
-@pytest.mark.parametrize("name", [name for name in UNWISHED if name != "original"])
+@pytest.mark.parametrize("name", [name for name in UNCONDITIONED if name != "original"])
 def test_every_method_returns_outfits_in_the_order_of_the_tasks(world, name):
     tasks, resources = tasks_of(), resources_of(world)
     completions = complete(call(name), tasks, resources)
@@ -304,7 +302,7 @@ def test_every_method_returns_outfits_in_the_order_of_the_tasks(world, name):
             assert alone.removed_ranks.tolist() == completions.removed_ranks[row : row + 1].tolist()
 
 
-@pytest.mark.parametrize("name", UNWISHED)
+@pytest.mark.parametrize("name", UNCONDITIONED)
 def test_the_order_of_given_items_changes_no_method(world, name):
     resources = resources_of(world)
     turned = tasks_of([items[::-1] for items in GIVEN])
@@ -314,7 +312,7 @@ def test_the_order_of_given_items_changes_no_method(world, name):
 
 def test_methods_count_their_calls(world):
     tasks, resources = tasks_of(), resources_of(world)
-    for name in UNWISHED:
+    for name in UNCONDITIONED:
         before = world.scorer.calls
         completions = complete(call(name), tasks, resources)
         if name != "exhaustive":  # which ranks the removed items by further calls
@@ -362,7 +360,7 @@ def test_what_a_method_lacks_is_named_with_the_way_out(world):
     for name, stage in stages.items():
         with pytest.raises(ArtifactError, match=rf"stages=\[{stage}\]"):
             complete(call(name), tasks_of(), bare)
-    with pytest.raises(ConfigError, match="most_similar needs wished texts"):
+    with pytest.raises(ConfigError, match="most_similar needs texts of conditions"):
         complete(call("most_similar"), tasks_of(), resources_of(world))
     with pytest.raises(ValueError, match="'best' is not one of original"):
         call("best")

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
-from outfits.completion.conditions import Wishes
+from outfits.completion.conditions import Conditions
 from outfits.completion.tasks import make_tasks
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError, DataError
@@ -96,7 +96,7 @@ def trace_of(tasks):
         candidates = rng.choice(200, size=(1, tasks.k, KEPT)).astype(np.int32)
         logits = np.sort(rng.normal(size=(1, tasks.k, KEPT)).astype(np.float32))[..., ::-1]
         trace = SearchTrace(candidates[..., 0], logits[..., 0], candidates, logits, np.array([int(rng.integers(100))]))
-        if tasks.wishes is not None:
+        if tasks.conditions is not None:
             slots = rng.permutation(tasks.k)[None]
             similarity = rng.random((1, tasks.k, KEPT)).astype(np.float32)
             trace = replace(trace, slots=slots, candidate_similarity=similarity)
@@ -125,14 +125,14 @@ def assert_same(one, other):
         np.testing.assert_array_equal(getattr(one.trace, field.name), getattr(other.trace, field.name), field.name)
 
 
-def wishes_for(tasks, seed=0):
-    """Wishes of one to three categories of 7 for each item, with a text for half of the tasks."""
+def conditions_for(tasks, seed=0):
+    """Conditions of one to three categories of 7 for each item, with a text for half of the tasks."""
     rng = np.random.default_rng(seed)
     allowed = rng.random((len(tasks), tasks.k, 7)).argsort(axis=2) < rng.integers(1, 4, size=(len(tasks), tasks.k, 1))
     texts = rng.normal(size=(len(tasks), tasks.k, 5)).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=2, keepdims=True)
     texts[::2] = 0
-    return Wishes(allowed, texts, alpha=0.3)
+    return Conditions(allowed, texts, alpha=0.3)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_targets_come_back_in_the_order_of_the_tasks(undisturbed, tasks):
     np.testing.assert_array_equal(undisturbed.trace.candidate_logits, expected.candidate_logits)
     assert undisturbed.trace.chosen.dtype == undisturbed.trace.candidates.dtype == np.int32
     graphs = undisturbed.graph_targets()
-    assert undisturbed.graph_wishes() is None
+    assert undisturbed.graph_conditions() is None
     np.testing.assert_array_equal(graphs.scores, expected.logits[:, -1])
     np.testing.assert_array_equal(graphs.candidate_scores, expit(expected.candidate_logits))
     counts = undisturbed.selected_counts(200)
@@ -154,8 +154,8 @@ def test_targets_come_back_in_the_order_of_the_tasks(undisturbed, tasks):
     assert counts[expected.chosen[0, 0]] == (expected.chosen == expected.chosen[0, 0]).sum()
 
 
-def test_targets_under_wishes_carry_the_objective_and_the_wish_that_each_answers(tmp_path, tasks):
-    tasks = tasks.wishing(wishes_for(tasks))
+def test_targets_under_conditions_carry_the_objective_and_the_condition_that_each_answers(tmp_path, tasks):
+    tasks = tasks.conditioned(conditions_for(tasks))
     targets = fill(store_at(tmp_path, tasks)).load()
     expected = trace_of(tasks)
     assert_same(targets, replace(targets, trace=expected))
@@ -165,11 +165,11 @@ def test_targets_under_wishes_carry_the_objective_and_the_wish_that_each_answers
     np.testing.assert_allclose(
         scores[1::2], 0.3 * compatibility[1::2] + 0.7 * expected.candidate_similarity[1::2], rtol=1e-5
     )
-    allowed, texts = targets.graph_wishes()
+    allowed, texts = targets.graph_conditions()
     for row in range(len(tasks)):
         for step, slot in enumerate(expected.slots[row]):
-            np.testing.assert_array_equal(allowed[row, step], tasks.wishes.allowed[row, slot])
-            np.testing.assert_array_equal(texts[row, step], tasks.wishes.texts[row, slot])
+            np.testing.assert_array_equal(allowed[row, step], tasks.conditions.allowed[row, slot])
+            np.testing.assert_array_equal(texts[row, step], tasks.conditions.texts[row, slot])
 
 
 def test_counts_are_those_of_as_many_selections_as_items_were_removed(tmp_path, tasks):
@@ -222,30 +222,30 @@ def test_a_damaged_shard_is_mined_again(tmp_path, tasks, undisturbed, damage):
     assert_same(fill(again).load(), undisturbed)
 
 
-@pytest.mark.parametrize("damage", ["cut", "of_other_wishes", "without_slots"])
-def test_a_damaged_shard_under_wishes_is_mined_again(tmp_path, tasks, damage):
-    wished = tasks.wishing(wishes_for(tasks))
-    undisturbed = fill(store_at(tmp_path / "undisturbed", wished)).load()
-    fill(store_at(tmp_path / "damaged", wished))
-    fill(store_at(tmp_path / "other", tasks.wishing(wishes_for(tasks, seed=1))))
+@pytest.mark.parametrize("damage", ["cut", "of_other_conditions", "without_slots"])
+def test_a_damaged_shard_under_conditions_is_mined_again(tmp_path, tasks, damage):
+    conditions = tasks.conditioned(conditions_for(tasks))
+    undisturbed = fill(store_at(tmp_path / "undisturbed", conditions)).load()
+    fill(store_at(tmp_path / "damaged", conditions))
+    fill(store_at(tmp_path / "other", tasks.conditioned(conditions_for(tasks, seed=1))))
     path = tmp_path / "damaged" / "shard-000002.npz"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:200])
-    elif damage == "of_other_wishes":
+    elif damage == "of_other_conditions":
         path.write_bytes((tmp_path / "other" / path.name).read_bytes())
     else:
         stored = read_arrays(path)
         write_arrays(path, {name: array for name, array in stored.items() if name != "slots"})
-    again = store_at(tmp_path / "damaged", wished)
+    again = store_at(tmp_path / "damaged", conditions)
     assert again.pending() == [2]
     assert_same(fill(again).load(), undisturbed)
 
 
-def test_a_trace_has_slots_if_and_only_if_its_tasks_have_wishes(tmp_path, tasks):
-    wished = tasks.wishing(wishes_for(tasks))
-    free_store, wish_store = store_at(tmp_path / "free", tasks), store_at(tmp_path / "wished", wished)
-    for store, trace in ((wish_store, trace_of(tasks)), (free_store, trace_of(wished))):
-        with pytest.raises(ValueError, match="slots and similarities if its tasks have wishes"):
+def test_a_trace_has_slots_if_and_only_if_its_tasks_have_conditions(tmp_path, tasks):
+    conditions = tasks.conditioned(conditions_for(tasks))
+    free_store, condition_store = store_at(tmp_path / "free", tasks), store_at(tmp_path / "conditions", conditions)
+    for store, trace in ((condition_store, trace_of(tasks)), (free_store, trace_of(conditions))):
+        with pytest.raises(ValueError, match="slots and similarities if its tasks have conditions"):
             store.write(0, trace.take(np.arange(4)))
 
 

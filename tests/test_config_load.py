@@ -40,7 +40,7 @@ def finished(tmp_path: Path) -> Path:
 def mistakes_of(argv: list[str], program: str = "train") -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_config(argv, program)
-    return caught.value.mistakes
+    return caught.value.errors
 
 
 @pytest.mark.parametrize("name", names_of("experiment"))
@@ -158,11 +158,11 @@ def test_evaluation_takes_the_runs_own_configuration(finished: Path) -> None:
 
 
 def test_evaluation_refuses_to_change_the_run(finished: Path) -> None:
-    mistakes = mistakes_of(
+    errors = mistakes_of(
         [f"run={finished}", "model.k=2", "scorer.width=32", "seed=9", "evaluate.outfits=5"], "evaluate"
     )
-    assert [line.split(":")[0] for line in mistakes] == ["seed", "scorer.width", "model.k"]
-    assert all("cannot change; only evaluate.*" in line for line in mistakes)
+    assert [line.split(":")[0] for line in errors] == ["seed", "scorer.width", "model.k"]
+    assert all("cannot change; only evaluate.*" in line for line in errors)
 
 
 def test_naming_a_value_that_the_run_has_already_is_no_change(finished: Path) -> None:
@@ -187,9 +187,9 @@ def test_resume_continues_in_the_runs_folder_with_its_configuration(finished: Pa
 
 
 def test_resume_refuses_another_configuration_or_folder(finished: Path) -> None:
-    mistakes = mistakes_of([f"resume={finished}", "scorer.epochs=99", "run_dir=elsewhere", "evaluate.outfits=1"])
-    assert [line.split(":")[0] for line in mistakes] == ["run_dir", "scorer.epochs", "evaluate.outfits"]
-    assert "leave run_dir out" in mistakes[0]
+    errors = mistakes_of([f"resume={finished}", "scorer.epochs=99", "run_dir=elsewhere", "evaluate.outfits=1"])
+    assert [line.split(":")[0] for line in errors] == ["run_dir", "scorer.epochs", "evaluate.outfits"]
+    assert "leave run_dir out" in errors[0]
 
 
 def test_a_moved_run_is_found_where_it_is_now(finished: Path, tmp_path: Path) -> None:
@@ -205,9 +205,9 @@ def test_resume_with_fast_dev_run_is_a_contradiction(finished: Path) -> None:
 
 
 def test_the_run_of_a_learned_encoder_may_be_written_below_the_choice_of_the_encoder(tmp_path: Path) -> None:
-    written = load_config(["encoder.image=learned", "encoder.image.run=runs/pictures"])
-    assert written.encoder.learned.run == "runs/pictures"
-    assert written == load_config(["encoder.image=learned", "encoder.learned.run=runs/pictures"])
+    written = load_config(["encoder.image=learned", "encoder.image.run=runs/images"])
+    assert written.encoder.learned.run == "runs/images"
+    assert written == load_config(["encoder.image=learned", "encoder.learned.run=runs/images"])
 
 
 def test_a_representation_is_trained_in_a_run_of_its_own() -> None:

@@ -19,8 +19,8 @@ from outfits.errors import ConfigError, DataError
 def mistakes_of(*argv: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_config(argv)
-    assert all("\n" not in line for line in caught.value.mistakes)
-    return caught.value.mistakes
+    assert all("\n" not in line for line in caught.value.errors)
+    return caught.value.errors
 
 
 def mistake_of(*argv: str) -> str:
@@ -159,7 +159,7 @@ def test_devices_take_a_number_a_list_or_auto(value: str) -> None:
         ("data=tables data.tables.split=part", "data.tables.split: not read with data.split.mode=grouped"),
         ("data=tables data.tables.text={a", "data.tables.text: '{a' is no template"),
         ("data=tables data.tables.text='{} {a}'", "data.tables.text: '{} {a}' has empty braces"),
-        ("data=tables data.tables.image=null", "encoder.image: classical needs photos"),
+        ("data=tables data.tables.image=null", "encoder.image: classical needs images"),
         ("scorer.width=64 scorer.heads=7", "scorer.width: 64 is not divisible by scorer.heads=7"),
         ("judge.width=50 judge.heads=4", "judge.width: 50 is not divisible by judge.heads=4"),
         ("scorer.negatives.hard_full=0.1", "scorer.negatives.hard_full: 0.1 is before hard_start=0.3"),
@@ -175,8 +175,8 @@ def test_devices_take_a_number_a_list_or_auto(value: str) -> None:
             "model.representation.corruption.patch: 7 does not divide",
         ),
         (
-            "experiment=representation model=deforming model.representation.code_dim=16",
-            "model.representation.code_dim: shape_dim and class_dim leave no",
+            "experiment=representation model=deforming model.representation.latent_dim=16",
+            "model.representation.latent_dim: shape_dim and class_dim leave no",
         ),
         (
             "experiment=representation model.representation.perceptual.weight=1",
@@ -228,7 +228,7 @@ def test_contradiction_is_reported(arguments: str, begins: str) -> None:
         "data=maryland data.split.mode=disjoint",
         "stages=[targets,test]",
         "encoder=fashion_siglip",
-        "model=deforming model.representation.code_dim=16",
+        "model=deforming model.representation.latent_dim=16",
         "experiment=representation model.representation.perceptual.weight=1 "
         "model.representation.perceptual.network=learned:runs/x",
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outfits.config.schema import DataConfig, SplitConfig
+from outfits.config.schema.data import DataConfig, SplitConfig
 from outfits.data.cleaning import COUNTS, Cleaned, clean
 from outfits.data.dataset import Item, RawDataset, RawOutfit
 from outfits.errors import DataError
@@ -186,7 +186,7 @@ def test_rule_breaks_are_kept_and_counted_or_dropped_and_counted() -> None:
 
 
 def test_missing_image_is_an_error_by_default_and_masked_if_asked(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"picture")
+    (tmp_path / "a.jpg").write_bytes(b"image")
     items = [
         Item(name, name, "", path) for name, path in (("a", tmp_path / "a.jpg"), ("b", tmp_path / "b.jpg"), ("c", None))
     ]

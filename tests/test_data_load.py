@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from outfits.config.schema import DataConfig, SplitConfig, SyntheticConfig, TablesConfig
+from outfits.config.schema.data import DataConfig, SplitConfig, SyntheticConfig, TablesConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.load import load_dataset, read
 from outfits.errors import DataError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from outfits.config.schema import DataConfig, SplitConfig, TablesConfig
+from outfits.config.schema.data import DataConfig, SplitConfig, TablesConfig
 from outfits.data.cleaning import clean
 from outfits.data.load import load_dataset
 from outfits.data.maryland import read_maryland

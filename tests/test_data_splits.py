@@ -1,4 +1,4 @@
-"""The laws of the splits, on random outfits with twins."""
+"""The laws of the splits, on random outfits with near_duplicates."""
 
 from itertools import combinations
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outfits.config.schema import SplitConfig
+from outfits.config.schema.data import SplitConfig
 from outfits.data.outfits import Outfits
-from outfits.data.splits import assign_splits, fold, pairs_seen, twin_share
+from outfits.data.splits import assign_splits, judge_holdout, near_duplicate_share, pairs_seen
 from outfits.errors import DataError
 
 Sets = list[frozenset[int]]
@@ -127,8 +127,8 @@ def test_random_split_parts_twins_and_grouped_does_not() -> None:
         Outfits.from_lists([str(n) for n in range(400)], [sorted(s) for s in sets], split(sets, mode))
         for mode in ("random", "grouped")
     )
-    assert twin_share(random) > 0.1
-    assert twin_share(grouped) == 0
+    assert near_duplicate_share(random) > 0.1
+    assert near_duplicate_share(grouped) == 0
     assert pairs_seen(random) > pairs_seen(grouped)
 
 
@@ -141,7 +141,9 @@ def test_shares_of_seen_pairs_and_twins_agree_with_plain_loops() -> None:
     seen = {frozenset(pair) for s in train for pair in combinations(s, 2)}
     pairs = [frozenset(pair) for s in test for pair in combinations(s, 2)]
     assert pairs_seen(outfits) == pytest.approx(np.mean([pair in seen for pair in pairs]))
-    assert twin_share(outfits) == pytest.approx(np.mean([any(jaccard(a, b) >= 0.5 for b in train) for a in test]))
+    assert near_duplicate_share(outfits) == pytest.approx(
+        np.mean([any(jaccard(a, b) >= 0.5 for b in train) for a in test])
+    )
     assert pairs_seen(outfits, of="train", in_="train") == 1
 
 
@@ -167,12 +169,12 @@ def test_missing_official_split_is_named(official: list[str | None], message: st
 
 
 def test_empty_split_is_an_error_only_if_it_was_asked_for() -> None:
-    twins = [frozenset({1, 2, 3, n}) for n in range(10, 14)]
+    near_duplicates = [frozenset({1, 2, 3, n}) for n in range(10, 14)]
     with pytest.raises(DataError, match=r"the valid split is empty .*data\.split\.shares.*data\.split\.mode=random"):
-        split(twins, "grouped")
-    assert set(split(twins, "grouped", shares=(1.0, 0.0, 0.0))) == {0}
+        split(near_duplicates, "grouped")
+    assert set(split(near_duplicates, "grouped", shares=(1.0, 0.0, 0.0))) == {0}
     with pytest.raises(DataError, match=r"share too many items, set data\.split\.mode=grouped"):
-        split(twins, "disjoint")
+        split(near_duplicates, "disjoint")
 
 
 def test_giant_group_goes_to_the_largest_split_and_the_others_make_up_for_it() -> None:
@@ -196,15 +198,15 @@ def test_group_goes_to_a_split_with_room_for_it_while_there_is_one() -> None:
 
 def test_fold_has_its_share_and_parts_no_twins_unless_random() -> None:
     sets = wardrobe(outfits=300)
-    chosen = fold(sets, 0.3, "grouped", 0.5, seed=0)
+    chosen = judge_holdout(sets, 0.3, "grouped", 0.5, seed=0)
     assert chosen.sum() == pytest.approx(90, abs=2)
     assert all(jaccard(sets[a], sets[b]) < 0.5 for a in np.flatnonzero(chosen) for b in np.flatnonzero(~chosen))
-    random = fold(sets, 0.3, "random", 0.5, seed=0)
+    random = judge_holdout(sets, 0.3, "random", 0.5, seed=0)
     assert random.sum() == 90
     assert any(jaccard(sets[a], sets[b]) >= 0.5 for a in np.flatnonzero(random) for b in np.flatnonzero(~random))
-    assert np.array_equal(random, fold(sets, 0.3, "random", 0.5, seed=0))
-    assert not np.array_equal(random, fold(sets, 0.3, "random", 0.5, seed=1))
-    assert not fold(sets, 0.0, "random", 0.5, seed=0).any()
+    assert np.array_equal(random, judge_holdout(sets, 0.3, "random", 0.5, seed=0))
+    assert not np.array_equal(random, judge_holdout(sets, 0.3, "random", 0.5, seed=1))
+    assert not judge_holdout(sets, 0.0, "random", 0.5, seed=0).any()
 
 
 def test_shares_that_do_not_sum_to_one_are_refused() -> None:

@@ -8,7 +8,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from outfits.config.schema import TablesConfig
+from outfits.config.schema.data import TablesConfig
 from outfits.data.tables import read_tables
 from outfits.errors import DataError
 from tests.layouts import garments, looks, write_tables_root

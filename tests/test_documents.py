@@ -96,7 +96,7 @@ def test_every_choice_of_the_example_sweep_is_a_valid_configuration() -> None:
 def test_documents_name_only_keys_that_exist(path: Path) -> None:
     known = {*keys(), *sections(), *ALIASES}
     top = "|".join(section for section in sections() if "." not in section)
-    # `data.tables.…` and `data/` files are no keys; W&B writes figures as valid/score_mean
+    # `data.tables.…` and `data/` files are no keys; W&B writes metrics as valid/score_mean
     named = re.findall(rf"(?<![\w./-])(?:{top})(?:\.[a-z_]+)+(?![\w/]*\.(?:py|yaml|md))", code_of(path))
     assert sorted({name for name in named if name not in known and not name.endswith((".py", ".yaml", ".html"))}) == []
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from outfits.config.schema import EncoderConfig
+from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.catalogue import Catalogue
 from outfits.encoders import ItemEncoder, build_item_encoder
 from outfits.encoders.features import RAW_DIM, describe, foreground, lab
@@ -24,7 +24,7 @@ TRAIN = np.arange(18)
 
 
 def encode(encoder: ItemEncoder, catalogue: Catalogue) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    return encoder.encode_shard(encoder.pictures(catalogue, len(catalogue))[0])
+    return encoder.encode_shard(encoder.images(catalogue, len(catalogue))[0])
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_stored_fit_is_read_back_and_a_damaged_one_fitted_again(
     assert [file.suffix for file in files] == [".npz", ".npz"]
     written = [os.stat(file).st_mtime_ns for file in files]
     with monkeypatch.context() as patch:
-        patch.setattr("outfits.encoders.build.item_picture", None)  # reading back opens no picture
+        patch.setattr("outfits.encoders.build.item_image", None)  # reading back opens no image
         again = build_item_encoder(CONFIG, catalogue, TRAIN, state)
     assert np.array_equal(encode(again, catalogue)[0], vectors)
     assert [os.stat(file).st_mtime_ns for file in files] == written
@@ -138,7 +138,7 @@ def test_width_beyond_what_the_data_carry_is_padded_with_zeros(tmp_path: Path) -
     vectors, present = encode(encoder, catalogue)
     assert vectors.shape == (4, 80)
     assert present[:3].all()
-    assert not vectors[:, 2:40].any()  # three pictures differ in two directions
+    assert not vectors[:, 2:40].any()  # three images differ in two directions
     assert np.isfinite(vectors).all()
 
 
@@ -151,7 +151,7 @@ def test_either_part_can_be_left_out(
     path = catalogue.image_paths[22]
     assert path is not None
     if image == "none":
-        path.write_bytes(b"never opened")
+        path.write_bytes(b"never feasible")
     vectors, present = encode(encoder, catalogue)
     assert (encoder.image_dim, encoder.text_dim) == dims
     assert vectors.shape == (24, sum(dims))
@@ -177,7 +177,7 @@ def test_corrupt_training_picture_follows_the_policy(catalogue: Catalogue, tmp_p
     with pytest.raises(DataError, match=r"item 'item-3'.*data\.on_corrupt_image=mask"):
         build_item_encoder(CONFIG, catalogue, TRAIN, tmp_path)
     encoder = build_item_encoder(CONFIG, catalogue, TRAIN, tmp_path, on_corrupt_image="mask")
-    shard = encoder.pictures(catalogue, 24, on_corrupt_image="mask")[0]
+    shard = encoder.images(catalogue, 24, on_corrupt_image="mask")[0]
     assert encoder.encode_shard(shard)[1][:, 0].tolist() == [item != 3 for item in range(24)]
 
 
@@ -232,7 +232,7 @@ def test_cut_backdrop_leaves_no_trace_of_the_wall(tmp_path: Path) -> None:
     assert np.linalg.norm(cut[0] - cut[1]) < 0.35 * np.linalg.norm(kept[0] - kept[1])
 
     catalogue = write_catalogue(tmp_path / "data", 12)
-    keys = {build_item_encoder(CONFIG, catalogue, TRAIN[:12], tmp_path, backdrop=way).key for way in ("keep", "cut")}
+    keys = {build_item_encoder(CONFIG, catalogue, TRAIN[:12], tmp_path, background=way).key for way in ("keep", "cut")}
     assert len(keys) == 2
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from outfits.config.schema import EncoderConfig, OpenClipConfig, SentenceConfig
+from outfits.config.schema.encoder import EncoderConfig, OpenClipConfig, SentenceConfig
 from outfits.encoders import build_item_encoder
 from outfits.encoders.open_clip import OpenClip, OpenClipImages, OpenClipTexts
 from outfits.encoders.precision import encoder_dtype
@@ -87,7 +87,7 @@ def test_image_and_text_share_one_open_clip_model(tiny: Path, tmp_path: Path) ->
     assert isinstance(encoder.text, OpenClipTexts)
     assert encoder.image.clip is encoder.text.clip
     assert encoder.image.key != encoder.text.key
-    vectors, present = encoder.encode_shard(encoder.pictures(catalogue, 5)[0])
+    vectors, present = encoder.encode_shard(encoder.images(catalogue, 5)[0])
     assert vectors.shape == (5, 32)
     assert present.all()
     assert np.linalg.norm(vectors[:, 16:], axis=1) == pytest.approx(1, abs=1e-5)
@@ -177,7 +177,7 @@ def test_local_weights_file_of_a_known_architecture(tmp_path: Path, caplog: pyte
     torch.save(model.state_dict(), path)
     with caplog.at_level(logging.WARNING):
         clip = OpenClip("tiny-test-clip", str(path))
-    assert "use local-dir:" in caplog.text  # a bare file does not say how its model wants pictures
+    assert "use local-dir:" in caplog.text  # a bare file does not say how its model wants images
     with torch.no_grad():
         expected = model.encode_text(open_clip.get_tokenizer("tiny-test-clip")(TEXTS))
     assert clip.encode_texts(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)

@@ -117,7 +117,7 @@ def test_more_items_than_categories_are_refused_with_the_way_out(world, similari
 
 @pytest.fixture(scope="module")
 def resources(world):
-    """Resources with a generator of random weights, which heeds wishes and emits at most two items at once."""
+    """Resources with a generator of random weights, which heeds conditions and emits at most two items at once."""
     import torch
 
     torch.manual_seed(1)
@@ -129,7 +129,7 @@ def resources(world):
                 world.vectors[given],
                 world.present[given],
                 world.categories[given],
-                wishes=(tasks.wishes.allowed[row], tasks.wishes.texts[row]),
+                conditions=(tasks.conditions.allowed[row], tasks.conditions.texts[row]),
             )
             for row, given in enumerate(tasks.given)
         ]
@@ -162,11 +162,11 @@ def test_the_generators_size_is_the_best_of_those_it_can_make(resources, text):
     assert best in every
 
 
-def test_the_text_is_the_wish_for_every_missing_item(resources, text):
+def test_the_text_is_the_condition_for_every_missing_item(resources, text):
     seen = []
 
     def latents(tasks):
-        seen.append((len(tasks.given[0]), tasks.wishes.texts.copy()))
+        seen.append((len(tasks.given[0]), tasks.conditions.texts.copy()))
         return resources.latents(tasks)
 
     generate_with_generator(call("generator"), replace(resources, latents=latents), text, 4, 2, size=4)

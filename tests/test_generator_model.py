@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from outfits.config.schema import ModelConfig
+from outfits.config.schema.model import ModelConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import complete_edges, completion_graph
@@ -33,14 +33,14 @@ def a_catalogue() -> Catalogue:
     )
 
 
-Wish = tuple[list[int], int | None]
+Condition = tuple[list[int], int | None]
 """Allowed categories, none for any, and the seed of a text, None for no text."""
 
 
-def wish_arrays(wishes: list[Wish]) -> tuple[np.ndarray, np.ndarray]:
-    allowed = np.ones((len(wishes), CATEGORIES), dtype=bool)
-    texts = np.zeros((len(wishes), TEXT_DIM), dtype=np.float32)
-    for row, (categories, seed) in enumerate(wishes):
+def condition_arrays(conditions: list[Condition]) -> tuple[np.ndarray, np.ndarray]:
+    allowed = np.ones((len(conditions), CATEGORIES), dtype=bool)
+    texts = np.zeros((len(conditions), TEXT_DIM), dtype=np.float32)
+    for row, (categories, seed) in enumerate(conditions):
         if categories:
             allowed[row] = np.isin(np.arange(CATEGORIES), categories)
         if seed is not None:
@@ -49,17 +49,17 @@ def wish_arrays(wishes: list[Wish]) -> tuple[np.ndarray, np.ndarray]:
     return allowed, texts
 
 
-def a_batch(outfits: list[list[int]], wishes: list[list[Wish]] | None = None) -> Batch:
+def a_batch(outfits: list[list[int]], conditions: list[list[Condition]] | None = None) -> Batch:
     catalogue = a_catalogue()
     graphs = []
     for number, outfit in enumerate(outfits):
         items = np.array(outfit)
         graphs.append(
             completion_graph(
-                catalogue.features.vectors[items],
-                catalogue.features.present[items],
+                catalogue.require_embeddings.vectors[items],
+                catalogue.require_embeddings.present[items],
                 catalogue.categories[items],
-                wishes=None if wishes is None else wish_arrays(wishes[number]),
+                conditions=None if conditions is None else condition_arrays(conditions[number]),
                 task_id=number,
             )
         )
@@ -95,10 +95,10 @@ def test_the_network_itself_does_not_heed_the_order_of_nodes(aggregation: str, r
 def test_graphs_of_a_batch_do_not_see_one_another(aggregation: str) -> None:
     generator = a_generator(aggregation=aggregation)
     outfits = [[3, 9, 14, 20], [5, 6], [1, 2, 10]]
-    wishes: list[list[Wish]] = [[([2], 1), ([], None)], [([4], None), ([1], 3)], [([], None), ([], None)]]
-    together = generator(a_batch(outfits, wishes))
+    conditions: list[list[Condition]] = [[([2], 1), ([], None)], [([4], None), ([1], 3)], [([], None), ([], None)]]
+    together = generator(a_batch(outfits, conditions))
     for row, items in enumerate(outfits):
-        alone = generator(a_batch([items], [wishes[row]]))
+        alone = generator(a_batch([items], [conditions[row]]))
         torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-4)
 
 
@@ -116,7 +116,7 @@ def test_latents_of_one_outfit_differ() -> None:
 
 @pytest.mark.parametrize("readout", ["queries", "pool"])
 def test_latents_live_in_the_retrieval_space(readout: str) -> None:
-    vectors = torch.from_numpy(a_catalogue().features.vectors)
+    vectors = torch.from_numpy(a_catalogue().require_embeddings.vectors)
     for retrieval, width in (("map", 7), ("item", IMAGE_DIM + TEXT_DIM)):
         generator = a_generator(retrieval=retrieval, readout=readout)
         assert generator(a_batch([[3, 9, 14], [5, 6]])).shape == (2, 3, width)
@@ -139,9 +139,9 @@ def test_joined_graphs_are_complete_and_apart() -> None:
 
 
 @pytest.mark.parametrize("readout", ["queries", "pool"])
-def test_each_kind_of_wish_changes_the_latents(readout: str) -> None:
+def test_each_kind_of_condition_changes_the_latents(readout: str) -> None:
     generator = a_generator(readout=readout)
-    wishes: list[list[Wish]] = [
+    conditions: list[list[Condition]] = [
         [([], None), ([], None)],
         [([2], None), ([], None)],
         [([3], None), ([], None)],
@@ -151,15 +151,15 @@ def test_each_kind_of_wish_changes_the_latents(readout: str) -> None:
         [([2], 1), ([], None)],
         [([2], 1), ([3], None)],
     ]
-    latents = generator(a_batch([[0, 7]] * len(wishes), wishes))
-    for one in range(len(wishes)):
+    latents = generator(a_batch([[0, 7]] * len(conditions), conditions))
+    for one in range(len(conditions)):
         for other in range(one):
-            assert not torch.allclose(latents[one], latents[other], atol=1e-3), (wishes[one], wishes[other])
+            assert not torch.allclose(latents[one], latents[other], atol=1e-3), (conditions[one], conditions[other])
 
 
 @pytest.mark.parametrize("readout", ["queries", "pool"])
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_any_category_and_an_empty_text_are_no_wish(readout: str, k: int) -> None:
+def test_any_category_and_an_empty_text_are_no_condition(readout: str, k: int) -> None:
     generator = a_generator(readout=readout)
     outfits = [[3, 9, 14], [5, 6]]
     assert torch.equal(generator(a_batch(outfits), k), generator(a_batch(outfits, [[([], None)] * k] * 2), k))
@@ -178,21 +178,21 @@ def test_one_generator_emits_any_number_of_latents(readout: str, retrieval: str)
 
 
 @pytest.mark.parametrize("readout", ["queries", "pool"])
-def test_the_first_wishes_alone_count_where_fewer_items_are_missing(readout: str) -> None:
+def test_the_first_conditions_alone_count_where_fewer_items_are_missing(readout: str) -> None:
     generator = a_generator(readout=readout)
     three = a_batch([[3, 9, 14]], [[([5], 1), ([2], None), ([1], 4)]])
     assert torch.equal(generator(three, 2), generator(a_batch([[3, 9, 14]], [[([5], 1), ([2], None)]])))
-    with pytest.raises(ValueError, match="wishes for 1 missing items, not for 2"):
+    with pytest.raises(ValueError, match="conditions for 1 missing items, not for 2"):
         generator(a_batch([[3, 9, 14]], [[([5], 1)]]), 2)
 
 
 @pytest.mark.parametrize("readout", ["queries", "pool"])
-def test_latent_i_answers_wish_i_in_whatever_order_the_wishes_come(readout: str) -> None:
+def test_latent_i_answers_condition_i_in_whatever_order_the_conditions_come(readout: str) -> None:
     generator = a_generator(readout=readout)
-    wishes: list[Wish] = [([4], 1), ([], None), ([4], 2)]
-    latents = generator(a_batch([[3, 9, 14]], [wishes]))
+    conditions: list[Condition] = [([4], 1), ([], None), ([4], 2)]
+    latents = generator(a_batch([[3, 9, 14]], [conditions]))
     for order in permutations(range(3)):
-        again = generator(a_batch([[3, 9, 14]], [[wishes[place] for place in order]]))
+        again = generator(a_batch([[3, 9, 14]], [[conditions[place] for place in order]]))
         assert torch.equal(again, latents[:, list(order)]), order
 
 
@@ -202,7 +202,7 @@ def test_canonical_order_is_lexicographic_and_stable() -> None:
     texts = rng.integers(3, size=(20, 5, 2)).astype(np.float32)
     order = canonical_order(torch.from_numpy(allowed), torch.from_numpy(texts)).numpy()
     for row in range(20):
-        rows = [(*allowed[row, wish].tolist(), *texts[row, wish].tolist()) for wish in range(5)]
+        rows = [(*allowed[row, condition].tolist(), *texts[row, condition].tolist()) for condition in range(5)]
         assert order[row].tolist() == sorted(range(5), key=rows.__getitem__)
 
 
@@ -216,10 +216,10 @@ def test_latents_of_graphs_are_those_of_their_batch() -> None:
         latents_of(generator, batch.to_data_list(), 4, "cpu")
 
 
-def test_without_a_text_encoder_categories_are_wished_for_all_the_same() -> None:
+def test_without_a_text_encoder_categories_are_conditioned_for_all_the_same() -> None:
     generator = a_generator(image_dim=IMAGE_DIM + TEXT_DIM, text_dim=0)
     batch = a_batch([[3, 9, 14]], [[([4], None), ([], None)]])
-    batch.wish_texts = batch.wish_texts[..., :0]
+    batch.condition_texts = batch.condition_texts[..., :0]
     assert generator(batch).shape == (1, 2, 7)
     assert not torch.allclose(generator(batch), generator(a_batch([[3, 9, 14]]), 2), atol=1e-3)
 

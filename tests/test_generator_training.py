@@ -1,4 +1,4 @@
-"""Training of the generator: what its losses count, and that it learns to heed wishes."""
+"""Training of the generator: what its losses count, and that it learns to heed conditions."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from lightning_modules.generator import CATEGORY_DROP, GeneratorModule, draw_k, drop_categories
-from outfits.config.schema import LossConfig, OptimizerConfig
+from outfits.config.schema.model import LossConfig, OptimizerConfig
 from outfits.graphs.completion_graph import CompletionGraphs, GraphTargets, TrainingGraphs
 from outfits.models.generator import GeneratorSettings
 from tests.test_generator_model import (
@@ -18,9 +18,9 @@ from tests.test_generator_model import (
     IMAGE_DIM,
     ITEMS,
     TEXT_DIM,
-    Wish,
+    Condition,
     a_catalogue,
-    wish_arrays,
+    condition_arrays,
 )
 
 GIVEN = ([0, 1], [7, 0, 12], [6, 13])  # categories 0 and 1: all others may be added
@@ -48,13 +48,15 @@ def a_module(k: int = 2, image_dim: int = IMAGE_DIM, text_dim: int = TEXT_DIM, *
         settings,
         loss,
         OptimizerConfig(),
-        torch.from_numpy(catalogue.features.vectors),
+        torch.from_numpy(catalogue.require_embeddings.vectors),
         torch.from_numpy(catalogue.categories.astype(np.int64)),
         k,
     )
 
 
-def tasks_with(chosen: list[list[int]], wishes: list[list[Wish]] | None = None, given: Any = GIVEN) -> CompletionGraphs:
+def tasks_with(
+    chosen: list[list[int]], conditions: list[list[Condition]] | None = None, given: Any = GIVEN
+) -> CompletionGraphs:
     """Tasks whose targets are these items; the other candidates of a step are items of the target's category."""
     steps = np.array(chosen, dtype=np.int32)
     candidates = np.full((*steps.shape, CANDIDATES), -1, dtype=np.int32)
@@ -65,15 +67,15 @@ def tasks_with(chosen: list[list[int]], wishes: list[list[Wish]] | None = None, 
     scores = np.where(candidates >= 0, np.array([0.9, 0.3, 0.2, 0.1]), 0).astype(np.float32)
     outfits = [np.array(items, dtype=np.int32) for items in given][: len(chosen)]
     arrays = None
-    if wishes is not None:
-        both = [wish_arrays(row) for row in wishes]
+    if conditions is not None:
+        both = [condition_arrays(row) for row in conditions]
         arrays = np.stack([allowed for allowed, _ in both]), np.stack([texts for _, texts in both])
     targets = GraphTargets(steps, candidates, scores, np.zeros(len(steps)))
     return CompletionGraphs(a_catalogue(), outfits, np.zeros((len(steps), 2), dtype=np.int32), targets, arrays)
 
 
 FREE = tasks_with([[2, 3, 4], [9, 8, 5], [15, 2, 10]])
-WISHED = tasks_with([[2, 3], [9, 8]], [[([2], 1), ([3], None)], [([3], None), ([2], None)]])
+CONDITIONED = tasks_with([[2, 3], [9, 8]], [[([2], 1), ([3], None)], [([3], None), ([2], None)]])
 
 
 def batch_of(*parts: CompletionGraphs) -> Batch:
@@ -88,9 +90,9 @@ def loss_of(module: GeneratorModule, latents: Tensor, batch: Batch) -> dict[str,
 
 BATCHES = {
     "free": lambda: batch_of(FREE),
-    "wished": lambda: batch_of(WISHED),
-    "mixed": lambda: batch_of(FREE, WISHED),
-    "no wishes at all": lambda: Batch.from_data_list([FREE[task] for task in range(3)]),
+    "conditions": lambda: batch_of(CONDITIONED),
+    "mixed": lambda: batch_of(FREE, CONDITIONED),
+    "no conditions at all": lambda: Batch.from_data_list([FREE[task] for task in range(3)]),
 }
 
 
@@ -112,8 +114,8 @@ def test_every_trainable_parameter_gets_a_gradient_in_every_step(aggregation: st
 @pytest.mark.parametrize("text_dim", [TEXT_DIM, 0])
 def test_parameters_without_a_use_are_not_trainable(changes: dict[str, Any], text_dim: int) -> None:
     module = a_module(image_dim=IMAGE_DIM + TEXT_DIM - text_dim, text_dim=text_dim, **changes)
-    batch = batch_of(FREE, WISHED)
-    batch.wish_texts = batch.wish_texts[..., :text_dim]
+    batch = batch_of(FREE, CONDITIONED)
+    batch.condition_texts = batch.condition_texts[..., :text_dim]
     module.losses(module.model(batch, 3), batch)["loss"].backward()
     assert [name for name, weight in module.named_parameters() if weight.requires_grad and weight.grad is None] == []
     assert all(torch.isfinite(weight.grad).all() for weight in module.parameters() if weight.grad is not None)
@@ -122,7 +124,7 @@ def test_parameters_without_a_use_are_not_trainable(changes: dict[str, Any], tex
 def test_targets_that_are_not_there_contribute_no_loss() -> None:
     module = a_module(assignment="ordered")
     latents = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
-    batch = batch_of(WISHED)
+    batch = batch_of(CONDITIONED)
     two, three = loss_of(module, latents[:, :2], batch), loss_of(module, latents, batch)
     assert three == pytest.approx(two)
     batch.target_id[:, 2] = 5
@@ -130,28 +132,28 @@ def test_targets_that_are_not_there_contribute_no_loss() -> None:
     assert loss_of(module, latents, batch)["loss"] > two["loss"] + 0.1
 
 
-def test_the_loss_is_the_mean_over_tasks_with_and_without_wishes() -> None:
+def test_the_loss_is_the_mean_over_tasks_with_and_without_conditions() -> None:
     module = a_module()
-    batch = batch_of(FREE, WISHED)
+    batch = batch_of(FREE, CONDITIONED)
     losses = loss_of(module, module.model(batch, 2), batch)
-    assert losses["loss"] == pytest.approx((3 * losses["loss_free"] + 2 * losses["loss_wished"]) / 5)
+    assert losses["loss"] == pytest.approx((3 * losses["loss_free"] + 2 * losses["loss_conditioned"]) / 5)
     apart = loss_of(module, module.model(batch_of(FREE), 2), batch_of(FREE))
     assert losses["loss_free"] == pytest.approx(apart["loss"], rel=1e-4)
-    assert "loss_wished" not in apart
+    assert "loss_conditioned" not in apart
 
 
-def test_latents_of_unlike_wishes_are_not_exchanged_and_those_of_equal_wishes_are() -> None:
+def test_latents_of_unlike_conditions_are_not_exchanged_and_those_of_equal_conditions_are() -> None:
     module = a_module(retrieval="item", listwise_weight=0.0)
     exchanged = module.vectors[torch.tensor([[3, 2]])]
     cosine = float(torch.cosine_similarity(module.vectors[2], module.vectors[3], dim=0))
-    for wishes, expected in (
+    for conditions, expected in (
         ([([2], None), ([3], None)], 2 - 2 * cosine),
         ([([], 1), ([], 2)], 2 - 2 * cosine),
         ([([2, 3], 1), ([2, 3], 1)], 0.0),
         ([([], None), ([], None)], 0.0),
     ):
-        batch = batch_of(tasks_with([[2, 3]], [wishes]))
-        assert loss_of(module, exchanged, batch)["cosine_loss"] == pytest.approx(expected, abs=1e-5), wishes
+        batch = batch_of(tasks_with([[2, 3]], [conditions]))
+        assert loss_of(module, exchanged, batch)["cosine_loss"] == pytest.approx(expected, abs=1e-5), conditions
 
 
 def test_a_fewer_steps_batch_learns_the_first_selections() -> None:
@@ -171,13 +173,13 @@ def test_the_listwise_target_is_the_softmax_of_scores_over_the_temperature() -> 
     assert loss_of(module, latent, batch)["loss"] == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_random_items_that_a_wish_or_the_rule_bars_are_not_learned_from() -> None:
+def test_random_items_that_a_condition_or_the_rule_bars_are_not_learned_from() -> None:
     module = a_module(retrieval="item", random_candidates=300)
     batch = batch_of(tasks_with([[2, 3]], [[([2], None), ([3], None)]]))
     latents = torch.randn(1, 2, IMAGE_DIM + TEXT_DIM, generator=torch.Generator().manual_seed(0))
     before = loss_of(module, latents, batch)
-    barred = torch.isin(module.categories, torch.tensor([0, 1, 4, 5]))
-    module.vectors = torch.where(barred[:, None], -3 * module.vectors.roll(1, 1), module.vectors)
+    forbidden = torch.isin(module.categories, torch.tensor([0, 1, 4, 5]))
+    module.vectors = torch.where(forbidden[:, None], -3 * module.vectors.roll(1, 1), module.vectors)
     assert loss_of(module, latents, batch) == pytest.approx(before)
     last = torch.arange(ITEMS) == 26  # category 2, on no list
     module.vectors = torch.where(last[:, None], latents[0, 0], module.vectors)
@@ -196,7 +198,7 @@ def test_half_of_the_batches_at_least_ask_for_the_k_of_the_experiment(k: int) ->
 
 def test_categories_are_dropped_only_where_a_text_remains() -> None:
     torch.manual_seed(0)
-    allowed, texts = wish_arrays([([2], 1), ([3], None), ([], None)])
+    allowed, texts = condition_arrays([([2], 1), ([3], None), ([], None)])
     many = torch.from_numpy(allowed).expand(2000, -1, -1)
     dropped = drop_categories(many, torch.from_numpy(texts).expand(2000, -1, -1), CATEGORY_DROP)
     whole = dropped.all(-1)
@@ -225,20 +227,20 @@ def favourites(module: GeneratorModule, tasks: CompletionGraphs, k: int) -> list
 
 
 @pytest.mark.parametrize("readout", ["queries", "pool"])
-def test_a_generator_learns_to_heed_wishes_and_to_do_without(readout: str) -> None:
-    """It has to tell by category, by text, and by the order of two wishes what to look for."""
-    wishes: list[list[Wish]] = [[([4], None), ([2], None)], [([], 1), ([], 2)], [([2], 3), ([], 4)]]
-    wished = tasks_with([[4, 2], [10, 3], [8, 5]], wishes, given=[GIVEN[0]] * 3)
-    exchanged = tasks_with([[2, 4], [3, 10], [5, 8]], [row[::-1] for row in wishes], given=[GIVEN[0]] * 3)
+def test_a_generator_learns_to_heed_conditions_and_to_do_without(readout: str) -> None:
+    """It has to tell by category, by text, and by the order of two conditions what to look for."""
+    conditions: list[list[Condition]] = [[([4], None), ([2], None)], [([], 1), ([], 2)], [([2], 3), ([], 4)]]
+    conditioned = tasks_with([[4, 2], [10, 3], [8, 5]], conditions, given=[GIVEN[0]] * 3)
+    exchanged = tasks_with([[2, 4], [3, 10], [5, 8]], [row[::-1] for row in conditions], given=[GIVEN[0]] * 3)
     free = tasks_with([[15, 20, 11]])
     module = a_module(readout=readout, random_candidates=0)
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
-    batch = batch_of(wished, free)
+    batch = batch_of(conditioned, free)
     for step in range(150):
         optimizer.zero_grad()
         module.losses(module.model(batch, 2 + step % 2), batch)["loss"].backward()
         optimizer.step()
-    assert favourites(module, wished, 2) == [[4, 2], [10, 3], [8, 5]]
+    assert favourites(module, conditioned, 2) == [[4, 2], [10, 3], [8, 5]]
     assert favourites(module, exchanged, 2) == [[2, 4], [3, 10], [5, 8]]
     assert {*favourites(module, free, 2)[0]} == {15, 20}
     assert {*favourites(module, free, 3)[0]} == {15, 20, 11}

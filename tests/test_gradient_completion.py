@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from outfits.completion.conditions import Wishes
+from outfits.completion.conditions import Conditions
 from outfits.completion.gradient.completion import gradient_completion
 from outfits.completion.gradient.projection import ItemSpace, project
 from outfits.completion.gradient.relaxation import RelaxedTask, ascend, relaxed_value, text_similarity
-from outfits.config.schema import GradientConfig
+from outfits.config.schema.methods import GradientConfig
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import forbidden_categories, keeps_outfit
 from outfits.errors import DataError
@@ -76,7 +76,17 @@ class World:
         self.given = np.array(given)
 
     def complete(
-        self, options=OPTIONS, *, k=2, rows=None, given=None, wishes=None, seed=3, choose=None, device="cpu", space=None
+        self,
+        options=OPTIONS,
+        *,
+        k=2,
+        rows=None,
+        given=None,
+        conditions=None,
+        seed=3,
+        choose=None,
+        device="cpu",
+        space=None,
     ):
         options = options if choose is None else replace(options, choose=choose)
         space = ItemSpace(self.items, self.categories, CATEGORIES, device) if space is None else space
@@ -88,7 +98,7 @@ class World:
             torch.from_numpy(self.items.vectors[given]),
             torch.from_numpy(self.items.present[given]),
             forbidden_categories(given, self.categories, CATEGORIES),
-            wishes,
+            conditions,
             k,
             options,
             np.stack([rows, np.zeros_like(rows)], axis=1),
@@ -176,7 +186,7 @@ def test_ascent_reaches_a_known_optimum():
     assert optimum.scores.max() <= 0.5
 
 
-def brute_force(points, world, opened, distance):
+def brute_force(points, world, feasible, distance):
     metric = {"l1": ("minkowski", 1), "l2": ("minkowski", 2), "l10": ("minkowski", 10), "cosine": ("cosine", None)}
     name, p = metric[distance]
     options = {} if p is None else {"p": p}
@@ -184,7 +194,7 @@ def brute_force(points, world, opened, distance):
     best = None
     for items in permutations(range(len(world.categories)), len(points)):
         categories = world.categories[list(items)]
-        if len(set(categories)) < len(items) or not opened[range(len(items)), categories].all():
+        if len(set(categories)) < len(items) or not feasible[range(len(items)), categories].all():
             continue
         total = sum(apart[place, item] for place, item in enumerate(items))
         if best is None or total < best[0]:
@@ -199,11 +209,11 @@ def test_projection_is_the_nearest_of_all_sets_that_keep_the_rule(distance):
     rng = np.random.default_rng(4)
     points = torch.from_numpy(rng.normal(size=(8, 2, IMAGE + TEXT))).float()
     points[:4, 1] = points[:4, 0] + 0.01  # two embeddings that want the same item
-    opened = rng.random((8, 2, CATEGORIES)) < 0.6
-    opened[:, 0, 0], opened[:, 1, 1] = True, True
-    found = project(points, space, opened, distance)
+    feasible = rng.random((8, 2, CATEGORIES)) < 0.6
+    feasible[:, 0, 0], feasible[:, 1, 1] = True, True
+    found = project(points, space, feasible, distance)
     for row in range(8):
-        total, items = brute_force(points[row], world, opened[row], distance)
+        total, items = brute_force(points[row], world, feasible[row], distance)
         assert found.chosen[row].tolist() == list(items)
         assert found.distances[row].sum() == pytest.approx(total, rel=1e-5)
 
@@ -230,10 +240,10 @@ def test_nearest_item_of_the_penalty_is_the_nearest_open_one(world, monkeypatch)
     monkeypatch.setattr("outfits.completion.gradient.projection._COLUMNS", 11)
     space = ItemSpace(world.items, world.categories, CATEGORIES)
     rng = np.random.default_rng(5)
-    points, opened = rng.normal(size=(9, IMAGE + TEXT)).astype(np.float32), rng.random((9, CATEGORIES)) < 0.5
-    opened[:, 2] = True
-    apart = np.where(opened[:, world.categories], cdist(points, world.items.vectors), np.inf)
-    found = space.nearest(torch.from_numpy(points), torch.from_numpy(opened))
+    points, feasible = rng.normal(size=(9, IMAGE + TEXT)).astype(np.float32), rng.random((9, CATEGORIES)) < 0.5
+    feasible[:, 2] = True
+    apart = np.where(feasible[:, world.categories], cdist(points, world.items.vectors), np.inf)
+    found = space.nearest(torch.from_numpy(points), torch.from_numpy(feasible))
     assert found.tolist() == apart.argmin(axis=1).tolist()
 
 
@@ -250,14 +260,14 @@ def test_completions_are_outfits(world, start, sequential):
 
 
 @pytest.mark.parametrize("sequential", [False, True])
-def test_each_item_answers_its_own_wish(world, sequential):
+def test_each_item_answers_its_own_condition(world, sequential):
     allowed = np.zeros((3, 3, CATEGORIES), dtype=np.bool_)
     free = [[c for c in range(CATEGORIES) if c not in world.categories[row]] for row in world.given]
     for row, columns in enumerate(free):
         allowed[row, 0, columns[2]] = allowed[row, 1, columns[:2]] = allowed[row, 2, columns[0]] = True
-    wishes = Wishes(allowed, np.zeros((3, 3, TEXT), dtype=np.float32))
+    conditions = Conditions(allowed, np.zeros((3, 3, TEXT), dtype=np.float32))
     for choose in ("relaxed", "projected"):
-        found = world.complete(replace(OPTIONS, sequential=sequential), k=3, wishes=wishes, choose=choose)
+        found = world.complete(replace(OPTIONS, sequential=sequential), k=3, conditions=conditions, choose=choose)
         for row, columns in enumerate(free):
             assert world.categories[found.chosen[row]].tolist() == [columns[2], columns[1], columns[0]]
 
@@ -267,9 +277,9 @@ def test_texts_alone_give_the_items_nearest_to_them(sequential):
     world = World(catalogue(image=0, text=6, missing=0))
     texts = world.items.vectors[[[20, 33], [40, 40], [51, 30]]] + np.float32(0.05)  # the second wants one item twice
     texts /= np.linalg.norm(texts, axis=2, keepdims=True)
-    wishes = Wishes(np.ones((3, 2, CATEGORIES), dtype=np.bool_), texts, alpha=0.0)
+    conditions = Conditions(np.ones((3, 2, CATEGORIES), dtype=np.bool_), texts, alpha=0.0)
     options = replace(OPTIONS, steps=400, sequential=sequential)
-    found = world.complete(options, wishes=wishes)
+    found = world.complete(options, conditions=conditions)
     for row, given in enumerate(world.given):
         cosine = texts[row] @ world.items.vectors.T
         free = np.flatnonzero(~np.isin(world.categories, world.categories[given])).tolist()
@@ -279,23 +289,23 @@ def test_texts_alone_give_the_items_nearest_to_them(sequential):
             if world.categories[one] != world.categories[other]
         )
         assert cosine[[0, 1], found.chosen[row]].sum() == pytest.approx(best, abs=1e-5)
-    swapped = world.complete(options, wishes=replace(wishes, texts=texts[:, ::-1].copy()))
+    swapped = world.complete(options, conditions=replace(conditions, texts=texts[:, ::-1].copy()))
     assert np.array_equal(swapped.chosen[[0, 2]], found.chosen[[0, 2], ::-1])
 
 
 def test_alpha_of_one_heeds_no_text(world):
     texts = np.zeros((3, 2, TEXT), dtype=np.float32)
     texts[:, :, 0] = 1
-    wishes = Wishes(np.ones((3, 2, CATEGORIES), dtype=np.bool_), texts, alpha=1.0)
-    assert equal(world.complete(wishes=wishes), world.complete())
+    conditions = Conditions(np.ones((3, 2, CATEGORIES), dtype=np.bool_), texts, alpha=1.0)
+    assert equal(world.complete(conditions=conditions), world.complete())
 
 
-def test_outfits_without_a_text_are_completed_as_without_wishes(world):
+def test_outfits_without_a_text_are_completed_as_without_conditions(world):
     texts = np.zeros((3, 2, TEXT), dtype=np.float32)
     texts[1, 0, 0] = 1
-    wishes = Wishes(np.ones((3, 2, CATEGORIES), dtype=np.bool_), texts, alpha=0.2)
+    conditions = Conditions(np.ones((3, 2, CATEGORIES), dtype=np.bool_), texts, alpha=0.2)
     options = replace(OPTIONS, penalty=0.1)
-    mixed, plain = world.complete(options, wishes=wishes), world.complete(options)
+    mixed, plain = world.complete(options, conditions=conditions), world.complete(options)
     assert np.array_equal(mixed.chosen[[0, 2]], plain.chosen[[0, 2]])
     assert np.array_equal(mixed.relaxed[[0, 2]], plain.relaxed[[0, 2]])
     assert mixed.relaxed[1] != plain.relaxed[1]
@@ -309,8 +319,8 @@ def test_text_similarity_of_real_items_is_that_of_the_searches(shared):
     texts[1] = 0
     expected = TextSimilarity(items)(texts)
     for text, similarity in zip(texts, expected, strict=True):
-        wished = torch.from_numpy(np.array(text)).expand(ITEMS, 1, -1)
-        found = text_similarity(space.vectors[:, None], space.present[:, None], wished, space)
+        conditions = torch.from_numpy(np.array(text)).expand(ITEMS, 1, -1)
+        found = text_similarity(space.vectors[:, None], space.present[:, None], conditions, space)
         assert found[:, 0].numpy() == pytest.approx(similarity, abs=1e-5)
 
 
@@ -470,13 +480,13 @@ def test_too_many_missing_items_are_one_line(world):
         world.complete(k=5)
 
 
-def test_wishes_that_cannot_all_come_true_are_one_line(world):
+def test_conditions_that_cannot_all_come_true_are_one_line(world):
     allowed = np.ones((3, 2, CATEGORIES), dtype=np.bool_)
     free = next(c for c in range(CATEGORIES) if c not in world.categories[world.given[1]])
     allowed[1] = np.arange(CATEGORIES) == free
-    wishes = Wishes(allowed, np.zeros((3, 2, TEXT), dtype=np.float32))
-    with pytest.raises(DataError, match="outfit 1 of the batch: the wished categories leave missing item"):
-        world.complete(wishes=wishes)
+    conditions = Conditions(allowed, np.zeros((3, 2, TEXT), dtype=np.float32))
+    with pytest.raises(DataError, match="outfit 1 of the batch: the allowed categories leave missing item"):
+        world.complete(conditions=conditions)
 
 
 def test_mistakes_in_code_are_named(world):
@@ -486,7 +496,7 @@ def test_mistakes_in_code_are_named(world):
         world.complete(replace(OPTIONS, projection="l3"))
     texts = np.ones((3, 2, 1), dtype=np.float32)
     with pytest.raises(ValueError, match="texts of width 1"):
-        world.complete(wishes=Wishes(np.ones((3, 2, CATEGORIES), dtype=np.bool_), texts))
+        world.complete(conditions=Conditions(np.ones((3, 2, CATEGORIES), dtype=np.bool_), texts))
     training = World(scorer=transformer())
     training.scorer.train()
     with pytest.raises(ValueError, match="training mode"):

@@ -17,7 +17,7 @@ from outfits.graphs.sampling import RankShare, SeededShuffle
 from tests.test_generator_model import CATEGORIES, TEXT_DIM, a_catalogue
 
 
-def some_graphs(steps: int = 2, wished: bool = False) -> CompletionGraphs:
+def some_graphs(steps: int = 2, conditions: bool = False) -> CompletionGraphs:
     rng = np.random.default_rng(0)
     targets = GraphTargets(
         chosen=rng.integers(30, size=(3, steps)).astype(np.int32),
@@ -27,8 +27,8 @@ def some_graphs(steps: int = 2, wished: bool = False) -> CompletionGraphs:
     )
     given = [np.array(items, dtype=np.int32) for items in ([1, 2, 3], [4, 5], [6, 7, 8, 9])]
     removed = np.array([[10, 11], [12, 13], [14, 15]], dtype=np.int32)
-    wishes = (rng.random((3, steps, CATEGORIES)) < 0.5, rng.normal(size=(3, steps, TEXT_DIM)).astype(np.float32))
-    return CompletionGraphs(a_catalogue(), given, removed, targets, wishes if wished else None)
+    arrays = (rng.random((3, steps, CATEGORIES)) < 0.5, rng.normal(size=(3, steps, TEXT_DIM)).astype(np.float32))
+    return CompletionGraphs(a_catalogue(), given, removed, targets, arrays if conditions else None)
 
 
 def test_an_outfit_graph_is_complete_directed_and_without_loops() -> None:
@@ -46,12 +46,14 @@ def test_catalogue_ids_survive_batching() -> None:
     assert np.array_equal(batch.target_id.numpy(), graphs.targets.chosen)
     assert np.array_equal(batch.candidate_id.numpy(), graphs.targets.candidates)
     assert batch.candidate_score.shape == (3, 2, 4)
-    torch.testing.assert_close(batch.x, torch.from_numpy(a_catalogue().features.vectors[batch.item_id.numpy()]))
+    torch.testing.assert_close(
+        batch.x, torch.from_numpy(a_catalogue().require_embeddings.vectors[batch.item_id.numpy()])
+    )
 
 
 def test_the_order_of_given_items_does_not_change_a_bit_of_their_graph() -> None:
     catalogue = a_catalogue()
-    vectors, present = catalogue.features.vectors.copy(), catalogue.features.present
+    vectors, present = catalogue.require_embeddings.vectors.copy(), catalogue.require_embeddings.present
     vectors[4] = vectors[11]  # equal but for the category
     graphs = []
     for order in ([3, 11, 4, 20], [20, 4, 3, 11], [4, 20, 11, 3]):
@@ -63,36 +65,36 @@ def test_the_order_of_given_items_does_not_change_a_bit_of_their_graph() -> None
             assert torch.equal(graph[name], graphs[0][name]), name
 
 
-def test_wishes_and_targets_survive_batching() -> None:
-    graphs = some_graphs(wished=True)
+def test_conditions_and_targets_survive_batching() -> None:
+    graphs = some_graphs(conditions=True)
     batch = Batch.from_data_list([graphs[task] for task in range(3)])
-    assert graphs.wishes is not None
-    assert np.array_equal(batch.wish_categories.numpy(), graphs.wishes[0])
-    assert np.array_equal(batch.wish_texts.numpy(), graphs.wishes[1])
+    assert graphs.conditions is not None
+    assert np.array_equal(batch.condition_categories.numpy(), graphs.conditions[0])
+    assert np.array_equal(batch.condition_texts.numpy(), graphs.conditions[1])
 
 
-def test_tasks_with_and_without_wishes_make_one_batch() -> None:
-    free, wished = some_graphs(steps=3), some_graphs(wished=True)
-    graphs = TrainingGraphs([free, wished], 3)
+def test_tasks_with_and_without_conditions_make_one_batch() -> None:
+    free, conditions = some_graphs(steps=3), some_graphs(conditions=True)
+    graphs = TrainingGraphs([free, conditions], 3)
     assert len(graphs) == 6
     batch = Batch.from_data_list([graphs[0, task] for task in range(6)])
     assert batch.task_id.tolist() == [0, 1, 2, 0, 1, 2]
     assert free.targets is not None
-    assert wished.targets is not None
-    assert wished.wishes is not None
+    assert conditions.targets is not None
+    assert conditions.conditions is not None
     assert np.array_equal(batch.target_id[:3].numpy(), free.targets.chosen)
-    assert np.array_equal(batch.target_id[3:, :2].numpy(), wished.targets.chosen)
-    assert np.array_equal(batch.candidate_id[3:, :2].numpy(), wished.targets.candidates)
+    assert np.array_equal(batch.target_id[3:, :2].numpy(), conditions.targets.chosen)
+    assert np.array_equal(batch.candidate_id[3:, :2].numpy(), conditions.targets.candidates)
     assert (batch.target_id[3:, 2] == -1).all()
     assert (batch.candidate_id[3:, 2] == -1).all()
     assert batch.candidate_score.shape == (6, 3, 4)
     for task in range(3):
-        assert batch.wish_categories[task].all()
-        assert not batch.wish_texts[task].any()
-        assert np.array_equal(batch.wish_categories[3 + task, :2].numpy(), wished.wishes[0][task])
-        assert np.array_equal(batch.wish_texts[3 + task, :2].numpy(), wished.wishes[1][task])
-    assert batch.wish_categories[3:, 2].all()
-    assert not batch.wish_texts[3:, 2].any()
+        assert batch.condition_categories[task].all()
+        assert not batch.condition_texts[task].any()
+        assert np.array_equal(batch.condition_categories[3 + task, :2].numpy(), conditions.conditions[0][task])
+        assert np.array_equal(batch.condition_texts[3 + task, :2].numpy(), conditions.conditions[1][task])
+    assert batch.condition_categories[3:, 2].all()
+    assert not batch.condition_texts[3:, 2].any()
 
 
 def test_a_shuffled_epoch_is_a_permutation_that_seed_and_epoch_decide() -> None:

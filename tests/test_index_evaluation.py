@@ -11,7 +11,7 @@ def test_shards_of_one_kind_of_index_are_not_taken_for_those_of_another(tmp_path
     run = make_run(tmp_path)
     few = [
         "evaluate.methods=[generator]",
-        "evaluate.wishes=[]",
+        "evaluate.conditions=[]",
         "evaluate.outfits=4",
         "evaluate.gallery=0",
         "wandb.mode=off",

@@ -9,7 +9,9 @@ from outfits.completion.methods import complete
 from outfits.config.checks import check
 from outfits.config.keys import may_change
 from outfits.config.load import load_config, save_config
-from outfits.config.schema import Config, IndexConfig, ModelConfig
+from outfits.config.schema import Config
+from outfits.config.schema.index import IndexConfig
+from outfits.config.schema.model import ModelConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ConfigError
 from outfits.index import category_index, proposals

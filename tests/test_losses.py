@@ -35,27 +35,27 @@ def test_best_assignment_is_that_of_the_hungarian_method(k: int) -> None:
         assert sorted(latents) == list(range(k))
 
 
-def test_a_latent_is_assigned_to_a_target_of_its_own_wish_and_absent_targets_take_what_is_left() -> None:
+def test_a_latent_is_assigned_to_a_target_of_its_own_condition_and_absent_targets_take_what_is_left() -> None:
     rng = np.random.default_rng(0)
     k = 4
     for _ in range(50):
-        wishes = rng.integers(3, size=k)
+        conditions = rng.integers(3, size=k)
         present = rng.random(k) < 0.7
         distance = rng.random((k, k)) * 2
         cost = assignment_cost(
             torch.from_numpy(distance)[None],
             torch.from_numpy(present)[None],
-            torch.from_numpy(wishes[:, None] == wishes)[None],
+            torch.from_numpy(conditions[:, None] == conditions)[None],
         )
         found = best_assignment(cost)[0].numpy()
         targets = np.flatnonzero(present)
         fitting = [
             latents
             for latents in permutations(range(k), len(targets))
-            if all(wishes[latent] == wishes[target] for latent, target in zip(latents, targets, strict=True))
+            if all(conditions[latent] == conditions[target] for latent, target in zip(latents, targets, strict=True))
         ]
         best = min(sum(distance[list(latents), targets]) for latents in fitting)
-        assert (wishes[found[targets]] == wishes[targets]).all()
+        assert (conditions[found[targets]] == conditions[targets]).all()
         assert distance[found[targets], targets].sum() == pytest.approx(best)
 
 

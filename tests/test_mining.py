@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.special import expit
 
-from outfits.config.schema import TargetsConfig
+from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
-from outfits.mining.search import TargetMining, wish_tasks
+from outfits.mining.search import TargetMining, condition_tasks
 from outfits.mining.targets import TargetStore
 from outfits.models.similarity import item_similarity
 from tests.tiny_world import CATEGORIES, GIVEN, REMOVED, World, tasks_of
@@ -41,23 +41,23 @@ def mined(world, catalogue, tasks, folder):
     return store.load()
 
 
-def greedy_by_hand(world, given, wished, text_of, k):
-    """Selections ``(item, wish)`` and the ranked candidates of each step, by scoring everything one by one."""
+def greedy_by_hand(world, given, conditions, text_of, k):
+    """Selections ``(item, condition)`` and the ranked candidates of each step, by scoring everything one by one."""
     selected, steps = [], []
     for _ in range(k):
         outfit = [*given, *(item for item, _ in selected)]
         found = []
-        for wish in set(range(k)) - {wish for _, wish in selected}:
+        for condition in set(range(k)) - {condition for _, condition in selected}:
             for item in world.allowed(outfit):
-                if wished is None or world.categories[item] == wished[wish]:
+                if conditions is None or world.categories[item] == conditions[condition]:
                     value = float(expit(world.logit([*outfit, item])))
                     if text_of is not None:
-                        value = ALPHA * value + (1 - ALPHA) * text_of(item, wish)
-                    found.append((value, item, wish))
+                        value = ALPHA * value + (1 - ALPHA) * text_of(item, condition)
+                    found.append((value, item, condition))
         found.sort(key=lambda row: (-row[0], row[1], row[2]))
-        _, item, wish = found[0]
-        steps.append([(item, value) for value, item, other in found if other == wish][:KEPT])
-        selected.append((item, wish))
+        _, item, condition = found[0]
+        steps.append([(item, value) for value, item, other in found if other == condition][:KEPT])
+        selected.append((item, condition))
     return selected, steps
 
 
@@ -65,20 +65,20 @@ def greedy_by_hand(world, given, wished, text_of, k):
 def test_mined_targets_are_those_of_a_plain_loop(world, tmp_path, kind):
     catalogue = catalogue_of(world)
     tasks = tasks_of(GIVEN[:4], REMOVED[:4])
-    tasks = tasks.asking_for(3) if kind == "free" else wish_tasks(tasks, kind, catalogue, ALPHA)
+    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue, ALPHA)
     k = 3 if kind == "free" else 2
     targets = mined(world, catalogue, tasks, tmp_path)
-    graphs, wishes = targets.graph_targets(), targets.graph_wishes()
+    graphs, conditions = targets.graph_targets(), targets.graph_conditions()
     similarity = item_similarity(world.features, world.features, "text")
     for row, given in enumerate(tasks.given):
         removed = tasks.removed[row]
-        wished = None if kind == "free" else world.categories[removed]
+        wanted = None if kind == "free" else world.categories[removed]
 
-        def text_of(item, wish, removed=removed):
-            return similarity[removed[wish], item] if world.present[removed[wish], 1] else 0.0
+        def text_of(item, condition, removed=removed):
+            return similarity[removed[condition], item] if world.present[removed[condition], 1] else 0.0
 
         has_text = kind == "categories_texts" and world.present[removed, 1].any()
-        selected, steps = greedy_by_hand(world, given, wished, text_of if has_text else None, k)
+        selected, steps = greedy_by_hand(world, given, wanted, text_of if has_text else None, k)
         assert graphs.chosen[row].tolist() == [item for item, _ in selected]
         for step, candidates in enumerate(steps):
             kept = len(candidates)
@@ -88,10 +88,10 @@ def test_mined_targets_are_those_of_a_plain_loop(world, tmp_path, kind):
             )
             assert (graphs.candidates[row, step, kept:] == -1).all()
         assert graphs.scores[row] == pytest.approx(world.logit([*given, *graphs.chosen[row]]), abs=1e-4)
-        if wishes is not None:
-            assert wishes[0][row].argmax(axis=1).tolist() == [wished[wish] for _, wish in selected]
-            for step, (_, wish) in enumerate(selected):
-                np.testing.assert_array_equal(wishes[1][row, step], tasks.wishes.texts[row, wish])
+        if conditions is not None:
+            assert conditions[0][row].argmax(axis=1).tolist() == [wanted[condition] for _, condition in selected]
+            for step, (_, condition) in enumerate(selected):
+                np.testing.assert_array_equal(conditions[1][row, step], tasks.conditions.texts[row, condition])
 
 
 def test_fewer_steps_are_the_first_of_more(world, tmp_path):
@@ -122,18 +122,18 @@ def test_an_outfit_without_room_for_the_removed_items_is_an_error(world, tmp_pat
         mined(world, catalogue_of(world), tasks, tmp_path)
 
 
-def test_wishes_that_the_category_rule_bars_are_left_out(world):
+def test_conditions_that_the_category_rule_bars_are_left_out(world):
     given = [[0, 7], [0, 7], [1, 2], [1, 2]]
     removed = [[6, 3], [2, 8], [3, 9], [3, 4]]  # a given item's category; one category twice, twice; two free ones
-    found = wish_tasks(tasks_of(given, removed), "categories", catalogue_of(world), ALPHA)
+    found = condition_tasks(tasks_of(given, removed), "categories", catalogue_of(world), ALPHA)
     assert found.outfits.tolist() == [3]
-    np.testing.assert_array_equal(found.wishes.allowed[0].argmax(axis=1), [3, 4])
-    assert found.wishes.alpha == ALPHA
+    np.testing.assert_array_equal(found.conditions.allowed[0].argmax(axis=1), [3, 4])
+    assert found.conditions.alpha == ALPHA
 
 
-def test_removed_items_without_texts_are_no_wish_for_texts(world):
+def test_removed_items_without_texts_are_no_condition_for_texts(world):
     tasks = tasks_of(GIVEN, REMOVED)
-    found = wish_tasks(tasks, "texts", catalogue_of(world), ALPHA)
+    found = condition_tasks(tasks, "texts", catalogue_of(world), ALPHA)
     with_text = world.present[np.array(REMOVED), 1].any(axis=1)
     assert found.outfits.tolist() == np.flatnonzero(with_text).tolist()
-    assert found.wishes.allowed.all()
+    assert found.conditions.allowed.all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datamodules.compatibility import CollateCompatibility, CompatibilityDataModule
-from outfits.config.schema import NegativesConfig, ScorerConfig
+from outfits.config.schema.scorer import NegativesConfig, ScorerConfig
 from outfits.data.negatives import NegativeSampler
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
@@ -64,7 +64,7 @@ def test_a_category_of_one_item_is_replaced_from_the_others() -> None:
 
 
 def test_batches_hold_the_sets_and_embeddings_of_their_items() -> None:
-    features = a_catalogue().features
+    features = a_catalogue().require_embeddings
     sampler = NegativeSampler(CATEGORY, NegativesConfig(), epochs=10)
     outfits = [OUTFIT, np.array([3, 4], dtype=np.int32)]
     samples = [sampler.sample(outfit, 0, np.random.default_rng(n)) for n, outfit in enumerate(outfits)]

@@ -1,4 +1,4 @@
-"""The report: figures against hand-computed values, invariants, the JSON contract and the page."""
+"""The report: metrics against hand-computed values, invariants, the JSON contract and the page."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from outfits.config.schema import METHODS
+from outfits.config.schema.methods import METHODS
 from outfits.data.catalogue import Catalogue
 from outfits.errors import ArtifactError
 from outfits.report import (
@@ -24,13 +24,13 @@ from outfits.report import (
     read_results,
     results_table,
     summarise,
-    summarise_wishes,
+    summarise_conditions,
     sweep_point,
     write_report,
     write_results,
 )
 from outfits.report.comparison.findings import findings
-from outfits.report.comparison.gallery import SHOWN, photo, thumbnail_uri
+from outfits.report.comparison.gallery import SHOWN, item_thumbnail, thumbnail_uri
 from outfits.report.comparison.plots import trade_off
 from outfits.report.style import DARK, LIGHT, Theme, colours, description, in_order, label
 
@@ -54,7 +54,7 @@ HOSTILE = "<script>alert('x')</script> & \"quoted\""
 
 
 def a_catalogue(folder: Path | None = None) -> Catalogue:
-    """Twelve items; with a folder, all but two have a photo there: one has none, one's file is damaged."""
+    """Twelve items; with a folder, all but two have an image there: one has none, one's file is damaged."""
     paths: list[Path | None] = [None] * 12
     if folder is not None:
         for place in range(12):
@@ -141,20 +141,20 @@ def test_a_record_refuses_what_cannot_be(changes: dict[str, Any], message: str) 
 
 def test_figures_equal_those_computed_by_hand() -> None:
     result = a_result([a_record(), a_record("greedy_k", scores=np.array([1.0, 1.0, 0.5]), removed_ranks=None)])
-    figures = result.methods["generator"]
+    metrics = result.methods["generator"]
     assert (result.k, result.outfits, result.catalogue) == (2, 3, 12)
-    assert figures.score_mean == pytest.approx(0.5)
-    assert figures.score_quantiles["0.5"] == 0.4
-    assert figures.score_quantiles["0.25"] == pytest.approx(0.3)
-    assert figures.score_quantiles["0.95"] == pytest.approx(0.85)
-    assert figures.judge_mean == pytest.approx(0.6)
-    assert figures.ratio_to_greedy_k == pytest.approx(0.6)
-    assert figures.scorer_calls_per_outfit == 1
-    assert figures.ms_per_outfit == pytest.approx(3)
-    assert (figures.distinct_items, figures.distinct_share) == (4, pytest.approx(4 / 6))
+    assert metrics.score_mean == pytest.approx(0.5)
+    assert metrics.score_quantiles["0.5"] == 0.4
+    assert metrics.score_quantiles["0.25"] == pytest.approx(0.3)
+    assert metrics.score_quantiles["0.95"] == pytest.approx(0.85)
+    assert metrics.judge_mean == pytest.approx(0.6)
+    assert metrics.ratio_to_greedy_k == pytest.approx(0.6)
+    assert metrics.scorer_calls_per_outfit == 1
+    assert metrics.ms_per_outfit == pytest.approx(3)
+    assert (metrics.distinct_items, metrics.distinct_share) == (4, pytest.approx(4 / 6))
     # ranks 0, 9, 10, not ranked, 1, 49: below 1 lies one of six, below 10 three, below 50 five
-    assert figures.removed_recall == {"1": pytest.approx(1 / 6), "10": pytest.approx(3 / 6), "50": pytest.approx(5 / 6)}
-    assert figures.valid_share == pytest.approx(2 / 3)
+    assert metrics.removed_recall == {"1": pytest.approx(1 / 6), "10": pytest.approx(3 / 6), "50": pytest.approx(5 / 6)}
+    assert metrics.valid_share == pytest.approx(2 / 3)
     assert result.methods["greedy_k"].removed_recall == {"1": None, "10": None, "50": None}
 
 
@@ -163,21 +163,21 @@ def test_paired_figures_are_taken_over_the_outfits_that_both_completed() -> None
     greedy = a_record("greedy_k", scores=np.array([1.0, 0.8, 0.5]))
     exact = a_record("exhaustive", scores=np.array([1.0, 0.9, 0.6])).take(np.array([2, 0]))  # outfits a and c alone
     result = a_result([a_record(), original, greedy, exact])
-    figures, slow = result.methods["generator"], result.methods["exhaustive"]
-    assert (result.outfits, figures.outfits, slow.outfits) == (3, 3, 2)
-    assert figures.win_rate == (0.5 + 0 + 1) / 3
-    assert figures.judge_win_rate == (0.5 + 0 + 1) / 3
-    assert figures.difference_to_original is not None
-    assert figures.difference_to_original["mean"] == pytest.approx(0.7 / 3)
-    assert figures.difference_to_greedy_k is not None
-    assert figures.difference_to_greedy_k["mean"] == pytest.approx((-0.8 - 0.4 + 0.4) / 3)
-    assert figures.judge_difference_to_greedy_k == {"mean": 0, "low": 0, "high": 0}
+    metrics, slow = result.methods["generator"], result.methods["exhaustive"]
+    assert (result.outfits, metrics.outfits, slow.outfits) == (3, 3, 2)
+    assert metrics.win_rate == (0.5 + 0 + 1) / 3
+    assert metrics.judge_win_rate == (0.5 + 0 + 1) / 3
+    assert metrics.difference_to_original is not None
+    assert metrics.difference_to_original["mean"] == pytest.approx(0.7 / 3)
+    assert metrics.difference_to_greedy_k is not None
+    assert metrics.difference_to_greedy_k["mean"] == pytest.approx((-0.8 - 0.4 + 0.4) / 3)
+    assert metrics.judge_difference_to_greedy_k == {"mean": 0, "low": 0, "high": 0}
     assert slow.difference_to_greedy_k is not None
     assert slow.difference_to_greedy_k["mean"] == pytest.approx(0.1 / 2)
     assert slow.ratio_to_greedy_k == pytest.approx(1.6 / 1.5)
-    assert figures.gap_to_exhaustive is not None
-    assert figures.gap_to_exhaustive["mean"] == pytest.approx((0.8 - 0.3) / 2)
-    assert figures.gap_to_exhaustive["optimal_share"] == 0.5
+    assert metrics.gap_to_exhaustive is not None
+    assert metrics.gap_to_exhaustive["mean"] == pytest.approx((0.8 - 0.3) / 2)
+    assert metrics.gap_to_exhaustive["optimal_share"] == 0.5
     # nothing is compared with itself, and a ratio to oneself is one
     assert slow.gap_to_exhaustive is None
     assert result.methods["original"].win_rate is None
@@ -205,9 +205,9 @@ def test_relaxation_by_hand() -> None:
         "lipschitz": np.array([0.5, 0.25, 1.0]),
         "gradients": np.array([10, 20, 60]),
     }
-    figures = a_result([a_record("gradient:projection=l1", **changes)]).methods["gradient:projection=l1"]
-    assert figures.gradients_per_outfit == 30
-    assert figures.relaxation == {
+    metrics = a_result([a_record("gradient:projection=l1", **changes)]).methods["gradient:projection=l1"]
+    assert metrics.gradients_per_outfit == 30
+    assert metrics.relaxation == {
         "relaxed_mean": 0.75,
         "projected_mean": pytest.approx(1.625 / 3),
         "lost_mean": pytest.approx(0.625 / 3),
@@ -227,9 +227,9 @@ def test_relaxation_by_hand() -> None:
 
 def test_figures_by_category_need_the_removed_items() -> None:
     removed = {"a": np.array([0, 1]), "b": np.array([4, 5]), "c": np.array([8, 2])}
-    figures = a_result([a_record()], removed=removed).methods["generator"].categories
-    assert {name: figures[name]["removed"] for name in figures} == {"tops": 3, "shoes": 2, "bags": 1, "a <b>": 0}
-    assert figures["bags"] == {"removed": 1, "chosen": 1, "score_mean": 0.9, "recall_at_10": 0}
+    metrics = a_result([a_record()], removed=removed).methods["generator"].categories
+    assert {name: metrics[name]["removed"] for name in metrics} == {"tops": 3, "shoes": 2, "bags": 1, "a <b>": 0}
+    assert metrics["bags"] == {"removed": 1, "chosen": 1, "score_mean": 0.9, "recall_at_10": 0}
     assert a_result([a_record()]).methods["generator"].categories == {}
     with pytest.raises(ValueError, match="removed items of outfit 'c' are not given"):
         a_result([a_record()], removed={name: removed[name] for name in "ab"})
@@ -237,20 +237,22 @@ def test_figures_by_category_need_the_removed_items() -> None:
         a_result([a_record()], removed=removed | {"b": np.array([4])})
 
 
-def test_figures_with_wishes_by_hand() -> None:
+def test_figures_with_conditions_by_hand() -> None:
     similar = a_record("greedy_k", similarity=np.array([1.0, 0.5, 0.0]))
-    wished = summarise_wishes({"categories": [a_record()], "categories_texts": [a_record(), similar]}, alpha=0.25)
-    assert list(wished["categories_texts"]) == ["greedy_k", "generator"]
-    figures = wished["categories_texts"]["greedy_k"]
-    assert figures.objective_mean == pytest.approx(0.25 * 0.5 + 0.75 * 0.5)
-    assert (figures.similarity_mean, figures.alpha, figures.outfits) == (0.5, 0.25, 3)
-    plain = wished["categories"]["generator"]
+    conditions = summarise_conditions(
+        {"categories": [a_record()], "categories_texts": [a_record(), similar]}, alpha=0.25
+    )
+    assert list(conditions["categories_texts"]) == ["greedy_k", "generator"]
+    metrics = conditions["categories_texts"]["greedy_k"]
+    assert metrics.objective_mean == pytest.approx(0.25 * 0.5 + 0.75 * 0.5)
+    assert (metrics.similarity_mean, metrics.alpha, metrics.outfits) == (0.5, 0.25, 3)
+    plain = conditions["categories"]["generator"]
     assert (plain.objective_mean, plain.similarity_mean, plain.alpha) == (None, None, None)
     assert plain.removed_recall["10"] == 0.5
     with pytest.raises(ValueError, match="recorded twice"):
-        summarise_wishes({"categories": [a_record(), a_record()]}, 0.5)
+        summarise_conditions({"categories": [a_record(), a_record()]}, 0.5)
     with pytest.raises(ValueError, match="'sizes' is not one of"):
-        a_result([a_record()], wishes={"sizes": wished["categories"]})
+        a_result([a_record()], conditions={"sizes": conditions["categories"]})
 
 
 def test_points_of_a_sweep_by_hand() -> None:
@@ -277,7 +279,7 @@ def test_points_of_a_sweep_by_hand() -> None:
 
 
 def a_full_result(names: Sequence[str] = CALLS) -> tuple[EvaluationResult, list[MethodRecord]]:
-    """Every kind of figure at once: calls with options, relaxation, wishes, sweeps and a method of few outfits."""
+    """Every kind of figure at once: calls with options, relaxation, conditions, sweeps and a method of few outfits."""
     rng = np.random.default_rng(2)
     ids = [f"outfit {place:02d}" for place in range(30)]
 
@@ -302,7 +304,7 @@ def a_full_result(names: Sequence[str] = CALLS) -> tuple[EvaluationResult, list[
     records = [of(name) for name in names] + [of("beam:width=8"), of("exhaustive").take(np.arange(10))]
     similarity = rng.random(30)
     methods = ("random", "most_frequent", "greedy_k", "generator")
-    wishes = {
+    conditions = {
         "categories": [of(name) for name in methods],
         "categories_texts": [of(name, similarity=similarity) for name in methods],
     }
@@ -311,7 +313,7 @@ def a_full_result(names: Sequence[str] = CALLS) -> tuple[EvaluationResult, list[
     sweeps += [sweep_point("alpha", alpha, of("generator", similarity=similarity)) for alpha in (0.0, 0.5, 1.0)]
     removed = {outfit_id: rng.permutation(12)[:2] for outfit_id in ids}
     return a_result(
-        records, removed=removed, wishes=summarise_wishes(wishes, 0.5), sweeps=sweeps, resamples=200
+        records, removed=removed, conditions=summarise_conditions(conditions, 0.5), sweeps=sweeps, resamples=200
     ), records
 
 
@@ -329,31 +331,31 @@ def test_everything_written_reads_back_equal_and_lists_of_numbers_stand_on_one_l
     assert {"difference_to_original_low", "relaxation_lost_mean", "gap_to_exhaustive_mean"} <= set(frame.columns)
     assert {name: len(table) for name, table in result.tables().items()} == {
         "categories": sum(len(method.categories) for method in result.methods.values()),
-        "wishes": 8,
+        "conditions": 8,
         "sweeps": 13,
     }
 
 
 def test_a_result_refuses_paired_figures_that_cannot_be() -> None:
     result, _ = a_full_result()
-    figures = result.methods["gradient:projection=l1"]
+    metrics = result.methods["gradient:projection=l1"]
     with pytest.raises(ValueError, match="low <= mean <= high"):
-        replace(figures, difference_to_original={"mean": 0.5, "low": 0.6, "high": 0.7})
+        replace(metrics, difference_to_original={"mean": 0.5, "low": 0.6, "high": 0.7})
     with pytest.raises(ValueError, match="keys mean, low, high"):
-        replace(figures, judge_difference_to_greedy_k={"mean": 0.5})
+        replace(metrics, judge_difference_to_greedy_k={"mean": 0.5})
     with pytest.raises(ValueError, match="40 counts of 30 outfits"):
-        replace(figures, score_histogram=[1] * 40)
+        replace(metrics, score_histogram=[1] * 40)
     with pytest.raises(ValueError, match="point for every outfit"):
-        replace(figures, relaxation={**(figures.relaxation or {}), "points": []})
+        replace(metrics, relaxation={**(metrics.relaxation or {}), "points": []})
     with pytest.raises(ValueError, match="win_rate must lie"):
-        replace(figures, win_rate=1.5)
+        replace(metrics, win_rate=1.5)
 
 
 def test_a_full_report_draws_every_section_and_the_next_one_takes_away_what_it_lacks(tmp_path: Path) -> None:
     result, records = a_full_result(["original", "greedy_k", "gradient:projection=l10", "generator"])
     paths = write_report(result, [], tmp_path, "")
     page = paths.page.read_text(encoding="utf-8")
-    for title in ("Optimality gap", "Relaxation", "With wishes", "Sweeps", "By category", "Paired differences"):
+    for title in ("Optimality gap", "Relaxation", "With conditions", "Sweeps", "By category", "Paired differences"):
         assert f"{title}</" in page
     assert "on 10 of the 30 outfits" in page
     assert "600 gradients" in page
@@ -361,7 +363,7 @@ def test_a_full_report_draws_every_section_and_the_next_one_takes_away_what_it_l
     assert not re.search(r"https?://|<script|<iframe|@import|url\(", page)
     # three plots, relaxation and three sweeps, each in light and dark
     assert page.count("data:image/svg+xml;base64,") == 14
-    assert set(paths.pictures) == {
+    assert set(paths.images) == {
         "distributions",
         "cumulative",
         "trade_off",
@@ -370,16 +372,18 @@ def test_a_full_report_draws_every_section_and_the_next_one_takes_away_what_it_l
         "sweep_width",
         "sweep_alpha",
     }
-    for picture in paths.pictures.values():
-        with Image.open(picture) as image:
+    for path in paths.images.values():
+        with Image.open(path) as image:
             assert np.asarray(image.convert("L")).std() > 0
-    assert paths.wishes_csv is not None
+    assert paths.conditions_csv is not None
     assert paths.sweep_candidates is None
     bare = write_report(a_result([replace(records[0], judge=None)]), [], tmp_path, "")
     page = bare.page.read_text(encoding="utf-8")
-    assert (bare.relaxation, bare.sweep_k, bare.wishes_csv) == (None, None, None)
-    assert not any((tmp_path / name).exists() for name in ("relaxation.png", "sweep_k.png", "wishes.csv", "sweeps.csv"))
-    for title in ("Optimality gap", "Relaxation", "With wishes", "Sweeps", "By category", "Paired differences"):
+    assert (bare.relaxation, bare.sweep_k, bare.conditions_csv) == (None, None, None)
+    assert not any(
+        (tmp_path / name).exists() for name in ("relaxation.png", "sweep_k.png", "conditions.csv", "sweeps.csv")
+    )
+    for title in ("Optimality gap", "Relaxation", "With conditions", "Sweeps", "By category", "Paired differences"):
         assert f"{title}</" not in page
 
 
@@ -402,11 +406,11 @@ def test_the_findings_name_the_best_cheap_method_the_gap_and_what_projection_los
     dear = a_record("generator_beam", scores=np.array([1.0, 0.8, 0.6]), calls=np.full(3, 200))
     relaxed = {"relaxed": np.ones(3), "moved": np.ones(3), "gradients": np.full(3, 60), "calls": np.full(3, 600)}
     gradient = a_record("gradient", **relaxed)
-    wishes = summarise_wishes(
+    conditions = summarise_conditions(
         {"categories": [a_record(), a_record("most_frequent", removed_ranks=np.full((3, 2), 9))]}, 1
     )
     records = [greedy, exact, cheap, dear, gradient, a_record(calls=np.zeros(3, int))]
-    said = " ".join(findings(a_result(records, wishes=wishes)))
+    said = " ".join(findings(a_result(records, conditions=conditions)))
     assert "The generator reaches 60.0% of greedy search's mean S with no call of S." in said
     assert "“Generator, re-ranked” reaches 80.0%" in said
     assert "with 3.0% of its calls of S (30 of 1,000 per outfit)" in said
@@ -461,15 +465,15 @@ def test_records_that_do_not_belong_together_are_refused(second: MethodRecord, m
 
 def test_a_result_refuses_figures_out_of_range() -> None:
     result = a_result([a_record()])
-    figures = result.methods["generator"]
+    metrics = result.methods["generator"]
     with pytest.raises(ValueError, match="compatibility lacks fitb_random"):
         replace(result, compatibility={key: value for key, value in COMPATIBILITY.items() if key != "fitb_random"})
     with pytest.raises(ValueError, match="64 hexadecimal"):
         replace(result, scorer_sha256="none")
     with pytest.raises(ValueError, match="score_mean must lie"):
-        replace(figures, score_mean=float("nan"))
+        replace(metrics, score_mean=float("nan"))
     with pytest.raises(ValueError, match="must not fall"):
-        replace(figures, score_quantiles=dict.fromkeys(figures.score_quantiles, 0.5) | {"0.95": 0.1})
+        replace(metrics, score_quantiles=dict.fromkeys(metrics.score_quantiles, 0.5) | {"0.95": 0.1})
 
 
 def test_results_json_has_the_keys_that_checks_rely_on(tmp_path: Path) -> None:
@@ -624,12 +628,12 @@ def test_a_photo_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").unlink()
     shown = gallery_outfits([a_record()], catalogue, dict.fromkeys("abc", [0, 1, 3, 4]), dict.fromkeys("abc", [3]), 1)
     whole, gone, damaged = shown[0].given
-    clear = photo(whole)
+    clear = item_thumbnail(whole)
     assert clear is not None
     assert max(clear.size) <= 176
     assert clear.getpixel((5, 5)) == (255, 255, 255)  # transparent ground is white, not black
-    assert photo(gone) is None
-    assert photo(damaged) is None
+    assert item_thumbnail(gone) is None
+    assert item_thumbnail(damaged) is None
     assert thumbnail_uri(shown[0].removed[0]) is None
 
 
@@ -655,8 +659,8 @@ def test_the_page_is_whole_by_itself_and_escapes_what_items_say(tmp_path: Path) 
     # six plots: three, each in light and dark
     assert page.count("data:image/svg+xml;base64,") == 6
     assert paths.completions is not None
-    for picture in (paths.completions, paths.distributions, paths.trade_off):
-        with Image.open(picture) as image:
+    for image in (paths.completions, paths.distributions, paths.trade_off):
+        with Image.open(image) as image:
             assert image.format == "PNG"
             assert np.asarray(image.convert("L")).std() > 0
 

@@ -1,4 +1,4 @@
-"""Every term of the picture models' losses against a closed form, ``torch.distributions`` or a sum written out."""
+"""Every term of the image models' losses against a closed form, ``torch.distributions`` or a sum written out."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from outfits.representations.batch import PictureBatch, corrupted, varied
+from outfits.representations.batch import ImageBatch, augmented, corrupted
 from outfits.representations.gaussian import (
     beta_at,
     gaussian_log_likelihood,
@@ -42,11 +42,11 @@ def test_divergence_is_that_of_torch_distributions() -> None:
 
 
 def test_log_likelihood_is_that_of_torch_distributions_with_a_deviation_per_pixel() -> None:
-    pictures, means = random(3, 3, 4, 4), random(3, 3, 4, 4, seed=1)
+    images, means = random(3, 3, 4, 4), random(3, 3, 4, 4, seed=1)
     weight = pixel_weight(random(3, 1, 4, 4, seed=2), 0.25)
-    deviation = 0.2 / weight.sqrt().expand_as(pictures)
-    expected = Independent(Normal(means, deviation), 3).log_prob(pictures)
-    torch.testing.assert_close(gaussian_log_likelihood(pictures, means, 0.2, weight), expected)
+    deviation = 0.2 / weight.sqrt().expand_as(images)
+    expected = Independent(Normal(means, deviation), 3).log_prob(images)
+    torch.testing.assert_close(gaussian_log_likelihood(images, means, 0.2, weight), expected)
 
 
 def test_samples_of_the_posterior_have_its_mean_and_variance_and_pass_gradients() -> None:
@@ -111,38 +111,38 @@ def test_total_variation_and_smoothness_of_a_ramp() -> None:
 
 
 def test_info_nce_is_the_mean_of_both_cross_entropies() -> None:
-    pictures, texts = torch.randn(4, 6, generator=generator()), torch.randn(4, 6, generator=generator(1))
-    loss = info_nce(pictures, texts, torch.tensor(0.3), torch.arange(4))
-    cosine = F.cosine_similarity(pictures[:, None], texts[None], dim=-1) / 0.3
+    images, texts = torch.randn(4, 6, generator=generator()), torch.randn(4, 6, generator=generator(1))
+    loss = info_nce(images, texts, torch.tensor(0.3), torch.arange(4))
+    cosine = F.cosine_similarity(images[:, None], texts[None], dim=-1) / 0.3
     by_hand = -(cosine.log_softmax(1).diagonal() + cosine.log_softmax(0).diagonal()).mean() / 2
     torch.testing.assert_close(loss, by_hand)
 
 
 def test_items_of_equal_texts_are_no_negatives_of_each_other() -> None:
-    pictures, texts = torch.randn(3, 6, generator=generator()), torch.randn(3, 6, generator=generator(1))
+    images, texts = torch.randn(3, 6, generator=generator()), torch.randn(3, 6, generator=generator(1))
     texts[1] = texts[0]
-    cosine = F.cosine_similarity(pictures[:, None], texts[None], dim=-1)
+    cosine = F.cosine_similarity(images[:, None], texts[None], dim=-1)
     rows = [cosine[0, [0, 2]], cosine[1, [1, 2]], cosine[2]]
     columns = [cosine[[0, 2], 0], cosine[[1, 2], 1], cosine[:, 2]]
     true = [0, 0, 2]
     terms = [-line.log_softmax(0)[t] for lines in (rows, columns) for line, t in zip(lines, true, strict=True)]
-    loss = info_nce(pictures, texts, torch.tensor(1.0), torch.tensor([5, 5, 9]))
+    loss = info_nce(images, texts, torch.tensor(1.0), torch.tensor([5, 5, 9]))
     torch.testing.assert_close(loss, torch.stack(terms).mean())
 
 
-def batch_of(pictures: Tensor) -> PictureBatch:
-    count, side = len(pictures), pictures.shape[-1]
-    return PictureBatch(
-        pictures, torch.ones(count, 1, side, side), torch.zeros(count), torch.zeros(count, 0), torch.arange(count)
+def batch_of(images: Tensor) -> ImageBatch:
+    count, side = len(images), images.shape[-1]
+    return ImageBatch(
+        images, torch.ones(count, 1, side, side), torch.zeros(count), torch.zeros(count, 0), torch.arange(count)
     )
 
 
 def test_varied_pictures_are_mirrored_or_not_and_nothing_else() -> None:
-    pictures = random(16, 3, 8, 8)
+    images = random(16, 3, 8, 8)
     torch.manual_seed(0)
-    seen = varied(batch_of(pictures), flip=True, shift=0.0, light=0.0).pictures
-    mirrored = [torch.allclose(new, old.flip(-1), atol=1e-5) for new, old in zip(seen, pictures, strict=True)]
-    kept = [torch.allclose(new, old, atol=1e-5) for new, old in zip(seen, pictures, strict=True)]
+    seen = augmented(batch_of(images), flip=True, translate=0.0, brightness=0.0).images
+    mirrored = [torch.allclose(new, old.flip(-1), atol=1e-5) for new, old in zip(seen, images, strict=True)]
+    kept = [torch.allclose(new, old, atol=1e-5) for new, old in zip(seen, images, strict=True)]
     assert all(one != other for one, other in zip(mirrored, kept, strict=True))
     assert any(mirrored)
     assert any(kept)
@@ -151,17 +151,17 @@ def test_varied_pictures_are_mirrored_or_not_and_nothing_else() -> None:
 def test_shifted_pictures_let_white_backdrop_in() -> None:
     batch = batch_of(torch.zeros(32, 3, 8, 8))
     torch.manual_seed(0)
-    seen = varied(batch, flip=False, shift=0.25, light=0.0)
-    assert seen.pictures[:, :, 4, 4].max() < 1e-5, "the middle stays black"
-    edge = torch.cat([seen.pictures[:, 0, 0], seen.pictures[:, 0, -1]])
+    seen = augmented(batch, flip=False, translate=0.25, brightness=0.0)
+    assert seen.images[:, :, 4, 4].max() < 1e-5, "the middle stays black"
+    edge = torch.cat([seen.images[:, 0, 0], seen.images[:, 0, -1]])
     assert edge.max() == 1.0
-    white = seen.pictures[:, :1] > 0.999
-    assert seen.foreground[white].max() < 1e-3, "what comes in is backdrop"
+    white = seen.images[:, :1] > 0.999
+    assert seen.foreground[white].max() < 1e-3, "what comes in is background"
 
 
 def test_light_scales_whole_pictures_within_bounds() -> None:
     torch.manual_seed(0)
-    seen = varied(batch_of(torch.full((64, 3, 4, 4), 0.5)), flip=False, shift=0.0, light=0.2).pictures
+    seen = augmented(batch_of(torch.full((64, 3, 4, 4), 0.5)), flip=False, translate=0.0, brightness=0.2).images
     levels = seen.flatten(1)
     assert torch.equal(levels.min(dim=1).values, levels.max(dim=1).values)
     assert 0.4 <= levels.min() < 0.45 < 0.55 < levels.max() <= 0.6

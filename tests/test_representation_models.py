@@ -1,4 +1,4 @@
-"""Picture models: shapes, what their objectives add up, that they learn, and their files."""
+"""Image models: shapes, what their objectives add up, that they learn, and their files."""
 
 from pathlib import Path
 from typing import cast
@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18
 
 from lightning_modules.representation import RepresentationModule
-from outfits.config.representation import PerceptualConfig, RepresentationConfig, VariedConfig
-from outfits.config.schema import OptimizerConfig
+from outfits import run_files
+from outfits.config.schema.model import OptimizerConfig
+from outfits.config.schema.representation import AugmentationConfig, PerceptualConfig, RepresentationConfig
 from outfits.errors import ArtifactError, ConfigError
 from outfits.representations.blocks import channels_of, levels_of
 from outfits.representations.contrastive import ContrastiveTower
@@ -20,7 +21,6 @@ from outfits.representations.deforming import DeformingAutoencoder
 from outfits.representations.losses import info_nce, pixel_weight, squared_error
 from outfits.representations.perceptual import network_features
 from outfits.representations.store import (
-    WEIGHTS,
     build_model,
     fit_components,
     load_representation,
@@ -36,20 +36,20 @@ GENERATIVE = [variant for variant in VARIANTS if variant != "contrastive"]
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_codes_do_not_depend_on_the_rest_of_the_batch(variant: str) -> None:
     model, batch = small_model(variant), drawn_batch()
-    codes = model.encode(batch.pictures)
-    assert codes.shape == (12, model.code_dim)
-    torch.testing.assert_close(model.encode(batch.pictures[3:5]), codes[3:5], atol=1e-5, rtol=1e-4)
-    assert codes.std(dim=0).max() > 0, "different pictures have different codes"
+    latents = model.encode(batch.images)
+    assert latents.shape == (12, model.latent_dim)
+    torch.testing.assert_close(model.encode(batch.images[3:5]), latents[3:5], atol=1e-5, rtol=1e-4)
+    assert latents.std(dim=0).max() > 0, "different images have different latents"
 
 
 @pytest.mark.parametrize("variant", GENERATIVE)
 def test_decoded_pictures_are_pictures(variant: str) -> None:
     model = small_model(variant)
-    pictures = model.decode(torch.randn(4, model.code_dim, generator=torch.Generator().manual_seed(0)))
-    assert pictures.shape == (4, 3, SIDE, SIDE)
-    assert pictures.min() >= 0
-    assert pictures.max() <= 1
-    sampled = model.decode(model.sample_codes(3, torch.Generator().manual_seed(0)))
+    images = model.decode(torch.randn(4, model.latent_dim, generator=torch.Generator().manual_seed(0)))
+    assert images.shape == (4, 3, SIDE, SIDE)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    sampled = model.decode(model.sample_latents(3, torch.Generator().manual_seed(0)))
     assert sampled.shape == (3, 3, SIDE, SIDE)
 
 
@@ -71,9 +71,9 @@ def test_every_model_learns_a_handful_of_pictures(variant: str) -> None:
     assert terms["loss"].item() < first - 0.5 * abs(first) * (variant not in ("vae", "beta_vae"))
     if variant in GENERATIVE:
         weight = pixel_weight(batch.foreground, 0.25)
-        mean = batch.pictures.mean(dim=0, keepdim=True)
-        baseline = squared_error(batch.pictures, mean.expand_as(batch.pictures), weight).mean()
-        assert terms["pixel_error"] < 0.5 * baseline, "closer than the mean picture"
+        mean = batch.images.mean(dim=0, keepdim=True)
+        baseline = squared_error(batch.images, mean.expand_as(batch.images), weight).mean()
+        assert terms["pixel_error"] < 0.5 * baseline, "closer than the mean image"
 
 
 def test_the_loss_of_a_vae_is_the_negative_elbo_per_pixel() -> None:
@@ -97,26 +97,26 @@ def test_beta_weighs_the_divergence_and_follows_its_schedule() -> None:
 
 def test_the_code_of_a_vae_is_the_mean_and_its_prior_is_the_standard_normal() -> None:
     model = cast(VariationalAutoencoder, small_model("vae"))
-    pictures = drawn_batch().pictures
-    assert torch.equal(model.encode(pictures), model.posterior(pictures)[0])
-    codes = model.sample_codes(20_000, torch.Generator().manual_seed(0))
-    assert codes.mean().abs().item() < 0.02
-    assert codes.std().item() == pytest.approx(1.0, abs=0.02)
+    images = drawn_batch().images
+    assert torch.equal(model.encode(images), model.posterior(images)[0])
+    latents = model.sample_latents(20_000, torch.Generator().manual_seed(0))
+    assert latents.mean().abs().item() < 0.02
+    assert latents.std().item() == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_deforming_model_starts_from_the_identity_affine_map() -> None:
     model = cast(DeformingAutoencoder, small_model("deforming"))
-    made = model.deform(model.encode(drawn_batch().pictures))
+    made = model.deform(model.encode(drawn_batch().images))
     torch.testing.assert_close(made.affine, torch.eye(2, 3).expand(12, 2, 3))
 
 
 def test_shape_coordinates_move_the_warp_alone_and_the_others_the_template_alone() -> None:
     model = cast(DeformingAutoencoder, small_model("class_aware"))
-    codes = model.encode(drawn_batch().pictures)
-    shape, rest = codes.clone(), codes.clone()
+    latents = model.encode(drawn_batch().images)
+    shape, rest = latents.clone(), latents.clone()
     shape[:, :3] += 5.0
     rest[:, 3:] += 5.0
-    before, moved, painted = model.deform(codes), model.deform(shape), model.deform(rest)
+    before, moved, painted = model.deform(latents), model.deform(shape), model.deform(rest)
     assert torch.equal(moved.template, before.template)
     assert not torch.equal(moved.grid, before.grid)
     assert torch.equal(painted.grid, before.grid)
@@ -154,12 +154,12 @@ def test_a_deforming_model_without_room_for_appearance_is_refused() -> None:
 def test_a_contrastive_tower_draws_nothing_and_bounds_its_temperature() -> None:
     model, batch = cast(ContrastiveTower, small_model("contrastive")), drawn_batch()
     assert not model.generative
-    with pytest.raises(TypeError, match="draws no pictures"):
+    with pytest.raises(TypeError, match="draws no images"):
         model.decode(torch.zeros(1, 8))
     with torch.no_grad():
         model.log_temperature.fill_(-20.0)
         loss = model.losses(batch, 1.0)["loss"]
-        projected = model.projection(model.encode(batch.pictures))
+        projected = model.projection(model.encode(batch.images))
         expected = info_nce(projected, model.texts(batch.texts), torch.tensor(0.01), batch.text_ids)
     torch.testing.assert_close(loss, expected)
 
@@ -174,22 +174,22 @@ def test_only_training_sees_corrupted_pictures() -> None:
 def test_item_vectors_are_centred_and_half_whitened() -> None:
     model = small_model("autoencoder")
     rng = np.random.default_rng(0)
-    codes = (
+    latents = (
         rng.normal(size=(500, 8)) * [4, 3, 2, 1, 1, 1, 1, 0] @ np.linalg.qr(rng.normal(size=(8, 8)))[0] + 5
     ).astype(np.float32)
-    fit_components(model, codes)
-    vectors = (torch.from_numpy(codes) - model.centre) @ model.components.T
+    fit_components(model, latents)
+    vectors = (torch.from_numpy(latents) - model.centre) @ model.components.T
     torch.testing.assert_close(vectors.mean(dim=0), torch.zeros(8), atol=1e-4, rtol=0)
     covariance = torch.cov(vectors.T)
-    spread = np.sqrt(np.clip(np.sort(np.linalg.eigvalsh(np.cov(codes.T)))[::-1], 0, None))
+    spread = np.sqrt(np.clip(np.sort(np.linalg.eigvalsh(np.cov(latents.T)))[::-1], 0, None))
     torch.testing.assert_close(covariance, torch.diag(torch.from_numpy(spread).float()), atol=2e-2, rtol=0)
-    sampled = model.sample_codes(40_000, torch.Generator().manual_seed(0)).numpy()
-    np.testing.assert_allclose(np.cov(sampled.T), np.cov(codes.T), atol=0.3)
-    np.testing.assert_allclose(sampled.mean(axis=0), codes.mean(axis=0), atol=0.1)
+    sampled = model.sample_latents(40_000, torch.Generator().manual_seed(0)).numpy()
+    np.testing.assert_allclose(np.cov(sampled.T), np.cov(latents.T), atol=0.3)
+    np.testing.assert_allclose(sampled.mean(axis=0), latents.mean(axis=0), atol=0.1)
 
 
 def test_a_model_that_gives_one_code_to_everything_is_refused() -> None:
-    with pytest.raises(ArtifactError, match="the same code"):
+    with pytest.raises(ArtifactError, match="the same latent"):
         fit_components(small_model("autoencoder"), np.ones((5, 8), dtype=np.float32))
 
 
@@ -197,12 +197,12 @@ def test_a_model_that_gives_one_code_to_everything_is_refused() -> None:
 def test_a_stored_model_comes_back_the_same(variant: str, tmp_path: Path) -> None:
     model = small_model(variant)
     fit_components(model, np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32))
-    sha256 = save_representation(model, tmp_path / WEIGHTS)
-    loaded, digest = load_representation(tmp_path / WEIGHTS)
-    pictures = drawn_batch().pictures
+    sha256 = save_representation(model, tmp_path / run_files.REPRESENTATION)
+    loaded, digest = load_representation(tmp_path / run_files.REPRESENTATION)
+    images = drawn_batch().images
     assert digest == sha256
     assert loaded.settings == model.settings
-    assert torch.equal(loaded.embed(pictures), model.embed(pictures))
+    assert torch.equal(loaded.embed(images), model.embed(images))
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
@@ -220,10 +220,10 @@ def test_perceptual_features_are_the_maps_of_the_named_layers(library: str, tmp_
     network = resnet18() if library == "torchvision" else timm.create_model("resnet18")
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     features = network_features(f"{library}:resnet18", str(tmp_path / "weights.safetensors"), ["layer1", "layer2"])
-    pictures = drawn_batch(2).pictures
-    maps = features(pictures)
+    images = drawn_batch(2).images
+    maps = features(images)
     network.eval()
-    normal = (pictures - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
+    normal = (images - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
         3, 1, 1
     )
     stem = torch.nn.Sequential(*(list(network.children())[:5]))
@@ -252,14 +252,14 @@ def test_a_layer_that_the_network_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_an_encoder_trained_here_serves_the_perceptual_loss(tmp_path: Path) -> None:
-    save_representation(small_model("autoencoder"), tmp_path / WEIGHTS)
+    save_representation(small_model("autoencoder"), tmp_path / run_files.REPRESENTATION)
     config = RepresentationConfig(
         pixel_weight=0.5, perceptual=PerceptualConfig(weight=2.0, network=f"learned:{tmp_path}")
     )
     features = perceptual_features(config)
     assert features is not None
     batch = drawn_batch()
-    assert [map_.shape[-1] for map_ in features(batch.pictures)] == [8, 4]
+    assert [map_.shape[-1] for map_ in features(batch.images)] == [8, 4]
     for kind in ("autoencoder", "vae", "deforming"):
         torch.manual_seed(0)
         model = build_model(small_settings(kind=kind, pixel_weight=0.5, perceptual_weight=2.0), features)
@@ -281,12 +281,12 @@ def test_sides_that_cannot_be_halved_down_are_refused() -> None:
 
 
 def test_frozen_features_go_where_the_model_goes_and_into_no_checkpoint(tmp_path: Path) -> None:
-    save_representation(small_model("autoencoder"), tmp_path / WEIGHTS)
+    save_representation(small_model("autoencoder"), tmp_path / run_files.REPRESENTATION)
     perceptual = PerceptualConfig(weight=1.0, network=f"learned:{tmp_path}")
     features = perceptual_features(RepresentationConfig(perceptual=perceptual))
     assert features is not None
     settings = small_settings(kind="vae", perceptual_weight=1.0)
-    module = RepresentationModule(settings, VariedConfig(), OptimizerConfig(), features).to("meta")
+    module = RepresentationModule(settings, AugmentationConfig(), OptimizerConfig(), features).to("meta")
     module.on_fit_start()
     assert {parameter.device.type for parameter in features.parameters()} == {"meta"}
     assert not any("features" in name for name in module.state_dict())

@@ -1,4 +1,4 @@
-"""The report of a picture model: figures against hand-made models and codes, and pages of every kind of model."""
+"""The report of an image model: metrics against hand-made models and latents, and pages of every kind of model."""
 
 import base64
 import json
@@ -17,29 +17,29 @@ from torch import Tensor
 
 import evaluate
 import train
-from outfits.config.representation import RepresentationConfig, RepresentationReportConfig
+from outfits.config.schema.representation import RepresentationConfig, RepresentationReportConfig
 from outfits.data.catalogue import Catalogue
-from outfits.encoders.learned import picture_tensor
-from outfits.encoders.packed import PackedPictures
+from outfits.encoders.learned import image_tensor
+from outfits.encoders.packed import PackedImages
 from outfits.errors import ConfigError
-from outfits.metrics.disentanglement import Disentanglement, FactorFigures
+from outfits.metrics.disentanglement import Disentanglement, FactorMetrics
 from outfits.report.representation import items as representation_items
 from outfits.report.representation.heatmap import sorted_by_factor
 from outfits.report.representation.images import moving_coordinates, neighbour_sheet
-from outfits.report.representation.items import CodedItems, coded_items, known_factors
+from outfits.report.representation.items import EncodedItems, encoded_items, known_factors
 from outfits.report.representation.metrics import (
-    agreements,
-    carried,
-    directions,
+    attribute_directions,
+    coordinate_factors,
     divergence,
     fidelity,
+    neighbour_agreement,
     neighbours,
-    reconstruction_figures,
+    reconstruction_metrics,
 )
-from outfits.report.representation.report import PICTURES, write_representation_report
+from outfits.report.representation.report import IMAGES, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.report.representation.sheets import MARK, sheet, tiles, warp_tiles
-from outfits.representations.base import PictureModel
+from outfits.representations.base import ImageModel
 from outfits.representations.store import build_model, fit_components, settings_of
 from outfits.representations.vae import VariationalAutoencoder
 from outfits.representations.warping import identity_grid
@@ -49,7 +49,7 @@ GARMENTS, ITEMS = 48, 64  # the last 16 items are copies of the first
 TRAIN = np.arange(36)
 VALID = np.arange(36, ITEMS)
 NEW = np.arange(36, GARMENTS)  # of the validation items those that are no copies of training items
-SHOWN = RepresentationReportConfig(pictures=4, steps=3, coordinates=3, neighbours=2, items=100)
+SHOWN = RepresentationReportConfig(images=4, steps=3, coordinates=3, neighbours=2, items=100)
 DRAWN = {"reconstructions", "interpolations", "traversals", "arithmetic", "samples"}
 DRAWN_SECTIONS = ["Reconstructions", "Interpolations", "Single coordinates", "Attributes added", "Samples"]
 KINDS: dict[str, dict[str, Any]] = {
@@ -65,7 +65,7 @@ def garment_of(item: int) -> int:
     return item % GARMENTS
 
 
-def some_pictures(side: int = SIDE) -> PackedPictures:
+def some_pictures(side: int = SIDE) -> PackedImages:
     """Blocks on white: the category is their width, the colour their colour; each garment stands a little elsewhere."""
     rng = np.random.default_rng(0)
     pixels = np.zeros((ITEMS, side, side, 4), dtype=np.uint8)
@@ -77,7 +77,7 @@ def some_pictures(side: int = SIDE) -> PackedPictures:
         block[..., :3] = colours[garment // 3 % 2] + rng.integers(0, 30, 3)
         block[..., 3] = 255
     pixels[GARMENTS:] = pixels[: ITEMS - GARMENTS]
-    return PackedPictures(pixels, np.ones(ITEMS, dtype=np.bool_))
+    return PackedImages(pixels, np.ones(ITEMS, dtype=np.bool_))
 
 
 def a_catalogue(**attributes: list[str]) -> Catalogue:
@@ -93,44 +93,44 @@ def a_catalogue(**attributes: list[str]) -> Catalogue:
     )
 
 
-def a_model(kind: str = "autoencoder", *, side: int = SIDE, **deforming: Any) -> PictureModel:
-    config = RepresentationConfig(kind=kind, side=side, width=8, code_dim=8)
+def a_model(kind: str = "autoencoder", *, side: int = SIDE, **deforming: Any) -> ImageModel:
+    config = RepresentationConfig(kind=kind, image_size=side, width=8, latent_dim=8)
     config = replace(config, deforming=replace(config.deforming, **{"shape_dim": 3, **deforming}))
     torch.manual_seed(0)
     model = build_model(settings_of(config, categories=3, text_dim=5)).eval().requires_grad_(False)
-    maps = picture_tensor(some_pictures(side).pixels)
+    maps = image_tensor(some_pictures(side).pixels)
     fit_components(model, model.encode(maps[:, :3]).numpy()[TRAIN])
     return model
 
 
-class MeanColour(PictureModel):
-    """Codes a picture as its mean colour and draws that everywhere."""
+class MeanColour(ImageModel):
+    """Codes an image as its mean colour and draws that everywhere."""
 
     def __init__(self) -> None:
-        super().__init__(settings_of(RepresentationConfig(kind="autoencoder", side=SIDE, code_dim=3), 3, 0))
+        super().__init__(settings_of(RepresentationConfig(kind="autoencoder", image_size=SIDE, latent_dim=3), 3, 0))
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        return pictures.mean(dim=(2, 3))
+    def encode(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
 
-    def decode(self, codes: Tensor) -> Tensor:
-        return codes[:, :, None, None].expand(-1, -1, self.side, self.side)
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents[:, :, None, None].expand(-1, -1, self.image_size, self.image_size)
 
     def losses(self, batch: object, progress: float) -> dict[str, Tensor]:
         raise NotImplementedError
 
 
-def items_of(model: PictureModel, **changes: Any) -> CodedItems:
-    items = coded_items(model, some_pictures(model.side), a_catalogue(), TRAIN, VALID, [], 0)
+def items_of(model: ImageModel, **changes: Any) -> EncodedItems:
+    items = encoded_items(model, some_pictures(model.image_size), a_catalogue(), TRAIN, VALID, [], 0)
     return replace(items, **changes)
 
 
-def with_vectors(vectors: list[list[float]], groups: list[int], **factors: list[str]) -> CodedItems:
+def with_vectors(vectors: list[list[float]], groups: list[int], **factors: list[str]) -> EncodedItems:
     """Items of which only vectors, copies and factors matter."""
     count = len(vectors)
     return items_of(
         MeanColour(),
         positions=np.arange(count),
-        codes=np.array(vectors, dtype=np.float32),
+        latents=np.array(vectors, dtype=np.float32),
         vectors=np.array(vectors, dtype=np.float32),
         groups=np.array(groups),
         train=np.ones(count, dtype=np.bool_),
@@ -140,10 +140,10 @@ def with_vectors(vectors: list[list[float]], groups: list[int], **factors: list[
     )
 
 
-def write(model: PictureModel, folder: Path, catalogue: Catalogue | None = None, seed: int = 0) -> RepresentationResult:
+def write(model: ImageModel, folder: Path, catalogue: Catalogue | None = None, seed: int = 0) -> RepresentationResult:
     return write_representation_report(
         model,
-        some_pictures(model.side),
+        some_pictures(model.image_size),
         catalogue or a_catalogue(),
         TRAIN,
         VALID,
@@ -153,7 +153,7 @@ def write(model: PictureModel, folder: Path, catalogue: Catalogue | None = None,
         seed=seed,
         training={"epochs": 2, "kept_epoch": 1},
         config_yaml="seed: 0",
-        say=lambda what: None,
+        log=lambda what: None,
     )
 
 
@@ -165,8 +165,8 @@ def test_every_kind_of_model_gets_a_page_with_its_sections_and_pictures(name: st
     sections = re.findall("<h2>(.*?)</h2>", page)
     expected = {"neighbours", "disentanglement"}
     if kind == "contrastive":
-        assert sections == ["No pictures of codes", "Neighbours", "Factors in the code", "Configuration"]
-        assert "A contrastive tower draws no pictures" in page
+        assert sections == ["No images of latents", "Neighbours", "Factors in the latent", "Configuration"]
+        assert "A contrastive tower draws no images" in page
         assert "PSNR" not in page
     else:
         expected |= DRAWN
@@ -176,8 +176,8 @@ def test_every_kind_of_model_gets_a_page_with_its_sections_and_pictures(name: st
         expected.add("deformation")
         assert "Shape and appearance" in sections
     assert {path.stem for path in tmp_path.glob("*.png")} == expected
-    assert [name for name in PICTURES if name in expected] == [
-        name for name in PICTURES if (tmp_path / f"{name}.png").exists()
+    assert [name for name in IMAGES if name in expected] == [
+        name for name in IMAGES if (tmp_path / f"{name}.png").exists()
     ]
     embedded = {base64.b64decode(uri) for uri in re.findall(r'src="data:image/png;base64,([^"]+)"', page)}
     assert embedded == {(tmp_path / f"{name}.png").read_bytes() for name in expected - {"disentanglement"}}
@@ -204,31 +204,31 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_reconstruction_figures_are_those_of_a_hand_made_model() -> None:
     items = items_of(MeanColour())
-    figures = reconstruction_figures(items, 0)
+    metrics = reconstruction_metrics(items, 0)
     maps = some_pictures().pixels[NEW].astype(np.float64) / 255
-    pictures, foreground = maps[..., :3], maps[..., 3:]
+    images, foreground = maps[..., :3], maps[..., 3:]
     mean = (some_pictures().pixels[TRAIN, ..., :3] / 255.0).mean(axis=0)
-    for name, drawn in (("model", pictures.mean(axis=(1, 2), keepdims=True)), ("mean", mean)):
-        apart = np.square(pictures - drawn)
+    for name, drawn in (("model", images.mean(axis=(1, 2), keepdims=True)), ("mean", mean)):
+        apart = np.square(images - drawn)
         weight = 0.25 + 0.75 * foreground
         weight /= weight.mean(axis=(1, 2, 3), keepdims=True)
-        assert figures[name].weighted_error == pytest.approx((apart * weight).mean(), rel=1e-5)
-        assert figures[name].squared_error == pytest.approx(apart.mean(), rel=1e-5)
-        assert figures[name].garment_error == pytest.approx((apart * foreground).sum() / 3 / foreground.sum(), rel=1e-5)
-        assert figures[name].psnr == pytest.approx(10 * np.log10(1 / apart.mean()), rel=1e-5)
+        assert metrics[name].weighted_error == pytest.approx((apart * weight).mean(), rel=1e-5)
+        assert metrics[name].squared_error == pytest.approx(apart.mean(), rel=1e-5)
+        assert metrics[name].garment_error == pytest.approx((apart * foreground).sum() / 3 / foreground.sum(), rel=1e-5)
+        assert metrics[name].psnr == pytest.approx(10 * np.log10(1 / apart.mean()), rel=1e-5)
 
 
 def test_pca_is_exact_where_pictures_vary_in_as_few_directions_as_the_code_has() -> None:
     pixels = np.full((ITEMS, SIDE, SIDE, 4), 255, dtype=np.uint8)
     pixels[..., :3] = np.random.default_rng(1).integers(0, 256, (ITEMS, 1, 1, 3))
-    items = items_of(MeanColour(), pictures=PackedPictures(pixels, np.ones(ITEMS, dtype=np.bool_)))
-    figures = reconstruction_figures(items, 0)
-    assert figures["pca"].squared_error < 1e-9 < figures["mean"].squared_error
+    items = items_of(MeanColour(), images=PackedImages(pixels, np.ones(ITEMS, dtype=np.bool_)))
+    metrics = reconstruction_metrics(items, 0)
+    assert metrics["pca"].squared_error < 1e-9 < metrics["mean"].squared_error
 
 
 def test_a_reconstruction_without_error_has_no_finite_ratio() -> None:
     items = items_of(MeanColour())
-    perfect = fidelity(items, NEW, lambda pictures: pictures)
+    perfect = fidelity(items, NEW, lambda images: images)
     assert perfect.squared_error == 0
     assert perfect.psnr is None
 
@@ -238,7 +238,7 @@ def test_divergence_is_the_mean_over_held_out_pictures() -> None:
     assert isinstance(model, VariationalAutoencoder)
     found = divergence(items_of(model))
     assert found is not None
-    mean, log_variance = model.posterior(picture_tensor(some_pictures().pixels[NEW])[:, :3])
+    mean, log_variance = model.posterior(image_tensor(some_pictures().pixels[NEW])[:, :3])
     expected = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
     np.testing.assert_allclose(found, expected.mean(dim=0).numpy(), rtol=1e-5)
     assert divergence(items_of(a_model())) is None
@@ -246,7 +246,7 @@ def test_divergence_is_the_mean_over_held_out_pictures() -> None:
 
 def test_item_vectors_are_the_encoders_own() -> None:
     model = a_model("vae")
-    maps = picture_tensor(some_pictures().pixels)
+    maps = image_tensor(some_pictures().pixels)
     np.testing.assert_allclose(items_of(model).vectors, model.embed(maps[:, :3]).numpy(), atol=1e-5)
 
 
@@ -254,15 +254,15 @@ def test_held_out_pictures_are_no_copies_of_training_pictures() -> None:
     items = items_of(a_model())
     assert np.flatnonzero(items.held_out).tolist() == NEW.tolist()
     assert not items.copies
-    only_copies = coded_items(a_model(), some_pictures(), a_catalogue(), TRAIN, np.arange(48, 64), [], 0)
+    only_copies = encoded_items(a_model(), some_pictures(), a_catalogue(), TRAIN, np.arange(48, 64), [], 0)
     assert only_copies.copies
     assert np.flatnonzero(only_copies.held_out).tolist() == list(range(48, 64))
 
 
 def test_items_without_a_picture_take_no_part() -> None:
-    pictures = some_pictures()
-    pictures.present[[0, 40]] = False
-    items = coded_items(a_model(), pictures, a_catalogue(), TRAIN[1:], np.setdiff1d(VALID, [40]), [], 0)
+    images = some_pictures()
+    images.present[[0, 40]] = False
+    items = encoded_items(a_model(), images, a_catalogue(), TRAIN[1:], np.setdiff1d(VALID, [40]), [], 0)
     assert not {0, 40} & set(items.positions.tolist())
     assert len(items) == ITEMS - 2
 
@@ -290,7 +290,7 @@ def test_agreement_of_neighbours_is_that_of_exhaustive_search() -> None:
     vectors = rng.normal(size=(30, 4)).astype(np.float32)
     values = [str(value) for value in rng.integers(0, 3, 30)]
     items = with_vectors(vectors.tolist(), list(range(30)), size=values)
-    found = agreements(items, 5, 0)["size"]
+    found = neighbour_agreement(items, 5, 0)["size"]
     assert found.share == pytest.approx(brute_force(vectors, values, 5))
     pairs = [values[one] == values[other] for one in range(30) for other in range(30) if one != other]
     assert found.chance == pytest.approx(np.mean(pairs))
@@ -302,7 +302,7 @@ def test_neighbours_that_share_a_value_on_a_hand_made_embedding() -> None:
     items = with_vectors(
         vectors, [0, 1, 2, 3], alike=["a", "a", "b", "b"], half=["a", "a", "b", "c"], known=["a", "a", "", ""]
     )
-    found = agreements(items, 1, 0)
+    found = neighbour_agreement(items, 1, 0)
     assert (found["alike"].share, found["alike"].chance) == (1.0, pytest.approx(1 / 3))
     assert (found["half"].share, found["half"].chance) == (0.5, pytest.approx(1 / 6))
     assert (found["known"].share, found["known"].chance, found["known"].items) == (1.0, 1.0, 2)
@@ -311,7 +311,7 @@ def test_neighbours_that_share_a_value_on_a_hand_made_embedding() -> None:
 def test_copies_are_not_ones_own_neighbours() -> None:
     vectors = [[1.0, 0.0], [1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]
     items = with_vectors(vectors, [0, 0, 1, 2], garment=["a", "a", "b", "c"])
-    found = agreements(items, 1, 0)["garment"]
+    found = neighbour_agreement(items, 1, 0)["garment"]
     assert (found.share, found.items) == (0.0, 3)
     # frames: an item, then its two nearest, the copy not among them
     drawn = neighbour_sheet(replace(items, categories=np.array(["x", "x", "y", "x"])), np.array([1]), 2)
@@ -334,22 +334,22 @@ def test_nearest_come_first_and_never_include_the_item_itself() -> None:
 
 def test_a_direction_is_the_difference_of_mean_codes_over_distinct_training_pictures() -> None:
     values = ["b"] * 6 + ["a"] * 5 + ["rare"] * 4 + [""] * 9
-    codes = np.random.default_rng(5).integers(0, 9, (24, 2)).astype(np.float32)
+    latents = np.random.default_rng(5).integers(0, 9, (24, 2)).astype(np.float32)
     groups = list(range(24))
     groups[5] = 4  # a copy, which counts once: five of each remain, and the order of names decides
-    items = with_vectors(codes.tolist(), groups, fabric=values)
-    (found,) = directions(items)
+    items = with_vectors(latents.tolist(), groups, fabric=values)
+    (found,) = attribute_directions(items)
     assert (found.factor, found.source, found.target, found.items) == ("fabric", "a", "b", (5, 5))
-    np.testing.assert_allclose(found.step, codes[:5].mean(axis=0) - codes[6:11].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.step, latents[:5].mean(axis=0) - latents[6:11].mean(axis=0), rtol=1e-6)
 
 
 def test_directions_take_colours_first_then_kinds_and_only_what_the_model_learned_from() -> None:
     values = ["a", "b"] * 12
     names = ["length", "fabric", "category", "main_colour", "heel"]
     items = with_vectors([[float(place)] for place in range(24)], list(range(24)), **dict.fromkeys(names, values))
-    assert [one.factor for one in directions(items)] == ["main_colour", "category", "length", "fabric"]
+    assert [one.factor for one in attribute_directions(items)] == ["main_colour", "category", "length", "fabric"]
     few = replace(items, train=np.arange(24) < 8)  # four of each value
-    assert directions(few) == []
+    assert attribute_directions(few) == []
 
 
 def test_an_unknown_factor_is_refused_by_name() -> None:
@@ -387,15 +387,15 @@ def test_shown_items_take_turns_among_categories() -> None:
 
 
 def test_coordinates_that_vary_most_are_traversed() -> None:
-    codes = np.random.default_rng(0).normal(size=(ITEMS, 4)) * [1, 5, 0, 3]
-    assert moving_coordinates(items_of(MeanColour(), codes=codes), 3).tolist() == [1, 3, 0]
+    latents = np.random.default_rng(0).normal(size=(ITEMS, 4)) * [1, 5, 0, 3]
+    assert moving_coordinates(items_of(MeanColour(), latents=latents), 3).tolist() == [1, 3, 0]
 
 
 def test_a_coordinate_carries_only_what_the_code_tells() -> None:
     importance = np.array([[0.2, 0.9], [0.8, 0.1], [0.4, 0.0]])
-    told = FactorFigures("shape", 3, 64, informativeness=0.5, accuracy=0.7, majority=0.4, compactness=0.1, mig=0.1)
+    told = FactorMetrics("shape", 3, 64, informativeness=0.5, accuracy=0.7, majority=0.4, compactness=0.1, mig=0.1)
     guessed = replace(told, name="mood", informativeness=0.0)
-    figures = Disentanglement(
+    metrics = Disentanglement(
         modularity=0.1,
         compactness=0.1,
         informativeness=0.25,
@@ -406,7 +406,7 @@ def test_a_coordinate_carries_only_what_the_code_tells() -> None:
         mutual_information=importance,
         coordinate_modularity=np.zeros(3),
     )
-    assert carried(figures) == [None, ("shape", 0.8), ("shape", 0.4)]  # 0.2 is less than an even share
+    assert coordinate_factors(metrics) == [None, ("shape", 0.8), ("shape", 0.4)]  # 0.2 is less than an even share
     assert sorted_by_factor(importance).tolist() == [1, 2, 0]
 
 
@@ -440,21 +440,21 @@ def test_a_sheet_has_its_tiles_in_rows_beside_their_labels() -> None:
 def test_train_and_evaluate_write_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = [f"data.root={tmp_path / 'data'}", f"cache_dir={tmp_path / 'cache'}", "wandb.mode=off"]
     small = ["data.synthetic.items=60", "data.synthetic.outfits=60", "data.synthetic.image_size=16"]
-    model = ["model.representation.side=16", "model.representation.width=8", "model.representation.code_dim=4"]
+    model = ["model.representation.image_size=16", "model.representation.width=8", "model.representation.latent_dim=4"]
     trainer = ["trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
-    workers = ["encoder.num_workers=0", "evaluate.representation.pictures=3"]
+    workers = ["encoder.num_workers=0", "evaluate.representation.images=3"]
     folder = tmp_path / "run"
     train.main(
         ["experiment=representation", "model=vae", f"run_dir={folder}", *place, *small, *model, *trainer, *workers]
     )
     first = (folder / "report" / "results.json").read_bytes()
-    figures = json.loads(first)
-    assert figures["training"]["epochs"] == 2
-    assert figures["items"]["training"] + figures["items"]["validation"] == figures["items"]["catalogue"]
-    assert "shape" in figures["neighbours"]["factors"]
-    assert "category" not in figures["neighbours"]["factors"]  # which says the same
+    metrics = json.loads(first)
+    assert metrics["training"]["epochs"] == 2
+    assert metrics["items"]["training"] + metrics["items"]["validation"] == metrics["items"]["catalogue"]
+    assert "shape" in metrics["neighbours"]["factors"]
+    assert "category" not in metrics["neighbours"]["factors"]  # which says the same
     assert str(folder / "report" / "index.html") in capsys.readouterr().out
-    evaluate.main([f"run={folder}", "evaluate.representation.pictures=4", *place])
+    evaluate.main([f"run={folder}", "evaluate.representation.images=4", *place])
     assert (folder / "report" / "results.json").read_bytes() == first
     with pytest.raises(ConfigError, match="no attribute 'size'; they have shape"):
         evaluate.main([f"run={folder}", "evaluate.representation.factors=[size]", *place])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from outfits.completion.search import expansion
-from outfits.completion.search.expansion import Partial, best_additions
+from outfits.completion.search.expansion import Hypothesis, expand
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring import candidates, capacity
 from outfits.scoring.candidates import CandidateScorer
@@ -95,12 +95,12 @@ def test_sets_and_outfit_embeddings_equal_the_plain_module(layers):
     assert scorer.calls == 2 * 3 * 40
 
 
-def test_guests_are_scored_as_items_are():
+def test_external_items_are_scored_as_items_are():
     module = transformer()
     vectors, present, categories = catalogue()
     whole = scorer_of(module)
     part = CandidateScorer(module, vectors[:100], present[:100], categories[:100], num_categories=CATEGORIES)
-    hosting = part.with_guests(vectors[100:], present[100:], categories[100:])
+    hosting = part.with_external(vectors[100:], present[100:], categories[100:])
     outfits = torch.tensor([[3, 120, 50], [149, 100, 101], [1, 2, 4]])
     torch.testing.assert_close(hosting.addition_logits(outfits), whole.addition_logits(outfits)[:, :100])
     torch.testing.assert_close(hosting.set_logits(outfits), whole.set_logits(outfits))
@@ -170,9 +170,9 @@ def test_what_belongs_to_items_and_outfits_alone_is_computed_once(monkeypatch):
 def test_a_streamed_catalogue_gives_the_same_best_additions(part, keep, monkeypatch):
     scorer = scorer_of(transformer(), block=16)
     outfit = torch.tensor([3, 17, 40])
-    (whole,) = best_additions(scorer, outfit, [Partial()], 2)
+    (whole,) = expand(scorer, outfit, [Hypothesis()], 2)
     monkeypatch.setattr(expansion, "CATALOGUE_PART", part)
-    (streamed,) = best_additions(scorer, outfit, [Partial()], 2, keep=keep)
+    (streamed,) = expand(scorer, outfit, [Hypothesis()], 2, keep=keep)
     np.testing.assert_allclose(streamed.values, whole.values[:keep], atol=1e-5)
     value_of = dict(
         zip(whole.items.tolist(), whole.values.tolist(), strict=True)
@@ -186,7 +186,7 @@ def test_ties_stream_to_the_smaller_positions(monkeypatch):
     module = transformer()
     torch.nn.init.zeros_(module.head[-1].weight)
     monkeypatch.setattr(expansion, "CATALOGUE_PART", 11)
-    (streamed,) = best_additions(scorer_of(module), torch.tensor([3, 17]), [Partial()], 1, keep=6)
+    (streamed,) = expand(scorer_of(module), torch.tensor([3, 17]), [Hypothesis()], 1, keep=6)
     categories = catalogue()[2]
     allowed = np.flatnonzero(~np.isin(categories, categories[[3, 17]]))
     assert streamed.items.tolist() == allowed[:6].tolist()

@@ -1,4 +1,4 @@
-"""The stylist on a run of untrained models: every answer against enumeration, and mistakes in one line."""
+"""The stylist on a run of untrained models: every answer against enumeration, and errors in one line."""
 
 import doctest
 import importlib
@@ -15,16 +15,16 @@ import pytest
 from PIL import Image
 
 import outfits.stylist
-from outfits import Garment, Stylist
+from outfits import Garment, Stylist, run_files
 from outfits.config.load import load_config
 from outfits.data.dataset import OutfitDataset
 from outfits.data.load import load_dataset
-from outfits.encoders.images import item_picture
+from outfits.encoders.images import item_image
 from outfits.errors import ArtifactError, ConfigError, DataError
-from outfits.stylist import export, loading
+from outfits.stylist import export
 from outfits.stylist.naming import KnownNames
 from outfits.stylist.results import outfits_table
-from pipeline import compatibility, finished, generator
+from pipeline import finished
 from pipeline.embeddings import embed_catalogue
 from pipeline.run import reopen_run
 from tests.tiny_run import make_run
@@ -124,7 +124,7 @@ def test_a_batch_completes_every_outfit_as_it_would_alone(stylist, ids, own, met
         np.testing.assert_allclose([o.objective for o in found], [o.objective for o in alone], atol=1e-6)
 
 
-def test_wished_categories_are_those_of_the_added_items_in_their_order(stylist, ids):
+def test_conditioned_categories_are_those_of_the_added_items_in_their_order(stylist, ids):
     names = [stylist.item(item_id).category for item_id in ids[2:5]]
     for method in ("greedy_k", "beam", "generator", "generator_beam"):
         each = stylist.complete(ids[:2], 3, categories=[[names[1]], [names[0]], None], method=method)[0]
@@ -133,7 +133,7 @@ def test_wished_categories_are_those_of_the_added_items_in_their_order(stylist, 
         assert {item.category for item in one.added} < set(names)
 
 
-def test_the_objective_weighs_s_against_the_similarity_to_the_wished_texts(stylist, ids):
+def test_the_objective_weighs_s_against_the_similarity_to_the_conditioned_texts(stylist, ids):
     texts = ["red wool", "black leather"]
     (outfit, *_) = stylist.complete(ids[:2], 2, texts=texts, alpha=0.3, method="beam")
     near = {text: {m.item.id: m.similarity for m in stylist.search(text, top=len(stylist))} for text in texts}
@@ -143,7 +143,7 @@ def test_the_objective_weighs_s_against_the_similarity_to_the_wished_texts(styli
     assert outfit.score == pytest.approx(stylist.score([*ids[:2], *outfit.added_ids]), abs=1e-6)
 
 
-def test_with_alpha_0_the_wished_text_alone_decides_and_with_1_it_does_not_matter(stylist, ids):
+def test_with_alpha_0_the_conditioned_text_alone_decides_and_with_1_it_does_not_matter(stylist, ids):
     taken = [stylist.item(item_id).category for item_id in ids[:2]]
     open_to_all = [name for name in stylist.categories if name not in taken]
     nearest = stylist.search("red wool", top=1, categories=open_to_all)[0].item.id
@@ -152,7 +152,7 @@ def test_with_alpha_0_the_wished_text_alone_decides_and_with_1_it_does_not_matte
     assert with_text.added_ids == stylist.complete(ids[:2], 1, method="greedy_k")[0].added_ids
 
 
-def test_empty_texts_and_lists_are_no_wish(stylist, ids):
+def test_empty_texts_and_lists_are_no_condition(stylist, ids):
     plain = stylist.complete(ids[:2], 2, method="beam")
     assert facts(stylist.complete(ids[:2], 2, texts=["", " "], categories=[], method="beam")) == facts(plain)
     assert plain[0].similarity is None
@@ -168,33 +168,33 @@ def test_answers_differ_and_stand_best_first(stylist, ids):
 
 
 def test_a_garment_like_a_catalogue_item_is_embedded_like_it(stylist, ids, own):
-    hand = stylist._hands.read([own[0]])
-    position = stylist._hands.position(ids[1])
-    features = stylist._run.catalogue.features
-    np.testing.assert_allclose(hand.guests.vectors[0], features.vectors[position], atol=1e-5)
-    assert hand.guests.present[0].tolist() == features.present[position].tolist()
+    partial_outfit = stylist._parser.read([own[0]])
+    position = stylist._parser.position(ids[1])
+    features = stylist._run.catalogue.require_embeddings
+    np.testing.assert_allclose(partial_outfit.external.vectors[0], features.vectors[position], atol=1e-5)
+    assert partial_outfit.external.present[0].tolist() == features.present[position].tolist()
     assert stylist.score([ids[0], own[0]]) == pytest.approx(stylist.score(ids[:2]), abs=1e-5)
     assert stylist.similar(own[0], top=1)[0].similarity == pytest.approx(1, abs=1e-4)
 
 
 def test_a_picture_in_memory_does_as_well_as_its_file(stylist, ids, tmp_path):
     category = stylist.item(ids[1]).category
-    picture = Image.new("RGBA", (20, 30), (200, 30, 30, 128))
-    picture.save(tmp_path / "own.png")
+    image = Image.new("RGBA", (20, 30), (200, 30, 30, 128))
+    image.save(tmp_path / "own.png")
     from_file, in_memory = (
-        stylist.score([ids[0], Garment(category, image=image)]) for image in (tmp_path / "own.png", picture)
+        stylist.score([ids[0], Garment(category, image=given)]) for given in (tmp_path / "own.png", image)
     )
-    assert from_file == in_memory != stylist.score([ids[0], Garment(category, image=picture.convert("RGB"))])
+    assert from_file == in_memory != stylist.score([ids[0], Garment(category, image=image.convert("RGB"))])
 
 
 def test_a_large_photo_is_decoded_as_those_of_the_catalogue_are(stylist, ids, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, size=(900, 700, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "large.jpg", quality=95)
     category, encoder = stylist.item(ids[0]).category, stylist.encoder
-    picture = item_picture(tmp_path / "large.jpg", "item", draft_size=encoder.image.draft_size)
-    vectors, _ = encoder.encode([picture], [""])
-    hand = stylist._hands.read([Garment(category, image=str(tmp_path / "large.jpg"))])
-    np.testing.assert_array_equal(hand.guests.vectors, vectors)
+    image = item_image(tmp_path / "large.jpg", "item", draft_size=encoder.image.draft_size)
+    vectors, _ = encoder.encode([image], [""])
+    partial_outfit = stylist._parser.read([Garment(category, image=str(tmp_path / "large.jpg"))])
+    np.testing.assert_array_equal(partial_outfit.external.vectors, vectors)
 
 
 def test_several_garments_stand_beside_the_given_items(stylist, ids, own):
@@ -205,19 +205,19 @@ def test_several_garments_stand_beside_the_given_items(stylist, ids, own):
 
 
 def test_garments_that_cannot_be_used_are_one_line(stylist, ids, tmp_path):
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     category = stylist.item(ids[0]).category
-    mistakes = {
+    errors = {
         "broken.jpg cannot be opened": Garment(category, image=tmp_path / "broken.jpg"),
-        "there is no photo": Garment(category, image=tmp_path / "none.jpg"),
+        "there is no image": Garment(category, image=tmp_path / "none.jpg"),
         f"did you mean {category}": Garment(category[:-1], "red"),
         "words that it knows": Garment(category, "qwertyuiop"),
     }
-    for text, garment in mistakes.items():
+    for text, garment in errors.items():
         with pytest.raises(DataError, match=text) as caught:
             stylist.complete([garment])
         assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="picture or a text"):
+    with pytest.raises(ValueError, match="image or a text"):
         Garment(category)
 
 
@@ -267,7 +267,7 @@ def test_s_does_not_depend_on_the_order_or_on_what_is_scored_beside(stylist, ids
 
 @pytest.mark.parametrize("modality", ["joint", "image", "text"])
 def test_similar_items_are_those_of_comparing_with_all(stylist, ids, modality):
-    features, position = stylist._run.catalogue.features, stylist._hands.position(ids[0])
+    features, position = stylist._run.catalogue.require_embeddings, stylist._parser.position(ids[0])
     parts = {"image": ["image"], "text": ["text"], "joint": ["image", "text"]}[modality]
     cosines = np.stack([getattr(features, part) @ getattr(features, part)[position] for part in parts])
     shared = np.stack([features.present[:, ["image", "text"].index(part)] for part in parts])
@@ -384,8 +384,8 @@ def test_a_cache_that_is_gone_or_moved_is_named_with_the_way_out(root, ids, tmp_
 
 def test_a_run_without_generator_still_searches_with_s(root, ids, tmp_path):
     shutil.copytree(root / "run", tmp_path / "run")
-    (tmp_path / "run" / generator.WEIGHTS).unlink()
-    (tmp_path / "run" / finished.SELECTED).unlink()
+    (tmp_path / "run" / run_files.GENERATOR).unlink()
+    (tmp_path / "run" / run_files.SELECTED).unlink()
     bare = Stylist.load(tmp_path / "run")
     assert bare.k_max == 0
     assert bare.complete(ids[:2], 4, method="greedy_k")
@@ -401,10 +401,10 @@ def test_what_is_no_run_or_unfinished_or_changed_is_refused(root, tmp_path):
     with pytest.raises(ArtifactError, match="holds no run"):
         Stylist.load(tmp_path)
     shutil.copytree(root / "run", tmp_path / "run")
-    (tmp_path / "run" / export.FOLDER / export.PLACES).unlink()
+    (tmp_path / "run" / run_files.STYLIST / run_files.STYLIST_MANIFEST).unlink()
     with pytest.raises(ArtifactError, match=r"evaluate\.py run="):
         Stylist.load(tmp_path / "run")
-    (tmp_path / "run" / compatibility.FIGURES).unlink()
+    (tmp_path / "run" / run_files.COMPATIBILITY).unlink()
     with pytest.raises(ArtifactError, match="resume="):
         Stylist.load(tmp_path / "run")
 
@@ -417,29 +417,24 @@ def test_a_device_that_is_not_there_is_refused(root):
 def test_evaluating_an_older_run_adds_what_is_missing_and_says_where_things_lie_now(root, ids, tmp_path):
     shutil.copytree(root / "run", tmp_path / "run")
     shutil.copytree(root / "cache", tmp_path / "cache")
-    whole = {path.name: path.read_bytes() for path in (tmp_path / "run" / export.FOLDER).iterdir()}
-    shutil.rmtree(tmp_path / "run" / export.FOLDER)
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "run" / run_files.STYLIST).iterdir()}
+    shutil.rmtree(tmp_path / "run" / run_files.STYLIST)
     run = reopen_run(load_config([f"run={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}"], "evaluate"))
     dataset = embed_catalogue(run, load_dataset(run.config.data))
     finished.record_dataset(run, dataset)
-    again = {path.name: path.read_bytes() for path in (tmp_path / "run" / export.FOLDER).iterdir()}
+    again = {path.name: path.read_bytes() for path in (tmp_path / "run" / run_files.STYLIST).iterdir()}
     assert again.keys() == whole.keys()
-    assert {name for name in whole if again[name] != whole[name]} == {export.PLACES}
-    assert str(tmp_path / "cache") in again[export.PLACES].decode()
+    assert {name for name in whole if again[name] != whole[name]} == {run_files.STYLIST_MANIFEST}
+    assert str(tmp_path / "cache") in again[run_files.STYLIST_MANIFEST].decode()
 
 
 def test_relative_folders_are_kept_as_absolute_ones(stylist, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = stylist._run
     dataset = OutfitDataset("here", run.catalogue, run.outfits, {}, {}, {}, {})
-    export.keep(Path("run"), dataset, Path("data"), Path("cache"), None)
-    places = export.read_places(tmp_path / "run")
+    export.export(Path("run"), dataset, Path("data"), Path("cache"), None)
+    places = export.read_manifest(tmp_path / "run")
     assert (places.data_root, places.embeddings_dir) == (str(tmp_path / "data"), str(tmp_path / "cache" / "embeddings"))
-
-
-def test_file_names_are_those_that_the_stages_write():
-    names = (compatibility.WEIGHTS, compatibility.FIGURES, generator.WEIGHTS, finished.SELECTED)
-    assert names == (loading.SCORER, loading.FIGURES, loading.GENERATOR, loading.SELECTED)
 
 
 def test_importing_the_package_is_cheap_and_the_stylist_needs_no_lightning(root):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from outfits.config.schema import SyntheticConfig
+from outfits.config.schema.data import SyntheticConfig
 from outfits.data.maryland import read_maryland
 from outfits.data.synthetic import is_complete, read_factors, write_synthetic, writing
 from outfits.data.synthetic.drawing import draw_garment
@@ -67,8 +67,8 @@ def _picture(root: Path, item_id: str) -> Path:
 
 def _box(path: Path) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what is not white; JPEG's noise around it does not count."""
-    with Image.open(path) as picture:
-        drawn = np.asarray(picture.convert("L")) < 230
+    with Image.open(path) as image:
+        drawn = np.asarray(image.convert("L")) < 230
     columns, rows = np.flatnonzero(drawn.any(axis=0)), np.flatnonzero(drawn.any(axis=1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
@@ -112,9 +112,9 @@ def test_outfits_have_the_fields_of_the_official_files(splits: dict[str, Any], r
 def test_every_item_has_a_picture_that_opens(splits: dict[str, Any], root: Path) -> None:
     for entry in (entry for sets in splits.values() for entry in sets):
         for item in entry["items"]:
-            with Image.open(root / "images" / entry["set_id"] / f"{item['index']}.jpg") as picture:
-                assert picture.format == "JPEG"
-                assert np.asarray(picture.convert("RGB")).shape == (24, 24, 3)
+            with Image.open(root / "images" / entry["set_id"] / f"{item['index']}.jpg") as image:
+                assert image.format == "JPEG"
+                assert np.asarray(image.convert("RGB")).shape == (24, 24, 3)
 
 
 def test_the_maryland_parser_reads_it_whole(root: Path) -> None:
@@ -152,8 +152,8 @@ def test_pictures_tell_style_colour_and_pattern_apart() -> None:
     garment = make_wardrobe(60, np.random.default_rng(0))[0]
     plain = np.asarray(draw_garment(replace(garment, pattern="plain"), 48, np.random.default_rng(0)), np.float64)
     for other in (replace(garment, pattern="checks"), replace(garment, pattern="plain", style="boho")):
-        picture = np.asarray(draw_garment(other, 48, np.random.default_rng(0)), np.float64)
-        assert np.abs(picture - plain).mean() > 5
+        image = np.asarray(draw_garment(other, 48, np.random.default_rng(0)), np.float64)
+        assert np.abs(image - plain).mean() > 5
     corners = plain[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners > 250).all()
     assert (plain.min(axis=2) < 250).mean() > 0.1
@@ -340,8 +340,8 @@ def test_sizes_and_places_change_no_outfit_name_or_task(root: Path, varied: Path
     assert ours.keys() == others.keys()
     differing = {name for name in ours if ours[name] != others[name]}
     assert {name for name in differing if not name.endswith(".jpg")} == {"factors.csv", "synthetic.json"}
-    pictures = [name for name in ours if name.endswith(".jpg")]
-    assert differing.issuperset(pictures)
+    images = [name for name in ours if name.endswith(".jpg")]
+    assert differing.issuperset(images)
 
 
 def test_a_root_of_the_generator_before_is_refused(root: Path, tmp_path: Path) -> None:

@@ -122,8 +122,8 @@ def test_a_linear_model_of_the_attributes_tells_outfits_from_same_category_repla
     for outfit in outfits:
         replaced = list(outfit)
         place = int(rng.integers(len(outfit)))
-        twins = np.flatnonzero(stylist.categories == wardrobe[outfit[place]].category)
-        replaced[place] = int(rng.choice(twins[twins != outfit[place]]))
+        near_duplicates = np.flatnonzero(stylist.categories == wardrobe[outfit[place]].category)
+        replaced[place] = int(rng.choice(near_duplicates[near_duplicates != outfit[place]]))
         for label, worn in ((1, outfit), (0, replaced)):
             garments = [wardrobe[item] for item in worn]
             rows.append(_spread(garments))

@@ -13,15 +13,15 @@ from outfits.completion.methods import complete
 from outfits.completion.search.beam import beam_search
 from outfits.completion.search.greedy import greedy_k_step
 from outfits.completion.search.two_stage import Shortlists, beam_two_stage, greedy_two_stage
-from outfits.config.schema import TargetsConfig, TwoStageConfig
+from outfits.config.schema.targets import TargetsConfig, TwoStageConfig
 from outfits.data.category_rule import keeps_outfit
 from outfits.errors import ArtifactError, DataError
 from outfits.mining.audit import Audit, Loss, Share, upper_bound
-from outfits.mining.distillation import Curriculum, StudentTraining, Teaching
-from outfits.mining.search import Miner, TargetMining, TwoStage, wish_tasks
+from outfits.mining.distillation import DistillationSplit, StudentTraining, TeacherScoring
+from outfits.mining.search import Miner, TargetMining, TwoStage, condition_tasks
 from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import load_student, save_student
-from outfits.models.student import Lessons, TwoTower, distil
+from outfits.models.student import TeacherScores, TwoTower, distil
 from tests.test_mining import catalogue_of
 from tests.tiny_world import CATEGORIES, GIVEN, ITEMS, REMOVED, World, call, resources_of, tasks_of
 
@@ -60,9 +60,9 @@ def finish(work):
 def taught(world, folder, tasks, config=CONFIG, order=1):
     """A student taught in rounds by all tasks that are not audited; shards are run in an order."""
     student, rounds = None, []
-    for number, part in enumerate(Curriculum.of(tasks, config, 0).rounds):
+    for number, part in enumerate(DistillationSplit.of(tasks, config, 0).rounds):
         catalogue = catalogue_of(world)
-        teaching = Teaching(folder / str(number), part, world.module, catalogue, config, student, number)
+        teaching = TeacherScoring(folder / str(number), part, world.module, catalogue, config, student, number)
         teaching.to(CPU)
         for shard in teaching.pending()[::order]:
             teaching.run((shard,))
@@ -87,10 +87,10 @@ def test_a_student_learns_scores_that_are_an_inner_product_of_outfit_and_item():
     shown = torch.stack([torch.randperm(60, generator=generator)[:20] for _ in range(160)])
     shown[:5, 15:] = -1
     said = logits[:160].gather(1, shown.clamp(min=0)).masked_fill(shown < 0, -torch.inf)
-    lessons = Lessons(embeddings[:160], shown, said)
+    teacher_scores = TeacherScores(embeddings[:160], shown, said)
     torch.manual_seed(0)
     student = TwoTower(6, width=8, hidden=32)
-    distil(student, tokens, lessons, steps=400, lr=1e-2, seed=0)
+    distil(student, tokens, teacher_scores, steps=400, lr=1e-2, seed=0)
     with torch.inference_mode():
         queries, offsets = student.outfits(embeddings[160:])
         guesses = queries @ student.items(tokens).T + offsets[:, None]
@@ -104,12 +104,12 @@ def test_a_student_learns_scores_that_are_an_inner_product_of_outfit_and_item():
 def test_shortlists_rank_by_the_inner_product_whatever_the_lengths(world):
     outfit = torch.tensor([1, 2])
     embedding = world.scorer.outfit_embeddings(outfit[None])[0]
-    barred = world.scorer.taken_categories(outfit[None])[0]
-    (ranked,), state = world.shortlists.ranked(embedding, ~barred[None], ITEMS)
+    forbidden = world.scorer.taken_categories(outfit[None])[0]
+    (ranked,), state = world.shortlists.ranked(embedding, ~forbidden[None], ITEMS)
     with torch.inference_mode():
         query, _ = world.student.outfits(embedding[None])
         guesses = (world.student.items(world.scorer.item_tokens) @ query[0]).numpy()
-    allowed = np.flatnonzero(~barred[world.categories])
+    allowed = np.flatnonzero(~forbidden[world.categories])
     assert ranked.tolist() == allowed[np.argsort(-guesses[allowed], kind="stable")].tolist()
     assert (np.diff(world.shortlists.guesses(state, ranked)) <= 1e-6).all()
 
@@ -122,8 +122,8 @@ def test_a_taught_student_ranks_what_s_prefers_higher_than_chance(world, tmp_pat
     for given in held.given:
         outfit = torch.from_numpy(given.astype(np.int64))[None]
         logits = world.scorer.addition_logits(outfit)[0]
-        barred = world.scorer.taken_categories(outfit)
-        (ranked,), _ = shortlists.ranked(world.scorer.outfit_embeddings(outfit)[0], ~barred, ITEMS)
+        forbidden = world.scorer.taken_categories(outfit)
+        (ranked,), _ = shortlists.ranked(world.scorer.outfit_embeddings(outfit)[0], ~forbidden, ITEMS)
         places.append(ranked.tolist().index(int(logits.argmax())) / len(ranked))
     assert np.mean(places) < 0.2  # 0.5 by chance
 
@@ -138,36 +138,36 @@ def test_a_student_in_a_file_is_the_same_and_knows_its_teacher(world, tmp_path):
         load_student(path, "T")
 
 
-# Teaching
+# TeacherScoring
 
 
 def test_audited_outfits_never_teach_and_every_round_has_its_own():
     tasks = many_tasks(40)
-    curriculum = Curriculum.of(tasks, CONFIG, 0)
-    teaching = [set(part.outfits.tolist()) for part in curriculum.rounds]
-    assert len(curriculum.audited) == 4
+    split = DistillationSplit.of(tasks, CONFIG, 0)
+    teaching = [set(part.outfits.tolist()) for part in split.rounds]
+    assert len(split.audited) == 4
     assert not teaching[0] & teaching[1]
     assert sum(map(len, teaching)) == 20
-    assert not (teaching[0] | teaching[1]) & set(curriculum.audited.tolist())
-    assert set(Curriculum.of(tasks, CONFIG, 1).audited.tolist()) != set(curriculum.audited.tolist())
+    assert not (teaching[0] | teaching[1]) & set(split.audited.tolist())
+    assert set(DistillationSplit.of(tasks, CONFIG, 1).audited.tolist()) != set(split.audited.tolist())
     with pytest.raises(DataError, match="targets.search=exact"):
-        Curriculum.of(many_tasks(3), CONFIG, 0)
+        DistillationSplit.of(many_tasks(3), CONFIG, 0)
 
 
 def test_lessons_are_scores_of_s_and_count_their_calls(world, tmp_path):
     tasks = many_tasks(40)
     student, rounds = taught(world, tmp_path, tasks)
     for teaching in rounds:
-        lessons = teaching.lessons()
-        known = lessons.candidates >= 0
+        teacher_scores = teaching.teacher_scores()
+        known = teacher_scores.candidates >= 0
         assert teaching.calls() == int(known.sum()) + 2 * len(teaching.tasks)
         for row, given in enumerate(teaching.tasks.given):
-            state = lessons.candidates[2 * row], lessons.logits[2 * row], given.tolist()
+            state = teacher_scores.candidates[2 * row], teacher_scores.logits[2 * row], given.tolist()
             for item, logit in zip(*(part[:3].tolist() for part in state[:2]), strict=True):
                 assert world.logit([*given.tolist(), item]) == pytest.approx(logit, abs=1e-4)
                 assert world.categories[item] not in world.categories[given]
             best = int(state[0][state[1].argmax()])
-            second = lessons.candidates[2 * row + 1]
+            second = teacher_scores.candidates[2 * row + 1]
             assert world.categories[best] not in world.categories[second[second >= 0]]
     assert isinstance(student, TwoTower)
 
@@ -191,7 +191,7 @@ def test_a_student_does_not_depend_on_the_order_of_shards_or_on_damage(world, tm
 @pytest.mark.parametrize("kind", ["free", "categories", "texts", "categories_texts"])
 def test_shortlists_as_long_as_the_catalogue_select_what_exact_search_selects(world, kind):
     tasks = tasks_of(GIVEN[:4], REMOVED[:4])
-    tasks = tasks.asking_for(3) if kind == "free" else wish_tasks(tasks, kind, catalogue_of(world), 0.3)
+    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue_of(world), 0.3)
     exact = Miner(world.module, catalogue_of(world), CONFIG, CPU, texts=True).mine(tasks)
     two_stage = TwoStage(world.student, ITEMS)
     found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
@@ -223,8 +223,8 @@ def test_no_step_scores_more_than_its_shortlist(world):
     assert (trace.logits[:, 0] <= exact.logits[:, 0] + 1e-5).all()
 
 
-def test_a_wished_text_puts_its_items_on_the_shortlist(world):
-    tasks = wish_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "texts", catalogue_of(world), 0.0)
+def test_a_conditioned_text_puts_its_items_on_the_shortlist(world):
+    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "texts", catalogue_of(world), 0.0)
     assert len(tasks) > 1
     miner = Miner(world.module, catalogue_of(world), CONFIG, CPU, TwoStage(world.student, 3), texts=True)
     exact = Miner(world.module, catalogue_of(world), CONFIG, CPU, texts=True).mine(tasks)
@@ -233,10 +233,10 @@ def test_a_wished_text_puts_its_items_on_the_shortlist(world):
 
 @pytest.mark.parametrize("name", ["greedy_two_stage", "beam_two_stage"])
 @pytest.mark.parametrize("kind", ["free", "categories", "categories_texts"])
-def test_methods_keep_the_rule_and_the_wishes(world, name, kind):
+def test_methods_keep_the_rule_and_the_conditions(world, name, kind):
     tasks = tasks_of(GIVEN[:4], REMOVED[:4])
     if kind != "free":
-        tasks = wish_tasks(tasks, kind, catalogue_of(world), 0.5)
+        tasks = condition_tasks(tasks, kind, catalogue_of(world), 0.5)
     resources = resources_of(world)
     completions = complete(call(f"{name}:candidates=2"), tasks, resources)
     assert keeps_outfit(tasks.given, completions.chosen, world.categories).all()
@@ -271,33 +271,33 @@ def test_shares_and_bounds_are_those_of_the_books():
 
 @pytest.mark.parametrize("kind", ["free", "categories_texts"])
 def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
-    tasks, c = tasks_of(GIVEN[:4], REMOVED[:4]), 3 if kind == "free" else 1  # eight items have a wished category
-    tasks = tasks.asking_for(3) if kind == "free" else wish_tasks(tasks, kind, catalogue_of(world), 0.95)
+    tasks, c = tasks_of(GIVEN[:4], REMOVED[:4]), 3 if kind == "free" else 1  # eight items have a conditions category
+    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue_of(world), 0.95)
     exact = exact_targets(world, tmp_path / "exact", tasks)
     two_stage = TwoStage(world.student, c)
     audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    figures, calls = audit.figures()
+    metrics, calls = audit.metrics()
     found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
 
     def score(row, chosen):
         return expit(world.logit([*tasks.given[row], *chosen]))
 
     def objective(row, chosen, slots):
-        wishes = tasks.wishes
-        similarity = world.similarity(wishes.texts[row])
+        conditions = tasks.conditions
+        similarity = world.similarity(conditions.texts[row])
         texts = sum(similarity[slot, item] for item, slot in zip(chosen, slots, strict=True))
-        return wishes.alpha * score(row, chosen) + (1 - wishes.alpha) * texts
+        return conditions.alpha * score(row, chosen) + (1 - conditions.alpha) * texts
 
     regret = [score(row, exact.trace.chosen[row]) - score(row, found.chosen[row]) for row in range(len(tasks))]
-    assert figures.regret.mean == pytest.approx(np.mean(regret), abs=1e-5)
-    assert figures.regret.largest == pytest.approx(np.max(regret), abs=1e-5)
+    assert metrics.regret.mean == pytest.approx(np.mean(regret), abs=1e-5)
+    assert metrics.regret.largest == pytest.approx(np.max(regret), abs=1e-5)
     assert max(regret) > 0.001, "too easy to show anything"
-    assert figures.outfits == len(tasks)
-    assert figures.calls == found.calls.mean()
+    assert metrics.outfits == len(tasks)
+    assert metrics.calls == found.calls.mean()
     assert calls == found.calls.sum() + 2 * tasks.k * len(tasks)
     if kind == "free":
-        assert figures.objective_regret is None
-        assert figures.calls == tasks.k * (c + 1)
+        assert metrics.objective_regret is None
+        assert metrics.calls == tasks.k * (c + 1)
         listed = []
         for row, given in enumerate(tasks.given):
             for step in range(tasks.k):
@@ -305,43 +305,43 @@ def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
                 embedding = world.scorer.outfit_embeddings(outfit)[0]
                 (ranked,), _ = world.shortlists.ranked(embedding, ~world.scorer.taken_categories(outfit), c)
                 listed.append(exact.trace.chosen[row, step] in ranked)
-        assert figures.recall.share == np.mean(listed)
-        assert figures.recall_first.share == np.mean(listed[:: tasks.k])
-        assert figures.bound == figures.regret.bound
+        assert metrics.recall.share == np.mean(listed)
+        assert metrics.recall_first.share == np.mean(listed[:: tasks.k])
+        assert metrics.bound == metrics.regret.bound
     else:
         losses = [
             objective(row, exact.trace.chosen[row], exact.trace.slots[row])
             - objective(row, found.chosen[row], found.slots[row])
             for row in range(len(tasks))
         ]
-        assert figures.objective_regret.mean == pytest.approx(np.mean(losses), abs=1e-5)
-        assert figures.bound == figures.objective_regret.bound
-    assert json.loads(json.dumps(figures.to_json()))["outfits"] == len(tasks)
-    assert "recall" not in str(figures)
-    assert f"shortlists of {c}" in str(figures)
+        assert metrics.objective_regret.mean == pytest.approx(np.mean(losses), abs=1e-5)
+        assert metrics.bound == metrics.objective_regret.bound
+    assert json.loads(json.dumps(metrics.to_json()))["outfits"] == len(tasks)
+    assert "recall" not in str(metrics)
+    assert f"shortlists of {c}" in str(metrics)
 
 
 def test_a_shortlist_of_everything_lists_every_choice_and_loses_nothing(world, tmp_path):
-    tasks = wish_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "categories", catalogue_of(world), 0.4)
+    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "categories", catalogue_of(world), 0.4)
     exact = exact_targets(world, tmp_path / "exact", tasks)
     two_stage = TwoStage(world.student, ITEMS)
     audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    figures, _ = audit.figures()
-    assert figures.recall.share == figures.recall_first.share == 1
-    assert figures.regret.bound == pytest.approx(0, abs=1e-6)
-    assert figures.regret.worse.share == 0
+    metrics, _ = audit.metrics()
+    assert metrics.recall.share == metrics.recall_first.share == 1
+    assert metrics.regret.bound == pytest.approx(0, abs=1e-6)
+    assert metrics.regret.worse.share == 0
 
 
 def test_a_damaged_audit_shard_is_pending_again_and_ends_the_same(world, tmp_path):
     exact = exact_targets(world, tmp_path / "exact", tasks_of())
     two_stage = TwoStage(world.student, 3)
     audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    before = audit.figures()
+    before = audit.metrics()
     (tmp_path / "audit" / "shard-000001.npz").write_bytes(b"")
     with pytest.raises(ArtifactError, match="1 of 2 shards"):
-        audit.figures()
+        audit.metrics()
     assert audit.pending() == [1]
-    assert finish(audit).figures() == before
+    assert finish(audit).metrics() == before
 
 
 def test_targets_mined_in_parts_stand_in_the_order_of_the_tasks(world, tmp_path):

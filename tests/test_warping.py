@@ -1,4 +1,4 @@
-"""Warps: the identity gives the picture back, and no increments ever fold it."""
+"""Warps: the identity gives the image back, and no increments ever fold it."""
 
 import math
 
@@ -19,10 +19,10 @@ from outfits.representations.warping import (
 
 
 def test_the_identity_field_returns_the_picture() -> None:
-    pictures = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     grid = grid_of(increments(torch.zeros(3, 2, 16, 16)))
     grid = transformed(grid, affine_of(torch.zeros(3, 5)))
-    torch.testing.assert_close(warped(pictures, grid), pictures, atol=1e-5, rtol=0)
+    torch.testing.assert_close(warped(images, grid), images, atol=1e-5, rtol=0)
 
 
 def test_the_identity_grid_is_torchs_own() -> None:

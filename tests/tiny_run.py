@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from outfits import run_files
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
 from outfits.models.compatibility import OutfitTransformer
@@ -13,7 +14,6 @@ from outfits.models.frozen import save_generator, save_scorer, save_student
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
 from outfits.storage import write_text
-from pipeline import compatibility, generator, student
 from pipeline.embeddings import embed_catalogue
 from pipeline.finished import record_dataset, save_selected
 from pipeline.run import open_run
@@ -27,7 +27,7 @@ def make_run(root: Path, *options: str) -> Path:
     run = open_run(load_config([f"experiment={RECIPE}", *place, *options]))
     dataset = embed_catalogue(run, load_dataset(run.config.data))
     record_dataset(run, dataset)
-    features, model = dataset.catalogue.features, run.config.model
+    features, model = dataset.catalogue.require_embeddings, run.config.model
     torch.manual_seed(0)
     scorer = OutfitTransformer(features.image_dim, features.text_dim, width=16, layers=1, heads=2, feedforward=16)
     maker = Generator(
@@ -42,9 +42,9 @@ def make_run(root: Path, *options: str) -> Path:
     with torch.no_grad():
         for parameter in scorer.parameters():
             parameter.mul_(2.5)
-    sha256 = save_scorer(scorer, run.folder / compatibility.WEIGHTS)
-    write_text(run.folder / compatibility.FIGURES, json.dumps({"sha256": sha256, "judge_sha256": None}))
-    save_generator(maker, run.folder / generator.WEIGHTS, sha256)
-    save_student(TwoTower(16, width=8, hidden=12), run.folder / student.WEIGHTS, sha256)
+    sha256 = save_scorer(scorer, run.folder / run_files.SCORER)
+    write_text(run.folder / run_files.COMPATIBILITY, json.dumps({"sha256": sha256, "judge_sha256": None}))
+    save_generator(maker, run.folder / run_files.GENERATOR, sha256)
+    save_student(TwoTower(16, width=8, hidden=12), run.folder / run_files.STUDENT, sha256)
     save_selected(run, dataset, np.arange(len(dataset.catalogue)) % 3)
     return run.folder

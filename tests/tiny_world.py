@@ -7,9 +7,9 @@ from outfits.completion.context import Resources
 from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import resolve_call
-from outfits.config.schema import (
+from outfits.config.schema.evaluate import EvaluateConfig
+from outfits.config.schema.methods import (
     BeamTwoStageConfig,
-    EvaluateConfig,
     GeneratorBeamConfig,
     GradientConfig,
     GreedyTwoStageConfig,

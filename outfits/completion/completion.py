@@ -44,12 +44,12 @@ class Completions:
     Attributes:
         given: catalogue positions of the given items, ``B`` arrays.
         chosen: catalogue positions of the chosen items, shape ``[B, k]``, in the order of selection; where there were
-            wishes, item i is the answer to wish i.
+            conditions, item i is the answer to condition i.
         calls: calls of S that choosing took, shape ``[B]``; the final scoring is the experiment's, not the method's.
         seconds: wall time of choosing, shape ``[B]``; the batch's time in equal shares.
         step_scores: S after each step, shape ``[B, k]``, of methods that look at S step by step; of ``greedy_1`` S of
             each item added alone, of ``exhaustive``, which takes no steps, that of the whole.
-        removed_ranks: 0-based rank of every removed item in the method's own ranking of single additions, shape
+        removed_ranks: 0-based rank of every removed item in the method's own ranking of single expansions, shape
             ``[B, j]``; :data:`UNRANKED` where the method cannot choose it. None for methods that do not rank.
         scores: S of the completed outfit, shape ``[B]``, once scored; without the zero of sets that are not outfits.
         gradients: gradients of S taken, shape ``[B]``; None: none.
@@ -119,13 +119,13 @@ class SearchTrace:
         candidates: best candidates of each step, best first, int32, shape ``[B, k, M]``, padded with -1.
         candidate_logits: their logits, float32, shape ``[B, k, M]``, padded with ``-inf``.
         calls: calls of S, int64, shape ``[B]``.
-        ranks: 0-based rank of the items that were asked about among the additions of the first step, int64, shape
-            ``[B, j]``, :data:`UNRANKED` where forbidden; None if none were asked about. With wishes, item i's place is
-            that among the additions that answer wish i.
-        slots: which missing item each selection is, int64, shape ``[B, k]``; None without wishes.
-        candidate_similarity: summed similarity of the candidates to the wished text that they would answer, float32,
-            shape ``[B, k, M]``; None without wishes.
-        alternatives: catalogue positions of the best completions found, best first, items in the order of wishes,
+        ranks: 0-based rank of the items that were asked about among the expansions of the first step, int64, shape
+            ``[B, j]``, :data:`UNRANKED` where forbidden; None if none were asked about. With conditions, item i's place
+            is that among the expansions that answer condition i.
+        slots: which missing item each selection is, int64, shape ``[B, k]``; None without conditions.
+        candidate_similarity: summed similarity of the candidates to the text of the condition that they would answer,
+            float32, shape ``[B, k, M]``; None without conditions.
+        alternatives: catalogue positions of the best completions found, best first, items in the order of conditions,
             int64, shape ``[B, m, k]``, rows of -1 where there are fewer; None if none were kept.
     """
 
@@ -140,8 +140,8 @@ class SearchTrace:
     alternatives: NDArray[np.int64] | None = None
 
     @property
-    def by_wish(self) -> NDArray[np.int64]:
-        """The chosen items in the order of the wishes they answer, ``[B, k]``; as selected without wishes."""
+    def by_condition(self) -> NDArray[np.int64]:
+        """The chosen items in the order of the conditions they answer, ``[B, k]``; as selected without conditions."""
         chosen = self.chosen.astype(np.int64)
         return chosen if self.slots is None else np.take_along_axis(chosen, np.argsort(self.slots, axis=1), axis=1)
 

@@ -1,4 +1,4 @@
-"""Wishes for the missing items: which categories each may have, and texts that describe them."""
+"""Conditions for the missing items: which categories each may have, and texts that describe them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from outfits.config.schema import WISHES
+from outfits.config.schema.targets import CONDITION_KINDS
 from outfits.data.catalogue import ItemEmbeddings
 
 
 @dataclass(frozen=True)
-class Wishes:
-    r"""What is wished for the ``k`` missing items of ``T`` outfits.
+class Conditions:
+    r"""What is asked for the ``k`` missing items of ``T`` outfits.
 
     A completion then maximises :math:`\alpha S(O \cup \{X_i\}) + (1 - \alpha) \sum_i S_X(X_i, \hat T_i)` over items
     with :math:`C_{X_i}` among the allowed categories of item i, the sum running over non-empty texts.
 
     Attributes:
-        allowed: bool, shape ``[T, k, C]``: categories that missing item i may have; all True is no wish.
+        allowed: bool, shape ``[T, k, C]``: categories that missing item i may have; all True is no condition.
         texts: embedded texts of unit length, float32, shape ``[T, k, text_dim]``; a zero row is an empty text.
         alpha: weight of S against the texts, in [0, 1].
 
@@ -33,7 +33,7 @@ class Wishes:
 
     def __post_init__(self) -> None:
         if self.allowed.ndim != 3 or self.texts.ndim != 3 or self.allowed.shape[:2] != self.texts.shape[:2]:
-            raise ValueError(f"wishes of shapes {list(self.allowed.shape)} and {list(self.texts.shape)} do not fit")
+            raise ValueError(f"conditions of shapes {list(self.allowed.shape)} and {list(self.texts.shape)} do not fit")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must lie in [0, 1], not {self.alpha}")
         if not self.allowed.any(axis=2).all():
@@ -43,8 +43,8 @@ class Wishes:
             raise ValueError("texts must be vectors of unit length, or zero for an empty text")
 
     @classmethod
-    def none(cls, tasks: int, k: int, num_categories: int, text_dim: int, alpha: float = 0.5) -> "Wishes":
-        """No wish at all, for code that mixes outfits with and without."""
+    def none(cls, tasks: int, k: int, num_categories: int, text_dim: int, alpha: float = 0.5) -> "Conditions":
+        """No condition at all, for code that mixes outfits with and without."""
         return cls(
             np.ones((tasks, k, num_categories), dtype=np.bool_), np.zeros((tasks, k, text_dim), np.float32), alpha
         )
@@ -63,30 +63,30 @@ class Wishes:
         has_text: NDArray[np.bool_] = np.any(self.texts != 0, axis=2)
         return has_text
 
-    def take(self, rows: NDArray[np.integer] | slice) -> "Wishes":
-        """The wishes of these outfits."""
-        return Wishes(self.allowed[rows], self.texts[rows], self.alpha)
+    def take(self, rows: NDArray[np.integer] | slice) -> "Conditions":
+        """The conditions of these outfits."""
+        return Conditions(self.allowed[rows], self.texts[rows], self.alpha)
 
-    def without_texts(self) -> "Wishes":
-        """The wished categories alone."""
+    def without_texts(self) -> "Conditions":
+        """The allowed categories alone."""
         return replace(self, texts=np.zeros_like(self.texts))
 
-    def kinds(self, row: int) -> NDArray[np.int64]:
-        """Which missing items of an outfit are wished alike, shape ``[k]``: the first item of the same wish."""
+    def slot_groups(self, row: int) -> NDArray[np.int64]:
+        """Slot group of each missing item of an outfit, shape ``[k]``: the first item of the same condition."""
         same = (self.allowed[row][:, None] == self.allowed[row][None]).all(axis=2)
         same &= (self.texts[row][:, None] == self.texts[row][None]).all(axis=2)
         first: NDArray[np.int64] = same.argmax(axis=1)
         return first
 
     @classmethod
-    def concatenate(cls, parts: Sequence["Wishes"]) -> "Wishes":
-        """The wishes of several batches as one.
+    def concatenate(cls, parts: Sequence["Conditions"]) -> "Conditions":
+        """The conditions of several batches as one.
 
         Raises:
             ValueError: if they weigh S differently.
         """
         if len({part.alpha for part in parts}) != 1:
-            raise ValueError("wishes of different alpha cannot be one batch")
+            raise ValueError("conditions of different alpha cannot be one batch")
         return cls(
             np.concatenate([part.allowed for part in parts]),
             np.concatenate([part.texts for part in parts]),
@@ -94,15 +94,15 @@ class Wishes:
         )
 
 
-def wishes_of_items(
+def conditions_of_items(
     kind: str,
     items: NDArray[np.integer],
     categories: NDArray[np.integer],
     num_categories: int,
     features: ItemEmbeddings,
     alpha: float,
-) -> Wishes:
-    """Wishes that describe certain items: what somebody would say who looks for just these.
+) -> Conditions:
+    """Conditions that describe certain items: what somebody would say who looks for just these.
 
     Args:
         kind: ``categories`` for each item's own category, ``texts`` for its own text, ``categories_texts`` for both.
@@ -115,11 +115,11 @@ def wishes_of_items(
     Raises:
         ValueError: for another kind.
     """
-    if kind not in WISHES:
-        raise ValueError(f"kind must be one of {', '.join(WISHES)}, not {kind!r}")
-    wishes = Wishes.none(items.shape[0], items.shape[1], num_categories, features.text_dim, alpha)
+    if kind not in CONDITION_KINDS:
+        raise ValueError(f"kind must be one of {', '.join(CONDITION_KINDS)}, not {kind!r}")
+    conditions = Conditions.none(items.shape[0], items.shape[1], num_categories, features.text_dim, alpha)
     if kind != "texts":
-        wishes.allowed[:] = categories[items][:, :, None] == np.arange(num_categories)
+        conditions.allowed[:] = categories[items][:, :, None] == np.arange(num_categories)
     if kind != "categories":
-        wishes.texts[:] = np.where(features.present[items][:, :, 1:], features.text[items], 0)
-    return wishes
+        conditions.texts[:] = np.where(features.present[items][:, :, 1:], features.text[items], 0)
+    return conditions

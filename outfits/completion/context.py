@@ -28,7 +28,7 @@ class Resources:
     """What methods may use; each takes what it needs.
 
     Attributes:
-        categories: category of every catalogue item and, after them, of every guest, shape ``[N + m]``.
+        categories: category of every catalogue item and, after them, of every external item, shape ``[N + m]``.
         num_categories: ``C``.
         seed: seed of the experiment.
         scorer: frozen S over the catalogue, for methods that search with it.
@@ -37,7 +37,7 @@ class Resources:
         selected: how often greedy search selected each item for training outfits, shape ``[N]``.
         occurrences: how often each item stands in a training outfit, shape ``[N]``.
         items: embeddings of the catalogue, ``N`` items.
-        guests: embeddings of the guests, items that stand in outfits but cannot be chosen; None: none.
+        external: embeddings of the external items, which stand in outfits but cannot be chosen; None: none.
         similarity: similarity of the catalogue to texts.
         alternatives: how many answers to keep per outfit, for methods that find more than one.
         shortlists: the catalogue as a student of S ranks it.
@@ -52,7 +52,7 @@ class Resources:
     selected: NDArray[np.integer] | None = None
     occurrences: NDArray[np.integer] | None = None
     items: ItemEmbeddings | None = None
-    guests: ItemEmbeddings | None = None
+    external: ItemEmbeddings | None = None
     similarity: TextSimilarity | None = None
     alternatives: int = 0
     shortlists: Shortlists | None = None
@@ -60,8 +60,8 @@ class Resources:
     @property
     def catalogue_categories(self) -> NDArray[np.integer]:
         """Category of every item that can be chosen, shape ``[N]``."""
-        guests = 0 if self.guests is None else len(self.guests.vectors)
-        return self.categories[: len(self.categories) - guests]
+        external = 0 if self.external is None else len(self.external.vectors)
+        return self.categories[: len(self.categories) - external]
 
     def require_scorer(self) -> CandidateScorer:
         """The scorer; raises :class:`ArtifactError` without one."""
@@ -109,17 +109,20 @@ class Resources:
         return ItemSpace(self.require_items(), self.catalogue_categories, self.num_categories, device)
 
     def embedded(self, positions: NDArray[np.integer]) -> ItemEmbeddings:
-        """Embeddings of catalogue items and guests at these positions, shape ``[n]``.
+        """Embeddings of catalogue items and external items at these positions, shape ``[n]``.
 
         Raises:
             ArtifactError: without embeddings.
         """
         items = self.require_items()
-        guest = positions >= len(items.vectors)
-        found = items.take(np.where(guest, 0, positions))
-        if self.guests is not None and guest.any():
-            rows = positions[guest] - len(items.vectors)
-            found.vectors[guest], found.present[guest] = self.guests.vectors[rows], self.guests.present[rows]
+        is_external = positions >= len(items.vectors)
+        found = items.take(np.where(is_external, 0, positions))
+        if self.external is not None and is_external.any():
+            rows = positions[is_external] - len(items.vectors)
+            found.vectors[is_external], found.present[is_external] = (
+                self.external.vectors[rows],
+                self.external.present[rows],
+            )
         return found
 
 
@@ -165,7 +168,7 @@ def completions_of(
     """The completions that a search with S found; ranks of the removed items are the trace's unless given."""
     return Completions(
         given=tasks.given,
-        chosen=trace.by_wish,
+        chosen=trace.by_condition,
         calls=trace.calls,
         seconds=seconds,
         step_scores=expit(trace.logits.astype(np.float64)),

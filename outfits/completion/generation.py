@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from outfits.completion.conditions import Wishes
+from outfits.completion.conditions import Conditions
 from outfits.completion.context import Resources
 from outfits.completion.methods import complete
-from outfits.completion.search.beam import additions_needed, extend
-from outfits.completion.search.expansion import OutfitWishes, Partial, best_additions
+from outfits.completion.search.beam import expansions_needed, extend
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, expand
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.errors import DataError
@@ -90,31 +90,31 @@ def generate(
     if width < 1 or top < 1 or not 0 <= alpha <= 1:
         raise ValueError(f"width {width}, top {top} or alpha {alpha} is out of range")
     largest = sizes[-1]
-    wishes = OutfitWishes(
+    conditions = OutfitConditions(
         allowed=np.ones((largest, scorer.num_categories), dtype=np.bool_),
-        kinds=np.zeros(largest, dtype=np.int64),
+        slot_groups=np.zeros(largest, dtype=np.int64),
         similarity=np.broadcast_to(similarity, (largest, len(scorer))),
         alpha=alpha,
     )
     nobody = torch.empty(0, dtype=torch.int64)
     # what does not grow any further may be as much as is asked for
-    partials = nearest_items(similarity, max(width, top) if largest == 1 else width, alpha)
-    found, calls = list(partials), 0
+    hypotheses = nearest_items(similarity, max(width, top) if largest == 1 else width, alpha)
+    found, calls = list(hypotheses), 0
     for grown in range(2, largest + 1):
         kept = max(width, top) if grown == largest else width
-        additions = best_additions(
+        expansions = expand(
             scorer,
             nobody,
-            partials,
+            hypotheses,
             largest,
-            wishes=wishes,
-            keep=additions_needed(kept, grown - 1, wishes.kinds),
+            conditions=conditions,
+            keep=expansions_needed(kept, grown - 1, conditions.slot_groups),
             what="the generated outfit",
         )
-        calls += sum(extra.calls for extra in additions)
-        partials = extend(partials, additions, wishes.kinds, kept)
-        found += partials
-    outfits = [_generated(partial) for partial in found if len(partial.items) in sizes]
+        calls += sum(extra.calls for extra in expansions)
+        hypotheses = extend(hypotheses, expansions, conditions.slot_groups, kept)
+        found += hypotheses
+    outfits = [_generated(hypothesis) for hypothesis in found if len(hypothesis.items) in sizes]
     return Generation(best_first(outfits)[:top], calls)
 
 
@@ -129,12 +129,13 @@ def generate_with_generator(
     alpha: float = 0.5,
     top: int = 1,
 ) -> Generation:
-    """Starts from the item most similar to the text and lets the generator emit the others, the text being their wish.
+    """Starts from the item most similar to the text and lets the generator emit the others, the text being their
+    condition.
 
     Every size from 2 on is emitted in one pass; beyond ``k_max`` missing items, from the outfit that was full before.
 
     Args:
-        call: ``generator``, ``generator_rerank`` or ``generator_beam``, or another method that takes wishes.
+        call: ``generator``, ``generator_rerank`` or ``generator_beam``, or another method that takes conditions.
         resources: what the method may use.
         text: embedded text of unit length, shape ``[text_dim]``.
         max_items: largest size; a catalogue of fewer categories has no larger outfits than these.
@@ -179,18 +180,18 @@ def wanted_sizes(scorer: CandidateScorer, max_items: int, size: int | None) -> r
     """
     if max_items < 1 or (size is not None and size < 1):
         raise ValueError(f"an outfit has at least 1 item, not {max_items if size is None else size}")
-    stocked = int(scorer.stocked.sum())
-    if size is not None and size > stocked:
+    has_items = int(scorer.has_items.sum())
+    if size is not None and size > has_items:
         raise DataError(
-            f"an outfit of {size} items needs as many categories, and the catalogue has items of {stocked}; "
-            f"set size to at most {stocked}"
+            f"an outfit of {size} items needs as many categories, and the catalogue has items of {has_items}; "
+            f"set size to at most {has_items}"
         )
     if size is not None:
         return range(size, size + 1)
-    return range(1, min(max_items, stocked) + 1)
+    return range(1, min(max_items, has_items) + 1)
 
 
-def nearest_items(similarity: NDArray[np.float32], n: int, alpha: float) -> list[Partial]:
+def nearest_items(similarity: NDArray[np.float32], n: int, alpha: float) -> list[Hypothesis]:
     """The ``n`` items most similar to a text as outfits of one item, ties by the smaller catalogue position."""
     order = np.argsort(-similarity, kind="stable")[:n]
     return [_partial((int(item),), SINGLE_ITEM_LOGIT, similarity, alpha) for item in order]
@@ -204,8 +205,8 @@ def best_first(outfits: Sequence[GeneratedOutfit]) -> list[GeneratedOutfit]:
 def _emitted(
     call: MethodCall, resources: Resources, base: tuple[int, ...], missing: int, text: NDArray[np.float32], alpha: float
 ) -> list[int]:
-    wishes = Wishes.none(1, missing, resources.num_categories, len(text), alpha)
-    wishes.texts[:] = text
+    conditions = Conditions.none(1, missing, resources.num_categories, len(text), alpha)
+    conditions.texts[:] = text
     nothing = np.zeros(1, dtype=np.int64)
     tasks = CompletionTasks(
         [np.array(base, dtype=np.int32)],
@@ -213,16 +214,18 @@ def _emitted(
         outfits=nothing,
         removals=nothing,
         missing=missing,
-        wishes=wishes,
+        conditions=conditions,
     )
     return [int(item) for item in complete(call, tasks, resources).chosen[0]]
 
 
-def _partial(items: tuple[int, ...], logit: float, similarity: NDArray[np.float32], alpha: float) -> Partial:
+def _partial(items: tuple[int, ...], logit: float, similarity: NDArray[np.float32], alpha: float) -> Hypothesis:
     text = float(similarity[list(items)].astype(np.float64).sum())
     value = alpha * float(expit(logit)) + (1 - alpha) * text
-    return Partial(items, tuple(range(len(items))), value, (logit,) * len(items), text)
+    return Hypothesis(items, tuple(range(len(items))), value, (logit,) * len(items), text)
 
 
-def _generated(partial: Partial) -> GeneratedOutfit:
-    return GeneratedOutfit(partial.items, float(expit(partial.logits[-1])), partial.similarity, partial.value)
+def _generated(hypothesis: Hypothesis) -> GeneratedOutfit:
+    return GeneratedOutfit(
+        hypothesis.items, float(expit(hypothesis.logits[-1])), hypothesis.similarity, hypothesis.value
+    )

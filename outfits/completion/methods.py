@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outfits.completion.completion import Completions, Relaxation, SearchTrace
-from outfits.completion.conditions import Wishes
+from outfits.completion.conditions import Conditions
 from outfits.completion.context import Method, Resources, Stopwatch, completions_of, search_by_size
 from outfits.completion.from_latents.assignment import complete_by_values
 from outfits.completion.from_latents.completion import (
@@ -18,7 +18,7 @@ from outfits.completion.from_latents.completion import (
     latent_ranks,
     latent_shortlists,
     rerank_ranks,
-    rerank_ranks_of_wishes,
+    rerank_ranks_of_conditions,
 )
 from outfits.completion.gradient.completion import gradient_completion
 from outfits.completion.search.baselines import complete_by_ranking_of_all, random_completion
@@ -29,7 +29,7 @@ from outfits.completion.search.two_stage import beam_two_stage as search_beam_tw
 from outfits.completion.search.two_stage import greedy_two_stage as search_greedy_two_stage
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
-from outfits.config.schema import (
+from outfits.config.schema.methods import (
     BeamConfig,
     BeamTwoStageConfig,
     ExhaustiveConfig,
@@ -50,7 +50,7 @@ def original(tasks: CompletionTasks, resources: Resources, options: None = None)
 
 
 def random(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
-    """Random items that keep the category rule and the wished categories."""
+    """Random items that keep the category rule and the allowed categories."""
     stopwatch = Stopwatch()
     chosen, ranks = random_completion(
         tasks, resources.categories, resources.num_categories, resources.seed, len(resources.catalogue_categories)
@@ -69,17 +69,19 @@ def most_selected(tasks: CompletionTasks, resources: Resources, options: None = 
 
 
 def most_similar(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
-    """The items most similar to the wished texts: neither the outfit nor S is looked at."""
-    if tasks.wishes is None or not tasks.wishes.has_text.any():
-        raise ConfigError(["most_similar needs wished texts; name it in evaluate.wish_methods, or wish for texts"])
+    """The items most similar to the texts of conditions: neither the outfit nor S is looked at."""
+    if tasks.conditions is None or not tasks.conditions.has_text.any():
+        raise ConfigError(
+            ["most_similar needs texts of conditions; name it in evaluate.condition_methods, or give texts"]
+        )
     if resources.similarity is None:
-        raise ValueError("wished texts need the catalogue's text embeddings")
+        raise ValueError("texts of conditions need the catalogue's text embeddings")
     stopwatch = Stopwatch()
-    values = np.stack([resources.similarity(texts) for texts in tasks.wishes.texts])  # [B, k, N]
+    values = np.stack([resources.similarity(texts) for texts in tasks.conditions.texts])  # [B, k, N]
     items = len(resources.catalogue_categories)
     available = available_categories(tasks.given, resources.categories, resources.num_categories, items)
     wanted = tasks.removed if tasks.removed.shape[1] == tasks.k else None
-    chosen, ranks = complete_by_values(values, resources.catalogue_categories, available, tasks.wishes, wanted)
+    chosen, ranks = complete_by_values(values, resources.catalogue_categories, available, tasks.conditions, wanted)
     return _without_calls(tasks, chosen, ranks, stopwatch)
 
 
@@ -147,7 +149,7 @@ def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConf
             torch.from_numpy(np.stack([each.vectors for each in given])),
             torch.from_numpy(np.stack([each.present for each in given])),
             forbidden[rows],
-            _wishes_at(tasks, rows),
+            _conditions_at(tasks, rows),
             tasks.k,
             options,
             tasks.seeds[rows],
@@ -177,17 +179,17 @@ def generator(tasks: CompletionTasks, resources: Resources, options: None = None
     latents = latents_of(tasks)
     forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
     zero = np.zeros(len(tasks), dtype=np.int64)
-    if tasks.wishes is None:
+    if tasks.conditions is None:
         chosen = complete_from_latents(latents, index, forbidden).chosen
         seconds = stopwatch.shares(len(tasks))  # ranking the removed items is the experiment's work, not the method's
         ranks = latent_ranks(latents, index, forbidden, tasks.removed)
         return Completions(tasks.given, chosen, calls=zero, seconds=seconds, removed_ranks=ranks)
     removed = tasks.removed if tasks.removed.shape[1] == tasks.k else None
-    chosen, wish_ranks = complete_from_latents_and_texts(
-        latents, index, forbidden, tasks.wishes, resources.similarity, removed
+    chosen, condition_ranks = complete_from_latents_and_texts(
+        latents, index, forbidden, tasks.conditions, resources.similarity, removed
     )
     seconds = stopwatch.shares(len(tasks))
-    return Completions(tasks.given, chosen, calls=zero, seconds=seconds, removed_ranks=wish_ranks)
+    return Completions(tasks.given, chosen, calls=zero, seconds=seconds, removed_ranks=condition_ranks)
 
 
 def generator_rerank(tasks: CompletionTasks, resources: Resources, options: RerankConfig) -> Completions:
@@ -230,10 +232,10 @@ def complete(call: MethodCall, tasks: CompletionTasks, resources: Resources) -> 
     Raises:
         ArtifactError: if the method needs a resource that is not there.
         ConfigError: if the method would need more calls of S than it may make.
-        DataError: if the category rule or the wishes leave a missing item no category.
+        DataError: if the category rule or the conditions leave a missing item no category.
     """
-    if tasks.wishes is not None and tasks.wishes.alpha == 1:
-        tasks = tasks.wishing(tasks.wishes.without_texts())  # they weigh nothing, so no method looks at them
+    if tasks.conditions is not None and tasks.conditions.alpha == 1:
+        tasks = tasks.conditioned(tasks.conditions.without_texts())  # they weigh nothing, so no method looks at them
     return METHODS[call.name](tasks, resources, call.options)
 
 
@@ -249,7 +251,7 @@ def _search(
     def of_size(rows: NDArray[np.int64], outfits: Tensor) -> SearchTrace:
         shared = {
             "rank_of": tasks.removed[rows] if tasks.removed.shape[1] else None,
-            "wishes": _wishes_at(tasks, rows),
+            "conditions": _conditions_at(tasks, rows),
             "similarity": resources.similarity,
             "alternatives": resources.alternatives,
         }
@@ -258,8 +260,8 @@ def _search(
     return completions_of(tasks, search_by_size(tasks, of_size), stopwatch.shares(len(tasks)))
 
 
-def _wishes_at(tasks: CompletionTasks, rows: NDArray[np.int64]) -> Wishes | None:
-    return None if tasks.wishes is None else tasks.wishes.take(rows)
+def _conditions_at(tasks: CompletionTasks, rows: NDArray[np.int64]) -> Conditions | None:
+    return None if tasks.conditions is None else tasks.conditions.take(rows)
 
 
 def _search_near_latents(
@@ -276,7 +278,7 @@ def _search_near_latents(
             outfits,
             tasks.k,
             width,
-            wishes=_wishes_at(tasks, rows),
+            conditions=_conditions_at(tasks, rows),
             similarity=resources.similarity,
             propose=latent_shortlists(latents[rows], index, candidates, joint=joint),
             candidates_kept=candidates * tasks.k,
@@ -288,12 +290,12 @@ def _search_near_latents(
     if tasks.removed.shape[1]:
         forbidden = forbidden_categories(tasks.given, resources.categories, resources.num_categories)
         scored = trace.candidates[:, 0]
-        if tasks.wishes is None:
+        if tasks.conditions is None:
             ranks = rerank_ranks(latents, index, forbidden, scored, tasks.removed)
         else:
-            logits, wishes = trace.candidate_logits[:, 0], tasks.wishes
-            ranks = rerank_ranks_of_wishes(
-                latents, index, forbidden, scored, logits, tasks.removed, wishes, resources.similarity
+            logits, conditions = trace.candidate_logits[:, 0], tasks.conditions
+            ranks = rerank_ranks_of_conditions(
+                latents, index, forbidden, scored, logits, tasks.removed, conditions, resources.similarity
             )
     return completions_of(tasks, trace, seconds, ranks)
 

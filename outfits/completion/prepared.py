@@ -10,7 +10,8 @@ from torch import Tensor
 from outfits.completion.context import Resources
 from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema import IndexConfig, TargetsConfig
+from outfits.config.schema.index import IndexConfig
+from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.graphs.completion_graph import completion_graph
 from outfits.index.catalogue_index import index_catalogue
@@ -33,7 +34,7 @@ def candidate_scorer(
 ) -> CandidateScorer:
     """S over a catalogue, with the configured arithmetic and block size, compiled if so many calls are worth it."""
     compile = search.compile == "always" or (search.compile == "auto" and planned_calls >= COMPILE_FROM)
-    features = catalogue.features
+    features = catalogue.require_embeddings
     return CandidateScorer(
         scorer,
         features.vectors,
@@ -101,7 +102,7 @@ class PreparedRun:
         self._device = device
         self.scorer = candidate_scorer(scorer, self.catalogue, self.search, device, self.planned_calls)
         self.judge = None if judge is None else candidate_scorer(judge, self.catalogue, self.search, device)
-        features = self.catalogue.features
+        features = self.catalogue.require_embeddings
         self.methods = Resources(
             categories=self.scorer.categories,
             num_categories=self.scorer.num_categories,
@@ -118,11 +119,11 @@ class PreparedRun:
         )
         return self
 
-    def with_guests(self, guests: ItemEmbeddings, categories: NDArray[np.integer]) -> Resources:
-        """What methods need for outfits that hold guests, at the positions from ``N`` on.
+    def with_external(self, external: ItemEmbeddings, categories: NDArray[np.integer]) -> Resources:
+        """What methods need for outfits that hold external items, at the positions from ``N`` on.
 
         Args:
-            guests: their embeddings, ``m`` items.
+            external: their embeddings, ``m`` items.
             categories: their categories, shape ``[m]``.
 
         Raises:
@@ -130,8 +131,8 @@ class PreparedRun:
         """
         if self._device is None:
             raise RuntimeError("call to(device) first")
-        scorer = self.scorer.with_guests(guests.vectors, guests.present, categories)
-        hosting = replace(self.methods, scorer=scorer, categories=scorer.categories, guests=guests)
+        scorer = self.scorer.with_external(external.vectors, external.present, categories)
+        hosting = replace(self.methods, scorer=scorer, categories=scorer.categories, external=external)
         if hosting.latents is None:
             return hosting
         return replace(hosting, latents=lambda tasks: self.latents(tasks, hosting))
@@ -148,8 +149,10 @@ class PreparedRun:
         graphs = []
         for row, given in enumerate(tasks.given):
             features = resources.embedded(given)
-            wishes = None if tasks.wishes is None else (tasks.wishes.allowed[row], tasks.wishes.texts[row])
+            conditions = (
+                None if tasks.conditions is None else (tasks.conditions.allowed[row], tasks.conditions.texts[row])
+            )
             graphs.append(
-                completion_graph(features.vectors, features.present, resources.categories[given], wishes=wishes)
+                completion_graph(features.vectors, features.present, resources.categories[given], conditions=conditions)
             )
         return latents_of(generator, graphs, tasks.k, self._device)

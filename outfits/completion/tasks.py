@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.completion.conditions import Wishes
+from outfits.completion.conditions import Conditions
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
 
-# First numbers of seeds, so that no two kinds of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one seed).
+# First numbers of seeds, so that no two slot_groups of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one
+# seed).
 RANDOM_STREAM, REMOVAL_STREAM, LIMIT_STREAM, START_STREAM = 1, 2, 3, 4
 
 
@@ -25,12 +26,12 @@ class CompletionTasks:
     Attributes:
         given: catalogue positions of the given items, ``T`` int32 arrays.
         removed: catalogue positions of the removed items, int32, shape ``[T, j]``; ``j = 0`` for a person's outfits,
-            from which nothing was removed. With wishes, removed item i is what missing item i is compared with.
+            from which nothing was removed. With conditions, removed item i is what missing item i is compared with.
         outfits: position of the outfit within its split, int64, shape ``[T]``.
         removals: number of the removal among those of its outfit, int64, shape ``[T]``.
         left_out: outfits with fewer than j + 2 items, of which no task was made.
         missing: number of missing items; None: as many as were removed.
-        wishes: what is wished for the missing items; None: nothing.
+        conditions: what is asked for the missing items; None: nothing.
 
     Raises:
         ValueError: if the fields differ in length.
@@ -42,13 +43,13 @@ class CompletionTasks:
     removals: NDArray[np.int64]
     left_out: int = 0
     missing: int | None = None
-    wishes: Wishes | None = None
+    conditions: Conditions | None = None
 
     def __post_init__(self) -> None:
         if self.removed.ndim != 2 or {len(self.removed), len(self.outfits), len(self.removals)} != {len(self.given)}:
             raise ValueError("given, removed, outfits and removals differ in length")
-        if self.wishes is not None and (len(self.wishes), self.wishes.k) != (len(self.given), self.k):
-            raise ValueError(f"wishes for {len(self.wishes)} × {self.wishes.k} items do not fit the tasks")
+        if self.conditions is not None and (len(self.conditions), self.conditions.k) != (len(self.given), self.k):
+            raise ValueError(f"conditions for {len(self.conditions)} × {self.conditions.k} items do not fit the tasks")
 
     def __len__(self) -> int:
         return len(self.given)
@@ -59,12 +60,12 @@ class CompletionTasks:
         return int(self.removed.shape[1]) if self.missing is None else self.missing
 
     def asking_for(self, k: int) -> "CompletionTasks":
-        """The same outfits with ``k`` missing items, however many were removed, and no wishes."""
-        return replace(self, missing=k, wishes=None)
+        """The same outfits with ``k`` missing items, however many were removed, and no conditions."""
+        return replace(self, missing=k, conditions=None)
 
-    def wishing(self, wishes: Wishes | None) -> "CompletionTasks":
-        """The same tasks with these wishes."""
-        return replace(self, wishes=wishes)
+    def conditioned(self, conditions: Conditions | None) -> "CompletionTasks":
+        """The same tasks with these conditions."""
+        return replace(self, conditions=conditions)
 
     @property
     def seeds(self) -> NDArray[np.int64]:
@@ -82,7 +83,7 @@ class CompletionTasks:
             self.removals[rows],
             self.left_out,
             self.missing,
-            None if self.wishes is None else self.wishes.take(rows),
+            None if self.conditions is None else self.conditions.take(rows),
         )
 
     def by_size(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
@@ -93,16 +94,16 @@ class CompletionTasks:
             yield rows, torch.from_numpy(np.stack([self.given[row] for row in rows.tolist()]).astype(np.int64))
 
     def digest(self) -> str:
-        """SHA-256 over given and removed items, outfits, removal numbers, the number of missing items and wishes."""
+        """SHA-256 over given and removed items, outfits, removal numbers, number of missing items, conditions."""
         digest = hashlib.sha256()
         sizes = np.array([len(given) for given in self.given], dtype=np.int64)
         for array in (sizes, *self.given, self.removed, self.outfits, self.removals):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(str(self.k).encode())
-        if self.wishes is not None:
-            digest.update(np.packbits(self.wishes.allowed).tobytes())
-            digest.update(np.ascontiguousarray(self.wishes.texts).tobytes())
-            digest.update(str(self.wishes.alpha).encode())
+        if self.conditions is not None:
+            digest.update(np.packbits(self.conditions.allowed).tobytes())
+            digest.update(np.ascontiguousarray(self.conditions.texts).tobytes())
+            digest.update(str(self.conditions.alpha).encode())
         return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Checks a configuration: every value by itself, then the contradictions between keys.
+"""Checks a configuration: every value by itself, then the conflicts between keys.
 
 A contradiction is given with the keys it reads, so that a caller who already refused one of these keys can leave the
 contradiction out.
@@ -13,9 +13,15 @@ from typing import Any
 
 from outfits.config.keys import Key, keys, value_of
 from outfits.config.method_calls import resolve_call, split_call
-from outfits.config.schema import METHODS, PQ_BYTES, STAGES, Config, DataConfig, EncoderConfig, TrainerConfig
+from outfits.config.schema import Config
+from outfits.config.schema.data import DataConfig
+from outfits.config.schema.encoder import EncoderConfig
+from outfits.config.schema.index import PQ_BYTES
+from outfits.config.schema.methods import METHODS
+from outfits.config.schema.stages import STAGES
+from outfits.config.schema.trainer import TrainerConfig
 
-Contradiction = tuple[tuple[str, ...], str]
+Conflict = tuple[tuple[str, ...], str]
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 LARGEST_SEED = 2**32 - 1  # NumPy's legacy generator, which Lightning seeds too, takes no larger one
@@ -75,7 +81,7 @@ def _methods_mistake(value: Any) -> str | None:
 OWN_CHECKS = {
     "evaluate.methods": _methods_mistake,
     "evaluate.slow_methods": _methods_mistake,
-    "evaluate.wish_methods": _methods_mistake,
+    "evaluate.condition_methods": _methods_mistake,
     "evaluate.sweep.methods": _methods_mistake,
     "trainer.accelerator": _accelerator_mistake,
     "trainer.devices": _devices_mistake,
@@ -97,7 +103,7 @@ def value_mistake(config: Any, key: Key) -> str | None:
     return next((f"element {position}: {text}" for position, text in found if text is not None), None)
 
 
-def _run_rules(config: Config) -> Iterator[Contradiction]:
+def _run_rules(config: Config) -> Iterator[Conflict]:
     if config.run_dir is not None and config.resume is not None and config.run_dir != config.resume:
         yield ("run_dir", "resume"), f"run_dir: resume={config.resume} continues in that folder; leave run_dir out"
     if config.resume is not None and config.trainer.fast_dev_run:
@@ -109,11 +115,13 @@ def _run_rules(config: Config) -> Iterator[Contradiction]:
     lists = (
         ("stages", config.stages, STAGES),
         ("evaluate.methods", evaluate.methods, METHODS),
-        ("evaluate.wish_methods", evaluate.wish_methods, METHODS),
+        ("evaluate.condition_methods", evaluate.condition_methods, METHODS),
         ("evaluate.sweep.methods", evaluate.sweep.methods, METHODS),
     )
     if "most_similar" in evaluate.methods:
-        text = "evaluate.methods: most_similar looks at wished texts alone; name it in evaluate.wish_methods"
+        text = (
+            "evaluate.methods: most_similar looks at texts of conditions alone; name it in evaluate.condition_methods"
+        )
         yield ("evaluate.methods",), text
     for name, swept in vars(evaluate.sweep).items():
         if isinstance(swept, list) and name != "methods" and len(set(swept)) < len(swept):
@@ -128,10 +136,10 @@ def _run_rules(config: Config) -> Iterator[Contradiction]:
             yield (name,), f"{name}: stages run in the order {', '.join(order)}; write them in this order"
 
 
-METHOD_LISTS = ("evaluate.methods", "evaluate.slow_methods", "evaluate.wish_methods", "evaluate.sweep.methods")
+METHOD_LISTS = ("evaluate.methods", "evaluate.slow_methods", "evaluate.condition_methods", "evaluate.sweep.methods")
 
 
-def _method_rules(config: Config) -> Iterator[Contradiction]:
+def _method_rules(config: Config) -> Iterator[Conflict]:
     """Options of method calls, checked as the keys of their section are."""
     for name in METHOD_LISTS:
         for text in value_of(config, name):
@@ -148,7 +156,7 @@ def _method_rules(config: Config) -> Iterator[Contradiction]:
                 if mistake is not None:
                     yield (name,), f"{name}: {text!r}: {option} {mistake}"
     if config.evaluate.sweep.alpha and config.encoder.text == "none":
-        text = "evaluate.sweep.alpha: wished texts need a text encoder; set encoder.text, or leave the sweep out"
+        text = "evaluate.sweep.alpha: texts of conditions need a text encoder; set encoder.text, or leave the sweep out"
         yield ("evaluate.sweep.alpha", "encoder.text"), text
 
 
@@ -161,7 +169,7 @@ def _option_mistake(config: Config, key: Key) -> str | None:
     return value_mistake(config, key)
 
 
-def _data_rules(data: DataConfig) -> Iterator[Contradiction]:
+def _data_rules(data: DataConfig) -> Iterator[Conflict]:
     mode, tables = data.split.mode, data.tables
     reads = ("data.format", "data.split.mode", "data.tables.split")
     if data.format == "tables" and mode == "official" and tables.split is None:
@@ -180,7 +188,7 @@ def _data_rules(data: DataConfig) -> Iterator[Contradiction]:
                 yield ("data.format", "data.tables.text"), text
 
 
-def _split_rules(config: Config) -> Iterator[Contradiction]:
+def _split_rules(config: Config) -> Iterator[Conflict]:
     split, name = config.data.split, "data.split.shares"
     if len(split.shares) != 3:
         yield (name,), f"{name}: {split.shares} must be three numbers: train, validation, test"
@@ -199,7 +207,7 @@ def _split_rules(config: Config) -> Iterator[Contradiction]:
         yield (*reads, "evaluate.split"), f"{name}: the test share is 0, but stages has test; set evaluate.split=valid"
 
 
-def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Contradiction]:
+def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Conflict]:
     both = ("encoder.image", "encoder.text")
     if encoder.image == encoder.text == "none":
         yield both, "encoder.image, encoder.text: both are none; items would have no embedding"
@@ -216,11 +224,11 @@ def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Contrad
         text = "is null; name the folder of a finished run of experiment=representation"
         yield ("encoder.image", "encoder.learned.run"), f"encoder.learned.run: {text}"
     if data.format == "tables" and data.tables.image is None and encoder.image != "none":
-        text = f"{encoder.image} needs photos, but data.tables.image is null; set it, or encoder.image=none"
+        text = f"{encoder.image} needs images, but data.tables.image is null; set it, or encoder.image=none"
         yield ("encoder.image", "data.format", "data.tables.image"), f"encoder.image: {text}"
 
 
-def _model_rules(config: Config) -> Iterator[Contradiction]:
+def _model_rules(config: Config) -> Iterator[Conflict]:
     for name, width, heads, used in (
         ("scorer", config.scorer.width, config.scorer.heads, True),
         ("judge", config.judge.width, config.judge.heads, config.judge.share > 0),
@@ -248,18 +256,18 @@ def _model_rules(config: Config) -> Iterator[Contradiction]:
         yield ("loss.listwise_weight", "targets.candidates"), text
 
 
-def _representation_rules(config: Config) -> Iterator[Contradiction]:
+def _representation_rules(config: Config) -> Iterator[Conflict]:
     if "representation" not in config.stages:
         return
     model, prefix = config.model.representation, "model.representation"
     corruption, deforming, perceptual = model.corruption, model.deforming, model.perceptual
-    if corruption.masked > 0 and model.side % corruption.patch:
-        text = f"{corruption.patch} does not divide {prefix}.side={model.side}"
+    if corruption.masked > 0 and model.image_size % corruption.patch:
+        text = f"{corruption.patch} does not divide {prefix}.side={model.image_size}"
         yield (f"{prefix}.corruption.patch", f"{prefix}.side"), f"{prefix}.corruption.patch: {text}"
-    if model.kind == "deforming" and deforming.shape_dim + deforming.class_dim >= model.code_dim:
+    if model.kind == "deforming" and deforming.shape_dim + deforming.class_dim >= model.latent_dim:
         text = "shape_dim and class_dim leave no coordinate for the appearance; raise it"
         parts = (f"{prefix}.deforming.shape_dim", f"{prefix}.deforming.class_dim")
-        yield (f"{prefix}.code_dim", *parts), f"{prefix}.code_dim: {text}"
+        yield (f"{prefix}.latent_dim", *parts), f"{prefix}.latent_dim: {text}"
     if perceptual.weight > 0 and perceptual.network is None:
         text = "is null, but perceptual.weight is not 0; name a network, or set the weight to 0"
         yield (f"{prefix}.perceptual.network", f"{prefix}.perceptual.weight"), f"{prefix}.perceptual.network: {text}"
@@ -278,11 +286,11 @@ def _representation_rules(config: Config) -> Iterator[Contradiction]:
         text = "is none, but a contrastive model learns from texts; set it"
         yield (f"{prefix}.kind", "encoder.text", "stages"), f"encoder.text: {text}"
     if config.data.format == "tables" and config.data.tables.image is None:
-        text = "is null, but a representation is learned from photos; set it"
+        text = "is null, but a representation is learned from images; set it"
         yield ("data.format", "data.tables.image", "stages"), f"data.tables.image: {text}"
 
 
-def _index_rules(config: Config) -> Iterator[Contradiction]:
+def _index_rules(config: Config) -> Iterator[Conflict]:
     index, model = config.index, config.model
     if index.kind != "flat" and index.lists is not None and index.probes is not None and index.probes > index.lists:
         text = f"index.probes: {index.probes} is more than index.lists={index.lists}; lower it"
@@ -294,7 +302,7 @@ def _index_rules(config: Config) -> Iterator[Contradiction]:
         yield ("index.kind", "index.pq_bytes", "model.retrieval", "model.retrieval_dim"), text
 
 
-def _trainer_rules(trainer: TrainerConfig) -> Iterator[Contradiction]:
+def _trainer_rules(trainer: TrainerConfig) -> Iterator[Conflict]:
     if trainer.accelerator == "cpu" and isinstance(trainer.devices, list):
         text = "trainer.devices: a CPU has no device ids; give the number of processes, as in trainer.devices=2"
         yield ("trainer.accelerator", "trainer.devices"), text
@@ -306,7 +314,7 @@ def _trainer_rules(trainer: TrainerConfig) -> Iterator[Contradiction]:
         yield ("trainer.check_val_every_n_epoch", "trainer.max_epochs", "trainer.fast_dev_run"), text
 
 
-def contradictions(config: Config) -> Iterator[Contradiction]:
+def conflicts(config: Config) -> Iterator[Conflict]:
     """Every contradiction between keys: the keys it reads, and one line that begins with the key to change."""
     yield from _run_rules(config)
     yield from _method_rules(config)
@@ -320,7 +328,7 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
 
 
 def check(config: Config) -> list[str]:
-    """Every mistake of a configuration, one line each; contradictions only where no value is wrong by itself."""
+    """Every mistake of a configuration, one line each; conflicts only where no value is wrong by itself."""
     found = [(name, value_mistake(config, key)) for name, key in keys().items()]
-    mistakes = [f"{name}: {text}" for name, text in found if text is not None]
-    return mistakes or [line for _, line in contradictions(config)]
+    errors = [f"{name}: {text}" for name, text in found if text is not None]
+    return errors or [line for _, line in conflicts(config)]

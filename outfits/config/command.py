@@ -1,4 +1,4 @@
-"""Runs an entry point so that the user's mistakes end in lines on stderr and exit status 2, not in a traceback."""
+"""Runs an entry point so that the user's errors end in lines on stderr and exit status 2, not in a traceback."""
 
 import sys
 from collections.abc import Callable, Sequence

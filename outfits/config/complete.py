@@ -4,29 +4,29 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from outfits.config.checks import Contradiction
+from outfits.config.checks import Conflict
 from outfits.config.method_calls import split_call
-from outfits.config.schema import CompleteConfig
+from outfits.config.schema.complete import CompleteConfig
 
 GARMENT_KEYS = ("image", "text", "category")
 
 
-def complete_contradictions(config: CompleteConfig) -> Iterator[Contradiction]:
+def complete_conflicts(config: CompleteConfig) -> Iterator[Conflict]:
     """What is wrong between the keys, and within keys whose values the schema cannot describe."""
     if config.run is None:
         yield ("run",), "run: is not set; name the folder of a finished run, as in run=runs/synthetic-20260101-120000"
-    in_hand = [name for name in ("items", "own") if getattr(config, name)]
+    in_hand = [name for name in ("items", "garments") if getattr(config, name)]
     if config.text is None and not in_hand:
-        text = "items: give the outfit in hand with items=[ID,…] or own=[…], or text=… to generate one"
-        yield ("items", "own", "text"), text
+        text = "items: give the partial outfit with items=[ID,…] or garments=[…], or text=… to generate one"
+        yield ("items", "garments", "text"), text
     if config.text is not None and in_hand:
-        text = f"text: generates an outfit from nothing; beside {in_hand[0]}, say what you wish for with texts=[…]"
+        text = f"text: generates an outfit from nothing; beside {in_hand[0]}, say what you condition for with texts=[…]"
         yield ("text", *in_hand), text
     if config.text is not None and not config.text.strip():
         yield ("text",), "text: is empty; say what the outfit should be"
     for name in ("categories", "texts"):
         if config.text is not None and getattr(config, name):
-            yield ("text", name), f"{name}: wishes belong to an outfit in hand; generate with text=… alone"
+            yield ("text", name), f"{name}: conditions belong to an partial outfit; generate with text=… alone"
     if len(config.texts) not in (0, 1, config.k):
         yield (
             ("texts", "k"),
@@ -35,7 +35,7 @@ def complete_contradictions(config: CompleteConfig) -> Iterator[Contradiction]:
     if any(isinstance(part, list) for part in config.categories) and len(config.categories) != config.k:
         text = f"categories: {len(config.categories)} lists for k={config.k} missing items; give one for each"
         yield ("categories", "k"), text
-    for line in (*_category_mistakes(config.categories), *_garment_mistakes(config.own)):
+    for line in (*_category_mistakes(config.categories), *_garment_mistakes(config.garments)):
         yield (line.partition(":")[0],), line
     if config.method is not None:
         try:
@@ -44,7 +44,7 @@ def complete_contradictions(config: CompleteConfig) -> Iterator[Contradiction]:
             yield ("method",), f"method: {error}"
         else:
             if name == "original":
-                yield ("method",), "method: original gives removed items back; from an outfit in hand none was removed"
+                yield ("method",), "method: original gives removed items back; from an partial outfit none was removed"
 
 
 def _category_mistakes(categories: list[Any]) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _category_mistakes(categories: list[Any]) -> Iterator[str]:
 
 def _garment_mistakes(garments: list[Any]) -> Iterator[str]:
     for place, garment in enumerate(garments):
-        where = f"own: element {place}:"
+        where = f"garments: element {place}:"
         if not isinstance(garment, dict):
             yield f"{where} {garment!r} is not {{image: PHOTO, text: WORDS, category: NAME}}"
             continue

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from outfits.config.keys import Key, keys, may_change, sections
 from outfits.config.recipes import CONFIGS, file_of, names_of, purpose_of
-from outfits.config.schema import CompleteConfig, Config
+from outfits.config.schema import Config
+from outfits.config.schema.complete import CompleteConfig
 
 WIDTH = 100
 
@@ -40,11 +41,11 @@ usage: python complete.py run=RUN_DIR items=[ID,...] [KEY=VALUE ...]
        python complete.py run=RUN_DIR text=WORDS [KEY=VALUE ...]
 
 Completes an outfit of catalogue items and garments of your own with any method, or generates an
-outfit from a text, with the models of a finished run. Prints a table and writes a picture.
+outfit from a text, with the models of a finished run. Prints a table and writes an image.
 
   python complete.py run=RUN_DIR items=[12_1,12_3] k=2
   python complete.py run=RUN_DIR items=[12_1] texts=['red shoes',''] categories=[[shoes],[bags]]
-  python complete.py run=RUN_DIR 'own=[{image: photo.jpg, text: blue jeans, category: jeans}]'
+  python complete.py run=RUN_DIR 'garments=[{image: image.jpg, text: blue jeans, category: jeans}]'
   python complete.py run=RUN_DIR text='summer dress' max_items=4
 
 A value is YAML: 3, 0.5, null, [a,b]; put quotes around what your shell would read.

@@ -12,17 +12,18 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from outfits.config.checks import contradictions
-from outfits.config.complete import complete_contradictions
+from outfits import run_files
+from outfits.config.checks import conflicts
+from outfits.config.complete import complete_conflicts
 from outfits.config.help import print_help
 from outfits.config.keys import CHANGEABLE, may_change, sections
 from outfits.config.merge import Merge, did_you_mean
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
-from outfits.config.schema import CompleteConfig, Config
+from outfits.config.schema import Config
+from outfits.config.schema.complete import CompleteConfig
 from outfits.config.sources import Setting, read_arguments, read_file
 from outfits.storage import write_text
 
-CONFIG_FILE = "config.yaml"  # within a run's folder
 DEFAULT_EXPERIMENT = "synthetic"
 
 
@@ -39,15 +40,15 @@ def load_config(argv: Sequence[str], program: str = "train", configs: Path = CON
         The configuration; ``run_dir`` stays None where nothing sets it.
 
     Raises:
-        ConfigError: with all mistakes, one line each.
+        ConfigError: with all errors, one line each.
         SystemExit: with status 0, after the help was asked for and printed.
     """
     if {"-h", "--help"} & set(argv):
         print_help(program)
         raise SystemExit(0)
-    merge = Merge(Config, contradictions)
+    merge = Merge(Config, conflicts)
     settings, malformed = read_arguments(argv)
-    merge.mistakes.extend(malformed)
+    merge.errors.extend(malformed)
     wrong, needed = ("run", "resume") if program == "train" else ("resume", "run")
     for setting in settings:
         if setting.key == wrong:
@@ -71,15 +72,15 @@ def load_complete(argv: Sequence[str]) -> CompleteConfig:
         argv: arguments without the program's name, each ``key=value`` or ``--help``.
 
     Raises:
-        ConfigError: with all mistakes, one line each.
+        ConfigError: with all errors, one line each.
         SystemExit: with status 0, after the help was asked for and printed.
     """
     if {"-h", "--help"} & set(argv):
         print_help("complete")
         raise SystemExit(0)
-    merge = Merge(CompleteConfig, complete_contradictions)
+    merge = Merge(CompleteConfig, complete_conflicts)
     settings, malformed = read_arguments(argv, CompleteConfig)
-    merge.mistakes.extend(malformed)
+    merge.errors.extend(malformed)
     merge.apply(settings)
     return merge.finish()
 
@@ -112,7 +113,7 @@ def _new_run(merge: Merge[Config], settings: list[Setting], configs: Path) -> Co
 def _existing_run(
     merge: Merge[Config], settings: list[Setting], program: str, needed: str, folder: str, configs: Path
 ) -> Config:
-    path = Path(folder) / CONFIG_FILE
+    path = Path(folder) / run_files.CONFIG
     if not path.is_file():
         merge.mistake(needed, f"{path} does not exist; name the folder of a run")
         return merge.finish()
@@ -197,6 +198,6 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: if the file is missing, malformed or has keys or values that this version does not know.
     """
-    merge = Merge(Config, contradictions)
+    merge = Merge(Config, conflicts)
     merge.apply(merge.attempt(lambda: read_file(path, str(path))))
     return merge.finish()

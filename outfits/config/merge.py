@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from outfits.config.checks import Contradiction, value_mistake
+from outfits.config.checks import Conflict, value_mistake
 from outfits.config.keys import ALIASES, Key, keys, sections
 from outfits.config.schema import Config
 from outfits.config.sources import Setting
@@ -36,7 +36,7 @@ def did_you_mean(candidates: Iterable[str]) -> str:
     return f"; did you mean {names}?" if names else ""
 
 
-class TypeMistake(Exception):
+class TypeProblem(Exception):
     """A value of the wrong type; the message says what is wrong, without the key."""
 
 
@@ -46,7 +46,7 @@ def _text(value: Any, written: Any, key: Key) -> Any:
         if key.choices and written in key.choices:
             return written
         word = str(value).lower() if written is None else written
-        raise TypeMistake(f"unquoted, YAML reads {word} as {str(value).lower()}, but this key takes a text")
+        raise TypeProblem(f"unquoted, YAML reads {word} as {str(value).lower()}, but this key takes a text")
     if isinstance(value, int | float):
         return written if isinstance(written, str) else str(value)
     return value
@@ -56,25 +56,25 @@ def typed(setting: Setting, key: Key) -> Any:
     """The value to hand to OmegaConf; refuses the conversions that OmegaConf would make silently.
 
     Raises:
-        TypeMistake: if the value is of the wrong type.
+        TypeProblem: if the value is of the wrong type.
     """
     value, written = setting.value, setting.written
     if isinstance(value, str) and value == "???":
-        raise TypeMistake("has no value (???)")
+        raise TypeProblem("has no value (???)")
     if value is None and not key.optional:
-        raise TypeMistake("needs a value; null is not allowed")
+        raise TypeProblem("needs a value; null is not allowed")
     if key.kind is str:
         return _text(value, written, key)
     if key.kind is list:
         if not isinstance(value, list):
             if isinstance(value, str) and "${" in value:
                 return value
-            raise TypeMistake(f"expected {key.type_name}, as in {key.name}=[{value}]")
+            raise TypeProblem(f"expected {key.type_name}, as in {key.name}=[{value}]")
         texts = written if isinstance(written, list) and len(written) == len(value) else [None] * len(value)
         if key.element is str:
             return [_text(part, text, key) for part, text in zip(value, texts, strict=True)]
     if key.kind is bool and isinstance(value, int | float) and not isinstance(value, bool):
-        raise TypeMistake(f"expected true or false, not {value!r}")
+        raise TypeProblem(f"expected true or false, not {value!r}")
     return value
 
 
@@ -83,26 +83,26 @@ class Merge(Generic[C]):
 
     Args:
         schema: dataclass that says which keys there are.
-        contradictions: finds what is wrong between the keys of a configuration.
+        conflicts: finds what is wrong between the keys of a configuration.
 
     Attributes:
-        mistakes: found so far, one line each.
+        errors: found so far, one line each.
         touched: keys that some setting named, with the place of the last one.
-        incomplete: a file is missing, so that contradictions between what is there would mislead.
+        incomplete: a file is missing, so that conflicts between what is there would mislead.
     """
 
-    def __init__(self, schema: type[C], contradictions: Callable[[C], Iterable[Contradiction]]) -> None:
+    def __init__(self, schema: type[C], conflicts: Callable[[C], Iterable[Conflict]]) -> None:
         self.schema: type = schema
-        self.mistakes: list[str] = []
+        self.errors: list[str] = []
         self.touched: dict[str, str] = {}
         self.incomplete = False
-        self._contradictions = contradictions
+        self._contradictions = conflicts
         self._config: DictConfig = OmegaConf.structured(schema)
         self._broken: set[str] = set()
 
     def mistake(self, name: str, text: str, place: str = "") -> None:
         """Records one mistake under its full key."""
-        self.mistakes.append(f"{name}: {text}" + (f" ({place})" if place else ""))
+        self.errors.append(f"{name}: {text}" + (f" ({place})" if place else ""))
         self._broken.add(name)
 
     def attempt(self, read: Callable[[], list[Setting]]) -> list[Setting]:
@@ -110,7 +110,7 @@ class Merge(Generic[C]):
         try:
             return read()
         except ConfigError as error:
-            self.mistakes.extend(error.mistakes)
+            self.errors.extend(error.errors)
             self.incomplete = True
             return []
 
@@ -133,7 +133,7 @@ class Merge(Generic[C]):
         self.touched[key.name] = setting.place
         try:
             OmegaConf.update(self._config, key.name, typed(setting, key), merge=False)
-        except TypeMistake as error:
+        except TypeProblem as error:
             self.mistake(key.name, str(error), setting.place)
         except OmegaConfBaseException:
             self.mistake(key.name, f"expected {key.type_name}, not {setting.value!r}", setting.place)
@@ -158,17 +158,17 @@ class Merge(Generic[C]):
         try:
             config: Any = OmegaConf.to_object(self._config)
         except OmegaConfBaseException as error:
-            raise ConfigError([*self.mistakes, " ".join(str(error).split())]) from None
+            raise ConfigError([*self.errors, " ".join(str(error).split())]) from None
         for name, key in keys(self.schema).items():
             text = value_mistake(config, key)
             if text is not None and name not in self._broken:
                 self.mistake(name, text, self.touched.get(name, ""))
-        # A value that is wrong by itself must not start contradictions: leave out those that read it.
+        # A value that is wrong by itself must not start conflicts: leave out those that read it.
         if not self.incomplete:
             sound = self._without_broken(config)
-            self.mistakes.extend(line for names, line in self._contradictions(sound) if self._broken.isdisjoint(names))
-        if self.mistakes:
-            raise ConfigError(list(dict.fromkeys(self.mistakes)))
+            self.errors.extend(line for names, line in self._contradictions(sound) if self._broken.isdisjoint(names))
+        if self.errors:
+            raise ConfigError(list(dict.fromkeys(self.errors)))
         return config  # type: ignore[no-any-return]
 
     def _without_broken(self, config: C) -> C:

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from outfits.config.schema import METHODS, EvaluateConfig
+from outfits.config.schema.evaluate import EvaluateConfig
+from outfits.config.schema.methods import METHODS
 
 
 @dataclass(frozen=True)

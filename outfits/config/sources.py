@@ -98,25 +98,25 @@ def read_file(path: Path, shown: str, prefix: str = "") -> list[Setting]:
 
 
 def read_arguments(argv: Sequence[str], schema: type = Config) -> tuple[list[Setting], list[str]]:
-    """Settings of the command line and the mistakes in its form; the value of ``key=value`` is YAML.
+    """Settings of the command line and the errors in its form; the value of ``key=value`` is YAML.
 
     A text key takes the words as they stand where YAML would see a mapping in them, so that
     ``data.tables.text='{colour} {name}'`` needs no second pair of quotes.
     """
     settings: list[Setting] = []
-    mistakes: list[str] = []
+    errors: list[str] = []
     known = keys(schema)
     for argument in argv:
         name, equals, text = argument.partition("=")
         name = name.strip()
         if equals and not name:
-            mistakes.append(f"{argument}: there is no key before =")
+            errors.append(f"{argument}: there is no key before =")
             continue
         if not equals:
-            mistakes.append(f"{argument}: not of the form key=value" + (" (or --help)" if name.startswith("-") else ""))
+            errors.append(f"{argument}: not of the form key=value" + (" (or --help)" if name.startswith("-") else ""))
             continue
         if name.startswith("-"):
-            mistakes.append(f"{name}: keys have no dashes; write {name.lstrip('-')}={text}")
+            errors.append(f"{name}: keys have no dashes; write {name.lstrip('-')}={text}")
             continue
         is_text = name in known and known[name].kind is str
         try:
@@ -126,7 +126,7 @@ def read_arguments(argv: Sequence[str], schema: type = Config) -> tuple[list[Set
             if is_text and "${" not in text:
                 settings.append(Setting(name, text, text, ""))
             else:
-                mistakes.append(f"{name}: {text!r} is not valid YAML: {_yaml_problem(error)[0]}")
+                errors.append(f"{name}: {text!r} is not valid YAML: {_yaml_problem(error)[0]}")
             continue
         if isinstance(value, dict) and is_text:
             settings.append(Setting(name, text, text, ""))
@@ -134,4 +134,4 @@ def read_arguments(argv: Sequence[str], schema: type = Config) -> tuple[list[Set
             settings.extend(_flatten(value, node, f"{name}.", ""))
         else:
             settings.append(Setting(name, value, _written(node), ""))
-    return settings, mistakes
+    return settings, errors

@@ -21,7 +21,7 @@ class ItemEmbeddings:
         image_dim: width of the image part, 0 without an image encoder.
         text_dim: width of the text part, 0 without a text encoder.
         key: content key of encoder, weights, preprocessing and items that the vectors were computed from.
-        shared_space: whether one encoder maps pictures and texts to one space, so that a text can be compared with the
+        shared_space: whether one encoder maps images and texts to one space, so that a text can be compared with the
             image part.
     """
 
@@ -69,7 +69,7 @@ class Catalogue:
         categories: int32, shape ``[N]``, positions in ``category_names``.
         category_names: names of the categories.
         texts: item texts; an empty string is a missing text.
-        image_paths: photo files; None is a missing photo.
+        image_paths: image files; None is a missing image.
         embeddings: item embeddings, once they are computed.
         attributes: true properties by name, one value per item; an empty string is unknown.
     """
@@ -105,7 +105,7 @@ class Catalogue:
         return replace(self, embeddings=embeddings)
 
     @property
-    def features(self) -> ItemEmbeddings:
+    def require_embeddings(self) -> ItemEmbeddings:
         """The embeddings; raises :class:`DataError` where they were not computed yet."""
         if self.embeddings is None:
             raise DataError("the catalogue has no embeddings yet; run the embeddings stage first")

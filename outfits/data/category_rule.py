@@ -45,12 +45,12 @@ def available_categories(
 
     Args:
         outfits: positions of the given items, ``[B, n]`` or ``B`` arrays.
-        categories: category of every catalogue item and, after them, of every guest.
+        categories: category of every catalogue item and, after them, of every external item.
         num_categories: ``C``.
-        items: number of catalogue items; None: there are no guests.
+        items: number of catalogue items; None: there are no external items.
     """
-    stocked = np.isin(np.arange(num_categories), categories[:items])
-    return stocked & ~forbidden_categories(outfits, categories, num_categories)
+    has_items = np.isin(np.arange(num_categories), categories[:items])
+    return has_items & ~forbidden_categories(outfits, categories, num_categories)
 
 
 def keeps_outfit(outfits: ItemSets, chosen: NDArray[np.integer], categories: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -70,7 +70,7 @@ def keeps_outfit(outfits: ItemSets, chosen: NDArray[np.integer], categories: NDA
     return kept
 
 
-def open_categories(
+def feasible_categories(
     allowed: NDArray[np.bool_], free: NDArray[np.bool_], available: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Categories that a missing item can take so that all others still find one of their own.
@@ -84,15 +84,15 @@ def open_categories(
         Bool, shape ``[k, C]``; False for items that are not missing any more.
     """
     possible = allowed & free[:, None] & available
-    opened = np.zeros_like(possible)
+    feasible = np.zeros_like(possible)
     missing = np.flatnonzero(free)
     for slot in missing:
         others = possible[missing[missing != slot]]
         for category in np.flatnonzero(possible[slot]):
             rest = others.copy()
             rest[:, category] = False
-            opened[slot, category] = _all_find_one(rest)
-    return opened
+            feasible[slot, category] = _all_find_one(rest)
+    return feasible
 
 
 def _all_find_one(possible: NDArray[np.bool_]) -> bool:
@@ -111,11 +111,11 @@ def require_categories(allowed: int, k: int, what: str) -> None:
         )
 
 
-def require_wishes(opened: NDArray[np.bool_], what: str) -> None:
-    """Raises :class:`DataError` if a missing item is left no category, ``opened`` as of :func:`open_categories`."""
-    without = np.flatnonzero(~opened.any(axis=1))
+def require_feasible(feasible: NDArray[np.bool_], what: str) -> None:
+    """Raises :class:`DataError` if a missing item has no feasible category left, see :func:`feasible_categories`."""
+    without = np.flatnonzero(~feasible.any(axis=1))
     if len(without):
         raise DataError(
-            f"{what}: the wished categories leave missing item {without[0] + 1} none that is not taken and has items; "
-            "wish for other categories, or for fewer items"
+            f"{what}: the allowed categories leave missing item {without[0] + 1} none that is not taken and has items; "
+            "condition for other categories, or for fewer items"
         )

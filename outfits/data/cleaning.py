@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from outfits.config.schema import DataConfig
+from outfits.config.schema.data import DataConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item, RawDataset, RawOutfit
 from outfits.data.outfits import SPLITS
@@ -98,7 +98,7 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
     paths = _image_paths(items, config, counts)
     catalogue = _catalogue(items, paths)
     sets = [sorted(outfit.items) for outfit in kept]
-    counts |= tally(catalogue, sets)
+    counts |= count_outfits(catalogue, sets)
     counts["items kept"] = len(items)
     counts["items without text"] = sum(not item.text.strip() for item in items)
     counts["items without image"] = sum(path is None for path in paths)
@@ -111,7 +111,7 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
     )
 
 
-def tally(catalogue: Catalogue, outfits: Sequence[Sequence[int] | NDArray[np.int32]]) -> dict[str, int]:
+def count_outfits(catalogue: Catalogue, outfits: Sequence[Sequence[int] | NDArray[np.int32]]) -> dict[str, int]:
     """The counts that depend on which outfits are kept in the end, to be renewed where a split leaves some out.
 
     Args:

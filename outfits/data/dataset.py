@@ -16,7 +16,7 @@ class Item:
         item_id: the data set's own name of it.
         category: name of its category.
         text: its text; an empty string is a missing text.
-        image_path: its photo; None is a missing photo.
+        image_path: its image; None is a missing image.
         attributes: values of its true properties by name, as in ``{"colour": "red"}``, against which learned
             representations are measured; an empty string is unknown, as is a name that is not there.
     """

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from outfits.data.group_split import deal
+from outfits.data.group_split import group_split
 from outfits.data.near_duplicates import incidence
 
 STARTS = 8
@@ -40,7 +40,7 @@ def disjoint_split(item_sets: Sequence[Iterable[int]], shares: Sequence[float], 
     small = np.flatnonzero(~np.isin(components, giants))
     if len(small):
         _, groups = np.unique(components[small], return_inverse=True)
-        codes[small] = deal(groups.astype(np.int64), shares, np.random.default_rng([seed, 0]))
+        codes[small] = group_split(groups.astype(np.int64), shares, np.random.default_rng([seed, 0]))
     for number, giant in enumerate(giants, start=1):
         members = np.flatnonzero(components == giant)
         starts = (np.random.default_rng([seed, number, start]) for start in range(STARTS))

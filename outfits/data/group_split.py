@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def deal(groups: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.int8]:
+def group_split(groups: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.int8]:
     """Deals whole groups out in random order; a group goes to a split with room, chosen in proportion to the room.
 
     Groups too large for the smallest split are dealt first, the largest first, to the split with most room, so that the

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from outfits.config.schema import DataConfig
+from outfits.config.schema.data import DataConfig
 from outfits.data.catalogue import Catalogue
-from outfits.data.cleaning import clean, tally
+from outfits.data.cleaning import clean, count_outfits
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
 from outfits.data.maryland import read_maryland
 from outfits.data.outfits import Outfits
 from outfits.data.polyvore_outfits import read_polyvore_outfits
-from outfits.data.splits import assign_splits, pairs_seen, twin_share
+from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen
 from outfits.data.synthetic import FACTORS, is_complete, read_factors, write_synthetic
 from outfits.data.tables import read_tables
 from outfits.errors import DataError
@@ -45,13 +45,13 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
     counts = {
         **cleaned.counts,
         "outfits left out: items of two splits": len(codes) - len(kept),
-        **tally(cleaned.catalogue, list(outfits)),
+        **count_outfits(cleaned.catalogue, list(outfits)),
         "official fill-in-the-blank questions read": _total(raw.fitb),
         "official fill-in-the-blank questions kept": _total(fitb),
         "official compatibility rows read": _total(raw.labelled),
         "official compatibility rows kept": _total(labelled),
     }
-    facts |= {"pairs_seen": pairs_seen(outfits), "twin_share": twin_share(outfits)}
+    facts |= {"pairs_seen": pairs_seen(outfits), "twin_share": near_duplicate_share(outfits)}
     return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts)
 
 

@@ -17,7 +17,7 @@ def read_maryland(root: Path) -> RawDataset:
     """Reads a root in the Maryland layout.
 
     An item is named ``SETID_INDEX``, so no item stands in two outfits. A root may be partial: the splits, official
-    tasks and pictures that are absent are left out; without a folder ``images`` no item has a picture. A category id
+    tasks and images that are absent are left out; without a folder ``images`` no item has an image. A category id
     that ``category_id.txt`` lacks becomes the category ``category ID``, apart from every named one.
 
     Args:
@@ -30,12 +30,12 @@ def read_maryland(root: Path) -> RawDataset:
     files = {split: root / f"{split}_no_dup.json" for split in SPLITS}
     require_some(root, list(files.values()), LAYOUT)
     names = read_category_names(root / "category_id.txt")
-    pictures = root / "images" if (root / "images").is_dir() else None
+    images = root / "images" if (root / "images").is_dir() else None
     items: list[Item] = []
     outfits: list[RawOutfit] = []
     for split, path in files.items():
         if path.is_file():
-            split_items, split_outfits = read_split_file(path, split, names, pictures)
+            split_items, split_outfits = read_split_file(path, split, names, images)
             items += split_items
             outfits += split_outfits
     questions, rows = root / "fill_in_blank_test.json", root / "fashion_compatibility_prediction.txt"
@@ -56,7 +56,7 @@ def read_category_names(path: Path) -> dict[str, str]:
 
 
 def read_split_file(
-    path: Path, split: str, names: dict[str, str], pictures: Path | None
+    path: Path, split: str, names: dict[str, str], images: Path | None
 ) -> tuple[list[Item], list[RawOutfit]]:
     """Items and outfits of one ``*_no_dup.json``.
 
@@ -64,7 +64,7 @@ def read_split_file(
         path: the file.
         split: the official split it is.
         names: category names by category id.
-        pictures: folder of ``SETID/INDEX.jpg``; None: no item has a picture.
+        images: folder of ``SETID/INDEX.jpg``; None: no item has an image.
     """
     items: list[Item] = []
     outfits: list[RawOutfit] = []
@@ -76,10 +76,10 @@ def read_split_file(
             item_place = f"{path}: an item of outfit {set_id}"
             index = str(get(item, "index", item_place))
             category_id = str(get(item, "categoryid", item_place))
-            picture = None if pictures is None else pictures / set_id / f"{index}.jpg"
+            image = None if images is None else images / set_id / f"{index}.jpg"
             category = names.get(category_id, f"category {category_id}")
             text = str(get(item, "name", item_place) or "").strip()
-            items.append(Item(f"{set_id}_{index}", category, text, picture))
+            items.append(Item(f"{set_id}_{index}", category, text, image))
             item_ids.append(f"{set_id}_{index}")
         outfits.append(RawOutfit(set_id, tuple(item_ids), split, place))
     return items, outfits

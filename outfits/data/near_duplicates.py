@@ -1,4 +1,4 @@
-"""How far outfits share items: twins (Jaccard overlap) and pairs of items seen together."""
+"""How far outfits share items: near duplicates (Jaccard overlap) and pairs of items seen together."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,7 +24,7 @@ def incidence(item_sets: Sequence[Iterable[int]], items: int | None = None) -> c
     return csr_array((np.ones(len(columns), dtype=np.int64), (rows, columns)), shape=(len(sets), width))
 
 
-def twins(a: csr_array, b: csr_array, overlap: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def near_duplicates(a: csr_array, b: csr_array, overlap: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     r"""Pairs of rows with :math:`|A \cap B| / |A \cup B| \geq` ``overlap``.
 
     Args:
@@ -43,20 +43,20 @@ def twins(a: csr_array, b: csr_array, overlap: float) -> tuple[NDArray[np.int64]
 
 
 def related_groups(item_sets: Sequence[Iterable[int]], overlap: float) -> NDArray[np.int64]:
-    """Group number of every outfit, shape ``[outfits]``: outfits that a chain of twins joins are one group."""
+    """Group number of every outfit, shape ``[outfits]``: chains of near duplicates are one group."""
     matrix = incidence(item_sets)
-    rows, columns = twins(matrix, matrix, overlap)
+    rows, columns = near_duplicates(matrix, matrix, overlap)
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(item_sets), len(item_sets)))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def twin_share(outfits: Outfits, of: str = "test", in_: str = "train", overlap: float = 0.5) -> float:
-    """Share of one split's outfits that have a twin, Jaccard overlap at least ``overlap``, in another split."""
+def near_duplicate_share(outfits: Outfits, of: str = "test", in_: str = "train", overlap: float = 0.5) -> float:
+    """Share of one split's outfits with a near duplicate (Jaccard at least ``overlap``) in another split."""
     own, other = _members(outfits, of), _members(outfits, in_)
     if not own:
         return 0.0
     items = int(outfits.items.max(initial=-1)) + 1
-    rows, _ = twins(incidence(own, items), incidence(other, items), overlap)
+    rows, _ = near_duplicates(incidence(own, items), incidence(other, items), overlap)
     return len(np.unique(rows)) / len(own)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from outfits.config.schema import NegativesConfig
+from outfits.config.schema.scorer import NegativesConfig
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawD
 
     The catalogue is every item of ``polyvore_item_metadata.json``, which both variants share. An item's text is its
     title, else its ``url_name``, else its description, else empty. A root may be partial: the splits, official tasks
-    and pictures that are absent are left out; without a folder ``images`` no item has a picture.
+    and images that are absent are left out; without a folder ``images`` no item has an image.
 
     Args:
         root: folder with the official files.
@@ -77,15 +77,15 @@ def read_items(root: Path, category_level: str) -> list[Item]:
     if not isinstance(metadata, dict):
         raise DataError(f"{path}: holds no JSON object from item_id to metadata; fetch the file again")
     names = read_category_names(root / "categories.csv")
-    pictures = root / "images" if (root / "images").is_dir() else None
+    images = root / "images" if (root / "images").is_dir() else None
     items = []
     for item_id, entry in metadata.items():
         place = f"{path}: item {item_id}"
         category_id = str(get(entry, "category_id", place))
         fine, semantic = names.get(category_id, ("", ""))
         category = str(entry.get("semantic_category") or semantic) if category_level == "semantic" else fine
-        picture = None if pictures is None else pictures / f"{item_id}.jpg"
-        items.append(Item(str(item_id), category or f"category {category_id}", item_text(entry), picture))
+        image = None if images is None else images / f"{item_id}.jpg"
+        items.append(Item(str(item_id), category or f"category {category_id}", item_text(entry), image))
     return items
 
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from outfits.config.schema import SplitConfig
+from outfits.config.schema.data import SplitConfig
 from outfits.data.disjoint import disjoint_split
-from outfits.data.group_split import deal
-from outfits.data.near_duplicates import pairs_seen, related_groups, twin_share
+from outfits.data.group_split import group_split
+from outfits.data.near_duplicates import near_duplicate_share, pairs_seen, related_groups
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 
-__all__ = ["assign_splits", "fold", "pairs_seen", "twin_share"]
+__all__ = ["assign_splits", "judge_holdout", "pairs_seen", "near_duplicate_share"]
 
 IDENTICAL = 1.0
 """Jaccard overlap of identical sets, the only ones that `random` keeps together."""
@@ -48,7 +48,7 @@ def assign_splits(
         codes = disjoint_split(item_sets, config.shares, config.seed)
     else:
         overlap = IDENTICAL if config.mode == "random" else config.overlap
-        codes = deal(related_groups(item_sets, overlap), config.shares, np.random.default_rng(config.seed))
+        codes = group_split(related_groups(item_sets, overlap), config.shares, np.random.default_rng(config.seed))
     outfits = {split: int((codes == code).sum()) for code, split in enumerate(SPLITS)}
     for code, split in enumerate(SPLITS):
         if not outfits[split] and (config.mode == "official" or config.shares[code] > 0):
@@ -70,21 +70,24 @@ def _way_out(mode: str, outfits: dict[str, int]) -> str:
     return f"{sizes}); set data.split.shares so that it gets outfits, or data.split.mode=random"
 
 
-def fold(item_sets: Sequence[Iterable[int]], share: float, mode: str, overlap: float, seed: int) -> NDArray[np.bool_]:
-    """A seeded fold of training outfits, for a second scorer that shares no outfit with the first.
+def judge_holdout(
+    item_sets: Sequence[Iterable[int]], share: float, mode: str, overlap: float, seed: int
+) -> NDArray[np.bool_]:
+    """A seeded holdout of training outfits, for a second scorer that shares no outfit with the first.
 
     Args:
         item_sets: catalogue positions of every outfit.
-        share: share of the outfits in the fold.
-        mode: split mode of the data set; `random` parts all but identical sets, every other mode parts no twins.
-        overlap: Jaccard overlap from which on outfits are twins.
-        seed: seed of the fold.
+        share: share of the outfits in the holdout.
+        mode: split mode of the data set; `random` parts all but identical sets, every other mode parts no
+            near duplicates.
+        overlap: Jaccard overlap from which on outfits are near duplicates.
+        seed: seed of the holdout.
 
     Returns:
-        Is this outfit in the fold? Shape ``[outfits]``.
+        Is this outfit in the holdout? Shape ``[outfits]``.
     """
     groups = related_groups(item_sets, IDENTICAL if mode == "random" else overlap)
-    codes = deal(groups, [1 - share, share], np.random.default_rng([seed, 1]))
+    codes = group_split(groups, [1 - share, share], np.random.default_rng([seed, 1]))
     return np.asarray(codes == 1, dtype=np.bool_)
 
 

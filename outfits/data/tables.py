@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from outfits.config.schema import TablesConfig
+from outfits.config.schema.data import TablesConfig
 from outfits.data.dataset import Item, RawDataset, RawOutfit
 from outfits.data.files import read_text
 from outfits.data.outfits import SPLITS
@@ -47,7 +47,7 @@ def read_tables(root: Path, config: TablesConfig) -> RawDataset:
     """Reads an items table and an outfits table with one row per (outfit, item).
 
     Args:
-        root: folder that the tables and photos are in.
+        root: folder that the tables and images are in.
         config: file names, column names and the text template.
 
     Raises:

@@ -1,16 +1,16 @@
-"""Frozen item encoders: pictures and texts to embeddings, and the embeddings' place on disk."""
+"""Frozen item encoders: images and texts to embeddings, and the embeddings' place on disk."""
 
 from outfits.encoders.base import ImageEncoder, ItemEncoder, TextEncoder
 from outfits.encoders.build import build_item_encoder
 from outfits.encoders.content import cache_key
-from outfits.encoders.images import ItemPictures, ItemShard, keep_shard
+from outfits.encoders.images import ItemImages, ItemShard, keep_shard
 from outfits.encoders.store import EmbeddingStore
 
 __all__ = [
     "EmbeddingStore",
     "ImageEncoder",
     "ItemEncoder",
-    "ItemPictures",
+    "ItemImages",
     "ItemShard",
     "TextEncoder",
     "build_item_encoder",

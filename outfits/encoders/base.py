@@ -10,12 +10,12 @@ from PIL import Image
 
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.content import content_hash
-from outfits.encoders.images import ItemPictures, ItemShard, Prepare
+from outfits.encoders.images import ItemImages, ItemShard, Prepare
 from outfits.errors import DataError
 
 
 class ImageEncoder(Protocol):
-    """Maps pictures to vectors, in two steps: one per picture that a loader worker can do, one per batch."""
+    """Maps images to vectors, in two steps: one per image that a loader worker can do, one per batch."""
 
     @property
     def dim(self) -> int:
@@ -27,17 +27,17 @@ class ImageEncoder(Protocol):
 
     @property
     def draft_size(self) -> int | None:
-        """Smallest side to which JPEG decoding may shrink a picture, pixels; None: full size."""
+        """Smallest side to which JPEG decoding may shrink an image, pixels; None: full size."""
 
     @property
     def prepare(self) -> Prepare:
-        """Turns an RGB picture into an array; small and picklable, holds no weights."""
+        """Turns an RGB image into an array; small and picklable, holds no weights."""
 
     def to(self, device: torch.device | str) -> None:
         """Moves the weights."""
 
     def encode(self, prepared: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Vectors of prepared pictures, shape ``[B, dim]``, not normalised."""
+        """Vectors of prepared images, shape ``[B, dim]``, not normalised."""
 
 
 class TextEncoder(Protocol):
@@ -61,11 +61,11 @@ class TextEncoder(Protocol):
 class ItemEncoder:
     """Item embeddings: the image part, then the text part, each of unit length.
 
-    A part is zero and its ``present`` flag False where the item has no picture or no text, where no encoder was chosen
+    A part is zero and its ``present`` flag False where the item has no image or no text, where no encoder was chosen
     for that part, or where the encoder sees nothing in it (a text of words that a TF-IDF vocabulary lacks).
 
     Args:
-        image: image encoder, or None to leave pictures out.
+        image: image encoder, or None to leave images out.
         text: text encoder, or None to leave texts out.
     """
 
@@ -98,10 +98,10 @@ class ItemEncoder:
             self.text.to(device)
         return self
 
-    def pictures(
+    def images(
         self, catalogue: Catalogue, shard_size: int, *, on_missing_image: str = "error", on_corrupt_image: str = "error"
-    ) -> ItemPictures:
-        """The catalogue's shards, with pictures decoded and prepared as this encoder wants them.
+    ) -> ItemImages:
+        """The catalogue's shards, with images decoded and prepared as this encoder wants them.
 
         Without an image encoder no file is opened.
         """
@@ -110,7 +110,7 @@ class ItemEncoder:
             catalogue = Catalogue(
                 catalogue.item_ids, catalogue.categories, catalogue.category_names, catalogue.texts, without
             )
-        return ItemPictures(
+        return ItemImages(
             catalogue,
             shard_size,
             on_missing_image=on_missing_image,
@@ -123,7 +123,7 @@ class ItemEncoder:
         """Embeds one shard; raises here, in the main process, what went wrong in a loader worker.
 
         Raises:
-            DataError: if a picture of the shard could not be used, or an embedding is not finite.
+            DataError: if an image of the shard could not be used, or an embedding is not finite.
         """
         shard.raise_error()
         return self.encode(shard.images, shard.texts, shard.item_ids)
@@ -137,7 +137,7 @@ class ItemEncoder:
         """Embeds items.
 
         Args:
-            images: a picture, or what ``image.prepare`` made of it, per item; None where there is none.
+            images: an image, or what ``image.prepare`` made of it, per item; None where there is none.
             texts: a text per item, may be empty.
             item_ids: names of the items for messages; their numbers in this batch without.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from outfits.config.schema import EncoderConfig
+from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.base import ImageEncoder, ItemEncoder, TextEncoder
 from outfits.encoders.classical import (
@@ -21,7 +21,7 @@ from outfits.encoders.classical import (
     write_state,
 )
 from outfits.encoders.content import image_digests
-from outfits.encoders.images import item_picture
+from outfits.encoders.images import item_image
 from outfits.encoders.learned import LearnedImages
 from outfits.encoders.sentence import SentenceTexts
 from outfits.errors import ConfigError
@@ -37,7 +37,7 @@ def build_item_encoder(
     *,
     on_missing_image: str = "error",
     on_corrupt_image: str = "error",
-    backdrop: str = "keep",
+    background: str = "keep",
 ) -> ItemEncoder:
     """The encoder that the configuration asks for, its classical parts fitted or read back.
 
@@ -50,15 +50,15 @@ def build_item_encoder(
         catalogue: all items.
         train_items: catalogue positions of the items of the training split, in any order, repetitions allowed.
         state_dir: folder of fitted encoders, shared between runs.
-        on_missing_image: ``error`` or ``mask``, for picture files that are not there.
-        on_corrupt_image: ``error`` or ``mask``, for picture files that cannot be decoded.
-        backdrop: ``keep`` or ``cut``, what the classical image encoder does with the wall behind a garment, see
+        on_missing_image: ``error`` or ``mask``, for image files that are not there.
+        on_corrupt_image: ``error`` or ``mask``, for image files that cannot be decoded.
+        background: ``keep`` or ``cut``, what the classical image encoder does with the wall behind a garment, see
             :func:`outfits.encoders.features.describe`.
 
     Raises:
         ConfigError: if the settings contradict each other or need a package that is not installed.
         ArtifactError: if pretrained weights cannot be loaded.
-        DataError: if a training item's picture cannot be used, or there is nothing to fit on.
+        DataError: if a training item's image cannot be used, or there is nothing to fit on.
     """
     if config.image == "none" and config.text == "none":
         raise ConfigError(["encoder.image and encoder.text are both none; an item needs at least one of them"])
@@ -66,7 +66,7 @@ def build_item_encoder(
 
     image, text = pretrained_parts(config)
     if config.image == "classical":
-        image = _classical_images(config, catalogue, train, state_dir, on_missing_image, on_corrupt_image, backdrop)
+        image = _classical_images(config, catalogue, train, state_dir, on_missing_image, on_corrupt_image, background)
     if config.text == "classical":
         text = _classical_texts(config, catalogue, train, state_dir)
     return ItemEncoder(image, text)
@@ -102,22 +102,22 @@ def _classical_images(
     state_dir: Path,
     on_missing_image: str,
     on_corrupt_image: str,
-    backdrop: str,
+    background: str,
 ) -> ClassicalImages:
     with_path = train[[catalogue.image_paths[position] is not None for position in train]]
     sample = fit_sample(with_path)
     key = images_key(
-        config.image_dim, image_digests([catalogue.image_paths[position] for position in sample]), backdrop
+        config.image_dim, image_digests([catalogue.image_paths[position] for position in sample]), background
     )
     path = state_dir / f"classical-images-{key[:32]}.npz"
     state = read_state(path, key)
     if state is not None:
-        return ClassicalImages.from_state(key, state, backdrop)
+        return ClassicalImages.from_state(key, state, background)
 
-    def pictures() -> Iterator[Image.Image]:
+    def images() -> Iterator[Image.Image]:
         with ThreadPoolExecutor(max_workers=max(1, config.num_workers)) as pool:
             decoded = pool.map(
-                lambda position: item_picture(
+                lambda position: item_image(
                     catalogue.image_paths[position],
                     catalogue.item_ids[position],
                     on_missing_image=on_missing_image,
@@ -126,9 +126,9 @@ def _classical_images(
                 ),
                 sample.tolist(),
             )
-            yield from (picture for picture in decoded if picture is not None)
+            yield from (image for image in decoded if image is not None)
 
-    encoder = ClassicalImages.fit(pictures(), config.image_dim, key, backdrop)
+    encoder = ClassicalImages.fit(images(), config.image_dim, key, background)
     write_state(path, key, encoder.state())
     return encoder
 

@@ -23,7 +23,7 @@ from outfits.storage import read_arrays, write_arrays
 IMAGE_VERSION = 1
 TEXT_VERSION = 1
 
-FIT_LIMIT = 20_000  # pictures that the PCA is fitted on at most; 20,000 descriptors take about 150 MB
+FIT_LIMIT = 20_000  # images that the PCA is fitted on at most; 20,000 descriptors take about 150 MB
 MAX_TERMS = 50_000  # most frequent words and word pairs kept in the vocabulary
 SEED = 0  # of the randomised solvers: the same training items always give the same vectors
 TOKEN = r"(?u)\b\w+\b"
@@ -38,9 +38,9 @@ def fit_sample(positions: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng([SEED, len(positions)]).choice(np.sort(positions), FIT_LIMIT, replace=False))
 
 
-def images_key(dim: int, digests: Sequence[bytes], backdrop: str = "keep") -> str:
-    """Key of :class:`ClassicalImages` fitted on pictures with these SHA-256."""
-    return content_hash([f"classical images {IMAGE_VERSION}", str(dim), backdrop, *digests])
+def images_key(dim: int, digests: Sequence[bytes], background: str = "keep") -> str:
+    """Key of :class:`ClassicalImages` fitted on images with these SHA-256."""
+    return content_hash([f"classical images {IMAGE_VERSION}", str(dim), background, *digests])
 
 
 def texts_key(dim: int, texts: Sequence[str]) -> str:
@@ -59,27 +59,27 @@ class ClassicalImages:
         key: from :func:`images_key`.
         mean: descriptor mean over the training items, shape ``[RAW_DIM]``.
         components: linear map of centred descriptors, shape ``[dim, RAW_DIM]``.
-        backdrop: ``keep`` or ``cut``, see :func:`~outfits.encoders.features.describe`.
+        background: ``keep`` or ``cut``, see :func:`~outfits.encoders.features.describe`.
     """
 
     draft_size = 2 * SIDE
 
     def __init__(
-        self, key: str, mean: NDArray[np.float32], components: NDArray[np.float32], backdrop: str = "keep"
+        self, key: str, mean: NDArray[np.float32], components: NDArray[np.float32], background: str = "keep"
     ) -> None:
         self.key = key
-        self.backdrop = backdrop
+        self.background = background
         self.mean = mean
         self.components = components
 
     @classmethod
-    def fit(cls, images: Iterable[Image.Image], dim: int, key: str, backdrop: str = "keep") -> "ClassicalImages":
+    def fit(cls, images: Iterable[Image.Image], dim: int, key: str, background: str = "keep") -> "ClassicalImages":
         """Fits mean and components.
 
         Raises:
-            DataError: if there are fewer than two pictures or all look alike.
+            DataError: if there are fewer than two images or all look alike.
         """
-        described = [describe(image, backdrop) for image in images]
+        described = [describe(image, background) for image in images]
         if len(described) < 2:
             raise DataError(
                 f"{len(described)} training item(s) have an image, too few to fit the classical image encoder. "
@@ -103,7 +103,7 @@ class ClassicalImages:
             raise DataError("all images of the training items look alike. Set encoder.image=none to do without images.")
         components = np.zeros((dim, RAW_DIM), dtype=np.float32)
         components[: int(kept.sum())] = pca.components_[kept] * scale / np.sqrt(spread[kept])[:, None]
-        return cls(key, mean, components, backdrop)
+        return cls(key, mean, components, background)
 
     @property
     def dim(self) -> int:
@@ -112,8 +112,8 @@ class ClassicalImages:
 
     @property
     def prepare(self) -> Prepare:
-        """The descriptor of one picture: nearly all of the work, done in loader workers."""
-        return partial(describe, backdrop=self.backdrop)
+        """The descriptor of one image: nearly all of the work, done in loader workers."""
+        return partial(describe, background=self.background)
 
     def to(self, device: torch.device | str) -> None:
         """Does nothing: the map is small and stays on the CPU."""
@@ -128,9 +128,9 @@ class ClassicalImages:
         return {"mean": self.mean, "components": self.components}
 
     @classmethod
-    def from_state(cls, key: str, state: State, backdrop: str = "keep") -> "ClassicalImages":
+    def from_state(cls, key: str, state: State, background: str = "keep") -> "ClassicalImages":
         """The encoder that :meth:`state` was taken from."""
-        return cls(key, state["mean"], state["components"], backdrop)
+        return cls(key, state["mean"], state["components"], background)
 
 
 class ClassicalTexts:

@@ -9,7 +9,7 @@ import torch
 
 from outfits.data.catalogue import Catalogue
 
-# Raised when the meaning of stored embeddings changes: order of parts, normalisation, decoding of pictures.
+# Raised when the meaning of stored embeddings changes: order of parts, normalisation, decoding of images.
 FORMAT = 1
 
 
@@ -31,20 +31,20 @@ def _file_digest(path: Path | None) -> bytes:
 
 
 def image_digests(paths: Sequence[Path | None]) -> list[bytes]:
-    """SHA-256 of every picture file; empty for an item without a picture and for a file that is not there.
+    """SHA-256 of every image file; empty for an item without an image and for a file that is not there.
 
     Every byte is read: by its date a copied file would seem changed, by its size an edited one might seem unchanged.
-    Threads hide the latency of the file system; a warm disk gives some 10,000 small photos a second.
+    Threads hide the latency of the file system; a warm disk gives some 10,000 small images a second.
     """
     with ThreadPoolExecutor(max_workers=8) as pool:
         return list(pool.map(_file_digest, paths, chunksize=64))
 
 
 def cache_key(encoder_key: str, catalogue: Catalogue) -> str:
-    """Key of a catalogue's embeddings: encoder, texts and the bytes of the pictures, item by item.
+    """Key of a catalogue's embeddings: encoder, texts and the bytes of the images, item by item.
 
-    It does not depend on ``data.root``, on file names or on item ids. Reads every picture file once (see
-    :func:`image_digests`), about a second for 10,000 photos and, for large catalogues, the time to read their folder.
+    It does not depend on ``data.root``, on file names or on item ids. Reads every image file once (see
+    :func:`image_digests`), about a second for 10,000 images and, for large catalogues, the time to read their folder.
 
     Args:
         encoder_key: :attr:`ItemEncoder.key`.

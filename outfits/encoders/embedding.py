@@ -9,7 +9,7 @@ from outfits.encoders.store import EmbeddingStore
 
 
 class CatalogueEmbedding:
-    """An encoder applied to every item of a catalogue, as work in shards; pictures are decoded in loader workers.
+    """An encoder applied to every item of a catalogue, as work in shards; images are decoded in loader workers.
 
     Args:
         encoder: what embeds items.
@@ -30,7 +30,7 @@ class CatalogueEmbedding:
         self.encoder = encoder
         self.store = store
         self.shards = len(store)
-        self.inputs = encoder.pictures(
+        self.inputs = encoder.images(
             catalogue, store.shard_size, on_missing_image=on_missing_image, on_corrupt_image=on_corrupt_image
         )
 
@@ -46,7 +46,7 @@ class CatalogueEmbedding:
         """Embeds one shard and writes it.
 
         Raises:
-            DataError: if a picture could not be used, or an embedding is not finite.
+            DataError: if an image could not be used, or an embedding is not finite.
         """
         vectors, present = self.encoder.encode_shard(batch)
         self.store.write(batch.shard, vectors, present)

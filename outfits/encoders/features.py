@@ -1,14 +1,14 @@
-"""Hand-made descriptors of one garment picture: colour and shape, without weights and without fitting.
+"""PartialOutfit-made descriptors of one garment image: colour and shape, without weights and without fitting.
 
-Product photos stand on a plain backdrop whose shade says when a photo was taken, not what is on it. Histograms
-therefore weigh pixels by how much they differ from the backdrop, which is read off the picture's left and right edges.
+Product images stand on a plain background whose shade says when an image was taken, not what is on it. Histograms
+therefore weigh pixels by how much they differ from the background, which is read off the image's left and right edges.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 64  # pictures are padded to a square and reduced to SIDE × SIDE pixels before anything is measured
+SIDE = 64  # images are padded to a square and reduced to SIDE × SIDE pixels before anything is measured
 CELLS = 8  # shape descriptors are taken in CELLS × CELLS cells
 ORIENTATIONS = 8
 THUMBNAIL = 16
@@ -41,7 +41,7 @@ def lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def shrink(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
-    """The picture's pixels with its longer side at ``side`` pixels, shape ``[h, w, 3]``, sRGB."""
+    """The image's pixels with its longer side at ``side`` pixels, shape ``[h, w, 3]``, sRGB."""
     scale = side / max(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
     return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX))
@@ -57,7 +57,7 @@ def _centred(plane: NDArray[np.float32], fill: float) -> NDArray[np.float32]:
 def foreground(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """How surely each pixel belongs to the garment, ``[H, W, 3]`` in Lab to ``[H, W]`` in [0, 1].
 
-    Backdrops shade off from top to bottom, so each row has its own two backdrop colours, its left and its right edge.
+    Backdrops shade off from top to bottom, so each row has its own two background colours, its left and its right edge.
     """
     edges = np.stack([pixels[:, :2].mean(axis=1), pixels[:, -2:].mean(axis=1)])  # [2, H, 3]
     distance = np.linalg.norm(pixels[None] - edges[:, :, None], axis=-1).min(axis=0)
@@ -68,7 +68,7 @@ def foreground(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def cut_out(
     pixels: NDArray[np.float32], weight: NDArray[np.float32], white: NDArray[np.float32] | np.float32
 ) -> NDArray[np.float32]:
-    """Pixels ``[H, W, 3]`` with the backdrop made white, as far as ``weight`` ``[H, W]`` calls them backdrop."""
+    """Pixels ``[H, W, 3]`` with the background made white, as far as ``weight`` ``[H, W]`` calls them background."""
     cut: NDArray[np.float32] = weight[..., None] * pixels + (1.0 - weight[..., None]) * white
     return cut
 
@@ -118,16 +118,16 @@ def _gradient_histogram(lightness: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.sqrt(histograms / (np.linalg.norm(histograms) + 1.0)).astype(np.float32).ravel()
 
 
-def describe(image: Image.Image, backdrop: str = "keep") -> NDArray[np.float32]:
-    """Colour and shape of a picture.
+def describe(image: Image.Image, background: str = "keep") -> NDArray[np.float32]:
+    """Colour and shape of an image.
 
     The blocks of :data:`BLOCKS` one after the other: a joint Lab histogram of the foreground, a Lab thumbnail, and
     histograms of oriented gradients (Dalal & Triggs 2005) of the foreground.
 
     Args:
-        image: the picture, RGB.
-        backdrop: ``keep`` takes the thumbnail from the whole picture; ``cut`` makes its backdrop white. Where outfits
-            were photographed together, the backdrop alone tells which items share one, so only ``cut`` shows what the
+        image: the image, RGB.
+        background: ``keep`` takes the thumbnail from the whole image; ``cut`` makes its background white. Where outfits
+            were photographed together, the background alone tells which items share one, so only ``cut`` shows what the
             garments themselves say.
 
     Returns:
@@ -137,7 +137,7 @@ def describe(image: Image.Image, backdrop: str = "keep") -> NDArray[np.float32]:
     weight = foreground(pixels)
     white = np.array([100.0, 0.0, 0.0], dtype=np.float32)
     garment = cut_out(pixels, weight, white)
-    source = pixels if backdrop == "keep" else garment
+    source = pixels if background == "keep" else garment
     planes = np.stack([_centred(source[..., axis], white[axis]) for axis in range(3)], axis=-1)  # [SIDE, SIDE, 3]
     return np.concatenate(
         [

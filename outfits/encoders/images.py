@@ -1,4 +1,4 @@
-"""Pictures of items, decoded shard by shard in loader workers."""
+"""Images of items, decoded shard by shard in loader workers."""
 
 import struct
 import zlib
@@ -14,14 +14,14 @@ from torch.utils.data import Dataset
 from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
 
-# What Pillow's decoders raise on bytes that are not the picture they claim to be.
+# What Pillow's decoders raise on bytes that are not the image they claim to be.
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 Prepare = Callable[[Image.Image], NDArray[Any]]
 
 
-def decode_picture(path: Path, draft_size: int | None = None) -> Image.Image:
-    """Reads a picture file completely, upright, as RGB with transparent parts on white.
+def decode_image(path: Path, draft_size: int | None = None) -> Image.Image:
+    """Reads an image file completely, upright, as RGB with transparent parts on white.
 
     Args:
         path: the file.
@@ -29,7 +29,7 @@ def decode_picture(path: Path, draft_size: int | None = None) -> Image.Image:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        OSError, SyntaxError, ValueError, ...: one of :data:`DECODING_ERRORS` if the file is truncated or no picture.
+        OSError, SyntaxError, ValueError, ...: one of :data:`DECODING_ERRORS` if the file is truncated or no image.
     """
     with Image.open(path) as image:
         if draft_size is not None and image.format == "JPEG":
@@ -43,7 +43,7 @@ def decode_picture(path: Path, draft_size: int | None = None) -> Image.Image:
         return upright.convert("RGB")
 
 
-def item_picture(
+def item_image(
     path: Path | None,
     item_id: str,
     *,
@@ -51,7 +51,7 @@ def item_picture(
     on_corrupt_image: str = "error",
     draft_size: int | None = None,
 ) -> Image.Image | None:
-    """An item's picture, or None where it has none or a policy masks it.
+    """An item's image, or None where it has none or a policy masks it.
 
     Raises:
         DataError: naming item, file and configuration key, if the file is missing or cannot be decoded and the policy
@@ -66,7 +66,7 @@ def item_picture(
             f"item '{item_id}': its image {path} is missing. Set data.on_missing_image=mask to leave such images out."
         )
     try:
-        return decode_picture(path, draft_size)
+        return decode_image(path, draft_size)
     except DECODING_ERRORS as error:
         if on_corrupt_image == "mask":
             return None
@@ -83,7 +83,7 @@ class ItemShard(NamedTuple):
     Attributes:
         shard: number of the shard.
         positions: catalogue positions of its items, int64, shape ``[B]``.
-        images: a picture per item, or what :attr:`ItemEncoder.prepare` made of it; None where there is none.
+        images: an image per item, or what :attr:`ItemEncoder.prepare` made of it; None where there is none.
         texts: a text per item, may be empty.
         item_ids: the data set's names of the items, for messages.
         error: what went wrong while decoding, one line, or None.
@@ -109,17 +109,17 @@ class ItemShard(NamedTuple):
             raise DataError(self.error)
 
 
-class ItemPictures(Dataset[ItemShard]):
-    """The shards of a catalogue; element ``s`` is shard ``s``, its pictures decoded.
+class ItemImages(Dataset[ItemShard]):
+    """The shards of a catalogue; element ``s`` is shard ``s``, its images decoded.
 
-    Use it with ``DataLoader(pictures, batch_size=None, sampler=pending_shards, collate_fn=keep_shard)``.
+    Use it with ``DataLoader(images, batch_size=None, sampler=pending_shards, collate_fn=keep_shard)``.
 
     Args:
         catalogue: the items.
         shard_size: items per shard.
         on_missing_image: ``error`` or ``mask``, for files that are not there.
         on_corrupt_image: ``error`` or ``mask``, for files that cannot be decoded.
-        prepare: run on every picture in the worker, so that little travels back; None keeps the picture.
+        prepare: run on every image in the worker, so that little travels back; None keeps the image.
         draft_size: smallest side that JPEG decoding may shrink to, pixels; None decodes at full size.
     """
 
@@ -162,7 +162,7 @@ class ItemPictures(Dataset[ItemShard]):
         return ItemShard(shard, positions, images, texts, item_ids)
 
     def _picture(self, position: int) -> Any:
-        image = item_picture(
+        image = item_image(
             self.image_paths[position],
             self.item_ids[position],
             on_missing_image=self.on_missing_image,
@@ -173,5 +173,5 @@ class ItemPictures(Dataset[ItemShard]):
 
 
 def keep_shard(shard: ItemShard) -> ItemShard:
-    """Collate function for loaders over :class:`ItemPictures`: hands the shard on as it is."""
+    """Collate function for loaders over :class:`ItemImages`: passes the shard on as it is."""
     return shard

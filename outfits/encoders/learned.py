@@ -1,4 +1,4 @@
-"""Image encoder trained here on pictures alone: see :mod:`outfits.representations`."""
+"""Image encoder trained here on images alone: see :mod:`outfits.representations`."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,58 +10,59 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from outfits import run_files
 from outfits.encoders.content import content_hash
 from outfits.encoders.features import cut_out, foreground, lab, shrink
 from outfits.encoders.images import Prepare
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError
-from outfits.representations.store import WEIGHTS, load_representation
+from outfits.representations.store import load_representation
 
-# Raised when the same picture would be prepared otherwise.
+# Raised when the same image would be prepared otherwise.
 PREPARATION = 1
-BATCH = 256  # pictures per forward pass
+BATCH = 256  # images per forward pass
 
 
-def prepare_picture(image: Image.Image, side: int, backdrop: str = "keep") -> NDArray[np.uint8]:
-    """A picture as picture models see it, with what is known of its backdrop.
+def prepare_image(image: Image.Image, image_size: int, background: str = "keep") -> NDArray[np.uint8]:
+    """An image as image models see it, with what is known of its background.
 
-    The longer side is reduced to ``side`` pixels and the rest padded with white. Product photos stand on a backdrop
-    that is white or nearly so; how surely a pixel belongs to the garment is estimated as for the classical descriptors
-    (:func:`outfits.encoders.features.foreground`), and padding is backdrop.
+    The longer image_size is reduced to ``image_size`` pixels and the rest padded with white. Product images stand on a
+    background that is white or nearly so; how surely a pixel belongs to the garment is estimated as for the classical
+    descriptors (:func:`outfits.encoders.features.foreground`), and padding is background.
 
     Args:
-        image: the picture, RGB.
-        side: side of the square, pixels.
-        backdrop: ``keep``, or ``cut``, which makes the backdrop white.
+        image: the image, RGB.
+        image_size: image_size of the square, pixels.
+        background: ``keep``, or ``cut``, which makes the background white.
 
     Returns:
-        RGB and foreground, uint8, shape ``[side, side, 4]``.
+        RGB and foreground, uint8, shape ``[image_size, image_size, 4]``.
     """
-    pixels = shrink(image, side)
+    pixels = shrink(image, image_size)
     weight = foreground(lab(pixels))
-    if backdrop == "cut":
+    if background == "cut":
         pixels = np.rint(cut_out(pixels.astype(np.float32), weight, np.float32(255.0))).astype(np.uint8)
-    canvas = np.zeros((side, side, 4), dtype=np.uint8)
+    canvas = np.zeros((image_size, image_size, 4), dtype=np.uint8)
     canvas[..., :3] = 255
-    top, left = (side - pixels.shape[0]) // 2, (side - pixels.shape[1]) // 2
+    top, left = (image_size - pixels.shape[0]) // 2, (image_size - pixels.shape[1]) // 2
     inside = canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]]
     inside[..., :3] = pixels
     inside[..., 3] = np.rint(255 * weight)
     return canvas
 
 
-def preparation_key(side: int, backdrop: str) -> str:
-    """Hash of what :func:`prepare_picture` does with these settings."""
-    return content_hash([f"pictures {PREPARATION}", str(side), backdrop])
+def preparation_key(image_size: int, background: str) -> str:
+    """Hash of what :func:`prepare_image` does with these settings."""
+    return content_hash([f"images {PREPARATION}", str(image_size), background])
 
 
-def picture_tensor(prepared: NDArray[np.uint8]) -> torch.Tensor:
-    """Prepared pictures ``[B, S, S, 4]`` as a float tensor ``[B, 4, S, S]`` in [0, 1]."""
+def image_tensor(prepared: NDArray[np.uint8]) -> torch.Tensor:
+    """Prepared images ``[B, S, S, 4]`` as a float tensor ``[B, 4, S, S]`` in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(prepared)).permute(0, 3, 1, 2).float() / 255.0
 
 
 class LearnedImages:
-    """Codes of a frozen picture model, centred and half whitened.
+    """Codes of a frozen image model, centred and half whitened.
 
     Args:
         run: folder of the representation run, or any other with its weights.
@@ -78,35 +79,38 @@ class LearnedImages:
             raise ConfigError(
                 [f"encoder.learned.run: there is no folder {run}; name a finished run of experiment=representation"]
             )
-        if not (folder / WEIGHTS).is_file():
+        if not (folder / run_files.REPRESENTATION).is_file():
             raise ArtifactError(
-                f"encoder.learned.run: {folder} has no {WEIGHTS}; finish that run with train.py resume={folder}"
+                f"encoder.learned.run: {folder} has no {run_files.REPRESENTATION}; finish that run with train.py "
+                f"resume={folder}"
             )
-        self.path = folder / WEIGHTS
+        self.path = folder / run_files.REPRESENTATION
         self.model, sha256 = load_representation(self.path)
         self.precision = precision
         self.device = torch.device("cpu")
-        self.key = content_hash(["learned images", precision, sha256, preparation_key(self.model.side, self.backdrop)])
+        self.key = content_hash(
+            ["learned images", precision, sha256, preparation_key(self.model.image_size, self.background)]
+        )
 
     @property
-    def backdrop(self) -> str:
-        """What was done with the backdrop in training, and is done here."""
-        return self.model.settings["backdrop"]
+    def background(self) -> str:
+        """What was done with the background in training, and is done here."""
+        return self.model.settings["background"]
 
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return self.model.code_dim
+        return self.model.latent_dim
 
     @property
     def draft_size(self) -> int:
-        """JPEG decoding may shrink a picture to twice the side of the model's pictures."""
-        return 2 * self.model.side
+        """JPEG decoding may shrink an image to twice the image_size of the model's images."""
+        return 2 * self.model.image_size
 
     @property
     def prepare(self) -> Prepare:
-        """Padding, shrinking and the estimate of the backdrop."""
-        return partial(prepare_picture, side=self.model.side, backdrop=self.backdrop)
+        """Padding, shrinking and the estimate of the background."""
+        return partial(prepare_image, image_size=self.model.image_size, background=self.background)
 
     def to(self, device: torch.device | str) -> None:
         """Moves the model."""
@@ -118,7 +122,7 @@ class LearnedImages:
         """Item vectors, shape ``[B, dim]``."""
         vectors = []
         for start in range(0, len(prepared), BATCH):
-            pictures = picture_tensor(np.stack(prepared[start : start + BATCH]))[:, :3].to(self.device)
+            images = image_tensor(np.stack(prepared[start : start + BATCH]))[:, :3].to(self.device)
             with autocast(self.precision, self.device):
-                vectors.append(self.model.embed(pictures).float().cpu().numpy())
+                vectors.append(self.model.embed(images).float().cpu().numpy())
         return np.concatenate(vectors)

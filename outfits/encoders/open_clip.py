@@ -1,4 +1,4 @@
-"""Image and text encoders from open_clip: contrastive models of picture and text (arXiv 2103.00020, 2212.07143)."""
+"""Image and text encoders from open_clip: contrastive models of image and text (arXiv 2103.00020, 2212.07143)."""
 
 import difflib
 import json
@@ -47,7 +47,7 @@ class Resize:
     steps: Sequence[Callable[[Any], Any]]
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Pixels of the resized and cropped picture, shape ``[height, width, 3]``."""
+        """Pixels of the resized and cropped image, shape ``[height, width, 3]``."""
         for step in self.steps:
             image = step(image)
         return np.array(image.convert("RGB"))
@@ -108,10 +108,10 @@ class OpenClip:
 
     @torch.inference_mode()
     def encode_images(self, prepared: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Image embeddings of resized pictures, ``B`` times ``[height, width, 3]``, to ``[B, dim]``."""
+        """Image embeddings of resized images, ``B`` times ``[height, width, 3]``, to ``[B, dim]``."""
         pixels = []
-        for picture in prepared:
-            value: Any = Image.fromarray(picture)
+        for image in prepared:
+            value: Any = Image.fromarray(image)
             for step in self._finish:
                 value = step(value)
             pixels.append(value)
@@ -223,7 +223,7 @@ def _loading_options(model: str, pretrained: str | None) -> dict[str, Any]:
     """What open_clip leaves to its caller: the activation of a tag's weights, the preprocessing of a bare file's.
 
     A tag's weights know whether they were trained with QuickGELU; with the architecture's own activation instead they
-    would give worse embeddings and only a warning. A bare file does not say how its model wants pictures: that is
+    would give worse embeddings and only a warning. A bare file does not say how its model wants images: that is
     taken from the architecture's published weights, with a warning where those disagree.
     """
     if pretrained is None:
@@ -242,7 +242,7 @@ def _loading_options(model: str, pretrained: str | None) -> dict[str, Any]:
         settings.append({ours: config[theirs] for theirs, ours in names.items() if config.get(theirs) is not None})
     if not settings or any(setting != settings[0] for setting in settings):
         log.warning(
-            "%s does not say how its model wants pictures normalised and resized, and the published weights of %s %s; "
+            "%s does not say how its model wants images normalised and resized, and the published weights of %s %s; "
             "use local-dir: with an open_clip_config.json to be sure",
             *(pretrained, model, "disagree" if settings else "do not exist"),
         )

@@ -1,4 +1,4 @@
-"""Outfit graphs: the complete directed graph over the given items of a completion task, with what is wished for."""
+"""Outfit graphs: the complete directed graph over the given items of a completion task, with what is asked for."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,11 +15,17 @@ from torch_geometric.data import Data
 
 from outfits.data.catalogue import Catalogue
 
-WishArrays = tuple[NDArray[np.bool_], NDArray[np.float32]]
+ConditionArrays = tuple[NDArray[np.bool_], NDArray[np.float32]]
 """Allowed categories ``[…, k, C]`` and texts ``[…, k, text_dim]`` of missing items."""
 
-# What a graph holds for a missing item without wish and target.
-LACKING = {"wish_categories": True, "wish_texts": 0.0, "target_id": -1, "candidate_id": -1, "candidate_score": 0.0}
+# What a graph holds for a missing item without condition and target.
+LACKING = {
+    "condition_categories": True,
+    "condition_texts": 0.0,
+    "target_id": -1,
+    "candidate_id": -1,
+    "candidate_score": 0.0,
+}
 
 
 def complete_edges(nodes: int) -> torch.Tensor:
@@ -39,7 +45,7 @@ def completion_graph(
     present: NDArray[np.bool_],
     categories: NDArray[np.integer],
     *,
-    wishes: WishArrays | None = None,
+    conditions: ConditionArrays | None = None,
     item_ids: NDArray[np.integer] | None = None,
     removed: NDArray[np.integer] | None = None,
     task_id: int = 0,
@@ -53,16 +59,16 @@ def completion_graph(
         vectors: embeddings of the given items, shape ``[n, d]``.
         present: which parts they have, bool, shape ``[n, 2]``.
         categories: their categories, shape ``[n]``.
-        wishes: allowed categories, bool ``[k, C]``, and texts, float32 ``[k, text_dim]``, of the missing items; None:
-            no wishes.
+        conditions: allowed categories, bool ``[k, C]``, and texts, float32 ``[k, text_dim]``, of the missing items;
+            None: no conditions.
         item_ids: catalogue positions of the given items, shape ``[n]``.
         removed: catalogue positions of the removed items, shape ``[j]``.
         task_id: position of the task, kept through batching and gathering.
 
     Returns:
-        ``x [n, d]``, ``present [n, 2]``, ``category [n]``, ``edge_index [2, n(n-1)]``, ``task_id [1]``; with wishes
-        ``wish_categories [1, k, C]`` and ``wish_texts [1, k, text_dim]``; ``item_id [n]`` and ``removed_id [1, j]``
-        where they were given.
+        ``x [n, d]``, ``present [n, 2]``, ``category [n]``, ``edge_index [2, n(n-1)]``, ``task_id [1]``; with conditions
+        ``condition_categories [1, k, C]`` and ``condition_texts [1, k, text_dim]``; ``item_id [n]`` and ``removed_id
+        [1, j]`` where they were given.
     """
     order = _canonical_order(vectors, present, categories)
     data = Data(
@@ -72,10 +78,10 @@ def completion_graph(
         edge_index=complete_edges(len(order)),
         task_id=torch.tensor([task_id]),
     )
-    if wishes is not None:
-        allowed, texts = wishes
-        data.wish_categories = torch.from_numpy(np.array(allowed))[None]
-        data.wish_texts = torch.from_numpy(np.array(texts))[None]
+    if conditions is not None:
+        allowed, texts = conditions
+        data.condition_categories = torch.from_numpy(np.array(allowed))[None]
+        data.condition_texts = torch.from_numpy(np.array(texts))[None]
     if item_ids is not None:
         data.item_id = torch.from_numpy(item_ids[order].astype(np.int64))
     if removed is not None:
@@ -120,8 +126,8 @@ class CompletionGraphs(Dataset[Data]):
         given: catalogue positions of the given items of every task.
         removed: catalogue positions of the removed items, shape ``[T, j]``.
         targets: greedy targets of the same tasks.
-        wishes: allowed categories, bool ``[T, k, C]``, and texts, float32 ``[T, k, text_dim]``; wish i is what target i
-            answers. None: no wishes.
+        conditions: allowed categories, bool ``[T, k, C]``, and texts, float32 ``[T, k, text_dim]``; condition i is what
+            target i answers. None: no conditions.
     """
 
     def __init__(
@@ -130,25 +136,25 @@ class CompletionGraphs(Dataset[Data]):
         given: Sequence[NDArray[np.int32]],
         removed: NDArray[np.int32],
         targets: GraphTargets | None = None,
-        wishes: WishArrays | None = None,
+        conditions: ConditionArrays | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.given = given
         self.removed = removed
         self.targets = targets
-        self.wishes = wishes
+        self.conditions = conditions
 
     def __len__(self) -> int:
         return len(self.given)
 
     def __getitem__(self, index: int | tuple[int, int]) -> Data:
         task = index[1] if isinstance(index, tuple) else index
-        features, given = self.catalogue.features, self.given[task]
+        features, given = self.catalogue.require_embeddings, self.given[task]
         data = completion_graph(
             features.vectors[given],
             features.present[given],
             self.catalogue.categories[given],
-            wishes=None if self.wishes is None else (self.wishes[0][task], self.wishes[1][task]),
+            conditions=None if self.conditions is None else (self.conditions[0][task], self.conditions[1][task]),
             item_ids=given,
             removed=self.removed[task],
             task_id=task,
@@ -163,14 +169,14 @@ class CompletionGraphs(Dataset[Data]):
 
 
 class TrainingGraphs(Dataset[Data]):
-    """Tasks with and without wishes and with different numbers of targets, as graphs that fit into one batch.
+    """Tasks with and without conditions and with different numbers of targets, as graphs that fit into one batch.
 
-    Every graph has wishes for ``k_max`` missing items and targets of as many steps. What a task lacks is no wish (all
-    categories allowed, a zero text) and the target ``-1``; it is made with the graph, not kept.
+    Every graph has conditions for ``k_max`` missing items and targets of as many steps. What a task lacks is no
+    condition (all categories allowed, a zero text) and the target ``-1``; it is made with the graph, not kept.
 
     Args:
         parts: tasks with targets, alike within a part.
-        k_max: number of wishes and targets that graphs are filled up to.
+        k_max: number of conditions and targets that graphs are filled up to.
     """
 
     def __init__(self, parts: Sequence[CompletionGraphs], k_max: int) -> None:
@@ -186,10 +192,10 @@ class TrainingGraphs(Dataset[Data]):
         number = bisect_right(self._ends, position)
         part = self.parts[number]
         data = part[position - (self._ends[number] - len(part))]
-        features = part.catalogue.features
-        if part.wishes is None:
-            data.wish_categories = torch.ones(1, 0, len(part.catalogue.category_names), dtype=torch.bool)
-            data.wish_texts = torch.zeros(1, 0, features.text_dim)
+        features = part.catalogue.require_embeddings
+        if part.conditions is None:
+            data.condition_categories = torch.ones(1, 0, len(part.catalogue.category_names), dtype=torch.bool)
+            data.condition_texts = torch.zeros(1, 0, features.text_dim)
         for name, value in LACKING.items():
             tensor = data[name]
             places = [0, 0] * (tensor.dim() - 2) + [0, self.k_max - tensor.shape[1]]

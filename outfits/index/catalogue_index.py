@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from outfits.config.schema import IndexConfig
+from outfits.config.schema.index import IndexConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.index.category_index import CategoryIndex
 from outfits.models.generator import Generator
@@ -52,7 +52,7 @@ def index_catalogue(
         config: kind of index; None: flat, the exact one, as while training, where the map, and with it the index,
             changes after every epoch.
     """
-    vectors = RetrievalVectors(model.to(device), catalogue.features, device)
+    vectors = RetrievalVectors(model.to(device), catalogue.require_embeddings, device)
     return CategoryIndex(
         vectors, catalogue.categories, device, num_categories=len(catalogue.category_names), config=config
     )

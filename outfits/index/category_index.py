@@ -10,7 +10,7 @@ import torch  # before faiss: the other order makes thread settings go astray
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.config.schema import IndexConfig
+from outfits.config.schema.index import IndexConfig
 from outfits.index.proposals import CODES, PARALLEL_PRODUCTS, FlatProposals, Proposals, inverted_proposals, on_grid
 from outfits.index.proposals import GPU_MAX_NEIGHBOURS as GPU_MAX_NEIGHBOURS  # callers cap their n by it
 

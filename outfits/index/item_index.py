@@ -17,10 +17,10 @@ class ItemIndex(Protocol):
     rule makes the nearest item of one category useless where that category is taken. In a store, the category is a
     partition or a filter, and the position is the key.
 
-    Methods that complete an outfit without wished texts call :meth:`search` alone, for the latents of a whole batch at
-    once. :meth:`cosines` reads every vector: it serves the ranks of removed items, which only experiments ask for, and
-    wished texts, whose similarity is added to the cosine of every item. A store that serves neither may refuse it with
-    :class:`NotImplementedError`.
+    Methods that complete an outfit without texts of conditions call :meth:`search` alone, for the latents of a whole
+    batch at once. :meth:`cosines` reads every vector: it serves the ranks of removed items, which only experiments ask
+    for, and texts of conditions, whose similarity is added to the cosine of every item. A store that serves neither may
+    refuse it with :class:`NotImplementedError`.
     """
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import torch  # before faiss: the other order makes thread settings go astray
 from numpy.typing import NDArray
 
-from outfits.config.schema import PQ_BYTES, IndexConfig
+from outfits.config.schema.index import PQ_BYTES, IndexConfig
 from outfits.errors import ConfigError
 
 import faiss  # isort: skip
@@ -68,7 +68,8 @@ class Proposals(Protocol):
     """Proposes items of one category."""
 
     def propose(self, queries: NDArray[np.float32], rounded: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-        """Places among the category's items, -1 for none, shape ``[Q, p]``, ``p >= min(n, items)``, in any order.
+        """Places among the category's items, -1 for none, shape ``[Q, p]``, ``p >= min(n, items)``, in any
+        order.
 
         Args:
             queries: unit vectors, shape ``[Q, r]``.

@@ -53,13 +53,13 @@ def by_category(
         any. In the order of ``names``.
     """
     gone, put_in = categories[removed], categories[chosen]  # [B, k]
-    figures: dict[str, dict[str, float | None]] = {}
+    metrics: dict[str, dict[str, float | None]] = {}
     for category in np.union1d(gone, put_in):
         here = gone == category
-        figures[names[int(category)]] = {
+        metrics[names[int(category)]] = {
             "removed": int(here.sum()),
             "chosen": int((put_in == category).sum()),
             "score_mean": float(scores[here.any(axis=1)].mean()) if here.any() else None,
             "recall_at_10": recall_at(ranks[here], 10) if ranks is not None and here.any() else None,
         }
-    return figures
+    return metrics

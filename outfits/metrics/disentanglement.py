@@ -1,4 +1,4 @@
-"""How a learned code relates to known factors: modularity, compactness and informativeness, and the MIG."""
+"""How a learned latent relates to known factors: modularity, compactness and informativeness, and the MIG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,8 +28,8 @@ _DRAWN_PER_TREE = 1000  # more of them change importances by a few percent and c
 
 
 @dataclass(frozen=True)
-class FactorFigures:
-    """What a code says about one factor.
+class FactorMetrics:
+    """What a latent says about one factor.
 
     Attributes:
         name: the factor.
@@ -63,7 +63,7 @@ class Disentanglement:
         informativeness: mean over factors.
         mig: mean mutual information gap over factors.
         active: coordinates whose standard deviation is more than :data:`NEGLIGIBLE` of the largest.
-        factors: the figures of each factor, by name.
+        factors: the metrics of each factor, by name.
         importance: share of a forest's decisions for a factor that a coordinate makes, shape ``[d, F]``; columns add up
             to 1, or are 0 where no coordinate helps.
         mutual_information: in units of the factor's entropy, shape ``[d, F]``.
@@ -75,13 +75,13 @@ class Disentanglement:
     informativeness: float
     mig: float
     active: int
-    factors: dict[str, FactorFigures]
+    factors: dict[str, FactorMetrics]
     importance: NDArray[np.float64]
     mutual_information: NDArray[np.float64]
     coordinate_modularity: NDArray[np.float64]
 
     def to_json(self) -> dict[str, Any]:
-        """The same figures as numbers, lists and dictionaries."""
+        """The same metrics as numbers, lists and dictionaries."""
         return asdict(self) | {
             "importance": self.importance.tolist(),
             "mutual_information": self.mutual_information.tolist(),
@@ -90,7 +90,7 @@ class Disentanglement:
 
 
 def disentanglement(
-    codes: NDArray[np.floating],
+    latents: NDArray[np.floating],
     factors: Mapping[str, Sequence[str]],
     *,
     seed: int = 0,
@@ -98,9 +98,9 @@ def disentanglement(
     max_items: int = 6000,
     groups: Sequence[int] | None = None,
 ) -> Disentanglement:
-    r"""Measures modularity, compactness and linear informativeness of a code, and its mutual information gap.
+    r"""Measures modularity, compactness and linear informativeness of a latent, and its mutual information gap.
 
-    A code is *modular* if a coordinate carries at most one factor, *compact* if a factor sits in few coordinates, and
+    A latent is *modular* if a coordinate carries at most one factor, *compact* if a factor sits in few coordinates, and
     *informative* if a linear map decodes a factor from it. The first two are the disentanglement and completeness of
     C. Eastwood and C. K. I. Williams, "A framework for the quantitative evaluation of disentangled representations",
     ICLR 2018. With :math:`R_{ij}` the importance of coordinate i for factor j in a random forest,
@@ -113,7 +113,7 @@ def disentanglement(
 
     A single coordinate is compact and a single factor modular, whatever their importance, unless that is 0. Importances
     are taken raw, as in the paper: a forest gives coordinates of pure noise a little each, so D and C come out too low
-    where many coordinates carry nothing, the more so the harder a factor is to decode; compare codes of one width.
+    where many coordinates carry nothing, the more so the harder a factor is to decode; compare latents of one width.
     Informativeness differs from the paper's, which is the forest's error.
 
     The mutual information gap is that of R. T. Q. Chen et al., "Isolating sources of disentanglement in variational
@@ -125,11 +125,11 @@ def disentanglement(
     coordinates cut into :data:`BINS` equal-width bins. A single coordinate leads by all it has.
 
     Factors that are correlated in the data put a ceiling on modularity and on the gap: a coordinate that carries one of
-    them says something about the other too. The gap of even a perfect code stays below 1 then; a forest needs the other
-    coordinate only where the factor's own leaves doubt, as in learned codes it does.
+    them says something about the other too. The gap of even a perfect latent stays below 1 then; a forest needs the
+    other coordinate only where the factor's own leaves doubt, as in learned latents it does.
 
     Args:
-        codes: codes of the items, shape ``[N, d]``.
+        latents: latents of the items, shape ``[N, d]``.
         factors: the value of each item by factor, each of length ``N``; an item with ``""`` is left out of that factor.
         seed: seed of the items drawn, of the splits and of the forests.
         min_count: a value with fewer items is left out of its factor, copies counting once; at least 4. A factor with
@@ -139,13 +139,13 @@ def disentanglement(
             test (one fold of three). Without groups 30% of the items are the test. Either split is stratified.
 
     Raises:
-        ValueError: if ``codes`` is not finite or of another shape, lengths differ or ``min_count`` is below 4.
+        ValueError: if ``latents`` is not finite or of another shape, lengths differ or ``min_count`` is below 4.
         DataError: if no factor has two values that enough items have.
     """
-    points: NDArray[np.float64] = np.asarray(codes, dtype=np.float64)
+    points: NDArray[np.float64] = np.asarray(latents, dtype=np.float64)
     _check(points, factors, groups, min_count)
     group = np.arange(len(points)) if groups is None else np.asarray(groups)
-    figures: dict[str, FactorFigures] = {}
+    metrics: dict[str, FactorMetrics] = {}
     importances, informations = [], []
     for name, values in factors.items():
         rows, labels = _measured(np.asarray(values, dtype=np.str_), group, min_count, max_items, seed)
@@ -159,7 +159,7 @@ def disentanglement(
         importance = _importance(points[rows[train]], labels[train], seed)
         information = _mutual_information(points[rows], labels)
         second, first = np.sort([*information, 0.0])[-2:]
-        figures[name] = FactorFigures(
+        metrics[name] = FactorMetrics(
             name=name,
             values=kinds,
             items=len(rows),
@@ -171,7 +171,7 @@ def disentanglement(
         )
         importances.append(importance)
         informations.append(information)
-    if not figures:
+    if not metrics:
         raise DataError(
             f"no factor of {', '.join(factors) or 'none'} has two values with {min_count} items each; "
             "set min_count lower, or measure more items"
@@ -183,11 +183,11 @@ def disentanglement(
     deviations = np.where(np.ptp(points, axis=0) > 0, points.std(axis=0), 0)
     return Disentanglement(
         modularity=float(importance.sum(axis=1) @ modularity / max(importance.sum(), np.finfo(np.float64).tiny)),
-        compactness=float(np.mean([factor.compactness for factor in figures.values()])),
-        informativeness=float(np.mean([factor.informativeness for factor in figures.values()])),
-        mig=float(np.mean([factor.mig for factor in figures.values()])),
+        compactness=float(np.mean([factor.compactness for factor in metrics.values()])),
+        informativeness=float(np.mean([factor.informativeness for factor in metrics.values()])),
+        mig=float(np.mean([factor.mig for factor in metrics.values()])),
         active=int((deviations > NEGLIGIBLE * deviations.max()).sum()),
-        factors=figures,
+        factors=metrics,
         importance=importance,
         mutual_information=np.stack(informations, axis=1),
         coordinate_modularity=modularity,
@@ -198,13 +198,13 @@ def _check(
     points: NDArray[np.float64], factors: Mapping[str, Sequence[str]], groups: Sequence[int] | None, min_count: int
 ) -> None:
     if points.ndim != 2 or not points.shape[1] or not np.isfinite(points).all():
-        raise ValueError(f"codes must be finite and of shape [N, d], not {list(points.shape)}")
+        raise ValueError(f"latents must be finite and of shape [N, d], not {list(points.shape)}")
     columns: list[tuple[str, Sequence[Any]]] = [*factors.items()]
     if groups is not None:
         columns.append(("groups", groups))
     wrong = [f"{name} {len(column):,}" for name, column in columns if len(column) != len(points)]
     if wrong:
-        raise ValueError(f"lengths differ from the {len(points):,} codes: {', '.join(wrong)}")
+        raise ValueError(f"lengths differ from the {len(points):,} latents: {', '.join(wrong)}")
     if min_count < _FEWEST:
         raise ValueError(f"min_count must be at least {_FEWEST}, not {min_count}")
 
@@ -238,7 +238,7 @@ def _split(
 
 
 def _linear_accuracy(
-    codes: NDArray[np.float64], labels: NDArray[np.intp], train: NDArray[np.intp], test: NDArray[np.intp]
+    latents: NDArray[np.float64], labels: NDArray[np.intp], train: NDArray[np.intp], test: NDArray[np.intp]
 ) -> tuple[float, float]:
     """Held-out accuracy of a logistic regression, and of always answering the commonest training value."""
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=5000))
@@ -246,12 +246,13 @@ def _linear_accuracy(
     # products this small are slower on several threads, and a hundred times slower where cores are shared
     with threadpool_limits(1):
         accuracy, majority = (
-            float(model.fit(codes[train], labels[train]).score(codes[test], labels[test])) for model in (linear, guess)
+            float(model.fit(latents[train], labels[train]).score(latents[test], labels[test]))
+            for model in (linear, guess)
         )
     return accuracy, majority
 
 
-def _importance(codes: NDArray[np.float64], labels: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
+def _importance(latents: NDArray[np.float64], labels: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
     """Importance of each coordinate for a factor, shape ``[d]``.
 
     Every split sees all coordinates. Were it shown a few only, as forests do by default, noise would be split on
@@ -260,23 +261,23 @@ def _importance(codes: NDArray[np.float64], labels: NDArray[np.intp], seed: int)
     forest = RandomForestClassifier(
         _TREES,
         max_features=None,
-        max_samples=min(_DRAWN_PER_TREE, len(codes)),
+        max_samples=min(_DRAWN_PER_TREE, len(latents)),
         max_depth=12,
-        min_samples_leaf=min(10, max(1, len(codes) // 20)),
+        min_samples_leaf=min(10, max(1, len(latents) // 20)),
         n_jobs=1,
         random_state=seed,
     )
-    importance: NDArray[np.float64] = forest.fit(codes, labels).feature_importances_
+    importance: NDArray[np.float64] = forest.fit(latents, labels).feature_importances_
     return importance
 
 
-def _mutual_information(codes: NDArray[np.float64], labels: NDArray[np.intp]) -> NDArray[np.float64]:
+def _mutual_information(latents: NDArray[np.float64], labels: NDArray[np.intp]) -> NDArray[np.float64]:
     """Mutual information of each coordinate, cut into bins, with a factor, by the factor's entropy, shape ``[d]``."""
-    information = np.zeros(codes.shape[1])
-    varying = np.flatnonzero(np.ptp(codes, axis=0) > 0)
+    information = np.zeros(latents.shape[1])
+    varying = np.flatnonzero(np.ptp(latents, axis=0) > 0)
     if len(varying):
         cut = KBinsDiscretizer(BINS, encode="ordinal", strategy="uniform", subsample=None)
-        bins = cut.fit_transform(codes[:, varying]).astype(np.intp)
+        bins = cut.fit_transform(latents[:, varying]).astype(np.intp)
         information[varying] = [mutual_info_score(labels, column) for column in bins.T]
     return information / float(entr(np.bincount(labels) / len(labels)).sum())
 

@@ -1,4 +1,4 @@
-"""All figures of a compatibility model on one split."""
+"""All metrics of a compatibility model on one split."""
 
 import numpy as np
 
@@ -53,23 +53,23 @@ def measure_compatibility(
     """
     categories, outfits = dataset.catalogue.categories, dataset.outfits.of(split)
     occurrences = np.bincount(train.items, minlength=len(dataset.catalogue))
-    figures: dict[str, float | None] = {}
+    metrics: dict[str, float | None] = {}
     for name, same in (("random", False), ("same_category", True)):
         seeds = [seed + draw * SEEDS_APART for draw in range(draws)]
         labelled = [replacement_negatives(outfits, categories, each, same_category=same) for each in seeds]
-        figures[f"auc_{name}"] = _auc(_joined(labelled), scorer)
+        metrics[f"auc_{name}"] = _auc(_joined(labelled), scorer)
         questions = [
             fill_in_the_blank_questions(outfits, categories, distractors, each, same_category=same) for each in seeds
         ]
-        figures[f"fitb_{name}"] = _mean([_accuracy(each, scorer) for each in questions])
+        metrics[f"fitb_{name}"] = _mean([_accuracy(each, scorer) for each in questions])
         control = "fitb_frequency_control" if same else "fitb_frequency_control_random"
-        figures[control] = _mean([frequency_control(each, occurrences) if len(each) else None for each in questions])
+        metrics[control] = _mean([frequency_control(each, occurrences) if len(each) else None for each in questions])
     positions = dataset.catalogue.positions
     if dataset.labelled.get(split):
-        figures["official_auc"] = _auc(official_labels(dataset.labelled[split], positions), scorer)
+        metrics["official_auc"] = _auc(official_labels(dataset.labelled[split], positions), scorer)
     if dataset.fitb.get(split):
-        figures["official_fitb"] = _accuracy(official_questions(dataset.fitb[split], positions), scorer)
-    return figures
+        metrics["official_fitb"] = _accuracy(official_questions(dataset.fitb[split], positions), scorer)
+    return metrics
 
 
 def _joined(draws: list[LabelledSets]) -> LabelledSets:

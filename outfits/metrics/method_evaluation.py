@@ -90,9 +90,9 @@ class MethodExperiment:
         if completions.relaxation is not None:
             relaxation = completions.relaxation
             arrays |= {"relaxed": relaxation.scores, "moved": relaxation.moved, "lipschitz": relaxation.lipschitz}
-        wished = self.tasks.wishes  # of all tasks, so that no shard has a field that others lack
-        if wished is not None and wished.has_text.any() and resources.methods.similarity is not None:
-            arrays["similarity"] = wished_similarity(tasks, completions.chosen, resources.methods.similarity)
+        conditions = self.tasks.conditions  # of all tasks, so that no shard has a field that others lack
+        if conditions is not None and conditions.has_text.any() and resources.methods.similarity is not None:
+            arrays["similarity"] = condition_similarity(tasks, completions.chosen, resources.methods.similarity)
         write_arrays(self._path(shard), arrays)
 
     def collect(self) -> dict[str, NDArray[np.generic]]:
@@ -125,24 +125,24 @@ class MethodExperiment:
         return arrays if len(arrays.get("scores", ())) == len(self._rows(shard)) else None
 
 
-def wished_similarity(
+def condition_similarity(
     tasks: CompletionTasks, chosen: NDArray[np.int64], similarity: TextSimilarity
 ) -> NDArray[np.float64]:
-    r""":math:`\sum_i S_X(X_i, \hat T_i)` over the non-empty wished texts of each task, shape ``[B]``.
+    r""":math:`\sum_i S_X(X_i, \hat T_i)` over the non-empty texts of conditions of each task, shape ``[B]``.
 
     Args:
-        tasks: ``B`` tasks with wishes.
-        chosen: catalogue positions in the order of the wishes, shape ``[B, k]``.
+        tasks: ``B`` tasks with conditions.
+        chosen: catalogue positions in the order of the conditions, shape ``[B, k]``.
         similarity: similarity of the catalogue to texts.
 
     Raises:
-        ValueError: if the tasks have no wishes.
+        ValueError: if the tasks have no conditions.
     """
-    if tasks.wishes is None:
-        raise ValueError("these tasks have no wishes")
+    if tasks.conditions is None:
+        raise ValueError("these tasks have no conditions")
     every = np.arange(tasks.k)
     rows = [
         similarity(texts)[every, items].astype(np.float64).sum()
-        for texts, items in zip(tasks.wishes.texts, chosen, strict=True)
+        for texts, items in zip(tasks.conditions.texts, chosen, strict=True)
     ]
     return np.array(rows)

@@ -1,4 +1,4 @@
-"""Two methods on the same outfits: paired figures, which need far fewer outfits than figures of two separate groups."""
+"""Two methods on the same outfits: paired metrics, which need far fewer outfits than metrics of two separate groups."""
 
 import numpy as np
 from numpy.typing import NDArray

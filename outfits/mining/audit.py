@@ -11,11 +11,11 @@ from scipy import stats
 from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
-from outfits.completion.search.expansion import OutfitWishes, Partial, best_additions
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, expand
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema import TargetsConfig
+from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
-from outfits.mining.search import Miner, ShardNumbers, TwoStage, wishes_for_texts
+from outfits.mining.search import Miner, ShardNumbers, TwoStage, conditions_have_texts
 from outfits.mining.targets import Targets
 from outfits.models.compatibility import OutfitTransformer
 from outfits.shard_files import ShardFiles
@@ -65,7 +65,7 @@ class Loss:
 
     @classmethod
     def of(cls, losses: NDArray[np.float64]) -> "Loss":
-        """The figures of losses, at least two.
+        """The metrics of losses, at least two.
 
         Raises:
             ValueError: for fewer than two.
@@ -77,7 +77,7 @@ class Loss:
 
     @classmethod
     def per_outfit(cls, losses: NDArray[np.float64], outfits: NDArray[np.int64]) -> "Loss":
-        """The figures of tasks' losses ``[T]``, those of one outfit's removals averaged: they are not independent."""
+        """The metrics of tasks' losses ``[T]``, those of one outfit's removals averaged: they are not independent."""
         _, outfit = np.unique(outfits, return_inverse=True)
         return cls.of(np.bincount(outfit, losses) / np.bincount(outfit))
 
@@ -114,7 +114,7 @@ def upper_bound(values: NDArray[np.float64]) -> float:
 
 
 @dataclass(frozen=True)
-class AuditFigures:
+class AuditMetrics:
     """How two-stage search compares with exact search on the audited outfits of one kind of task.
 
     Attributes:
@@ -123,7 +123,7 @@ class AuditFigures:
         recall_first: share of first steps at which the exact search's choice stands on the shortlist.
         recall: the same over all steps, each at the state that the *exact* search had reached.
         regret: loss of S of the completed outfit, exact minus two-stage.
-        objective_regret: loss of what search maximises, S and texts together; None where no texts are wished.
+        objective_regret: loss of what search maximises, S and texts together; None where no texts are conditions.
         calls: calls of S of the two-stage search, mean per task.
         exact_calls: calls of S of the exact search, mean per task.
     """
@@ -143,7 +143,7 @@ class AuditFigures:
         return self.regret.bound if self.objective_regret is None else self.objective_regret.bound
 
     def to_json(self) -> dict[str, Any]:
-        """All figures as plain values."""
+        """All metrics as plain values."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -176,7 +176,7 @@ class Audit:
         config: TargetsConfig,
         two_stage: TwoStage,
     ) -> None:
-        self.files = ShardFiles(folder, len(exact), config.shard_size, "listed", "audit")
+        self.files = ShardFiles(folder, len(exact), config.shard_size, "shortlist_hit", "audit")
         self.exact = exact
         self.models = (scorer, two_stage)
         self.catalogue = catalogue
@@ -192,7 +192,7 @@ class Audit:
     def to(self, device: torch.device) -> None:
         """Puts S, the student and its index on the device."""
         scorer, two_stage = self.models
-        texts = wishes_for_texts(self.exact.tasks)
+        texts = conditions_have_texts(self.exact.tasks)
         self.miner = Miner(scorer, self.catalogue, self.config, device, two_stage, texts=texts)
 
     def run(self, batch: tuple[int]) -> None:
@@ -208,7 +208,7 @@ class Audit:
         tasks, exact = self.exact.tasks.take(rows), self.exact.trace.take(rows)
         trace, before = self.miner.mine(tasks), self.miner.search.calls
         arrays: Arrays = {
-            "listed": np.stack([listed_choices(self.miner, tasks, exact, row) for row in range(len(tasks))]),
+            "shortlist_hit": np.stack([shortlist_hits(self.miner, tasks, exact, row) for row in range(len(tasks))]),
             "objective": completed(trace, tasks, texts=True),
             "scores": completed(trace, tasks, texts=False),
             "calls": trace.calls,
@@ -216,7 +216,7 @@ class Audit:
         arrays["looking"] = np.array([self.miner.search.calls - before])
         self.files.write(shard, arrays)
 
-    def figures(self) -> tuple[AuditFigures, int]:
+    def metrics(self) -> tuple[AuditMetrics, int]:
         """The comparison, and the calls of S that it took beside those of the exact search.
 
         Raises:
@@ -227,19 +227,19 @@ class Audit:
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         taken = trace.chosen >= 0
         objective = None
-        if wishes_for_texts(tasks):
+        if conditions_have_texts(tasks):
             objective = Loss.per_outfit(completed(trace, tasks, texts=True) - found["objective"], tasks.outfits)
-        figures = AuditFigures(
+        metrics = AuditMetrics(
             outfits=len(tasks),
             candidates=self.models[1].candidates,
-            recall_first=Share.of(found["listed"][:, 0]),
-            recall=Share.of(found["listed"][taken]),
+            recall_first=Share.of(found["shortlist_hit"][:, 0]),
+            recall=Share.of(found["shortlist_hit"][taken]),
             regret=Loss.per_outfit(completed(trace, tasks, texts=False) - found["scores"], tasks.outfits),
             objective_regret=objective,
             calls=float(found["calls"].mean()),
             exact_calls=float(trace.calls.mean()),
         )
-        return figures, int(found["calls"].sum() + found["looking"].sum())
+        return metrics, int(found["calls"].sum() + found["looking"].sum())
 
 
 def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDArray[np.float64]:
@@ -248,21 +248,21 @@ def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDA
     Args:
         trace: of a search that kept candidates, -1 for steps that were not taken.
         tasks: what was searched for.
-        texts: whether wished texts count, where there are any.
+        texts: whether texts of conditions count, where there are any.
     """
     last = (trace.chosen >= 0).sum(axis=1, keepdims=True) - 1
     scores: NDArray[np.float64] = expit(np.take_along_axis(trace.logits, last, axis=1)[:, 0].astype(np.float64))
-    wishes = tasks.wishes
-    if not texts or wishes is None or trace.candidate_similarity is None:
+    conditions = tasks.conditions
+    if not texts or conditions is None or trace.candidate_similarity is None:
         return scores
     # the first candidate of a step is the one that was chosen
-    mixed = wishes.alpha * scores + (1 - wishes.alpha) * trace.candidate_similarity[:, :, 0].sum(
+    mixed = conditions.alpha * scores + (1 - conditions.alpha) * trace.candidate_similarity[:, :, 0].sum(
         axis=1, dtype=np.float64
     )
-    return np.where(wishes.has_text.any(axis=1), mixed, scores)
+    return np.where(conditions.has_text.any(axis=1), mixed, scores)
 
 
-def listed_choices(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row: int) -> NDArray[np.bool_]:
+def shortlist_hits(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row: int) -> NDArray[np.bool_]:
     """Whether each choice of an exact search stands on the shortlist at the state in which it was made, shape ``[k]``.
 
     S is asked about the choice itself, besides the embedding that the shortlist takes: two calls per step.
@@ -277,23 +277,27 @@ def listed_choices(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row
         raise ValueError("exact search has no shortlists")
     chosen = [int(item) for item in exact.chosen[row] if item >= 0]
     slots = list(range(len(chosen))) if exact.slots is None else exact.slots[row].tolist()
-    wished = None if tasks.wishes is None else OutfitWishes.of(tasks.wishes, row, miner.similarity)
+    conditions = None if tasks.conditions is None else OutfitConditions.of(tasks.conditions, row, miner.similarity)
     outfit = torch.from_numpy(tasks.given[row].astype(np.int64))
     proposals = miner.shortlists.proposals(miner.search, outfit[None], miner.candidates, np.zeros(1, dtype=np.int64))
-    propose = proposals(0, wished)
-    listed = np.zeros(tasks.k, dtype=np.bool_)
+    propose = proposals(0, conditions)
+    shortlist_hit = np.zeros(tasks.k, dtype=np.bool_)
     for step, item in enumerate(chosen):
 
         def only_the_choice(
-            partial: Partial, opened: NDArray[np.bool_], free: NDArray[np.bool_], item: int = item, step: int = step
+            partial: Hypothesis,
+            feasible: NDArray[np.bool_],
+            free: NDArray[np.bool_],
+            item: int = item,
+            step: int = step,
         ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-            items, mask = propose(partial, opened, free)
-            # without wishes the missing items are alike, and all candidates are for the first that is missing
-            listed[step] = mask[slots[step], items == item].any()
-            return np.array([item]), np.ones((len(free), 1), dtype=np.bool_) & opened[
+            items, mask = propose(partial, feasible, free)
+            # without conditions the missing items are alike, and all candidates are for the first that is missing
+            shortlist_hit[step] = mask[slots[step], items == item].any()
+            return np.array([item]), np.ones((len(free), 1), dtype=np.bool_) & feasible[
                 :, miner.search.categories[[item]]
             ]
 
-        partial = Partial(tuple(chosen[:step]), tuple(slots[:step]))
-        best_additions(miner.search, outfit, [partial], len(chosen), wishes=wished, propose=only_the_choice)
-    return listed
+        partial = Hypothesis(tuple(chosen[:step]), tuple(slots[:step]))
+        expand(miner.search, outfit, [partial], len(chosen), conditions=conditions, propose=only_the_choice)
+    return shortlist_hit

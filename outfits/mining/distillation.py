@@ -1,4 +1,5 @@
-"""Teaching the student: S scores some candidates beside a share of the training outfits, and the student learns them.
+"""TeacherScoring the student: S scores some candidates beside a share of the training outfits, and the student learns
+them.
 
 The outfits are dealt to rounds. In the first round candidates are random; in every later one half of them are the best
 of the student as it then is, which are the ones it must tell apart. An outfit gives one state per step of a search: the
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from outfits.completion.prepared import candidate_scorer
 from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema import TargetsConfig
+from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
 from outfits.mining.search import ShardNumbers
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import load_student, save_student
-from outfits.models.student import Lessons, TwoTower, distil
+from outfits.models.student import TeacherScores, TwoTower, distil
 from outfits.scoring.candidates import CandidateScorer
 from outfits.shard_files import ShardFiles
 from outfits.storage import Arrays
@@ -30,25 +31,25 @@ TEACHING_STREAM, AUDIT_STREAM, DEAL_STREAM = 21, 22, 23  # first numbers of seed
 
 
 @dataclass(frozen=True)
-class Curriculum:
+class DistillationSplit:
     """Which tasks are audited, and which teach the student in which round.
 
     Attributes:
         audited: positions of outfits that are also mined exactly, ascending, int64.
-        rounds: tasks without wishes that teach, round by round; no audited outfit is among them.
+        rounds: tasks without conditions that teach, round by round; no audited outfit is among them.
     """
 
     audited: NDArray[np.int64]
     rounds: tuple[CompletionTasks, ...]
 
     @classmethod
-    def of(cls, tasks: CompletionTasks, config: TargetsConfig, seed: int) -> "Curriculum":
+    def of(cls, tasks: CompletionTasks, config: TargetsConfig, seed: int) -> "DistillationSplit":
         """Draws outfits for both, whole ones with all their removals.
 
         At most half of the outfits are audited, so that some are left to teach.
 
         Args:
-            tasks: training tasks without wishes.
+            tasks: training tasks without conditions.
             config: shares and rounds.
             seed: seed of the draws.
 
@@ -83,7 +84,7 @@ def _draw(outfits: NDArray[np.int64], count: int, seed: list[int]) -> NDArray[np
     return np.sort(outfits[np.argsort(draw, kind="stable")[:count]])
 
 
-class Teaching:
+class TeacherScoring:
     """S's scores of candidates for the tasks of one round, as work in shards.
 
     Args:
@@ -106,7 +107,7 @@ class Teaching:
         student: TwoTower | None,
         seed: int,
     ) -> None:
-        self.files = ShardFiles(folder, len(tasks), config.shard_size, "candidates", "lessons")
+        self.files = ShardFiles(folder, len(tasks), config.shard_size, "candidates", "teacher_scores")
         self.tasks = tasks
         self.models = (scorer, student)
         self.catalogue = catalogue
@@ -149,8 +150,8 @@ class Teaching:
         arrays["calls"] = np.array([self.search.calls - before])
         self.files.write(shard, arrays)
 
-    def lessons(self) -> Lessons:
-        """All lessons of the round in the order of its tasks.
+    def teacher_scores(self) -> TeacherScores:
+        """All teacher_scores of the round in the order of its tasks.
 
         Raises:
             ArtifactError: if a shard is missing.
@@ -158,10 +159,10 @@ class Teaching:
         parts = self.files.all()
         joined = {
             name: np.concatenate([part[name].reshape(-1, part[name].shape[-1]) for part in parts])
-            for name in Lessons._fields
+            for name in TeacherScores._fields
         }
         taught = (joined["candidates"] >= 0).sum(axis=1) > 1  # one candidate alone teaches no order
-        return Lessons(*(torch.from_numpy(array[taught]) for array in joined.values()))
+        return TeacherScores(*(torch.from_numpy(array[taught]) for array in joined.values()))
 
     def calls(self) -> int:
         """Calls of S that the round took."""
@@ -171,14 +172,14 @@ class Teaching:
         rng = np.random.default_rng([self.seed, TEACHING_STREAM, *task.seeds[0].tolist()])
         outfit, width = task.given[0].astype(np.int64), self.config.two_stage.scored
         for step in range(task.k):
-            barred = search.taken_categories(torch.from_numpy(outfit)[None])
-            allowed = np.flatnonzero(~barred[0][search.categories[: len(search)]])
+            forbidden = search.taken_categories(torch.from_numpy(outfit)[None])
+            allowed = np.flatnonzero(~forbidden[0][search.categories[: len(search)]])
             if not len(allowed):
                 return
             embedding = search.outfit_embeddings(torch.from_numpy(outfit)[None])[0]
             best = np.empty(0, dtype=np.int64)
             if self.shortlists is not None:
-                best = self.shortlists.ranked(embedding, ~barred, width // 2)[0][0]
+                best = self.shortlists.ranked(embedding, ~forbidden, width // 2)[0][0]
             others = np.setdiff1d(allowed, best)
             drawn = rng.choice(others, min(len(others), width - len(best)), replace=False)
             candidates = np.sort(np.concatenate([best, drawn]))
@@ -190,7 +191,7 @@ class Teaching:
 
 
 class StudentTraining:
-    """The training of a student on the lessons of all rounds so far: one shard, so one process does it.
+    """The training of a student on the teacher_scores of all rounds so far: one shard, so one process does it.
 
     Args:
         path: where the student's weights go.
@@ -201,7 +202,7 @@ class StudentTraining:
 
     shards = 1
 
-    def __init__(self, path: Path, rounds: list[Teaching], scorer_sha256: str, seed: int) -> None:
+    def __init__(self, path: Path, rounds: list[TeacherScoring], scorer_sha256: str, seed: int) -> None:
         self.path = path
         self.rounds = rounds
         self.scorer_sha256 = scorer_sha256
@@ -234,14 +235,14 @@ class StudentTraining:
         # prediction runs in inference mode, whose tensors cannot be trained with
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             tokens = search.item_tokens.clone()
-            fields = zip(*(part.lessons() for part in self.rounds), strict=True)
-            lessons = Lessons(*(torch.cat(parts).to(self._device) for parts in fields))
+            fields = zip(*(part.teacher_scores() for part in self.rounds), strict=True)
+            teacher_scores = TeacherScores(*(torch.cat(parts).to(self._device) for parts in fields))
             torch.manual_seed(self.seed)
             student = TwoTower(tokens.shape[1], options.width, options.hidden).to(self._device)
             distil(
                 student,
                 tokens,
-                lessons,
+                teacher_scores,
                 steps=options.steps,
                 lr=options.lr,
                 seed=self.seed,

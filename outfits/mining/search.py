@@ -9,51 +9,54 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from outfits.completion.completion import SearchTrace
-from outfits.completion.conditions import wishes_of_items
+from outfits.completion.conditions import conditions_of_items
 from outfits.completion.context import search_by_size
 from outfits.completion.prepared import candidate_scorer
 from outfits.completion.search.greedy import greedy_k_step
 from outfits.completion.search.two_stage import Shortlists, greedy_two_stage
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema import TargetsConfig
+from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
-from outfits.data.category_rule import available_categories, open_categories
+from outfits.data.category_rule import available_categories, feasible_categories
 from outfits.mining.targets import TargetStore
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
 
 
-def wish_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float) -> CompletionTasks:
-    """Tasks with wishes for just the items that were removed, without the tasks for which that is no wish at all.
+def condition_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float) -> CompletionTasks:
+    """Tasks with conditions for just the items that were removed, without the tasks for which that is no condition at
+    all.
 
-    The category rule bars a wish where a real outfit has two items of one category.
+    The category rule bars a condition where a real outfit has two items of one category.
 
     Args:
-        tasks: tasks without wishes.
+        tasks: tasks without conditions.
         kind: ``categories``, ``texts`` or ``categories_texts``.
         catalogue: items with embeddings.
         alpha: weight of S against the texts.
 
     Returns:
-        Tasks of which every wish can be fulfilled beside the others, in their order; none if there are none.
+        Tasks of which every condition can be fulfilled beside the others, in their order; none if there are none.
     """
     categories, num_categories = catalogue.categories, len(catalogue.category_names)
-    wishes = wishes_of_items(kind, tasks.removed, categories, num_categories, catalogue.features, alpha)
-    wished = ~wishes.allowed.all(axis=(1, 2)) | wishes.has_text.any(axis=1)
+    conditions = conditions_of_items(
+        kind, tasks.removed, categories, num_categories, catalogue.require_embeddings, alpha
+    )
+    fulfilled = ~conditions.allowed.all(axis=(1, 2)) | conditions.has_text.any(axis=1)
     available = available_categories(tasks.given, categories, num_categories)
-    missing = np.ones(wishes.k, dtype=np.bool_)
+    missing = np.ones(conditions.k, dtype=np.bool_)
     rows = [
         row
-        for row in np.flatnonzero(wished)
-        if open_categories(wishes.allowed[row], missing, available[row]).any(axis=1).all()
+        for row in np.flatnonzero(fulfilled)
+        if feasible_categories(conditions.allowed[row], missing, available[row]).any(axis=1).all()
     ]
-    return tasks.wishing(wishes).take(np.array(rows, dtype=np.int64))
+    return tasks.conditioned(conditions).take(np.array(rows, dtype=np.int64))
 
 
-def wishes_for_texts(tasks: CompletionTasks) -> bool:
-    """Whether any task has a wished text."""
-    return tasks.wishes is not None and bool(tasks.wishes.has_text.any())
+def conditions_have_texts(tasks: CompletionTasks) -> bool:
+    """Whether any task has a text of the condition."""
+    return tasks.conditions is not None and bool(tasks.conditions.has_text.any())
 
 
 class ShardNumbers(Dataset[tuple[int]]):
@@ -94,7 +97,7 @@ class Miner:
         config: candidates kept, arithmetic and block size.
         device: where the search runs.
         two_stage: the student and the length of its shortlists; None: S scores the whole catalogue.
-        texts: whether texts are wished.
+        texts: whether texts are asked for.
         steps: steps of search to come on all devices, from which follows whether compiling S is worth it.
     """
 
@@ -112,7 +115,7 @@ class Miner:
         self.candidates = 0 if two_stage is None else two_stage.candidates
         calls = steps * (len(catalogue) if two_stage is None else two_stage.candidates + 1)
         self.search = candidate_scorer(scorer, catalogue, config, device, calls)
-        self.similarity = TextSimilarity(catalogue.features, device) if texts else None
+        self.similarity = TextSimilarity(catalogue.require_embeddings, device) if texts else None
         self.shortlists = None if two_stage is None else Shortlists(two_stage.student, self.search)
         self._kept = config.candidates
 
@@ -131,9 +134,11 @@ class Miner:
 
     def _greedy(self, tasks: CompletionTasks, k: int) -> SearchTrace:
         def of_size(rows: NDArray[np.int64], given: Tensor) -> SearchTrace:
-            wishes = None if tasks.wishes is None else tasks.wishes.take(rows)
+            conditions = None if tasks.conditions is None else tasks.conditions.take(rows)
             if self.shortlists is None:
-                return greedy_k_step(self.search, given, k, self._kept, wishes=wishes, similarity=self.similarity)
+                return greedy_k_step(
+                    self.search, given, k, self._kept, conditions=conditions, similarity=self.similarity
+                )
             return greedy_two_stage(
                 self.search,
                 self.shortlists,
@@ -141,7 +146,7 @@ class Miner:
                 k,
                 self.candidates,
                 self._kept,
-                wishes=wishes,
+                conditions=conditions,
                 similarity=self.similarity,
             )
 
@@ -181,7 +186,7 @@ class TargetMining:
         return self.store.pending()
 
     def to(self, device: torch.device) -> None:
-        """Puts S, the catalogue's tokens and, where texts are wished, its texts on the device."""
+        """Puts S, the catalogue's tokens and, where texts are asked for, its texts on the device."""
         tasks = self.store.tasks
         self.miner = Miner(
             self.scorer,
@@ -189,7 +194,7 @@ class TargetMining:
             self.config,
             device,
             self.two_stage,
-            texts=wishes_for_texts(tasks),
+            texts=conditions_have_texts(tasks),
             steps=len(tasks) * tasks.k,
         )
 

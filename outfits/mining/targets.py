@@ -12,7 +12,7 @@ from scipy.special import expit
 from outfits.completion.completion import SearchTrace
 from outfits.completion.tasks import CompletionTasks
 from outfits.errors import ArtifactError
-from outfits.graphs.completion_graph import GraphTargets, WishArrays
+from outfits.graphs.completion_graph import ConditionArrays, GraphTargets
 from outfits.storage import Arrays, read_arrays, write_arrays, write_text
 
 MANIFEST = "manifest.json"
@@ -20,7 +20,7 @@ SHARD_FIELDS = {
     "digest", "outfit", "removal", "given", "removed", "chosen", "chosen_logits", "candidates", "candidate_logits",
     "calls",
 }  # fmt: skip
-WISH_FIELDS = {"slots", "candidate_similarity"}
+CONDITION_FIELDS = {"slots", "candidate_similarity"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Targets:
     """Greedy targets, task by task.
 
     The first j selections of a search for k items are those of a search for j items, so they are targets for every
-    number of missing items up to k. So are the wishes that these selections answer.
+    number of missing items up to k. So are the conditions that these selections answer.
 
     Attributes:
         tasks: the tasks that were mined.
@@ -55,11 +55,11 @@ class Targets:
 
     def graph_targets(self) -> GraphTargets:
         """The same targets as graphs carry them, candidates with what search maximised, in units of S."""
-        trace, wishes = self.trace, self.tasks.wishes
+        trace, conditions = self.trace, self.tasks.conditions
         scores: NDArray[np.float32] = expit(trace.candidate_logits)
-        if wishes is not None and trace.candidate_similarity is not None:
-            mixed = wishes.alpha * scores + (1 - wishes.alpha) * trace.candidate_similarity
-            texted = wishes.texts.any(axis=(1, 2), keepdims=True)
+        if conditions is not None and trace.candidate_similarity is not None:
+            mixed = conditions.alpha * scores + (1 - conditions.alpha) * trace.candidate_similarity
+            texted = conditions.texts.any(axis=(1, 2), keepdims=True)
             scores = np.where(texted, mixed, scores).astype(np.float32)
         last = (trace.chosen >= 0).sum(axis=1, keepdims=True) - 1
         return GraphTargets(
@@ -69,14 +69,14 @@ class Targets:
             scores=np.take_along_axis(trace.logits, last, axis=1)[:, 0].astype(np.float64),
         )
 
-    def graph_wishes(self) -> WishArrays | None:
-        """The wishes as graphs carry them, wish i being what the i-th selection answers; None without wishes."""
-        wishes, slots = self.tasks.wishes, self.trace.slots
-        if wishes is None or slots is None:
+    def graph_conditions(self) -> ConditionArrays | None:
+        """Conditions as graphs carry them, condition i that of the i-th selection; None without any."""
+        conditions, slots = self.tasks.conditions, self.trace.slots
+        if conditions is None or slots is None:
             return None
         return (
-            np.take_along_axis(wishes.allowed, slots[:, :, None], axis=1),
-            np.take_along_axis(wishes.texts, slots[:, :, None], axis=1),
+            np.take_along_axis(conditions.allowed, slots[:, :, None], axis=1),
+            np.take_along_axis(conditions.texts, slots[:, :, None], axis=1),
         )
 
 
@@ -159,9 +159,9 @@ class TargetStore:
         expected = (len(tasks), tasks.k, self.candidates_kept)
         if trace.candidates.shape != expected or trace.chosen.shape != expected[:2]:
             raise ValueError(f"shard {shard} needs candidates {list(expected)}, not {list(trace.candidates.shape)}")
-        if (trace.slots is None or trace.candidate_similarity is None) != (tasks.wishes is None):
+        if (trace.slots is None or trace.candidate_similarity is None) != (tasks.conditions is None):
             raise ValueError(
-                f"shard {shard}: a trace has slots and similarities if its tasks have wishes, and only then"
+                f"shard {shard}: a trace has slots and similarities if its tasks have conditions, and only then"
             )
         arrays: Arrays = {
             "digest": np.frombuffer(bytes.fromhex(tasks.digest()), dtype=np.uint8),
@@ -202,8 +202,8 @@ class TargetStore:
     def _read(self, shard: int) -> SearchTrace | None:
         """A shard's trace; None if its file is missing, damaged or holds other tasks."""
         stored = read_arrays(self._path(shard))
-        wished = self.tasks.wishes is not None
-        if stored is None or not stored.keys() >= (SHARD_FIELDS | WISH_FIELDS if wished else SHARD_FIELDS):
+        conditions = self.tasks.conditions is not None
+        if stored is None or not stored.keys() >= (SHARD_FIELDS | CONDITION_FIELDS if conditions else SHARD_FIELDS):
             return None
         tasks = self.shard_tasks(shard)
         steps, candidates = (len(tasks), tasks.k), (len(tasks), tasks.k, self.candidates_kept)
@@ -220,8 +220,8 @@ class TargetStore:
             candidates=stored["candidates"],
             candidate_logits=stored["candidate_logits"],
             calls=stored["calls"],
-            slots=stored["slots"] if wished else None,
-            candidate_similarity=stored["candidate_similarity"] if wished else None,
+            slots=stored["slots"] if conditions else None,
+            candidate_similarity=stored["candidate_similarity"] if conditions else None,
         )
 
     def _check_manifest(self, path: Path, wanted: Mapping[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""The generator: from an outfit's graph, and wishes for its missing items, to k latent embeddings in one pass."""
+"""The generator: from an outfit's graph, and conditions for its missing items, to k latent embeddings in one pass."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -58,14 +58,15 @@ def join_query_nodes(edge_index: Tensor, graph_of_node: Tensor, graphs: int, k: 
 
 
 def canonical_order(allowed: Tensor, texts: Tensor) -> Tensor:
-    """The order of wishes that does not depend on the order in which they come: lexicographic.
+    """The order of conditions that does not depend on the order in which they come: lexicographic.
 
     Args:
         allowed: categories that each missing item may have, bool, shape ``[B, k, C]``.
-        texts: wished texts, shape ``[B, k, text_dim]``.
+        texts: texts of conditions, shape ``[B, k, text_dim]``.
 
     Returns:
-        For every place in the order the wish that stands there, int64, shape ``[B, k]``; equal wishes keep their order.
+        For every place in the order the condition that stands there, int64, shape ``[B, k]``; equal conditions keep
+        their order.
     """
     rows = torch.cat([allowed.to(texts.dtype), texts], dim=-1)  # [B, k, D]
     k = rows.shape[1]
@@ -77,11 +78,11 @@ def canonical_order(allowed: Tensor, texts: Tensor) -> Tensor:
     return place.argsort(-1)
 
 
-class WishConditions(nn.Module):
-    """What a wish adds to the state of a missing item: a vector of its categories plus one of its text.
+class ConditionEncoder(nn.Module):
+    """What a condition adds to the state of a missing item: a vector of its categories plus one of its text.
 
     Allowed categories count as the mean of their embeddings. "Any category" and "no text" have learned vectors of their
-    own, so that no wish is something the network knows, not a mean or a zero it could mistake for a wish.
+    own, so that no condition is something the network knows, not a mean or a zero it could mistake for a condition.
 
     Args:
         categories: number of categories ``C``.
@@ -104,7 +105,7 @@ class WishConditions(nn.Module):
         self.no_text = nn.Parameter(torch.randn(width) * 0.02, requires_grad=text_dim > 0)
 
     def forward(self, allowed: Tensor, texts: Tensor) -> Tensor:
-        """Conditions of missing items; see the class for shapes. Every parameter is used, whatever the wishes are."""
+        """Conditions of missing items, shapes as in the class. Every parameter is used in any case."""
         share = allowed / allowed.sum(-1, keepdim=True)
         condition = torch.where(allowed.all(-1, keepdim=True), self.any_category, share @ self.category.weight)
         if self.text is not None:
@@ -116,17 +117,18 @@ class Generator(nn.Module):
     r"""Emits k latents for the k missing items of an outfit, :math:`F_k(O) \in \mathbb{R}^{k \times r}`.
 
     One network serves every k up to ``k_max``. Item nodes start from the items' tokens and their categories; each
-    missing item is a slot, a learned vector plus one for k plus the condition of what is wished for it. With
+    missing item is a slot, a learned vector plus one for k plus the condition of what is asked for it. With
     ``readout="queries"`` the k slots are nodes joined to the complete graph and their final states are read; with
     ``"pool"`` the item nodes' final states are summed and one head reads the sum with each slot, which so does not know
-    of the others' wishes. Latents live in the retrieval space: the item embedding itself (``retrieval="item"``) or a
-    learned linear map of it (``"map"``), which the catalogue goes through before it is indexed.
+    of the others' conditions. Latents live in the retrieval space: the item embedding itself (``retrieval="item"``) or
+    a learned linear map of it (``"map"``), which the catalogue goes through before it is indexed.
 
-    Wishes are dealt to the slots in their canonical order, so latent i answers wish i in whatever order they come.
+    Conditions are dealt to the slots in their canonical order, so latent i answers condition i in whatever order they
+    come.
 
     Args:
         image_dim: width of the items' image part.
-        text_dim: width of the items' text part, and of wished texts.
+        text_dim: width of the items' text part, and of texts of conditions.
         categories: number of categories.
         k_max: largest number of missing items.
         width: width of the node states.
@@ -174,7 +176,7 @@ class Generator(nn.Module):
         self.category = nn.Embedding(categories, width)
         self.slots = nn.Parameter(torch.randn(k_max, width))
         self.slots_of_k = nn.Parameter(torch.randn(k_max, width) * 0.02)
-        self.conditions = WishConditions(categories, text_dim, width)
+        self.conditions = ConditionEncoder(categories, text_dim, width)
         self.layers = nn.ModuleList(OutfitMessagePassing(width, aggregation, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, latent_dim))
@@ -184,16 +186,16 @@ class Generator(nn.Module):
         """Latents of a batch of completion graphs (see :mod:`outfits.graphs.completion_graph`).
 
         Args:
-            batch: graphs, all with wishes or all without; of more than k wishes the first k count.
-            k: number of missing items; None: as many as there are wishes, or ``k_max`` without any.
+            batch: graphs, all with conditions or all without; of more than k conditions the first k count.
+            k: number of missing items; None: as many as there are conditions, or ``k_max`` without any.
 
         Returns:
-            Latents ``[B, k, r]``; latent i answers wish i.
+            Latents ``[B, k, r]``; latent i answers condition i.
 
         Raises:
-            ValueError: if k is not one of 1…k_max, or there are fewer wishes.
+            ValueError: if k is not one of 1…k_max, or there are fewer conditions.
         """
-        allowed, texts = self._wishes(batch, k)
+        allowed, texts = self._conditions(batch, k)
         order = canonical_order(allowed, texts)  # [B, k]
         conditions = self.conditions(_in_order(allowed, order), _in_order(texts, order))
         missing = order.shape[1]
@@ -218,17 +220,19 @@ class Generator(nn.Module):
             h = layer(h, edges)
         return h
 
-    def _wishes(self, batch: Batch, k: int | None) -> tuple[Tensor, Tensor]:
-        """Allowed categories ``[B, k, C]`` and texts ``[B, k, text_dim]``, whether there are wishes or not."""
-        wished = "wish_categories" in batch
+    def _conditions(self, batch: Batch, k: int | None) -> tuple[Tensor, Tensor]:
+        """Allowed categories ``[B, k, C]`` and texts ``[B, k, text_dim]``, whether there are conditions or not."""
+        conditions = "condition_categories" in batch
         if k is None:
-            k = batch.wish_categories.shape[1] if wished else self.k_max
+            k = batch.condition_categories.shape[1] if conditions else self.k_max
         if not 1 <= k <= self.k_max:
             raise ValueError(f"this generator emits 1 to {self.k_max} latents, not {k}")
-        if wished:
-            if batch.wish_categories.shape[1] < k:
-                raise ValueError(f"there are wishes for {batch.wish_categories.shape[1]} missing items, not for {k}")
-            return batch.wish_categories[:, :k], batch.wish_texts[:, :k]
+        if conditions:
+            if batch.condition_categories.shape[1] < k:
+                raise ValueError(
+                    f"there are conditions for {batch.condition_categories.shape[1]} missing items, not for {k}"
+                )
+            return batch.condition_categories[:, :k], batch.condition_texts[:, :k]
         graphs, like = batch.num_graphs, self.slots
         allowed = torch.ones(graphs, k, self.category.num_embeddings, dtype=torch.bool, device=like.device)
         return allowed, like.new_zeros(graphs, k, self.conditions.text_dim)
@@ -244,12 +248,12 @@ def latents_of(generator: Generator, graphs: Sequence[Data], k: int, device: tor
 
     Args:
         generator: trained generator in evaluation mode on ``device``.
-        graphs: graphs of B tasks, all with wishes for k missing items or all without.
+        graphs: graphs of B tasks, all with conditions for k missing items or all without.
         k: number of missing items.
         device: where the generator is.
 
     Returns:
-        Float32 on the CPU, shape ``[B, k, r]``; latent i answers wish i.
+        Float32 on the CPU, shape ``[B, k, r]``; latent i answers condition i.
 
     Raises:
         ArtifactError: if the generator was trained for fewer missing items.

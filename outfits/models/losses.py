@@ -45,13 +45,13 @@ def best_assignment(distance: Tensor) -> Tensor:
 
 
 def assignment_cost(distance: Tensor, present: Tensor, alike: Tensor) -> Tensor:
-    """What assigning latents to targets costs, where some targets are absent and latents answer wishes.
+    """What assigning latents to targets costs, where some targets are absent and latents answer conditions.
 
     Args:
         distance: latent-to-target distances in [0, 2], shape ``[B, k, k]``, latents in rows.
         present: which targets there are, bool, shape ``[B, k]``; an absent one costs nothing and takes what is left.
-        alike: whether the i-th and the j-th missing item are wished alike, bool, shape ``[B, k, k]``; a latent is for
-            targets of its own wish alone.
+        alike: whether missing items i and j have the same condition, bool, shape ``[B, k, k]``; a latent is
+            is for targets of its own condition alone.
 
     Returns:
         Cost, shape ``[B, k, k]``, latents in rows, for :func:`best_assignment`.

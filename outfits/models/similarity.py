@@ -47,9 +47,9 @@ def item_similarity(one: ItemEmbeddings, other: ItemEmbeddings, modality: str = 
 
 
 class TextSimilarity:
-    r""":math:`S_X(X, \hat T)` between catalogue items and wished texts.
+    r""":math:`S_X(X, \hat T)` between catalogue items and texts of conditions.
 
-    A text is compared with the text part of an item and, where the encoder has one space for pictures and texts, with
+    A text is compared with the text part of an item and, where the encoder has one space for images and texts, with
     its image part; the similarity is the mean over the parts that the item has.
 
     Args:

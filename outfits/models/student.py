@@ -57,7 +57,7 @@ class TwoTower(nn.Module):
         return F.pad(vectors, (0, 1), value=1.0), self.offset(embeddings).squeeze(-1)
 
 
-class Lessons(NamedTuple):
+class TeacherScores(NamedTuple):
     """What S said of some additions to ``n`` outfits.
 
     Attributes:
@@ -71,7 +71,9 @@ class Lessons(NamedTuple):
     logits: Tensor
 
 
-def distil(student: TwoTower, tokens: Tensor, lessons: Lessons, *, steps: int, lr: float, seed: int) -> None:
+def distil(
+    student: TwoTower, tokens: Tensor, teacher_scores: TeacherScores, *, steps: int, lr: float, seed: int
+) -> None:
     r"""Trains a student towards S, in place.
 
     The loss of an outfit is :math:`\mathrm{KL}(\mathrm{softmax}(\mathrm{logit}\,S / T) \,\|\,
@@ -81,7 +83,7 @@ def distil(student: TwoTower, tokens: Tensor, lessons: Lessons, *, steps: int, l
     Args:
         student: on the device of ``tokens``; left in evaluation mode.
         tokens: tokens of the catalogue's items, shape ``[N, token_width]``.
-        lessons: what S said, on the same device.
+        teacher_scores: what S said, on the same device.
         steps: optimiser steps (AdamW, rising and then falling learning rate).
         lr: peak learning rate.
         seed: seed of the batches.
@@ -91,8 +93,8 @@ def distil(student: TwoTower, tokens: Tensor, lessons: Lessons, *, steps: int, l
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2), pct_start=WARMUP)
     student.train()
     for _ in range(steps):
-        rows = torch.randint(len(lessons.candidates), (BATCH,), generator=draw).to(tokens.device)
-        loss = _loss(student, tokens, Lessons(*(field[rows] for field in lessons)))
+        rows = torch.randint(len(teacher_scores.candidates), (BATCH,), generator=draw).to(tokens.device)
+        loss = _loss(student, tokens, TeacherScores(*(field[rows] for field in teacher_scores)))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), CLIP)
@@ -101,15 +103,15 @@ def distil(student: TwoTower, tokens: Tensor, lessons: Lessons, *, steps: int, l
     student.eval()
 
 
-def _loss(student: TwoTower, tokens: Tensor, lessons: Lessons) -> Tensor:
-    known = lessons.candidates >= 0  # [b, m]
-    items, places = torch.unique(lessons.candidates.clamp(min=0), return_inverse=True)
-    queries, offsets = student.outfits(lessons.embeddings)
+def _loss(student: TwoTower, tokens: Tensor, teacher_scores: TeacherScores) -> Tensor:
+    known = teacher_scores.candidates >= 0  # [b, m]
+    items, places = torch.unique(teacher_scores.candidates.clamp(min=0), return_inverse=True)
+    queries, offsets = student.outfits(teacher_scores.embeddings)
     guesses = (queries @ student.items(tokens[items]).T).gather(1, places)  # [b, m]
-    taught = (lessons.logits / TEMPERATURE).masked_fill(~known, -torch.inf).softmax(dim=1)
+    taught = (teacher_scores.logits / TEMPERATURE).masked_fill(~known, -torch.inf).softmax(dim=1)
     guessed = (guesses / TEMPERATURE).masked_fill(~known, -torch.inf).log_softmax(dim=1).masked_fill(~known, 0)
     listwise = (torch.xlogy(taught, taught) - taught * guessed).sum(1).mean()
-    away = torch.sigmoid(guesses.detach() + offsets[:, None]) - torch.sigmoid(lessons.logits)
+    away = torch.sigmoid(guesses.detach() + offsets[:, None]) - torch.sigmoid(teacher_scores.logits)
     return listwise + (away.square() * known).sum() / known.sum()
 
 

@@ -1,6 +1,6 @@
-"""Results of an evaluation as figures, a table, plots and a page."""
+"""Results of an evaluation as metrics, a table, plots and a page."""
 
-from outfits.report.comparison.conditions import WishResult, summarise_wishes
+from outfits.report.comparison.conditions import ConditionResult, summarise_conditions
 from outfits.report.comparison.files import read_results, write_results
 from outfits.report.comparison.gallery import Completion, GalleryOutfit, gallery_outfits
 from outfits.report.comparison.method import MethodResult
@@ -18,12 +18,12 @@ __all__ = [
     "MethodResult",
     "ReportPaths",
     "SweepPoint",
-    "WishResult",
+    "ConditionResult",
     "gallery_outfits",
     "read_results",
     "results_table",
     "summarise",
-    "summarise_wishes",
+    "summarise_conditions",
     "sweep_point",
     "write_report",
     "write_results",

@@ -1,4 +1,4 @@
-"""Checks that the figures of a report have in common."""
+"""Checks that the metrics of a report have in common."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from matplotlib.colors import to_hex, to_rgb
 
-from outfits.config.schema import METHODS, EvaluateConfig
+from outfits.config.schema.evaluate import EvaluateConfig
+from outfits.config.schema.methods import METHODS
 
 LABELS = {
     "original": ("Original", "the outfit as it was made: the removed items put back"),
@@ -18,7 +19,7 @@ LABELS = {
     "most_selected": ("Most selected", "for every outfit the items that greedy search selects most often"),
     "most_similar": (
         "Most similar",
-        "the items most similar to the wished texts; neither S nor the outfit is looked at",
+        "the items most similar to the texts of conditions; neither S nor the outfit is looked at",
     ),
     "exhaustive": ("Exhaustive", "scores every set of k items: the optimum of S"),
     "greedy_1": ("Greedy, one step", "scores every single addition once and takes the k best"),

@@ -1,1 +1,1 @@
-"""Image models that learn a code from a catalogue's own pictures: autoencoders, VAEs, a contrastive tower."""
+"""Image models that learn a latent from a catalogue's own images: autoencoders, VAEs, a contrastive tower."""

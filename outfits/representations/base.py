@@ -1,4 +1,4 @@
-"""What every picture model offers: a code of a picture, a picture of a code, and losses to learn both."""
+"""What every image model offers: a latent of an image, an image of a latent, and losses to learn both."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from outfits.representations.batch import PictureBatch, corrupted
+from outfits.representations.batch import ImageBatch, corrupted
 from outfits.representations.losses import feature_distance, pixel_weight, squared_error
 
 Features = Callable[[Tensor], list[Tensor]]
@@ -15,14 +15,14 @@ Features = Callable[[Tensor], list[Tensor]]
 
 
 class RepresentationSettings(TypedDict):
-    """What a picture model is built from; stored beside its weights."""
+    """What an image model is built from; stored beside its weights."""
 
     kind: str
-    side: int
+    image_size: int
     width: int
-    code_dim: int
-    backdrop: str
-    backdrop_weight: float
+    latent_dim: int
+    background: str
+    background_weight: float
     noise: float
     masked: float
     patch: int
@@ -45,8 +45,8 @@ class RepresentationSettings(TypedDict):
     temperature: float
 
 
-class PictureModel(nn.Module, ABC):
-    """A network that turns pictures into codes.
+class ImageModel(nn.Module, ABC):
+    """A network that turns images into latents.
 
     Args:
         settings: what it is built from.
@@ -54,9 +54,9 @@ class PictureModel(nn.Module, ABC):
             checkpoint holds it.
 
     Attributes:
-        centre: mean code of the training items, shape ``[d]``; see :meth:`embed`.
-        components: linear map of centred codes, shape ``[d, d]``.
-        generative: whether it can draw the picture of a code.
+        centre: mean latent of the training items, shape ``[d]``; see :meth:`embed`.
+        components: linear map of centred latents, shape ``[d, d]``.
+        generative: whether it can draw the image of a latent.
     """
 
     generative = True
@@ -67,74 +67,75 @@ class PictureModel(nn.Module, ABC):
         self._features = (features,)  # a tuple: a module in an attribute of its own would become a submodule
         self.centre: Tensor
         self.components: Tensor
-        self.register_buffer("centre", torch.zeros(self.code_dim))
-        self.register_buffer("components", torch.eye(self.code_dim))
+        self.register_buffer("centre", torch.zeros(self.latent_dim))
+        self.register_buffer("components", torch.eye(self.latent_dim))
 
     @property
-    def code_dim(self) -> int:
-        """Width d of the codes."""
-        return self.settings["code_dim"]
+    def latent_dim(self) -> int:
+        """Width d of the latents."""
+        return self.settings["latent_dim"]
 
     @property
-    def side(self) -> int:
-        """Side S of the pictures, pixels."""
-        return self.settings["side"]
+    def image_size(self) -> int:
+        """Side S of the images, pixels."""
+        return self.settings["image_size"]
 
     @abstractmethod
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Codes ``[B, d]`` of pictures ``[B, 3, S, S]`` in [0, 1]; of a variational model the mean."""
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes ``[B, d]`` of images ``[B, 3, S, S]`` in [0, 1]; of a variational model the mean."""
 
     @abstractmethod
-    def decode(self, codes: Tensor) -> Tensor:
-        """Pictures ``[B, 3, S, S]`` in [0, 1] of codes ``[B, d]``."""
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images ``[B, 3, S, S]`` in [0, 1] of latents ``[B, d]``."""
 
     @abstractmethod
-    def losses(self, batch: PictureBatch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: ImageBatch, progress: float) -> dict[str, Tensor]:
         """The objective as ``loss`` and its terms by name, each the mean over the batch, shape ``[]``.
 
         Args:
-            batch: pictures, as they are to be reconstructed.
+            batch: images, as they are to be reconstructed.
             progress: share of training that is done, in [0, 1]; 1 in validation.
         """
 
-    def embed(self, pictures: Tensor) -> Tensor:
-        """Item vectors ``[B, d]``: codes centred on the training items and whitened halfway, as the classical ones are.
+    def embed(self, images: Tensor) -> Tensor:
+        """Item vectors ``[B, d]``: latents centred on the training items and whitened halfway, as the classical ones
+        are.
 
         See :func:`outfits.representations.store.fit_components`.
         """
-        return (self.encode(pictures) - self.centre) @ self.components.T
+        return (self.encode(images) - self.centre) @ self.components.T
 
-    def sample_codes(self, count: int, generator: torch.Generator) -> Tensor:
-        """Codes ``[count, d]`` to draw new pictures from: from the prior where the model has one.
+    def sample_latents(self, count: int, generator: torch.Generator) -> Tensor:
+        """Codes ``[count, d]`` to draw new images from: from the prior where the model has one.
 
-        A model without a prior takes the normal distribution fitted to its codes on the training items, whose
+        A model without a prior takes the normal distribution fitted to its latents on the training items, whose
         whitening :attr:`components` are.
         """
-        normal = torch.randn(count, self.code_dim, generator=generator).to(self.centre)
+        normal = torch.randn(count, self.latent_dim, generator=generator).to(self.centre)
         # components = diag(1 / sqrt(s)) V with deviations s along the rows of V: components^T scaled back has V^T s.
         length = self.components.norm(dim=1)  # 1 / sqrt(s); 0 for a coordinate that never moves
         inverse = torch.where(length > 0, 1.0 / length.clamp(min=1e-12), 0.0)
         directions = self.components * inverse[:, None]  # V
         return self.centre + (normal * inverse.square()) @ directions
 
-    def _reconstruction(self, batch: PictureBatch, pictures: Tensor) -> dict[str, Tensor]:
+    def _reconstruction(self, batch: ImageBatch, images: Tensor) -> dict[str, Tensor]:
         """Weighted sum of pixel error and perceptual distance as ``reconstruction``, with both where they count."""
         terms = {}
-        total = pictures.new_zeros(())
-        weight = pixel_weight(batch.foreground, self.settings["backdrop_weight"])
-        terms["pixel_error"] = squared_error(batch.pictures, pictures, weight).mean()
+        total = images.new_zeros(())
+        weight = pixel_weight(batch.foreground, self.settings["background_weight"])
+        terms["pixel_error"] = squared_error(batch.images, images, weight).mean()
         total = total + self.settings["pixel_weight"] * terms["pixel_error"]
         (features,) = self._features
         if features is not None:
             with torch.no_grad():
-                targets = features(batch.pictures)
-            terms["perceptual_distance"] = feature_distance(features(pictures), targets).mean()
+                targets = features(batch.images)
+            terms["perceptual_distance"] = feature_distance(features(images), targets).mean()
             total = total + self.settings["perceptual_weight"] * terms["perceptual_distance"]
         return {**terms, "reconstruction": total}
 
-    def _seen(self, batch: PictureBatch) -> Tensor:
-        """The pictures as the encoder sees them: corrupted in training where that is configured."""
+    def _seen(self, batch: ImageBatch) -> Tensor:
+        """The images as the encoder sees them: corrupted in training where that is configured."""
         if not self.training:
-            return batch.pictures
+            return batch.images
         settings = self.settings
-        return corrupted(batch.pictures, noise=settings["noise"], masked=settings["masked"], patch=settings["patch"])
+        return corrupted(batch.images, noise=settings["noise"], masked=settings["masked"], patch=settings["patch"])

@@ -1,11 +1,11 @@
-"""Convolutional towers shared by all picture models; fully connected is nothing but the bottleneck."""
+"""Convolutional towers shared by all image models; fully connected is nothing but the bottleneck."""
 
 import torch
 from torch import Tensor, nn
 
 COARSE = 4  # side of the coarsest feature map, pixels
 GROUPS = 8  # of group normalisation, which unlike batch normalisation does the same in training and evaluation
-NEARLY_WHITE = 3.0  # logit that decoders of pictures start from: sigmoid(3) = 0.95
+NEARLY_WHITE = 3.0  # logit that decoders of images start from: sigmoid(3) = 0.95
 
 
 def levels_of(side: int) -> int:
@@ -26,10 +26,10 @@ def channels_of(width: int, levels: int) -> list[int]:
 
 
 class Encoder(nn.Sequential):
-    """Strided convolutions from pictures to a vector; every block halves the side.
+    """Strided convolutions from images to a vector; every block halves the side.
 
     Args:
-        side: of the pictures, pixels.
+        side: of the images, pixels.
         width: channels after the first halving.
         outputs: width of the vector.
     """
@@ -43,12 +43,12 @@ class Encoder(nn.Sequential):
             )
         super().__init__(*blocks, nn.Flatten(), nn.Linear(channels[-1] * COARSE**2, outputs))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Vectors ``[B, outputs]`` of pictures ``[B, 3, S, S]``.
+    def forward(self, images: Tensor) -> Tensor:
+        """Vectors ``[B, outputs]`` of images ``[B, 3, S, S]``.
 
-        The network sees ink, one minus the picture: the white backdrop is 0, as the padding of convolutions is.
+        The network sees ink, one minus the image: the white background is 0, as the padding of convolutions is.
         """
-        ink = (1.0 - pictures).contiguous(memory_format=torch.channels_last)
+        ink = (1.0 - images).contiguous(memory_format=torch.channels_last)
         h: Tensor = ink
         for block in self:
             h = block(h)
@@ -64,7 +64,7 @@ class Decoder(nn.Module):
         inputs: width of the vector.
         outputs: channels of the maps.
         bias: value that every output starts from.
-        full_side: side of the pictures where the maps are coarser, so that equal levels have equal channels.
+        full_side: side of the images where the maps are coarser, so that equal levels have equal channels.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Decoder(nn.Module):
         nn.init.constant_(last.bias, bias)  # type: ignore[arg-type]
         self.blocks = nn.Sequential(*blocks, last)
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """Maps ``[B, outputs, side, side]`` of codes ``[B, inputs]``, unbounded."""
-        h = self.bottleneck(codes).view(-1, self.coarsest, COARSE, COARSE)
+    def forward(self, latents: Tensor) -> Tensor:
+        """Maps ``[B, outputs, side, side]`` of latents ``[B, inputs]``, unbounded."""
+        h = self.bottleneck(latents).view(-1, self.coarsest, COARSE, COARSE)
         maps: Tensor = self.blocks(h.contiguous(memory_format=torch.channels_last))
         return maps

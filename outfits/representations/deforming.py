@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from outfits.representations.base import Features, PictureModel, RepresentationSettings
-from outfits.representations.batch import PictureBatch
+from outfits.representations.base import Features, ImageModel, RepresentationSettings
+from outfits.representations.batch import ImageBatch
 from outfits.representations.blocks import NEARLY_WHITE, Decoder, Encoder
 from outfits.representations.losses import smoothness, total_variation
 from outfits.representations.warping import (
@@ -24,10 +24,10 @@ COARSEST = 8  # but at this side at least, pixels
 
 
 class Deformation(NamedTuple):
-    """A picture and what it was made of.
+    """An image and what it was made of.
 
     Attributes:
-        picture: the warped template, shape ``[B, 3, S, S]``.
+        image: the warped template, shape ``[B, 3, S, S]``.
         template: appearance in the template's frame, shape ``[B, 3, S, S]``.
         grid: where each pixel reads the template, before the affine part, shape ``[B, S, S, 2]``.
         affine: the affine part, shape ``[B, 2, 3]``.
@@ -36,7 +36,7 @@ class Deformation(NamedTuple):
         shading: light and shade, shape ``[B, 1, S, S]``; None unless the model is intrinsic.
     """
 
-    picture: Tensor
+    image: Tensor
     template: Tensor
     grid: Tensor
     affine: Tensor
@@ -45,19 +45,19 @@ class Deformation(NamedTuple):
     shading: Tensor | None
 
 
-class DeformingAutoencoder(PictureModel):
-    r"""One code in parts, shape and appearance; two decoders, a warp and a texture (arXiv 1806.06503).
+class DeformingAutoencoder(ImageModel):
+    r"""One latent in parts, shape and appearance; two decoders, a warp and a texture (arXiv 1806.06503).
 
     The loss is reconstruction + :math:`\lambda_1` total variation of the warp's increments + :math:`\lambda_2` bias
     reduction, the squared distance of the batch's mean warp from the identity, so that the template is drawn upright in
-    the middle. **Class-aware** (``class_dim`` > 0): a third code, from which a linear classifier must tell the item's
+    the middle. **Class-aware** (``class_dim`` > 0): a third latent, from which a linear classifier must tell the item's
     category, goes into the texture beside the appearance. **Intrinsic**: the texture is albedo times shading, and the
     shading is kept smooth.
 
-    The code is shape, appearance and class, one after the other.
+    The latent is shape, appearance and class, one after the other.
 
     Args:
-        settings: see :class:`RepresentationSettings`; ``shape_dim`` and ``class_dim`` are parts of ``code_dim``.
+        settings: see :class:`RepresentationSettings`; ``shape_dim`` and ``class_dim`` are parts of ``latent_dim``.
         features: frozen features of the perceptual loss.
 
     Raises:
@@ -66,12 +66,12 @@ class DeformingAutoencoder(PictureModel):
 
     def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
         super().__init__(settings, features)
-        side, width = settings["side"], settings["width"]
-        appearance = settings["code_dim"] - settings["shape_dim"] - settings["class_dim"]
+        side, width = settings["image_size"], settings["width"]
+        appearance = settings["latent_dim"] - settings["shape_dim"] - settings["class_dim"]
         if appearance < 1:
-            raise ValueError("shape_dim and class_dim leave no coordinate of code_dim for the appearance")
+            raise ValueError("shape_dim and class_dim leave no coordinate of latent_dim for the appearance")
         self.parts = (settings["shape_dim"], appearance, settings["class_dim"])
-        self.encoder = Encoder(side, width, settings["code_dim"])
+        self.encoder = Encoder(side, width, settings["latent_dim"])
         coarse = max(COARSEST, side // COARSER)
         self.warp = Decoder(coarse, width, settings["shape_dim"], 2, full_side=side)
         self.affine = nn.Linear(settings["shape_dim"], 5)
@@ -84,16 +84,16 @@ class DeformingAutoencoder(PictureModel):
         )
         self.classifier = nn.Linear(settings["class_dim"], settings["categories"]) if settings["class_dim"] else None
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        codes: Tensor = self.encoder(pictures)
-        return codes
+    def encode(self, images: Tensor) -> Tensor:
+        latents: Tensor = self.encoder(images)
+        return latents
 
-    def decode(self, codes: Tensor) -> Tensor:
-        return self.deform(codes).picture
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.deform(latents).image
 
-    def deform(self, codes: Tensor) -> Deformation:
-        """The pictures of codes ``[B, d]`` with their templates and warps."""
-        shape, appearance = codes[:, : self.parts[0]], codes[:, self.parts[0] :]
+    def deform(self, latents: Tensor) -> Deformation:
+        """The images of latents ``[B, d]`` with their templates and warps."""
+        shape, appearance = latents[:, : self.parts[0]], latents[:, self.parts[0] :]
         steps = increments(self._to_full_size(self.warp(shape)))
         grid, affine = grid_of(steps), affine_of(self.affine(shape))
         template = self.texture(appearance).sigmoid()
@@ -101,17 +101,17 @@ class DeformingAutoencoder(PictureModel):
         if self.shading is not None:
             shading = self._to_full_size(self.shading(appearance).sigmoid())
             albedo, template = template, template * shading
-        picture = warped(template, transformed(grid, affine))
-        return Deformation(picture, template, grid, affine, steps, albedo, shading)
+        image = warped(template, transformed(grid, affine))
+        return Deformation(image, template, grid, affine, steps, albedo, shading)
 
     def _to_full_size(self, maps: Tensor) -> Tensor:
-        return F.interpolate(maps, size=(self.side, self.side), mode="bilinear", align_corners=False)
+        return F.interpolate(maps, size=(self.image_size, self.image_size), mode="bilinear", align_corners=False)
 
-    def losses(self, batch: PictureBatch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: ImageBatch, progress: float) -> dict[str, Tensor]:
         settings = self.settings
-        codes = self.encode(self._seen(batch))
-        made = self.deform(codes)
-        terms = self._reconstruction(batch, made.picture)
+        latents = self.encode(self._seen(batch))
+        made = self.deform(latents)
+        terms = self._reconstruction(batch, made.image)
         terms["warp_variation"] = total_variation(made.steps).mean()
         terms["warp_bias"] = bias(made.grid, made.affine)
         loss = (
@@ -123,7 +123,7 @@ class DeformingAutoencoder(PictureModel):
             terms["shading_roughness"] = smoothness(made.shading).mean()
             loss = loss + settings["shading_weight"] * terms["shading_roughness"]
         if self.classifier is not None:
-            logits = self.classifier(codes[:, -self.parts[2] :])
+            logits = self.classifier(latents[:, -self.parts[2] :])
             terms["class_entropy"] = F.cross_entropy(logits, batch.categories)
             terms["class_accuracy"] = (logits.argmax(dim=1) == batch.categories).float().mean()
             loss = loss + settings["class_weight"] * terms["class_entropy"]

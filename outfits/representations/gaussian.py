@@ -36,21 +36,21 @@ def with_free_bits(kl: Tensor, free: float) -> Tensor:
         free: :math:`\lambda`, nats per coordinate; 0 charges for all.
 
     Returns:
-        Nats per picture, shape ``[]``.
+        Nats per image, shape ``[]``.
     """
     return kl.mean(dim=0).clamp(min=free).sum()
 
 
-def gaussian_log_likelihood(pictures: Tensor, means: Tensor, deviation: float, weight: Tensor) -> Tensor:
-    r"""Log-likelihood of pictures under independent :math:`\mathcal N(\hat x_i, s^2 / w_i)`, nats, shape ``[B]``.
+def gaussian_log_likelihood(images: Tensor, means: Tensor, deviation: float, weight: Tensor) -> Tensor:
+    r"""Log-likelihood of images under independent :math:`\mathcal N(\hat x_i, s^2 / w_i)`, nats, shape ``[B]``.
 
     Args:
-        pictures: shape ``[B, 3, S, S]``.
-        means: the decoder's pictures, same shape.
+        images: shape ``[B, 3, S, S]``.
+        means: the decoder's images, same shape.
         deviation: :math:`s`, in units of the pixel range.
         weight: precision of each pixel relative to :math:`1 / s^2`, positive, shape ``[B, 1, S, S]``.
     """
-    squared = (pictures - means).square() * weight / (2 * deviation**2)
+    squared = (images - means).square() * weight / (2 * deviation**2)
     constant = math.log(deviation) + 0.5 * math.log(2 * math.pi)
     return -(squared + constant - 0.5 * weight.log()).flatten(1).sum(dim=1)
 

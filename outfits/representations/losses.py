@@ -1,40 +1,40 @@
-"""Terms of the picture models' losses that are not a likelihood or a divergence."""
+"""Terms of the image models' losses that are not a likelihood or a divergence."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def pixel_weight(foreground: Tensor, backdrop: float) -> Tensor:
-    """How much every pixel counts, with mean 1 in each picture.
+def pixel_weight(foreground: Tensor, background: float) -> Tensor:
+    """How much every pixel counts, with mean 1 in each image.
 
-    Most of a product photo is a near-white backdrop; counted like the garment it would take most of the loss.
+    Most of a product image is a near-white background; counted like the garment it would take most of the loss.
 
     Args:
         foreground: how surely a pixel belongs to the garment, in [0, 1], shape ``[B, 1, S, S]``.
-        backdrop: weight of the backdrop against that of the garment, in (0, 1].
+        background: weight of the background against that of the garment, in (0, 1].
 
     Returns:
         Shape ``[B, 1, S, S]``.
     """
-    weight = backdrop + (1.0 - backdrop) * foreground
+    weight = background + (1.0 - background) * foreground
     return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
 
 
-def squared_error(pictures: Tensor, reconstructions: Tensor, weight: Tensor) -> Tensor:
+def squared_error(images: Tensor, reconstructions: Tensor, weight: Tensor) -> Tensor:
     """Mean weighted squared error over pixels and channels, shape ``[B]``; ``weight`` from :func:`pixel_weight`."""
-    return ((pictures - reconstructions).square() * weight).mean(dim=(1, 2, 3))
+    return ((images - reconstructions).square() * weight).mean(dim=(1, 2, 3))
 
 
 def feature_distance(features: list[Tensor], targets: list[Tensor]) -> Tensor:
-    r"""Distance of two pictures in a frozen network's features, shape ``[B]``.
+    r"""Distance of two images in a frozen network's features, shape ``[B]``.
 
     :math:`\sum_l \mathrm{mean}_{hw} \|\hat\phi_l(x) - \hat\phi_l(\hat x)\|^2`, every position's channels scaled to unit
     length, as in LPIPS (arXiv 1801.03924, equation 1) with all channel weights 1.
 
     Args:
         features: maps ``[B, c, h, w]`` of some layers.
-        targets: the same layers' maps of the other pictures.
+        targets: the same layers' maps of the other images.
     """
     total = features[0].new_zeros(len(features[0]))
     for map_, target in zip(features, targets, strict=True):
@@ -57,14 +57,14 @@ def smoothness(maps: Tensor) -> Tensor:
     return down + across
 
 
-def info_nce(pictures: Tensor, texts: Tensor, temperature: Tensor, text_ids: Tensor) -> Tensor:
-    r"""Symmetric InfoNCE between pictures and their texts (arXiv 2103.00020, figure 3; arXiv 1807.03748).
+def info_nce(images: Tensor, texts: Tensor, temperature: Tensor, text_ids: Tensor) -> Tensor:
+    r"""Symmetric InfoNCE between images and their texts (arXiv 2103.00020, figure 3; arXiv 1807.03748).
 
-    Mean of two cross-entropies over :math:`\cos(p_i, t_j) / \tau`: the true text among all texts and the true picture
-    among all pictures. Items of equal texts are no negatives of one another: neither could be told from the other.
+    Mean of two cross-entropies over :math:`\cos(p_i, t_j) / \tau`: the true text among all texts and the true image
+    among all images. Items of equal texts are no negatives of one another: neither could be told from the other.
 
     Args:
-        pictures: embeddings, shape ``[B, d]``.
+        images: embeddings, shape ``[B, d]``.
         texts: embeddings, shape ``[B, d]``.
         temperature: :math:`\tau`, a scalar tensor.
         text_ids: equal numbers for equal texts, shape ``[B]``.
@@ -72,7 +72,7 @@ def info_nce(pictures: Tensor, texts: Tensor, temperature: Tensor, text_ids: Ten
     Returns:
         Shape ``[]``.
     """
-    logits = F.normalize(pictures, dim=-1) @ F.normalize(texts, dim=-1).T / temperature  # [B, B]
+    logits = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T / temperature  # [B, B]
     same = text_ids[:, None] == text_ids[None]
     others = same & ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     logits = logits.masked_fill(others, -torch.inf)

@@ -1,4 +1,4 @@
-"""Features of a frozen network, in which the perceptual loss compares pictures."""
+"""Features of a frozen network, in which the perceptual loss compares images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +16,12 @@ RESIDUAL_STAGES = ("layer1", "layer2", "layer3")  # of the ResNets of both libra
 
 
 class FrozenFeatures(nn.Module):
-    """Maps that named layers of a frozen network give for pictures (arXiv 1603.08155).
+    """Maps that named layers of a frozen network give for images (arXiv 1603.08155).
 
     Args:
         network: the network, frozen here.
         layers: full names of its submodules whose outputs are compared; maps ``[B, c, h, w]``.
-        mean: channel means that pictures are normalised with.
+        mean: channel means that images are normalised with.
         std: channel deviations.
 
     Raises:
@@ -48,10 +48,10 @@ class FrozenFeatures(nn.Module):
     def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self._maps.append(output)
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Maps of the layers, in the order in which the network runs them; pictures ``[B, 3, S, S]`` in [0, 1]."""
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Maps of the layers, in the order in which the network runs them; images ``[B, 3, S, S]`` in [0, 1]."""
         self._maps = []
-        self.network((pictures - self.mean) / self.std)
+        self.network((images - self.mean) / self.std)
         maps, self._maps = self._maps, []
         return maps
 

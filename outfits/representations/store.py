@@ -1,4 +1,4 @@
-"""From settings to a picture model, and its place on disk."""
+"""From settings to an image model, and its place on disk."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from outfits.config.representation import RepresentationConfig
+from outfits import run_files
+from outfits.config.schema.representation import RepresentationConfig
 from outfits.errors import ArtifactError
 from outfits.representations.autoencoder import Autoencoder
-from outfits.representations.base import Features, PictureModel, RepresentationSettings
+from outfits.representations.base import Features, ImageModel, RepresentationSettings
 from outfits.representations.contrastive import ContrastiveTower
 from outfits.representations.deforming import DeformingAutoencoder
 from outfits.representations.perceptual import FrozenFeatures, network_features
 from outfits.representations.vae import VariationalAutoencoder
 from outfits.weights import load_weights, save_weights
 
-WEIGHTS = "representation.safetensors"  # within a run's folder
-KINDS: dict[str, type[PictureModel]] = {
+KINDS: dict[str, type[ImageModel]] = {
     "autoencoder": Autoencoder,
     "vae": VariationalAutoencoder,
     "deforming": DeformingAutoencoder,
@@ -37,11 +37,11 @@ def settings_of(config: RepresentationConfig, categories: int, text_dim: int) ->
     """
     return RepresentationSettings(
         kind=config.kind,
-        side=config.side,
+        image_size=config.image_size,
         width=config.width,
-        code_dim=config.code_dim,
-        backdrop=config.backdrop,
-        backdrop_weight=config.backdrop_weight,
+        latent_dim=config.latent_dim,
+        background=config.background,
+        background_weight=config.background_weight,
         noise=config.corruption.noise,
         masked=config.corruption.masked,
         patch=config.corruption.patch,
@@ -65,7 +65,7 @@ def settings_of(config: RepresentationConfig, categories: int, text_dim: int) ->
     )
 
 
-def build_model(settings: RepresentationSettings, features: Features | None = None) -> PictureModel:
+def build_model(settings: RepresentationSettings, features: Features | None = None) -> ImageModel:
     """A model with fresh weights; ``features`` as the perceptual loss needs them, None to encode and draw only."""
     return KINDS[settings["kind"]](settings, features)
 
@@ -82,15 +82,15 @@ def perceptual_features(config: RepresentationConfig) -> FrozenFeatures | None:
         return None
     name = str(perceptual.network)
     if name.startswith(OWN):
-        encoder = load_representation(Path(name.removeprefix(OWN)) / WEIGHTS)[0].encoder
+        encoder = load_representation(Path(name.removeprefix(OWN)) / run_files.REPRESENTATION)[0].encoder
         # The last two submodules flatten and reduce; the blocks before them give maps.
         blocks = [str(place) for place in range(len(encoder) - 2)]  # type: ignore[arg-type]
         return FrozenFeatures(encoder, perceptual.layers or blocks, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # type: ignore[arg-type]
     return network_features(name, perceptual.weights, perceptual.layers)
 
 
-def fit_components(model: PictureModel, codes: NDArray[np.float32]) -> None:
-    """Sets centre and components of :meth:`PictureModel.embed` from the codes of the training items.
+def fit_components(model: ImageModel, latents: NDArray[np.float32]) -> None:
+    """Sets centre and components of :meth:`ImageModel.embed` from the latents of the training items.
 
     Codes are centred, turned to their principal components, and each of these divided by the square root of its
     standard deviation, halfway to whitening, as :class:`outfits.encoders.classical.ClassicalImages` does it. Components
@@ -98,28 +98,28 @@ def fit_components(model: PictureModel, codes: NDArray[np.float32]) -> None:
 
     Args:
         model: the model.
-        codes: shape ``[N, d]``, N at least 2.
+        latents: shape ``[N, d]``, N at least 2.
 
     Raises:
-        ArtifactError: if all codes are the same.
+        ArtifactError: if all latents are the same.
     """
-    if not codes.std(axis=0).max() > 1e-9:
-        raise ArtifactError("the model gives every picture the same code; train it longer or with other settings")
-    pca = PCA(min(codes.shape), svd_solver="full").fit(codes.astype(np.float64))
+    if not latents.std(axis=0).max() > 1e-9:
+        raise ArtifactError("the model gives every image the same latent; train it longer or with other settings")
+    pca = PCA(min(latents.shape), svd_solver="full").fit(latents.astype(np.float64))
     spread = np.sqrt(pca.explained_variance_)
     kept = spread > 1e-4 * spread[0]
-    components = np.zeros((codes.shape[1], codes.shape[1]))
+    components = np.zeros((latents.shape[1], latents.shape[1]))
     components[: int(kept.sum())] = pca.components_[kept] / np.sqrt(spread[kept])[:, None]
     model.centre.copy_(torch.from_numpy(pca.mean_))
     model.components.copy_(torch.from_numpy(components))
 
 
-def save_representation(model: PictureModel, path: Path) -> str:
+def save_representation(model: ImageModel, path: Path) -> str:
     """Writes a model with its settings, atomically; returns the SHA-256 of the file."""
     return save_weights(model, {"representation": model.settings}, path)
 
 
-def load_representation(path: Path) -> tuple[PictureModel, str]:
+def load_representation(path: Path) -> tuple[ImageModel, str]:
     """A model in evaluation mode, without gradients on its parameters, and the SHA-256 of its file.
 
     Args:

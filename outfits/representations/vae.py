@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from outfits.representations.base import Features, PictureModel, RepresentationSettings
-from outfits.representations.batch import PictureBatch
+from outfits.representations.base import Features, ImageModel, RepresentationSettings
+from outfits.representations.batch import ImageBatch
 from outfits.representations.blocks import NEARLY_WHITE, Decoder, Encoder
 from outfits.representations.gaussian import (
     beta_at,
@@ -18,13 +18,13 @@ from outfits.representations.losses import pixel_weight
 LARGEST_LOG_VARIANCE = 4.0  # beyond it a coordinate is noise anyway, and exp would overflow early in training
 
 
-class VariationalAutoencoder(PictureModel):
+class VariationalAutoencoder(ImageModel):
     r"""Maximises :math:`\mathbb E_{q(z|x)} \log p(x|z) - \beta \, \mathrm{KL}(q(z|x) \| \mathcal N(0, I))`.
 
     With :math:`\beta = 1` that is the evidence lower bound (ELBO, arXiv 1312.6114), estimated from one reparameterised
     sample; with another :math:`\beta`, constant or falling, the beta-VAE (Higgins et al., ICLR 2017). The likelihood is
-    Gaussian around the decoder's picture; see :func:`gaussian_log_likelihood`. ``loss`` is the negative objective per
-    pixel and channel, so that one learning rate serves every size of picture.
+    Gaussian around the decoder's image; see :func:`gaussian_log_likelihood`. ``loss`` is the negative objective per
+    pixel and channel, so that one learning rate serves every size of image.
 
     Args:
         settings: see :class:`RepresentationSettings`.
@@ -33,34 +33,34 @@ class VariationalAutoencoder(PictureModel):
 
     def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
         super().__init__(settings, features)
-        side, width, dim = settings["side"], settings["width"], settings["code_dim"]
-        self.encoder = Encoder(side, width, 2 * dim)
-        self.decoder = Decoder(side, width, dim, 3, NEARLY_WHITE)
+        image_size, width, dim = settings["image_size"], settings["width"], settings["latent_dim"]
+        self.encoder = Encoder(image_size, width, 2 * dim)
+        self.decoder = Decoder(image_size, width, dim, 3, NEARLY_WHITE)
 
-    def posterior(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         r"""Mean and log variance of :math:`q(z|x)`, each ``[B, d]``."""
-        mean, log_variance = self.encoder(pictures).chunk(2, dim=1)
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
         return mean, log_variance.clamp(max=LARGEST_LOG_VARIANCE)
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        return self.posterior(pictures)[0]
+    def encode(self, images: Tensor) -> Tensor:
+        return self.posterior(images)[0]
 
-    def decode(self, codes: Tensor) -> Tensor:
-        pictures: Tensor = self.decoder(codes).sigmoid()
-        return pictures
+    def decode(self, latents: Tensor) -> Tensor:
+        images: Tensor = self.decoder(latents).sigmoid()
+        return images
 
-    def losses(self, batch: PictureBatch, progress: float) -> dict[str, Tensor]:
+    def losses(self, batch: ImageBatch, progress: float) -> dict[str, Tensor]:
         settings = self.settings
         mean, log_variance = self.posterior(self._seen(batch))
-        pictures = self.decode(reparameterised(mean, log_variance))
-        weight = pixel_weight(batch.foreground, settings["backdrop_weight"])
-        likelihood = gaussian_log_likelihood(batch.pictures, pictures, settings["deviation"], weight).mean()
+        images = self.decode(reparameterised(mean, log_variance))
+        weight = pixel_weight(batch.foreground, settings["background_weight"])
+        likelihood = gaussian_log_likelihood(batch.images, images, settings["deviation"], weight).mean()
         kl = kl_to_standard_normal(mean, log_variance)  # [B, d]
         beta = beta_at(progress, settings["beta"], settings["beta_start"], settings["beta_fall"])
         charged = with_free_bits(kl, settings["free_bits"])
-        terms = self._reconstruction(batch, pictures)
+        terms = self._reconstruction(batch, images)
         objective = settings["pixel_weight"] * likelihood - beta * charged
-        loss = -objective / pictures[0].numel()
+        loss = -objective / images[0].numel()
         if "perceptual_distance" in terms:
             loss = loss + settings["perceptual_weight"] * terms["perceptual_distance"]
         total = kl.sum(dim=1).mean()
@@ -71,9 +71,9 @@ class VariationalAutoencoder(PictureModel):
             "kl": total,
             "elbo": likelihood - total,
             "active_coordinates": (kl.mean(dim=0) > 0.01).sum().float(),
-            "beta": pictures.new_tensor(beta),
+            "beta": images.new_tensor(beta),
             "loss": loss,
         }
 
-    def sample_codes(self, count: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(count, self.code_dim, generator=generator).to(self.centre)
+    def sample_latents(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(count, self.latent_dim, generator=generator).to(self.centre)

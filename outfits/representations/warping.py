@@ -22,12 +22,12 @@ def grid_of(steps: Tensor) -> Tensor:
         steps: positive increments, horizontal then vertical, in units of the identity's, shape ``[B, 2, S, S]``.
 
     Returns:
-        Coordinates (x, y) in [-1, 1] where the picture is, as :func:`torch.nn.functional.grid_sample` takes them
+        Coordinates (x, y) in [-1, 1] where the image is, as :func:`torch.nn.functional.grid_sample` takes them
         without aligned corners, shape ``[B, S, S, 2]``. Steps of 1 give the pixels' own centres.
     """
     side = steps.shape[-1]
     pixel = 2.0 / side
-    # From the middle outwards, so that stretching a picture does not push it to one side.
+    # From the middle outwards, so that stretching an image does not push it to one side.
     across = _centred(steps[:, 0].cumsum(dim=2) - 0.5 * steps[:, 0], dim=2) * pixel
     down = _centred(steps[:, 1].cumsum(dim=1) - 0.5 * steps[:, 1], dim=1) * pixel
     return torch.stack([across, down], dim=-1)
@@ -64,7 +64,7 @@ def transformed(grid: Tensor, affine: Tensor) -> Tensor:
 
 
 def warped(template: Tensor, grid: Tensor) -> Tensor:
-    """The template's pictures ``[B, 3, S, S]`` read at a grid ``[B, S, S, 2]``; white beyond their edges."""
+    """The template's images ``[B, 3, S, S]`` read at a grid ``[B, S, S, 2]``; white beyond their edges."""
     return 1.0 - F.grid_sample(1.0 - template, grid, align_corners=False)
 
 

@@ -26,8 +26,8 @@ class CandidateScorer:
     is no padding. Logits are the network's, without the zero of sets that are not outfits; forbidden additions are
     ``-inf``.
 
-    Guests are items that stand in outfits but are not in the catalogue, a person's own for example: they have the
-    positions from ``N`` on and are never candidates.
+    External items are items that stand in outfits but are not in the catalogue, a person's own for example: they have
+    the positions from ``N`` on and are never candidates.
 
     Args:
         scorer: frozen compatibility model in evaluation mode; it is moved to ``device``.
@@ -42,8 +42,8 @@ class CandidateScorer:
 
     Attributes:
         calls: calls of S so far, one per scored set.
-        categories: category of every item and, after them, of every guest.
-        stocked: categories with an item that can be added, bool, shape ``[C]``.
+        categories: category of every item and, after them, of every external item.
+        has_items: categories with an item that can be added, bool, shape ``[C]``.
 
     Raises:
         ValueError: if the scorer is in training mode or ``block < 1``.
@@ -72,11 +72,11 @@ class CandidateScorer:
         self.calls = 0
         self.categories = np.asarray(categories, dtype=np.int64)
         self.num_categories = int(self.categories.max()) + 1 if num_categories is None else num_categories
-        self.stocked = np.isin(np.arange(self.num_categories), self.categories)
+        self.has_items = np.isin(np.arange(self.num_categories), self.categories)
         self._categories = torch.from_numpy(self.categories).to(self.device)
         self._engine = ScoringEngine(self._scorer, self.precision, compile)
         self._items = self._states_of(vectors, present)
-        self._guests: ItemStates | None = None
+        self._external: ItemStates | None = None
 
     def __len__(self) -> int:
         return len(self._items.tokens)
@@ -86,12 +86,12 @@ class CandidateScorer:
         """S itself, for methods that need its gradient."""
         return self._scorer
 
-    def with_guests(
+    def with_external(
         self, vectors: NDArray[np.float32], present: NDArray[np.bool_], categories: NDArray[np.integer]
     ) -> "CandidateScorer":
-        """A scorer over the same catalogue that also knows ``m`` guests; arguments as in the class, of the guests."""
+        """The same scorer with ``m`` external items; arguments as in the class."""
         hosting = copy(self)
-        hosting._guests = self._states_of(vectors, present) if len(vectors) else None
+        hosting._external = self._states_of(vectors, present) if len(vectors) else None
         hosting.categories = np.concatenate([self.categories[: len(self)], np.asarray(categories, dtype=np.int64)])
         return hosting
 
@@ -137,16 +137,13 @@ class CandidateScorer:
             )
         return logits
 
-    def addition_logits(
-        self, outfits: Tensor, candidates: Tensor | None = None, forbidden: NDArray[np.bool_] | None = None
-    ) -> Tensor:
+    def addition_logits(self, outfits: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Logits of ``O ∪ {x}`` for every outfit and candidate.
 
         Args:
             outfits: catalogue positions, shape ``[B, n]``.
             candidates: catalogue positions, shape ``[M]``, or ``[B, M]`` for candidates of each outfit's own, where -1
                 stands for none; None: the whole catalogue.
-            forbidden: categories that must not be added beyond those of the outfit's own items, bool, shape ``[B, C]``.
 
         Returns:
             Logits, shape ``[B, M]``; ``-inf`` where the category rule forbids the candidate: S is not asked about it.
@@ -157,10 +154,8 @@ class CandidateScorer:
             candidates = torch.arange(len(self), device=self.device)
         candidates = self._positions(candidates)
         candidates = candidates.expand(len(outfits), -1)  # [B, M]
-        barred = self.taken_categories(outfits)
-        if forbidden is not None:
-            barred |= forbidden
-        banned = torch.from_numpy(barred).to(self.device)
+        forbidden = self.taken_categories(outfits)
+        banned = torch.from_numpy(forbidden).to(self.device)
         logits = torch.full(candidates.shape, -torch.inf, device=self.device)
         # An outfit with many candidates has forward passes of its own, and its bits do not depend on its neighbours in
         # the batch; short lists of several outfits share one.
@@ -196,13 +191,13 @@ class CandidateScorer:
         return states
 
     def _at(self, positions: Tensor) -> ItemStates:
-        """States of items and guests at positions ``[...]``."""
-        if self._guests is None:
+        """States of items and external items at positions ``[...]``."""
+        if self._external is None:
             return self._items.at(positions)
-        guest = positions >= len(self)
-        states = self._items.at(positions.masked_fill(guest, 0))
-        guests = self._guests.at(positions[guest] - len(self))
-        states.tokens[guest], states.first[guest] = guests.tokens, guests.first
+        is_external = positions >= len(self)
+        states = self._items.at(positions.masked_fill(is_external, 0))
+        external = self._external.at(positions[is_external] - len(self))
+        states.tokens[is_external], states.first[is_external] = external.tokens, external.first
         return states
 
     def _blocks(self, count: int) -> Iterator[slice]:

@@ -1,4 +1,4 @@
-"""A finished run in a person's hands: complete, generate, score and find outfits, with garments of one's own."""
+"""A finished run in use: complete, generate, score and find outfits, with external garments."""
 
 from outfits.stylist.garments import Garment
 from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfit

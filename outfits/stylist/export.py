@@ -1,7 +1,7 @@
 """What a run keeps for its stylist, in ``RUN_DIR/stylist``, so that it loads without parsing the data set again.
 
 ``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits, ``encoders.npz`` the fitted state of classical
-encoders. ``places.json``, written last, says where embeddings and pictures lie: absolute paths, so that neither the
+encoders. ``manifest.json``, written last, says where embeddings and images lie: absolute paths, so that neither the
 working folder nor the place of the run's folder matters.
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from outfits.config.schema import EncoderConfig
+from outfits import run_files
+from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
@@ -23,23 +24,16 @@ from outfits.encoders.classical import ClassicalImages, ClassicalTexts
 from outfits.encoders.learned import LearnedImages
 from outfits.encoders.store import EmbeddingStore
 from outfits.errors import ArtifactError
-from outfits.representations.store import WEIGHTS
 from outfits.storage import Arrays, read_arrays, write_arrays, write_atomically, write_text
-
-FOLDER = "stylist"
-PLACES = "places.json"
-CATALOGUE = "catalogue.parquet"
-OUTFITS = "outfits.parquet"
-ENCODERS = "encoders.npz"
 
 
 @dataclass(frozen=True)
-class Places:
+class StylistManifest:
     """Where things lie that a run shares with others.
 
     Attributes:
         embeddings_dir: folder of all cached embeddings.
-        data_root: folder of the data set; pictures lie in it.
+        data_root: folder of the data set; images lie in it.
         key: content key of the catalogue's embeddings.
         image_dim: width of the image part.
         text_dim: width of the text part.
@@ -54,13 +48,15 @@ class Places:
     categories: list[str]
 
 
-def is_kept(run_dir: Path, key: str) -> bool:
+def is_exported(run_dir: Path, key: str) -> bool:
     """Whether the run keeps everything about a catalogue with embeddings of this key."""
-    path = run_dir / FOLDER / PLACES
+    path = run_dir / run_files.STYLIST / run_files.STYLIST_MANIFEST
     return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("key") == key
 
 
-def keep(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path, encoder: ItemEncoder | None) -> None:
+def export(
+    run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path, encoder: ItemEncoder | None
+) -> None:
     """Writes everything that a stylist needs beside the models.
 
     Args:
@@ -70,7 +66,7 @@ def keep(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path
         cache_dir: folder of what runs share.
         encoder: the item encoder, as far as it was made from data; None where nothing was.
     """
-    folder, catalogue, outfits = run_dir / FOLDER, dataset.catalogue, dataset.outfits
+    folder, catalogue, outfits = run_dir / run_files.STYLIST, dataset.catalogue, dataset.outfits
     images = [None if path is None else _relative(path, data_root) for path in catalogue.image_paths]
     items = pd.DataFrame(
         {
@@ -87,19 +83,19 @@ def keep(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path
             "items": [items.tolist() for items in outfits],
         }
     )
-    write_atomically(folder / CATALOGUE, lambda file: items.to_parquet(file, index=False))
-    write_atomically(folder / OUTFITS, lambda file: sets.to_parquet(file, index=False))
-    write_arrays(folder / ENCODERS, _state(encoder))
+    write_atomically(folder / run_files.STYLIST_CATALOGUE, lambda file: items.to_parquet(file, index=False))
+    write_atomically(folder / run_files.STYLIST_OUTFITS, lambda file: sets.to_parquet(file, index=False))
+    write_arrays(folder / run_files.STYLIST_ENCODERS, _state(encoder))
     if encoder is not None and isinstance(encoder.image, LearnedImages):
         weights = encoder.image.path.read_bytes()  # its own run may move or go
-        write_atomically(folder / WEIGHTS, lambda file: file.write(weights))
-    keep_places(run_dir, dataset, data_root, cache_dir)
+        write_atomically(folder / run_files.REPRESENTATION, lambda file: file.write(weights))
+    write_manifest(run_dir, dataset, data_root, cache_dir)
 
 
-def keep_places(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path) -> None:
-    """Writes where embeddings and pictures lie; arguments as in :func:`keep`."""
-    features = dataset.catalogue.features
-    places = Places(
+def write_manifest(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path) -> None:
+    """Writes where embeddings and images lie; arguments as in :func:`export`."""
+    features = dataset.catalogue.require_embeddings
+    manifest = StylistManifest(
         os.path.abspath(cache_dir / "embeddings"),
         os.path.abspath(data_root),
         features.key,
@@ -107,32 +103,37 @@ def keep_places(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_di
         features.text_dim,
         list(dataset.catalogue.category_names),
     )
-    path, text = run_dir / FOLDER / PLACES, json.dumps(asdict(places), indent=2) + "\n"
+    path, text = run_dir / run_files.STYLIST / run_files.STYLIST_MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
 
-def read_places(run_dir: Path) -> Places:
+def read_manifest(run_dir: Path) -> StylistManifest:
     """Where things lie.
 
     Raises:
         ArtifactError: if the run does not say.
     """
-    path = run_dir / FOLDER / PLACES
+    path = run_dir / run_files.STYLIST / run_files.STYLIST_MANIFEST
     if not path.is_file():
         raise ArtifactError(f"{path} is missing; `python evaluate.py run={run_dir}` writes it")
-    return Places(**json.loads(path.read_text(encoding="utf-8")))
+    return StylistManifest(**json.loads(path.read_text(encoding="utf-8")))
 
 
-def read_catalogue(run_dir: Path, places: Places, encoder: EncoderConfig) -> Catalogue:
+def read_catalogue(run_dir: Path, manifest: StylistManifest, encoder: EncoderConfig) -> Catalogue:
     """The catalogue with its embeddings, these memory-mapped.
 
     Raises:
         ArtifactError: if the embeddings are not where the run left them.
     """
-    items = pd.read_parquet(run_dir / FOLDER / CATALOGUE)
+    items = pd.read_parquet(run_dir / run_files.STYLIST / run_files.STYLIST_CATALOGUE)
     store = EmbeddingStore(
-        Path(places.embeddings_dir), places.key, len(items), places.image_dim, places.text_dim, encoder.shard_size
+        Path(manifest.embeddings_dir),
+        manifest.key,
+        len(items),
+        manifest.image_dim,
+        manifest.text_dim,
+        encoder.shard_size,
     )
     found = store.load()
     if found is None:
@@ -140,12 +141,12 @@ def read_catalogue(run_dir: Path, places: Places, encoder: EncoderConfig) -> Cat
             f"the run's embeddings are not in {store.folder}; say where its cache lies now with cache_dir, or run "
             f"`python evaluate.py run={run_dir} cache_dir=DIR`, which embeds what is missing"
         )
-    root = Path(places.data_root)
+    root = Path(manifest.data_root)
     shared = encoder.image == encoder.text == "open_clip"
     return Catalogue(
         items["item_id"].tolist(),
         items["category"].to_numpy(dtype=np.int32),
-        places.categories,
+        manifest.categories,
         items["text"].tolist(),
         [root / path if isinstance(path, str) else None for path in items["image"].tolist()],
         ItemEmbeddings(found.vectors, found.present, found.image_dim, found.text_dim, found.key, shared),
@@ -154,7 +155,7 @@ def read_catalogue(run_dir: Path, places: Places, encoder: EncoderConfig) -> Cat
 
 def read_outfits(run_dir: Path) -> Outfits:
     """The outfits of all splits."""
-    sets = pd.read_parquet(run_dir / FOLDER / OUTFITS)
+    sets = pd.read_parquet(run_dir / run_files.STYLIST / run_files.STYLIST_OUTFITS)
     return Outfits.from_lists(sets["outfit_id"].tolist(), sets["items"].tolist(), sets["split"].to_numpy(dtype=np.int8))
 
 
@@ -165,7 +166,7 @@ def read_encoder(run_dir: Path, config: EncoderConfig) -> ItemEncoder:
         ArtifactError: if fitted state is missing or pretrained weights cannot be loaded.
         ConfigError: if a package is not installed.
     """
-    path = run_dir / FOLDER / ENCODERS
+    path = run_dir / run_files.STYLIST / run_files.STYLIST_ENCODERS
     arrays = read_arrays(path)
     if arrays is None:
         raise ArtifactError(
@@ -176,7 +177,7 @@ def read_encoder(run_dir: Path, config: EncoderConfig) -> ItemEncoder:
     if learned:
         image = LearnedImages(str(path.parent), config.precision)
     if config.image == "classical":
-        image = ClassicalImages.from_state(*_part(arrays, "image"), config.backdrop)
+        image = ClassicalImages.from_state(*_part(arrays, "image"), config.background)
     if config.text == "classical":
         text = ClassicalTexts.from_state(*_part(arrays, "text"))
     return ItemEncoder(image, text)

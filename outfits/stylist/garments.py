@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from outfits.encoders.base import ItemEncoder
-from outfits.encoders.images import DECODING_ERRORS, decode_picture
+from outfits.encoders.images import DECODING_ERRORS, decode_image
 from outfits.errors import ConfigError, DataError
 
 
@@ -19,10 +19,10 @@ class Garment:
     Attributes:
         category: name of one of the run's categories.
         text: what it is in words; empty for none.
-        image: photo file or picture; None for none.
+        image: image file or image; None for none.
 
     Raises:
-        ValueError: with neither text nor picture.
+        ValueError: with neither text nor image.
     """
 
     category: str
@@ -31,11 +31,11 @@ class Garment:
 
     def __post_init__(self) -> None:
         if self.image is None and not self.text.strip():
-            raise ValueError("a garment needs a picture or a text")
+            raise ValueError("a garment needs an image or a text")
 
     @property
     def path(self) -> Path | None:
-        """Its photo file; None without one."""
+        """Its image file; None without one."""
         return Path(self.image) if isinstance(self.image, str | Path) else None
 
 
@@ -45,12 +45,12 @@ def embed_garment(encoder: ItemEncoder, garment: Garment) -> tuple[NDArray[np.fl
     A part that the encoder sees nothing in (a text of words that it never met) is left out, as in a catalogue.
 
     Raises:
-        DataError: if its photo cannot be opened, or nothing of it says anything to the encoder.
+        DataError: if its image cannot be opened, or nothing of it says anything to the encoder.
     """
-    picture = None if encoder.image is None else _picture(garment, encoder.image.draft_size)
-    vectors, present = encoder.encode([picture], [garment.text], [f"own {garment.category}"])
+    image = None if encoder.image is None else _picture(garment, encoder.image.draft_size)
+    vectors, present = encoder.encode([image], [garment.text], [f"own {garment.category}"])
     if not present.any():
-        parts = {"a photo": encoder.image, "a text": encoder.text}
+        parts = {"an image": encoder.image, "a text": encoder.text}
         usable = " or ".join(name for name, part in parts.items() if part is not None)
         raise DataError(
             f"own {garment.category} ({garment.text or garment.path}): the run's encoder sees nothing in it; it takes "
@@ -84,20 +84,20 @@ def _picture(garment: Garment, draft_size: int | None) -> Image.Image | None:
         return None if garment.image is None else _flat(garment.image)
     path = Path(garment.image)
     try:
-        return decode_picture(path, draft_size)
+        return decode_image(path, draft_size)
     except FileNotFoundError:
         raise DataError(
-            f"own {garment.category}: there is no photo {path}; paths count from the working folder"
+            f"own {garment.category}: there is no image {path}; paths count from the working folder"
         ) from None
     except DECODING_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"own {garment.category}: its photo {path} cannot be opened ({reason}); give another file or a text"
+            f"own {garment.category}: its image {path} cannot be opened ({reason}); give another file or a text"
         ) from error
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """The picture as RGB, transparent parts on white as in photo files."""
+    """The image as RGB, transparent parts on white as in image files."""
     if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
         return image.convert("RGB")
     layer = image.convert("RGBA")

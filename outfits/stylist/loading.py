@@ -9,22 +9,15 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from outfits import run_files
 from outfits.completion.prepared import PreparedRun
-from outfits.config.load import CONFIG_FILE, read_config
+from outfits.config.load import read_config
 from outfits.config.schema import Config
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
 from outfits.models.frozen import load_generator, load_scorer, load_student
-from outfits.stylist.export import read_catalogue, read_outfits, read_places
-
-SCORER, FIGURES, GENERATOR, SELECTED, STUDENT = (
-    "scorer.safetensors",
-    "compatibility.json",
-    "generator.safetensors",
-    "selected.csv",
-    "student.safetensors",
-)
+from outfits.stylist.export import read_catalogue, read_manifest, read_outfits
 
 
 @dataclass(frozen=True)
@@ -62,28 +55,30 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         ConfigError: if there is no such device.
     """
     folder = Path(run_dir)
-    if not (folder / CONFIG_FILE).is_file():
-        raise ArtifactError(f"{folder} holds no run: {CONFIG_FILE} is missing; name the folder of a finished run")
-    if not (folder / FIGURES).is_file():
-        raise ArtifactError(f"run {folder} lacks {FIGURES}; finish it with train.py resume={folder}")
-    config = read_config(folder / CONFIG_FILE)
-    places = read_places(folder)
+    if not (folder / run_files.CONFIG).is_file():
+        raise ArtifactError(f"{folder} holds no run: {run_files.CONFIG} is missing; name the folder of a finished run")
+    if not (folder / run_files.COMPATIBILITY).is_file():
+        raise ArtifactError(f"run {folder} lacks {run_files.COMPATIBILITY}; finish it with train.py resume={folder}")
+    config = read_config(folder / run_files.CONFIG)
+    manifest = read_manifest(folder)
     if cache_dir is not None:
-        places = replace(places, embeddings_dir=str(Path(cache_dir) / "embeddings"))
+        manifest = replace(manifest, embeddings_dir=str(Path(cache_dir) / "embeddings"))
     if data_root is not None:
-        places = replace(places, data_root=str(data_root))
-    catalogue = read_catalogue(folder, places, config.encoder)
+        manifest = replace(manifest, data_root=str(data_root))
+    catalogue = read_catalogue(folder, manifest, config.encoder)
     outfits = read_outfits(folder)
-    scorer = load_scorer(folder / SCORER, json.loads((folder / FIGURES).read_text(encoding="utf-8"))["sha256"])
-    generator = load_generator(folder / GENERATOR, scorer.sha256) if (folder / GENERATOR).is_file() else None
-    student = load_student(folder / STUDENT, scorer.sha256) if (folder / STUDENT).is_file() else None
+    recorded = json.loads((folder / run_files.COMPATIBILITY).read_text(encoding="utf-8"))
+    scorer = load_scorer(folder / run_files.SCORER, recorded["sha256"])
+    made, student_file = folder / run_files.GENERATOR, folder / run_files.STUDENT
+    generator = load_generator(made, scorer.sha256) if made.is_file() else None
+    student = load_student(student_file, scorer.sha256) if student_file.is_file() else None
     train = outfits.split == SPLITS.index("train")
     prepared = PreparedRun(
         catalogue,
         scorer.module,
         None,
         generator,
-        _selected(folder / SELECTED, catalogue),
+        _selected(folder / run_files.SELECTED, catalogue),
         config.targets,
         config.seed,
         np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),

@@ -1,4 +1,4 @@
-"""Outfits in hand: catalogue ids and garments of one's own as positions and guests."""
+"""Partial outfits as positions: catalogue ids, and garments as external items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from outfits.stylist.results import ItemRef
 
 
 @dataclass(frozen=True)
-class Hand:
-    """One outfit in hand.
+class PartialOutfit:
+    """A partial outfit.
 
     Attributes:
         items: its items as they were given.
-        positions: their catalogue positions, from ``N`` on those of guests, int64, shape ``[n]``.
+        positions: their catalogue positions, from ``N`` on those of external items, int64, shape ``[n]``.
         categories: their categories, int64, shape ``[n]``.
-        guests: embeddings of the garments of one's own, in an order that they themselves decide; None without any.
-        guest_categories: their categories, int64, shape ``[m]``.
+        external: embeddings of the external garments, in an order that they themselves decide; None without any.
+        external_categories: their categories, int64, shape ``[m]``.
     """
 
     items: tuple[ItemRef, ...]
     positions: NDArray[np.int64]
     categories: NDArray[np.int64]
-    guests: ItemEmbeddings | None
-    guest_categories: NDArray[np.int64]
+    external: ItemEmbeddings | None
+    external_categories: NDArray[np.int64]
 
 
-class HandReader:
-    """Reads outfits in hand against a catalogue.
+class OutfitParser:
+    """Reads partial outfits against a catalogue.
 
     Args:
         catalogue: items with embeddings.
@@ -47,11 +47,11 @@ class HandReader:
         self._encoder = encoder
         self._category = {name: number for number, name in enumerate(catalogue.category_names)}
 
-    def read_all(self, outfits: Sequence[Sequence[str | Garment]]) -> list[Hand]:
+    def read_all(self, outfits: Sequence[Sequence[str | Garment]]) -> list[PartialOutfit]:
         """Several outfits; see :meth:`read`."""
         return [self.read(outfit) for outfit in outfits]
 
-    def read(self, pieces: Sequence[str | Garment]) -> Hand:
+    def read(self, pieces: Sequence[str | Garment]) -> PartialOutfit:
         """One outfit.
 
         Raises:
@@ -60,37 +60,37 @@ class HandReader:
         if isinstance(pieces, str | Garment):
             raise TypeError(f"an outfit is a list of items, as in [{pieces!r}]")
         if not pieces:
-            raise DataError("the outfit in hand has no item; give at least one, or generate an outfit from a text")
+            raise DataError("the partial outfit has no item; give at least one, or generate an outfit from a text")
         garments = [piece for piece in pieces if isinstance(piece, Garment)]
         categories = [self.category(garment.category) for garment in garments]
         embedded = [embed_garment(self._encoder(), garment) for garment in garments]
-        # guests stand in an order of their own making, so that not one bit depends on how the outfit was written down
+        # Sort external items by content, so that results do not depend on input order.
         order = sorted(
             range(len(garments)),
             key=lambda one: (embedded[one][0].tobytes(), embedded[one][1].tobytes(), categories[one]),
         )
-        place_of = {guest: len(self.catalogue) + place for place, guest in enumerate(order)}
+        place_of = {part: len(self.catalogue) + place for place, part in enumerate(order)}
         own = iter(range(len(garments)))
         positions = [place_of[next(own)] if isinstance(piece, Garment) else self.position(piece) for piece in pieces]
         ids = [piece for piece in pieces if isinstance(piece, str)]
         twice = next((item_id for item_id in ids if ids.count(item_id) > 1), None)
         if twice is not None:
-            raise DataError(f"item {twice!r} stands twice in the outfit in hand; an outfit is a set")
-        guests, guest_categories = None, np.array([categories[guest] for guest in order], dtype=np.int64)
+            raise DataError(f"item {twice!r} stands twice in the partial outfit; an outfit is a set")
+        external, external_categories = None, np.array([categories[part] for part in order], dtype=np.int64)
         if garments:
-            features = self.catalogue.features
-            vectors = np.stack([embedded[guest][0] for guest in order])
-            present = np.stack([embedded[guest][1] for guest in order])
-            guests = ItemEmbeddings(
+            features = self.catalogue.require_embeddings
+            vectors = np.stack([embedded[part][0] for part in order])
+            present = np.stack([embedded[part][1] for part in order])
+            external = ItemEmbeddings(
                 vectors, present, features.image_dim, features.text_dim, shared_space=features.shared_space
             )
-        every = np.concatenate([self.catalogue.categories.astype(np.int64), guest_categories])
+        every = np.concatenate([self.catalogue.categories.astype(np.int64), external_categories])
         items = tuple(
             ItemRef(None, piece.category, piece.text, piece.path) if isinstance(piece, Garment) else self.item(position)
             for piece, position in zip(pieces, positions, strict=True)
         )
         where = np.array(positions, dtype=np.int64)
-        return Hand(items, where, every[where], guests, guest_categories)
+        return PartialOutfit(items, where, every[where], external, external_categories)
 
     def item(self, position: int) -> ItemRef:
         """What the catalogue knows of the item at a position."""

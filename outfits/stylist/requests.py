@@ -5,20 +5,20 @@ from typing import TypeVar
 
 import numpy as np
 
-from outfits.completion.conditions import Wishes
+from outfits.completion.conditions import Conditions
 from outfits.completion.tasks import CompletionTasks
 from outfits.errors import ConfigError
 from outfits.stylist.garments import Garment
-from outfits.stylist.parser import Hand
+from outfits.stylist.parser import PartialOutfit
 
 T = TypeVar("T")
 
 Piece = str | Garment
-"""An item of an outfit in hand: the id of a catalogue item, or a garment of one's own."""
-CategoryWishes = str | Sequence[str] | Sequence[Sequence[str] | None] | None
-"""Wished categories: one name or list for all missing items, or a list for each (None is no wish)."""
-TextWishes = str | Sequence[str] | None
-"""Wished texts: one for all missing items, or one for each (empty is no wish)."""
+"""An item of a partial outfit: the id of a catalogue item, or a garment of one's own."""
+AllowedCategories = str | Sequence[str] | Sequence[Sequence[str] | None] | None
+"""Conditioned categories: one name or list for all missing items, or a list for each (None is no condition)."""
+ConditionTexts = str | Sequence[str] | None
+"""Conditioned texts: one for all missing items, or one for each (empty is no condition)."""
 
 
 def one_for_each(values: Sequence[T] | None, count: int, name: str) -> Sequence[T | None]:
@@ -34,8 +34,8 @@ def one_for_each(values: Sequence[T] | None, count: int, name: str) -> Sequence[
     return values
 
 
-def category_lists(categories: CategoryWishes, k: int) -> list[Sequence[str] | None]:
-    """Wished names for every missing item, None for no wish.
+def category_lists(categories: AllowedCategories, k: int) -> list[Sequence[str] | None]:
+    """Conditioned names for every missing item, None for no condition.
 
     Raises:
         ConfigError: if names and lists are mixed, or there are more or fewer lists than missing items.
@@ -53,19 +53,25 @@ def category_lists(categories: CategoryWishes, k: int) -> list[Sequence[str] | N
     return [part or None for part in lists]
 
 
-def batches(hands: Sequence[Hand], wishes: Sequence[Wishes | None]) -> list[list[int]]:
-    """Rows that can be completed together: those without garments of one's own, with wishes and without."""
+def batches(partial_outfits: Sequence[PartialOutfit], conditions: Sequence[Conditions | None]) -> list[list[int]]:
+    """Rows that can be completed together: those without external garments, with conditions and without."""
     together = [
-        [row for row, hand in enumerate(hands) if hand.guests is None and (wishes[row] is None) == without]
+        [
+            row
+            for row, partial_outfit in enumerate(partial_outfits)
+            if partial_outfit.external is None and (conditions[row] is None) == without
+        ]
         for without in (True, False)
     ]
-    alone = [[row] for row, hand in enumerate(hands) if hand.guests is not None]
+    alone = [[row] for row, partial_outfit in enumerate(partial_outfits) if partial_outfit.external is not None]
     return [rows for rows in (*together, *alone) if rows]
 
 
-def tasks_of(hands: Sequence[Hand], k: int, wishes: Wishes | None) -> CompletionTasks:
-    """Outfits in hand as completion tasks from which nothing was removed."""
+def tasks_of(partial_outfits: Sequence[PartialOutfit], k: int, conditions: Conditions | None) -> CompletionTasks:
+    """Partial outfits as completion tasks from which nothing was removed."""
     # all tasks are number 0: what is drawn at random for an outfit does not depend on its place in a batch
-    zeros = np.zeros(len(hands), dtype=np.int64)
-    given = [hand.positions.astype(np.int32) for hand in hands]
-    return CompletionTasks(given, np.empty((len(hands), 0), dtype=np.int32), zeros, zeros, missing=k, wishes=wishes)
+    zeros = np.zeros(len(partial_outfits), dtype=np.int64)
+    given = [partial_outfit.positions.astype(np.int32) for partial_outfit in partial_outfits]
+    return CompletionTasks(
+        given, np.empty((len(partial_outfits), 0), dtype=np.int32), zeros, zeros, missing=k, conditions=conditions
+    )

@@ -15,7 +15,7 @@ class ItemRef:
         id: the catalogue's name of it; None for a garment of one's own.
         category: name of its category.
         text: its text, may be empty.
-        image_path: its photo file; None without one.
+        image_path: its image file; None without one.
     """
 
     id: str | None
@@ -35,11 +35,12 @@ class StyledOutfit:
 
     Attributes:
         items: all its items, the given ones first.
-        added: the items that were added, in the order of the wishes that they answer.
+        added: the items that were added, in the order of the conditions that they answer.
         score: S of the whole, in [0, 1], without the zero of sets that break the category rule: the given ones may.
         rule_kept: whether no two of all its items are of one category.
-        objective: what was maximised: S, or S and the similarity to wished texts weighed by alpha.
-        similarity: summed similarity of the added items to their wished texts; None where no text was wished.
+        objective: what was maximised: S, or S and the similarity to texts of conditions weighed by alpha.
+        similarity: summed similarity of the added items to their texts of conditions; None where no text was
+            conditions.
         step_scores: S after each selection, where the method looks at S step by step and this is its first answer.
         calls: calls of S that the method made for all of its answers.
     """

@@ -1,4 +1,4 @@
-"""A picture of outfits: a row each, given items first, added ones framed."""
+"""An image of outfits: a row each, given items first, added ones framed."""
 
 import textwrap
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from outfits.data.dataset import Item
-from outfits.report.comparison.gallery import photo
+from outfits.report.comparison.gallery import item_thumbnail
 from outfits.report.drawing import SIZE, png_bytes
 from outfits.report.style import PRINT
 from outfits.storage import write_atomically
 from outfits.stylist.results import ItemRef, StyledOutfit
 
 CELL = (1.5, 2.35)  # width and height of an item, inches
-PIXELS = (264, 352)  # largest photo, the 3:4 of most product photos
+PIXELS = (264, 352)  # largest image, the 3:4 of most product images
 FRAME, EDGE = "#2f6fde", "#d9dde3"
 LETTERS = 20  # characters in a line under an item
 
@@ -59,15 +59,15 @@ def _draw_item(axis: Axes, item: ItemRef, *, framed: bool) -> None:
     axis.set_xlim(0, width)
     axis.set_ylim(height + 62, 0)
     axis.set_aspect("equal")
-    picture = photo(Item(item.name, item.category, item.text, item.image_path), PIXELS)
-    if picture is None:
+    image = item_thumbnail(Item(item.name, item.category, item.text, item.image_path), PIXELS)
+    if image is None:
         words = textwrap.wrap(item.text or item.name, LETTERS)[:8]
         axis.text(width / 2, height / 2, "\n".join(words), ha="center", va="center", size=SIZE - 2, color=PRINT.muted)
     else:
-        scale = min(width / picture.width, height / picture.height)
-        wide, tall = picture.width * scale, picture.height * scale
+        scale = min(width / image.width, height / image.height)
+        wide, tall = image.width * scale, image.height * scale
         left, top = (width - wide) / 2, (height - tall) / 2
-        axis.imshow(picture, extent=(left, left + wide, top + tall, top), interpolation="antialiased")
+        axis.imshow(image, extent=(left, left + wide, top + tall, top), interpolation="antialiased")
         axis.set_xlim(0, width)
         axis.set_ylim(height + 62, 0)
     axis.plot(

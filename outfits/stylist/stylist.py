@@ -1,4 +1,4 @@
-"""The stylist: everything that a finished run can do for one who has an outfit in hand."""
+"""The stylist: everything that a finished run can do for one who has a partial outfit."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,11 +11,11 @@ from scipy.special import expit
 from torch import Tensor
 
 from outfits.completion.completion import Completions
-from outfits.completion.conditions import Wishes
+from outfits.completion.conditions import Conditions
 from outfits.completion.context import Resources
 from outfits.completion.generation import GeneratedOutfit, Generation, generate, generate_with_generator
 from outfits.completion.methods import complete
-from outfits.config.checks import contradictions
+from outfits.config.checks import conflicts
 from outfits.config.method_calls import MethodCall, resolve_call
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
@@ -25,8 +25,16 @@ from outfits.models.similarity import TextSimilarity, item_similarity, outfit_em
 from outfits.stylist.export import read_encoder
 from outfits.stylist.garments import embed_text
 from outfits.stylist.loading import LoadedRun, load_run
-from outfits.stylist.parser import Hand, HandReader
-from outfits.stylist.requests import CategoryWishes, Piece, TextWishes, batches, category_lists, one_for_each, tasks_of
+from outfits.stylist.parser import OutfitParser, PartialOutfit
+from outfits.stylist.requests import (
+    AllowedCategories,
+    ConditionTexts,
+    Piece,
+    batches,
+    category_lists,
+    one_for_each,
+    tasks_of,
+)
 from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfit
 
 GENERATORS = ("generator", "generator_rerank", "generator_beam")
@@ -50,7 +58,7 @@ class Stylist:
 
     def __init__(self, run: LoadedRun) -> None:
         self._run = run
-        self._hands = HandReader(run.catalogue, lambda: self.encoder)
+        self._parser = OutfitParser(run.catalogue, lambda: self.encoder)
 
     @classmethod
     def load(
@@ -67,7 +75,7 @@ class Stylist:
             run_dir: the run's folder.
             device: where the models run: ``cpu``, ``cuda`` or ``mps``.
             cache_dir: folder of the run's embeddings; None: where the run left them.
-            data_root: folder of the run's data set, for pictures; None: where the run found it.
+            data_root: folder of the run's data set, for images; None: where the run found it.
 
         Raises:
             ArtifactError: if the run lacks something, or a file of it was changed.
@@ -99,7 +107,7 @@ class Stylist:
 
     @cached_property
     def encoder(self) -> ItemEncoder:
-        """The run's item encoder, loaded when garments of one's own or texts are first used."""
+        """The run's item encoder, loaded when external garments or texts are first used."""
         return read_encoder(self._run.folder, self._run.config.encoder).to(self._run.prepared.scorer.device)
 
     def item(self, item_id: str) -> ItemRef:
@@ -108,15 +116,15 @@ class Stylist:
         Raises:
             DataError: if there is no such item; the nearest ids are named.
         """
-        return self._hands.item(self._hands.position(item_id))
+        return self._parser.item(self._parser.position(item_id))
 
     def complete(
         self,
         items: Sequence[Piece],
         k: int = 2,
         *,
-        categories: CategoryWishes = None,
-        texts: TextWishes = None,
+        categories: AllowedCategories = None,
+        texts: ConditionTexts = None,
         method: str = "generator_beam",
         top: int = 5,
         alpha: float | None = None,
@@ -127,27 +135,27 @@ class Stylist:
         :math:`\alpha S(O \cup \{X_i\}) + (1 - \alpha) \sum_i S_X(X_i, \hat T_i)`, as well as the method can.
 
         Args:
-            items: the outfit in hand, at least one item: catalogue ids or garments of one's own.
+            items: the partial outfit, at least one item: catalogue ids or external garments.
             k: number of missing items; at most :attr:`k_max` for the generator's methods.
-            categories: wished categories.
-            texts: wished texts.
+            categories: allowed categories.
+            texts: texts of conditions.
             method: method of the run's registry, with options as in ``beam:width=8``.
             top: outfits to return at most; methods that have but one answer return one.
-            alpha: weight of S against wished texts; None: the run's ``evaluate.alpha``.
+            alpha: weight of S against texts of conditions; None: the run's ``evaluate.alpha``.
 
         Returns:
             Different outfits, best first.
 
         Raises:
             ArtifactError: if the run lacks what the method needs.
-            ConfigError: if there is no such method, or texts are wished and the run has no text encoder.
-            DataError: if an item, a category or a photo cannot be used, or the category rule leaves no completion.
+            ConfigError: if there is no such method, or texts are asked for and the run has no text encoder.
+            DataError: if an item, a category or an image cannot be used, or the category rule leaves no completion.
 
         Examples:
             >>> stylist.complete([first, second], k=1, method="greedy_k", top=3)[0].score <= 1
             True
-            >>> wished = stylist.complete([first], k=2, categories=[[other], None], texts=["red", ""])
-            >>> wished[0].added[0].category == other
+            >>> conditioned = stylist.complete([first], k=2, categories=[[other], None], texts=["red", ""])
+            >>> conditioned[0].added[0].category == other
             True
         """
         return self.complete_many(
@@ -159,13 +167,13 @@ class Stylist:
         outfits: Sequence[Sequence[Piece]],
         k: int = 2,
         *,
-        categories: Sequence[CategoryWishes] | None = None,
-        texts: Sequence[TextWishes] | None = None,
+        categories: Sequence[AllowedCategories] | None = None,
+        texts: Sequence[ConditionTexts] | None = None,
         method: str = "generator_beam",
         top: int = 5,
         alpha: float | None = None,
     ) -> list[list[StyledOutfit]]:
-        """:meth:`complete` for several outfits; wishes are one entry per outfit.
+        """:meth:`complete` for several outfits; conditions are one entry per outfit.
 
         Examples:
             >>> len(stylist.complete_many([[first], [second]], k=1, categories=[[other], None]))
@@ -175,24 +183,24 @@ class Stylist:
             raise ConfigError([f"k and top must be at least 1, not {k} and {top}"])
         alpha = self._alpha(alpha)
         call = self._call(method)
-        hands = self._hands.read_all(outfits)
-        wishes = [
-            self._wishes(k, wished, text, alpha)
-            for wished, text in zip(
-                one_for_each(categories, len(hands), "categories"),
-                one_for_each(texts, len(hands), "texts"),
+        partial_outfits = self._parser.read_all(outfits)
+        conditions = [
+            self._conditions(k, categories_of_items, text, alpha)
+            for categories_of_items, text in zip(
+                one_for_each(categories, len(partial_outfits), "categories"),
+                one_for_each(texts, len(partial_outfits), "texts"),
                 strict=True,
             )
         ]
-        found: list[list[StyledOutfit]] = [[] for _ in hands]
-        for rows in batches(hands, wishes):
-            of_rows = [given for row in rows if (given := wishes[row]) is not None]
-            wished = Wishes.concatenate(of_rows) if of_rows else None
-            resources = replace(self._resources(hands[rows[0]]), alternatives=top)
-            tasks = tasks_of([hands[row] for row in rows], k, wished)
+        found: list[list[StyledOutfit]] = [[] for _ in partial_outfits]
+        for rows in batches(partial_outfits, conditions):
+            of_rows = [given for row in rows if (given := conditions[row]) is not None]
+            batch_conditions = Conditions.concatenate(of_rows) if of_rows else None
+            resources = replace(self._resources(partial_outfits[rows[0]]), alternatives=top)
+            tasks = tasks_of([partial_outfits[row] for row in rows], k, batch_conditions)
             completions = complete(call, tasks, resources)
             for place, row in enumerate(rows):
-                found[row] = self._completed(hands[row], completions, place, wished, resources, top)
+                found[row] = self._completed(partial_outfits[row], completions, place, batch_conditions, resources, top)
         return found
 
     def generate(
@@ -278,7 +286,7 @@ class Stylist:
         """S of a set of items, in [0, 1].
 
         Args:
-            items: catalogue ids or garments of one's own, at least one; an item alone has nothing to clash with: 1.
+            items: catalogue ids or external garments, at least one; an item alone has nothing to clash with: 1.
             rule: S is 0 on sets that are no outfit, because two items are of one category; False leaves this zero out,
                 for data whose categories are so coarse that real outfits break the rule (see :meth:`rule_kept`).
 
@@ -293,14 +301,14 @@ class Stylist:
     def score_many(self, outfits: Sequence[Sequence[Piece]], *, rule: bool = True) -> list[float]:
         """:meth:`score` of several sets."""
         scores = []
-        for hand in self._hands.read_all(outfits):
-            kept = is_outfit(hand.categories)
-            scores.append(0.0 if rule and not kept else self._score(hand))
+        for partial_outfit in self._parser.read_all(outfits):
+            kept = is_outfit(partial_outfit.categories)
+            scores.append(0.0 if rule and not kept else self._score(partial_outfit))
         return scores
 
     def rule_kept(self, items: Sequence[Piece]) -> bool:
         """Whether a set is an outfit: no two items of one category."""
-        return is_outfit(self._hands.read(items).categories)
+        return is_outfit(self._parser.read(items).categories)
 
     def similar(
         self, item: Piece, top: int = 10, *, category: str | Sequence[str] | None = None, modality: str = "joint"
@@ -332,10 +340,10 @@ class Stylist:
         allowed = self._allowed_items(category)
         found = []
         for item in items:
-            hand = self._hands.read([item])
-            embedded = self._resources(hand).embedded(hand.positions)
-            similarity = item_similarity(embedded, self._run.catalogue.features, modality)[0]
-            others = np.flatnonzero(allowed & (np.arange(len(self)) != hand.positions[0]))
+            partial_outfit = self._parser.read([item])
+            embedded = self._resources(partial_outfit).embedded(partial_outfit.positions)
+            similarity = item_similarity(embedded, self._run.catalogue.require_embeddings, modality)[0]
+            others = np.flatnonzero(allowed & (np.arange(len(self)) != partial_outfit.positions[0]))
             found.append(self._matches(similarity, others, top))
         return found
 
@@ -371,7 +379,7 @@ class Stylist:
         The first call embeds all outfits.
 
         Args:
-            items: catalogue ids or garments of one's own, at least one.
+            items: catalogue ids or external garments, at least one.
             top: outfits to return at most; the outfit itself is among them where the data have it.
 
         Examples:
@@ -383,8 +391,8 @@ class Stylist:
     def similar_outfits_many(self, outfits: Sequence[Sequence[Piece]], top: int = 10) -> list[list[OutfitMatch]]:
         """:meth:`similar_outfits` for several outfits."""
         found = []
-        for hand in self._hands.read_all(outfits):
-            embedded = self._resources(hand).embedded(hand.positions)
+        for partial_outfit in self._parser.read_all(outfits):
+            embedded = self._resources(partial_outfit).embedded(partial_outfit.positions)
             one = outfit_embeddings(self._run.prepared.scorer.module, [embedded])[0]
             similarity = (self._outfit_vectors @ one).clamp(-1, 1).cpu().numpy()
             order = np.argsort(-similarity, kind="stable")[: _at_least_one(top)]
@@ -393,12 +401,12 @@ class Stylist:
 
     @cached_property
     def _outfit_vectors(self) -> Tensor:
-        features, scorer = self._run.catalogue.features, self._run.prepared.scorer.module
+        features, scorer = self._run.catalogue.require_embeddings, self._run.prepared.scorer.module
         return outfit_embeddings(scorer, [features.take(outfit) for outfit in self._run.outfits], block=256)
 
     def _outfit_match(self, row: int, similarity: float) -> OutfitMatch:
         outfits = self._run.outfits
-        items = tuple(self._hands.item(int(item)) for item in outfits[row])
+        items = tuple(self._parser.item(int(item)) for item in outfits[row])
         return OutfitMatch(outfits.outfit_ids[row], SPLITS[outfits.split[row]], items, similarity)
 
     def _alpha(self, alpha: float | None) -> float:
@@ -409,34 +417,42 @@ class Stylist:
 
     def _call(self, method: str) -> MethodCall:
         if method == "original":
-            raise ConfigError(["method: original gives removed items back; from an outfit in hand none was removed"])
+            raise ConfigError(["method: original gives removed items back; from a partial outfit none was removed"])
         config = self._run.config
         asked = replace(config, evaluate=replace(config.evaluate, methods=[method]))
-        mistakes = [line for names, line in contradictions(asked) if names == ("evaluate.methods",)]
-        if mistakes:
-            raise ConfigError([line.replace("evaluate.methods", "method", 1) for line in mistakes])
+        errors = [line for names, line in conflicts(asked) if names == ("evaluate.methods",)]
+        if errors:
+            raise ConfigError([line.replace("evaluate.methods", "method", 1) for line in errors])
         return resolve_call(method, config.evaluate)
 
-    def _resources(self, hand: Hand) -> Resources:
+    def _resources(self, partial_outfit: PartialOutfit) -> Resources:
         prepared = self._run.prepared
-        return prepared.methods if hand.guests is None else prepared.with_guests(hand.guests, hand.guest_categories)
+        return (
+            prepared.methods
+            if partial_outfit.external is None
+            else prepared.with_external(partial_outfit.external, partial_outfit.external_categories)
+        )
 
-    def _wishes(self, k: int, categories: CategoryWishes, texts: TextWishes, alpha: float) -> Wishes | None:
-        """Wishes for one outfit, None where there are none."""
-        wished = [texts] * k if isinstance(texts, str) else [""] * k if texts is None else list(texts)
-        if len(wished) != k:
-            raise ConfigError([f"texts: {len(wished)} texts for k={k} missing items; give one, or one for each"])
+    def _conditions(
+        self, k: int, categories: AllowedCategories, texts: ConditionTexts, alpha: float
+    ) -> Conditions | None:
+        """Conditions for one outfit, None where there are none."""
+        texts_of_items = [texts] * k if isinstance(texts, str) else [""] * k if texts is None else list(texts)
+        if len(texts_of_items) != k:
+            raise ConfigError(
+                [f"texts: {len(texts_of_items)} texts for k={k} missing items; give one, or one for each"]
+            )
         lists = category_lists(categories, k)
-        if not any(text.strip() for text in wished) and all(names is None for names in lists):
+        if not any(text.strip() for text in texts_of_items) and all(names is None for names in lists):
             return None
-        wishes = Wishes.none(1, k, len(self.categories), self._run.catalogue.features.text_dim, alpha)
+        conditions = Conditions.none(1, k, len(self.categories), self._run.catalogue.require_embeddings.text_dim, alpha)
         for slot, names in enumerate(lists):
             if names is not None:
-                wishes.allowed[0, slot] = self._hands.allowed(names)
-        for slot, text in enumerate(wished):
+                conditions.allowed[0, slot] = self._parser.allowed(names)
+        for slot, text in enumerate(texts_of_items):
             if text.strip():
-                wishes.texts[0, slot] = embed_text(self.encoder, text)
-        return wishes
+                conditions.texts[0, slot] = embed_text(self.encoder, text)
+        return conditions
 
     def _text_similarity(self) -> TextSimilarity:
         similarity = self._run.prepared.methods.similarity
@@ -448,32 +464,38 @@ class Stylist:
         if categories is None:
             return np.ones(len(self), dtype=np.bool_)
         names = [categories] if isinstance(categories, str) else categories
-        allowed: NDArray[np.bool_] = self._hands.allowed(names)[self._run.catalogue.categories]
+        allowed: NDArray[np.bool_] = self._parser.allowed(names)[self._run.catalogue.categories]
         return allowed
 
     def _matches(self, similarity: NDArray[np.float32], among: NDArray[np.int64], top: int) -> list[ItemMatch]:
         order = among[np.argsort(-similarity[among], kind="stable")[: _at_least_one(top)]]
-        return [ItemMatch(self._hands.item(int(item)), float(similarity[item])) for item in order]
+        return [ItemMatch(self._parser.item(int(item)), float(similarity[item])) for item in order]
 
-    def _score(self, hand: Hand) -> float:
-        if len(hand.positions) == 1:
+    def _score(self, partial_outfit: PartialOutfit) -> float:
+        if len(partial_outfit.positions) == 1:
             return 1.0
-        logits = self._resources(hand).require_scorer().ragged_logits([hand.positions])
+        logits = self._resources(partial_outfit).require_scorer().ragged_logits([partial_outfit.positions])
         return float(expit(logits.double().cpu().numpy()[0]))
 
     def _completed(
-        self, hand: Hand, completions: Completions, place: int, wishes: Wishes | None, resources: Resources, top: int
+        self,
+        partial_outfit: PartialOutfit,
+        completions: Completions,
+        place: int,
+        conditions: Conditions | None,
+        resources: Resources,
+        top: int,
     ) -> list[StyledOutfit]:
         answers = [completions.chosen[place]]
         if completions.alternatives is not None:
             others = completions.alternatives[place]
             answers = [answer for answer in others if (answer >= 0).all()] or answers
         similarity: NDArray[np.float32] | None = None
-        if wishes is not None and wishes.has_text[place].any() and resources.similarity is not None:
-            similarity = resources.similarity(wishes.texts[place])  # [k, N]
+        if conditions is not None and conditions.has_text[place].any() and resources.similarity is not None:
+            similarity = resources.similarity(conditions.texts[place])  # [k, N]
         scores = expit(
             resources.require_scorer()
-            .ragged_logits([np.concatenate([hand.positions, answer]) for answer in answers])
+            .ragged_logits([np.concatenate([partial_outfit.positions, answer]) for answer in answers])
             .double()
             .cpu()
             .numpy()
@@ -481,15 +503,15 @@ class Stylist:
         found = []
         for number, (answer, score) in enumerate(zip(answers[:top], scores.tolist(), strict=False)):
             texts = None if similarity is None else float(similarity[np.arange(len(answer)), answer].sum())
-            alpha = 1.0 if wishes is None else wishes.alpha
-            added = tuple(self._hands.item(int(item)) for item in answer)
+            alpha = 1.0 if conditions is None else conditions.alpha
+            added = tuple(self._parser.item(int(item)) for item in answer)
             steps = completions.step_scores
             found.append(
                 StyledOutfit(
-                    items=(*hand.items, *added),
+                    items=(*partial_outfit.items, *added),
                     added=added,
                     score=score,
-                    rule_kept=is_outfit(resources.categories[np.concatenate([hand.positions, answer])]),
+                    rule_kept=is_outfit(resources.categories[np.concatenate([partial_outfit.positions, answer])]),
                     objective=score if texts is None else alpha * score + (1 - alpha) * texts,
                     similarity=texts,
                     step_scores=() if steps is None or number else tuple(steps[place].tolist()),
@@ -499,7 +521,7 @@ class Stylist:
         return found
 
     def _generated(self, outfit: GeneratedOutfit, generation: Generation) -> StyledOutfit:
-        items = tuple(self._hands.item(item) for item in outfit.items)
+        items = tuple(self._parser.item(item) for item in outfit.items)
         return StyledOutfit(
             items, items, outfit.score, True, outfit.objective, outfit.similarity, calls=generation.calls
         )

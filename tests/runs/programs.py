@@ -62,7 +62,7 @@ class Place:
         ]
 
     def results(self) -> dict[str, Any]:
-        """Figures of the report."""
+        """Metrics of the report."""
         return dict(json.loads((self.run / "report" / "results.json").read_text()))
 
 
@@ -94,7 +94,7 @@ def command(program: str, arguments: Sequence[str], **environment: str) -> Finis
 
 
 def without_times(results: Any) -> Any:
-    """Results with the clock's figures taken out, wherever they stand."""
+    """Results with the clock's metrics taken out, wherever they stand."""
     if isinstance(results, dict):
         return {name: without_times(value) for name, value in results.items() if name != "ms_per_outfit"}
     return [without_times(value) for value in results] if isinstance(results, list) else results

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outfits.config import schema
+from outfits.config.schema import methods as schema
 from outfits.models.frozen import load_generator
 from tests.layouts import write_maryland_root, write_polyvore_root, write_tables_root
 from tests.runs.programs import REPOSITORY, Finished, Place, command, here, without_times
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 COMPATIBILITY = ("auc_random", "auc_same_category", "fitb_random", "fitb_same_category", "fitb_frequency_control")
 QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
-# most_similar is for wished texts alone; two-stage methods need a student, see test_two_stage_runs.py
+# most_similar is for texts of conditions alone; two-stage methods need a student, see test_two_stage_runs.py
 LEFT_OUT = ("most_similar", "greedy_two_stage", "beam_two_stage")
 METHODS = [method for method in schema.METHODS if method not in LEFT_OUT]
 CHOOSING = [method for method in METHODS if method != "original"]
@@ -46,16 +46,16 @@ def test_results_have_every_figure_that_checks_rely_on(undisturbed: Place) -> No
     for name in COMPATIBILITY:
         assert 0 <= results["compatibility"][name] <= 1, name
     assert list(results["methods"]) == list(METHODS)
-    for method, figures in results["methods"].items():
-        quantiles = [figures["score_quantiles"][q] for q in QUANTILES]
+    for method, metrics in results["methods"].items():
+        quantiles = [metrics["score_quantiles"][q] for q in QUANTILES]
         assert quantiles == sorted(quantiles), method
-        assert 0 < quantiles[0] <= figures["score_mean"] <= quantiles[-1] < 1 or math.isclose(
+        assert 0 < quantiles[0] <= metrics["score_mean"] <= quantiles[-1] < 1 or math.isclose(
             quantiles[0], quantiles[-1], rel_tol=1e-3
         ), method
-        assert 0 < figures["judge_mean"] < 1, method
-        assert figures["ms_per_outfit"] >= 0, method
-        assert 0 < figures["distinct_share"] <= 1, method
-        recall = [figures["removed_recall"][n] for n in ("1", "10", "50")]
+        assert 0 < metrics["judge_mean"] < 1, method
+        assert metrics["ms_per_outfit"] >= 0, method
+        assert 0 < metrics["distinct_share"] <= 1, method
+        recall = [metrics["removed_recall"][n] for n in ("1", "10", "50")]
         if method in ("original", "gradient"):
             assert recall == [None, None, None], "these rank nothing"
         else:
@@ -69,7 +69,7 @@ def test_every_method_that_chooses_items_completes_outfits_by_the_rule(undisturb
 
 def test_methods_spend_the_calls_of_the_scorer_that_the_spec_gives_them(undisturbed: Place) -> None:
     results = undisturbed.results()
-    calls = {method: figures["scorer_calls_per_outfit"] for method, figures in results["methods"].items()}
+    calls = {method: metrics["scorer_calls_per_outfit"] for method, metrics in results["methods"].items()}
     for method in ("original", "random", "most_selected", "generator"):
         assert calls[method] == 0, method
     catalogue, k = results["catalogue"], results["k"]
@@ -100,21 +100,21 @@ def test_no_method_finds_more_than_exhaustive_search_on_the_outfits_that_both_co
     assert methods["beam"]["gap_to_exhaustive"]["mean"] <= methods["random"]["gap_to_exhaustive"]["mean"]
 
 
-def test_wished_categories_are_reported_for_every_configured_method(undisturbed: Place) -> None:
-    wishes = undisturbed.results()["wishes"]
-    assert list(wishes) == ["categories", "categories_texts"]
-    assert {figures["alpha"] for figures in wishes["categories"].values()} == {None}
-    described = {method: figures["similarity_mean"] for method, figures in wishes["categories_texts"].items()}
+def test_conditioned_categories_are_reported_for_every_configured_method(undisturbed: Place) -> None:
+    conditions = undisturbed.results()["conditions"]
+    assert list(conditions) == ["categories", "categories_texts"]
+    assert {metrics["alpha"] for metrics in conditions["categories"].values()} == {None}
+    described = {method: metrics["similarity_mean"] for method, metrics in conditions["categories_texts"].items()}
     assert max(described.values()) == described["most_similar"]
-    for kind, methods in wishes.items():
+    for kind, methods in conditions.items():
         seeing = {"most_similar"} if kind == "categories_texts" else set()
         assert set(methods) == {"random", "most_frequent", "greedy_k", "generator", "generator_rerank"} | seeing
-        for method, figures in methods.items():
-            assert figures["valid_share"] == 1, (kind, method)
-            assert 0 <= figures["removed_recall"]["1"] <= figures["removed_recall"]["50"] <= 1, (kind, method)
+        for method, metrics in methods.items():
+            assert metrics["valid_share"] == 1, (kind, method)
+            assert 0 <= metrics["removed_recall"]["1"] <= metrics["removed_recall"]["50"] <= 1, (kind, method)
     assert (
-        wishes["categories_texts"]["greedy_k"]["similarity_mean"]
-        > wishes["categories_texts"]["random"]["similarity_mean"]
+        conditions["categories_texts"]["greedy_k"]["similarity_mean"]
+        > conditions["categories_texts"]["random"]["similarity_mean"]
     )
 
 
@@ -149,7 +149,7 @@ def test_the_same_command_again_reuses_everything_and_says_so(copied: Place) -> 
     for line in finished.output.splitlines():
         stage, _, said = line.partition("] ")[2].partition(": ")
         if stage in ("embeddings", "compatibility", "targets", "generator"):
-            known = said.startswith(("reusing", "test split: ")) or " wishes: " in said
+            known = said.startswith(("reusing", "test split: ")) or " conditions: " in said
             assert known, line  # S is measured anew, not trained
     assert {path: path.stat().st_mtime_ns for path in copied.cache.rglob("*") if path.is_file()} == written
     assert copied.results() == before, "times too, as nothing was measured again"

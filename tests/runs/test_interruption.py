@@ -35,7 +35,7 @@ def arrays_of(folder: Path) -> dict[str, np.ndarray]:
 
 
 def assert_same_products(place: Place, undisturbed: Place) -> None:
-    """Targets bit by bit, weights byte by byte, results but for the clock's figures."""
+    """Targets bit by bit, weights byte by byte, results but for the clock's metrics."""
     mined, expected = arrays_of(place.cache / "targets"), arrays_of(undisturbed.cache / "targets")
     assert mined.keys() == expected.keys()
     assert len(expected) > 0
@@ -47,7 +47,7 @@ def assert_same_products(place: Place, undisturbed: Place) -> None:
 
 
 def curve(place: Place, stage: str, start: int = 1) -> list[dict[str, str]]:
-    """Logged figures of a stage's n-th start; learning rates, which are logged by step alone, left out."""
+    """Logged metrics of a stage's n-th start; learning rates, which are logged by step alone, left out."""
     folder = stage if start == 1 else f"{stage}-{start}"
     with (place.run / "csv" / folder / "metrics.csv").open(newline="") as lines:
         return [row for row in csv.DictReader(lines) if row["epoch"]]

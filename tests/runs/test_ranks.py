@@ -1,4 +1,4 @@
-"""Two processes on one machine do the work of one, with the same figures."""
+"""Two processes on one machine do the work of one, with the same metrics."""
 
 import json
 import shutil
@@ -26,9 +26,9 @@ def test_mining_and_embedding_on_two_ranks_give_the_products_of_one(undisturbed:
     # Another number of ranks trains another scorer, so the one-rank scorer of the run is mined with.
     shutil.rmtree(copied.cache / "targets")
     shutil.rmtree(copied.cache / "embeddings")
-    figures = copied.run.with_name("figures.json")
+    metrics = copied.run.with_name("metrics.json")
     arguments = [f"run={copied.run}", f"cache_dir={copied.cache}", *TWO_RANKS]
-    command("tests/runs/validate_generator.py", [str(figures), *arguments]).succeeded()
+    command("tests/runs/validate_generator.py", [str(metrics), *arguments]).succeeded()
     mined, expected = arrays_of(copied.cache / "targets"), arrays_of(undisturbed.cache / "targets")
     assert mined.keys() == expected.keys()
     for name, array in expected.items():
@@ -39,15 +39,15 @@ def test_mining_and_embedding_on_two_ranks_give_the_products_of_one(undisturbed:
 
 
 def test_validation_figures_on_two_ranks_are_those_of_one(undisturbed: Place, tmp_path: Path) -> None:
-    figures = {}
+    metrics = {}
     for ranks, options in {1: (), 2: TWO_RANKS}.items():
         file = tmp_path / f"{ranks}.json"
         arguments = [f"run={undisturbed.run}", f"cache_dir={undisturbed.cache}", *options]
         command("tests/runs/validate_generator.py", [str(file), *arguments]).succeeded()
-        figures[ranks] = json.loads(file.read_text())
-    assert (figures[1].pop("world_size"), figures[2].pop("world_size")) == (1, 2)
-    assert figures[1] == figures[2]
-    assert "valid/score_mean" in figures[1]["figures"]
+        metrics[ranks] = json.loads(file.read_text())
+    assert (metrics[1].pop("world_size"), metrics[2].pop("world_size")) == (1, 2)
+    assert metrics[1] == metrics[2]
+    assert "valid/score_mean" in metrics[1]["metrics"]
 
 
 # DDP refuses a trainable parameter without a gradient, so every switch that leaves a part unused is tried once.

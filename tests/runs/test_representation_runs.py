@@ -1,4 +1,4 @@
-"""Runs that learn a representation of pictures, as a user starts them, and what its encoder is good for afterwards."""
+"""Runs that learn a representation of images, as a user starts them, and what its encoder is good for afterwards."""
 
 import csv
 import json
@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from outfits import Garment, Stylist
-from outfits.representations.store import WEIGHTS
+from outfits import Garment, Stylist, run_files
 from tests.runs.programs import RECIPE, TWO_RANKS, command, here
 
 pytestmark = pytest.mark.slow
 
-# Small pictures of garments that vary in size and place, as large a set as a minute allows.
+# Small images of garments that vary in size and place, as large a set as a minute allows.
 SMALL = (
     "experiment=representation",
     "data.synthetic.items=400",
@@ -26,9 +25,9 @@ SMALL = (
     "data.synthetic.vary=1",
     "encoder.text_dim=16",
     "encoder.num_workers=0",
-    "model.representation.side=32",
+    "model.representation.image_size=32",
     "model.representation.width=16",
-    "model.representation.code_dim=32",
+    "model.representation.latent_dim=32",
     "model.representation.deforming.shape_dim=8",
     "optimizer.batch_size=32",
     "optimizer.lr=2e-3",
@@ -63,7 +62,7 @@ def arguments(shared: Path, model: str, run: Path, *more: str) -> list[str]:
 def trained(shared: Path, model: str) -> Path:
     """Folder of a finished run of a model; trained once per module."""
     run = shared / model
-    if not (run / WEIGHTS).exists():
+    if not (run / run_files.REPRESENTATION).exists():
         here("train", arguments(shared, model, run)).succeeded()
     return run
 
@@ -86,8 +85,8 @@ def test_every_model_learns_to_draw_pictures_that_it_never_saw(shared: Path, mod
     assert min(losses) < losses[0]
     errors = curve(run, "valid_pixel_error")
     assert errors[-1] < 0.75 * errors[0]
-    figures = results(run)["reconstruction"]
-    assert figures["model"]["weighted_error"] < 0.6 * figures["mean"]["weighted_error"]
+    metrics = results(run)["reconstruction"]
+    assert metrics["model"]["weighted_error"] < 0.6 * metrics["mean"]["weighted_error"]
     assert (run / "report" / "reconstructions.png").stat().st_size > 0
 
 
@@ -97,7 +96,7 @@ def test_the_contrastive_model_learns_which_text_belongs_to_which_picture(shared
     assert sum(seen[-5:]) / 5 < seen[0] - 0.4, "of 32 texts"
     assert min(watched) < watched[0] - 0.1, "of the few texts of a validation batch"
     colours = results(run)["neighbours"]["factors"]["colour"]
-    assert colours["share"] > 2 * colours["chance"], "what texts tell is near in the code"
+    assert colours["share"] > 2 * colours["chance"], "what texts tell is near in the latent"
     assert not (run / "report" / "reconstructions.png").exists(), "it draws nothing"
 
 
@@ -135,17 +134,17 @@ def test_a_killed_training_goes_on_to_the_same_weights(shared: Path, tmp_path: P
     place = "lightning_modules.representation:RepresentationModule.training_step"
     died = command("tests/runs/kill_at.py", [place, "28", *arguments(shared, "vae", run, *few)])
     assert died.status == -signal.SIGKILL, died.errors
-    assert not (run / WEIGHTS).exists()
+    assert not (run / run_files.REPRESENTATION).exists()
     said = here("train", [f"resume={run}"]).succeeded().output
     assert "representation: continuing from" in said
-    assert (run / WEIGHTS).read_bytes() == (undisturbed / WEIGHTS).read_bytes()
+    assert (run / run_files.REPRESENTATION).read_bytes() == (undisturbed / run_files.REPRESENTATION).read_bytes()
     assert results(run) == results(undisturbed)
 
 
 def test_pictures_are_prepared_once_and_again_after_a_kill_half_way(shared: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     few = (f"cache_dir={cache}", "trainer.max_epochs=1")
-    place = "outfits.encoders.images:ItemPictures.__getitem__"
+    place = "outfits.encoders.images:ItemImages.__getitem__"
     died = command("tests/runs/kill_at.py", [place, "3", *arguments(shared, "vae", tmp_path / "run", *few)])
     assert died.status == -signal.SIGKILL, died.errors
     said = here("train", arguments(shared, "vae", tmp_path / "run", *few)).succeeded().output
@@ -159,7 +158,7 @@ def test_two_ranks_train_one_model(shared: Path, tmp_path: Path) -> None:
     few = ("trainer.max_epochs=1", "evaluate.representation.factors=[colour]", *TWO_RANKS)
     for model in ("deforming_class_aware", "contrastive"):  # DDP refuses parameters without a gradient
         command("train.py", arguments(shared, model, tmp_path / model, *few)).succeeded()
-        assert (tmp_path / model / WEIGHTS).exists()
+        assert (tmp_path / model / run_files.REPRESENTATION).exists()
         assert len(curve(tmp_path / model, "valid_loss")) == 1
         assert results(tmp_path / model)["items"]["training"] > 0
 
@@ -190,9 +189,9 @@ def test_mistakes_end_in_one_line(shared: Path, tmp_path: Path) -> None:
     root = tmp_path / "spoiled"
     trained(shared, "vae")
     shutil.copytree(shared / "data", root)
-    picture = sorted((root / "images").rglob("*.jpg"))[0]
-    picture.write_bytes(picture.read_bytes()[:50])
+    image = sorted((root / "images").rglob("*.jpg"))[0]
+    image.write_bytes(image.read_bytes()[:50])
     spoiled = [*SMALL, f"data.root={root}", f"cache_dir={tmp_path / 'cache'}", "trainer.max_epochs=1"]
     message = here("train", [*spoiled, f"run_dir={tmp_path / 'spoiled-run'}"]).mistake()
-    assert str(picture) in message
+    assert str(image) in message
     assert "data.on_corrupt_image=mask" in message

@@ -38,26 +38,26 @@ def mistake_in_tables(place: Place, *more: str) -> str:
 
 
 def test_a_missing_image_is_named_with_the_way_out(maryland: Place) -> None:
-    picture = sorted((maryland.data / "images").rglob("*.jpg"))[5]
-    picture.unlink()
+    image = sorted((maryland.data / "images").rglob("*.jpg"))[5]
+    image.unlink()
     line = mistake(maryland)
     assert line.startswith("data error: ")
-    assert f"{picture.parent.name}/{picture.name}" in line
+    assert f"{image.parent.name}/{image.name}" in line
     assert "data.on_missing_image=mask" in line
 
 
 def test_a_truncated_image_is_named_with_the_way_out(maryland: Place) -> None:
-    picture = sorted((maryland.data / "images").rglob("*.jpg"))[7]
-    picture.write_bytes(picture.read_bytes()[:200])
+    image = sorted((maryland.data / "images").rglob("*.jpg"))[7]
+    image.write_bytes(image.read_bytes()[:200])
     line = mistake(maryland)
-    assert f"{picture.parent.name}/{picture.name}" in line
+    assert f"{image.parent.name}/{image.name}" in line
     assert "data.on_corrupt_image=mask" in line
 
 
 def test_a_bad_image_names_itself_from_a_loader_process_too(maryland: Place) -> None:
-    picture = sorted((maryland.data / "images").rglob("*.jpg"))[-1]
-    picture.write_bytes(b"not a picture")
-    assert f"{picture.parent.name}/{picture.name}" in mistake(maryland, "encoder.num_workers=2")
+    image = sorted((maryland.data / "images").rglob("*.jpg"))[-1]
+    image.write_bytes(b"not an image")
+    assert f"{image.parent.name}/{image.name}" in mistake(maryland, "encoder.num_workers=2")
 
 
 def test_invalid_json_names_file_and_line(maryland: Place) -> None:
@@ -145,16 +145,16 @@ def test_weights_that_were_changed_after_the_run_are_refused(copied: Place) -> N
 
 @pytest.mark.slow
 def test_bad_data_end_a_command_without_a_traceback(maryland: Place) -> None:
-    picture = sorted((maryland.data / "images").rglob("*.jpg"))[0]
-    picture.unlink()
+    image = sorted((maryland.data / "images").rglob("*.jpg"))[0]
+    image.unlink()
     arguments = maryland.arguments("data=maryland", f"data.root={maryland.data}", "stages=[embeddings]")
-    assert picture.name in command("train.py", arguments).mistake()
+    assert image.name in command("train.py", arguments).mistake()
 
 
 @pytest.mark.slow
 def test_bad_data_end_both_ranks(maryland: Place) -> None:
-    for picture in sorted((maryland.data / "images").rglob("*.jpg"))[-20:]:
-        picture.write_bytes(b"not a picture")
+    for image in sorted((maryland.data / "images").rglob("*.jpg"))[-20:]:
+        image.write_bytes(b"not an image")
     # Whichever rank is dealt the last shard: rank one of two shards, rank zero of one shard.
     for size in (160, 10_000):
         place = Place(maryland.data, maryland.cache, maryland.run.with_name(f"shards-of-{size}"))

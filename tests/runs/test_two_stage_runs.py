@@ -1,4 +1,4 @@
-"""Mining in two stages through the entry points: figures, widening, stopping, kills and ranks."""
+"""Mining in two stages through the entry points: metrics, widening, stopping, kills and ranks."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ PRODUCTS = ("targets", "students", "audits")
 
 # In the order in which one run after another passes them: each round has 2 shards, the audit of a kind 2.
 KILLS = {
-    "teaching, a shard written": ("outfits.mining.distillation:Teaching.run", 1),
+    "teaching, a shard written": ("outfits.mining.distillation:TeacherScoring.run", 1),
     "the first student trained": ("outfits.mining.distillation:StudentTraining.run", 1),
     "audited outfits mined": ("outfits.mining.targets:TargetStore.write", 1),
     "auditing, a shard written": ("outfits.mining.audit:Audit.run", 1),
@@ -51,24 +51,24 @@ def place(copied: Place, tmp_path: Path) -> Place:
 def test_two_stage_mining_reports_what_it_saves_and_loses(place: Place) -> None:
     arguments = place.arguments(STAGES, *options(max_regret=1))
     said = here("train", arguments).succeeded().output
-    figures = figures_of(place)
-    assert set(figures["kinds"]) == {"train", "train-categories", "train-categories_texts"}
-    calls, mined = figures["calls"], arrays_of(place.cache / "targets")
+    metrics = figures_of(place)
+    assert set(metrics["kinds"]) == {"train", "train-categories", "train-categories_texts"}
+    calls, mined = metrics["calls"], arrays_of(place.cache / "targets")
     stored = sum(array.sum() for name, array in mined.items() if name.endswith("/calls") and "valid" not in name)
-    parts = [kind["calls"] for kind in figures["kinds"].values()]
+    parts = [kind["calls"] for kind in metrics["kinds"].values()]
     assert calls["in_all"] == calls["teaching"] + sum(part["audit"] + part["mining"] for part in parts)
     assert calls["in_all"] > stored + calls["teaching"]  # auditing takes calls that are stored nowhere else
     assert calls["times_fewer"] == pytest.approx(calls["exact_mining"] / calls["in_all"])
-    (audit,) = figures["kinds"]["train"]["audits"]
+    (audit,) = metrics["kinds"]["train"]["audits"]
     assert audit["outfits"] == 5
     assert audit["regret"]["mean"] <= audit["regret"]["bound"] <= 1
-    assert audit["candidates"] == figures["kinds"]["train"]["candidates"] == 4
+    assert audit["candidates"] == metrics["kinds"]["train"]["candidates"] == 4
     assert audit["calls"] == 3 * (4 + 1)
     assert said.count("hold the best item at") == 3
     again = here("train", arguments).succeeded().output
     assert "shards" not in again
     assert "training the student" not in again
-    assert figures_of(place) == figures
+    assert figures_of(place) == metrics
 
 
 def test_shortlists_are_widened_until_the_bound_holds_or_they_hold_everything(place: Place) -> None:
@@ -121,7 +121,7 @@ def test_two_ranks_mine_what_one_mines(copied: Place, place: Place, tmp_path: Pa
 
 
 def test_evaluation_teaches_the_student_that_its_methods_need(copied: Place) -> None:
-    arguments = [f"run={copied.run}", f"cache_dir={copied.cache}", "evaluate.wishes=[]"]
+    arguments = [f"run={copied.run}", f"cache_dir={copied.cache}", "evaluate.conditions=[]"]
     methods = "evaluate.methods=[greedy_k,greedy_two_stage:candidates=100000,beam_two_stage:candidates=3:width=2]"
     said = here("evaluate", [*arguments, methods]).succeeded().output
     assert "teaching the student, round 1 of 2" in said
@@ -133,7 +133,7 @@ def test_evaluation_teaches_the_student_that_its_methods_need(copied: Place) -> 
 
 
 def assert_same_products(place: Place, expected: Place) -> None:
-    """Targets, lessons and audits bit by bit, students byte by byte."""
+    """Targets, teacher_scores and audits bit by bit, students byte by byte."""
     for product in PRODUCTS:
         made, wanted = arrays_of(place.cache / product), arrays_of(expected.cache / product)
         assert made.keys() == wanted.keys()

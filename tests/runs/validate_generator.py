@@ -1,6 +1,6 @@
 """Validates a finished run's generator on the ranks that are asked for: ``validate_generator.py FILE run=RUN_DIR …``.
 
-Rank zero writes the callback's figures to FILE as JSON.
+Rank zero writes the callback's metrics to FILE as JSON.
 """
 
 import json
@@ -32,9 +32,9 @@ def main(file: str, arguments: list[str]) -> None:
     evaluation = RetrievalEvaluation({"valid": valid}, catalogue, scorers.scorer, run.config.targets)
     data = CompletionDataModule(valid, valid, run.config.optimizer.batch_size, 0, 0)
     trainer = build_trainer(run.config.trainer, callbacks=[evaluation])
-    (figures,) = trainer.validate(module, data, verbose=False)
+    (metrics,) = trainer.validate(module, data, verbose=False)
     if is_rank_zero():
-        Path(file).write_text(json.dumps({"world_size": trainer.world_size, "figures": figures}))
+        Path(file).write_text(json.dumps({"world_size": trainer.world_size, "metrics": metrics}))
 
 
 if __name__ == "__main__":

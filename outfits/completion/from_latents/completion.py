@@ -9,9 +9,9 @@ from scipy.special import expit
 from torch import Tensor
 
 from outfits.completion.completion import UNRANKED
-from outfits.completion.conditions import Wishes
-from outfits.completion.from_latents.assignment import assign_to_categories, complete_by_values, opened_to
-from outfits.completion.search.expansion import OutfitWishes, Partial, Propose, ranks_in
+from outfits.completion.conditions import Conditions
+from outfits.completion.from_latents.assignment import assign_to_categories, complete_by_values, feasible_for
+from outfits.completion.search.expansion import CandidateProposer, Hypothesis, OutfitConditions, ranks_in
 from outfits.index.category_index import merge
 from outfits.index.item_index import ItemIndex
 from outfits.models.similarity import TextSimilarity
@@ -33,7 +33,7 @@ class NearestOutfits:
 
 
 def complete_from_latents(
-    latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_], wishes: Wishes | None = None
+    latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_], conditions: Conditions | None = None
 ) -> NearestOutfits:
     r"""The exact maximiser of :math:`\sum_j \cos(z_j, X_j)` over items of pairwise different, allowed categories.
 
@@ -45,10 +45,10 @@ def complete_from_latents(
         latents: shape ``[B, k, r]``.
         index: the catalogue in the latents' space.
         forbidden: bool, shape ``[B, C]``: categories that must not be added to an outfit.
-        wishes: wished categories; latent i answers wish i.
+        conditions: allowed categories; latent i answers condition i.
 
     Raises:
-        DataError: if the rule or the wishes leave a latent no category with items.
+        DataError: if the rule or the conditions leave a latent no category with items.
         ValueError: if a latent is not finite.
     """
     batch, k, _ = latents.shape
@@ -59,8 +59,8 @@ def complete_from_latents(
     chosen = np.empty((batch, k), dtype=np.int64)
     cosines = np.empty((batch, k), dtype=np.float32)
     for row in range(batch):
-        opened = opened_to(wishes, row, k, available[row], f"outfit {row} of the batch")
-        chosen[row] = assign_to_categories(similarity[row], ids[row], opened)
+        feasible = feasible_for(conditions, row, k, available[row], f"outfit {row} of the batch")
+        chosen[row] = assign_to_categories(similarity[row], ids[row], feasible)
         category = index.categories[chosen[row]]
         cosines[row] = similarity[row][np.arange(k), category]
     return NearestOutfits(chosen, cosines)
@@ -70,7 +70,7 @@ def complete_from_latents_and_texts(
     latents: Tensor,
     index: ItemIndex,
     forbidden: NDArray[np.bool_],
-    wishes: Wishes,
+    conditions: Conditions,
     similarity: TextSimilarity | None,
     wanted: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
@@ -82,30 +82,37 @@ def complete_from_latents_and_texts(
         latents: shape ``[B, k, r]``.
         index: the catalogue in the latents' space.
         forbidden: bool, shape ``[B, C]``.
-        wishes: wished categories and texts; latent i answers wish i.
-        similarity: similarity of the catalogue to texts, where texts are wished.
-        wanted: catalogue positions ``[B, k]`` whose rank for wish i to report.
+        conditions: allowed categories and texts; latent i answers condition i.
+        similarity: similarity of the catalogue to texts, where texts are asked for.
+        wanted: catalogue positions ``[B, k]`` whose rank for condition i to report.
 
     Returns:
-        Catalogue positions ``[B, k]``, and 0-based ranks ``[B, k]`` of the wanted items among all that wish i allows.
+        Catalogue positions ``[B, k]``, and 0-based ranks ``[B, k]`` of the wanted items among all that condition i
+        allows.
 
     Raises:
-        DataError: if the rule or the wishes leave a latent no category with items.
+        DataError: if the rule or the conditions leave a latent no category with items.
     """
     values = np.stack(
-        [_mixed_values(latents[row], index, OutfitWishes.of(wishes, row, similarity)) for row in range(len(latents))]
+        [
+            _mixed_values(latents[row], index, OutfitConditions.of(conditions, row, similarity))
+            for row in range(len(latents))
+        ]
     )
     available = ~(forbidden | index.empty_categories)
-    return complete_by_values(values, index.categories, available, wishes, wanted)
+    return complete_by_values(values, index.categories, available, conditions, wanted)
 
 
-def _mixed_values(latents: Tensor, index: ItemIndex, wished: OutfitWishes) -> NDArray[np.float64]:
+def _mixed_values(latents: Tensor, index: ItemIndex, outfit_conditions: OutfitConditions) -> NDArray[np.float64]:
     """What every item is worth to each missing item of one outfit, shape ``[k, N]``."""
     values = np.stack([nearness_to(latents[slot : slot + 1], index) for slot in range(len(latents))])
-    if wished.similarity is None:
+    if outfit_conditions.similarity is None:
         return values.astype(np.float64)
-    # similarity is 0 where no text is wished
-    return max(wished.alpha, TIE_BREAK) * values.astype(np.float64) + (1 - wished.alpha) * wished.similarity
+    # similarity is 0 where no text is asked for
+    return (
+        max(outfit_conditions.alpha, TIE_BREAK) * values.astype(np.float64)
+        + (1 - outfit_conditions.alpha) * outfit_conditions.similarity
+    )
 
 
 def latent_ranks(
@@ -138,11 +145,11 @@ def latent_shortlists(
     r: int,
     *,
     joint: bool = True,
-) -> Callable[[int, OutfitWishes | None], Propose]:
+) -> Callable[[int, OutfitConditions | None], CandidateProposer]:
     """Candidates of a search: the ``r`` nearest items of every latent that is not used yet.
 
-    Where a text is wished, half of them are the items nearest to the text. Without wishes an item on several lists
-    stands on that of its nearest latent alone, so that S is not asked twice and the other latents stay free.
+    Where a text is asked for, half of them are the items nearest to the text. Without conditions an item on several
+    lists stands on that of its nearest latent alone, so that S is not asked twice and the other latents stay free.
 
     Args:
         latents: shape ``[B, k, r_dim]``.
@@ -151,27 +158,28 @@ def latent_shortlists(
         joint: whether a step tries the lists of all unused latents, or of the first alone.
 
     Returns:
-        From an outfit's row and its wishes to its candidates, for :func:`outfits.completion.search.beam.beam_search`.
+        From an outfit's row and its conditions to its candidates, for
+        :func:`outfits.completion.search.beam.beam_search`.
     """
     batch, k, _ = latents.shape
     cosine, ids = index.search(latents.flatten(0, 1), r)
     cosine, ids = cosine.reshape(batch, k, -1, r), ids.reshape(batch, k, -1, r)
 
-    def of_outfit(row: int, wished: OutfitWishes | None) -> Propose:
+    def of_outfit(row: int, outfit_conditions: OutfitConditions | None) -> CandidateProposer:
         def propose(
-            partial: Partial, opened: NDArray[np.bool_], free: NDArray[np.bool_]
+            hypothesis: Hypothesis, feasible: NDArray[np.bool_], free: NDArray[np.bool_]
         ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-            nearness, listed = merge(cosine[row], ids[row], r, ~opened)  # [k, r]
+            nearness, listed = merge(cosine[row], ids[row], r, ~feasible)  # [k, r]
             active = free if joint else np.arange(k) == np.flatnonzero(free)[0]
-            if wished is not None and wished.similarity is not None:
-                for described in np.flatnonzero(wished.described & active):
-                    allowed = opened[described][index.categories]
-                    nearest = _nearest_to_text(wished.similarity[described], allowed, max(1, r // 2))
+            if outfit_conditions is not None and outfit_conditions.similarity is not None:
+                for described in np.flatnonzero(outfit_conditions.described & active):
+                    allowed = feasible[described][index.categories]
+                    nearest = _nearest_to_text(outfit_conditions.similarity[described], allowed, max(1, r // 2))
                     listed[described, r - len(nearest) :] = nearest
             listed = np.where(active[:, None], listed, -1)
             items = np.unique(listed[listed >= 0])
             mask = np.stack([np.isin(items, listed[slot]) for slot in range(k)])
-            if wished is None:
+            if outfit_conditions is None:
                 places = [np.searchsorted(items, listed[slot, listed[slot] >= 0]) for slot in range(k)]
                 of_item = np.full(mask.shape, -np.inf, dtype=np.float32)
                 for slot, place in enumerate(places):
@@ -219,19 +227,19 @@ def rerank_ranks(
     return ranks
 
 
-def rerank_ranks_of_wishes(
+def rerank_ranks_of_conditions(
     latents: Tensor,
     index: ItemIndex,
     forbidden: NDArray[np.bool_],
     scored: NDArray[np.int32],
     logits: NDArray[np.float32],
     items: NDArray[np.integer],
-    wishes: Wishes,
+    conditions: Conditions,
     similarity: TextSimilarity | None,
 ) -> NDArray[np.int64]:
-    """0-based rank of item i among those that wish i allows, as :func:`rerank_ranks` otherwise.
+    """0-based rank of item i among those that condition i allows, as :func:`rerank_ranks` otherwise.
 
-    Scored items stand first, by the objective of wish i, all others behind them by what
+    Scored items stand first, by the objective of condition i, all others behind them by what
     :func:`complete_from_latents_and_texts` goes by.
 
     Args:
@@ -241,20 +249,22 @@ def rerank_ranks_of_wishes(
         scored: candidates of the first step, -1 padded, shape ``[B, M]``.
         logits: their logits of S, shape ``[B, M]``.
         items: catalogue positions asked about, shape ``[B, k]``.
-        wishes: wishes for each outfit.
-        similarity: similarity of the catalogue to texts, where texts are wished.
+        conditions: conditions for each outfit.
+        similarity: similarity of the catalogue to texts, where texts are asked for.
     """
     ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
     for row in range(len(latents)):
         known = scored[row] >= 0
         first, scores = scored[row][known].astype(np.int64), expit(logits[row][known].astype(np.float64))
-        wished = OutfitWishes.of(wishes, row, similarity)
-        values = _mixed_values(latents[row], index, wished)
-        for slot in range(wishes.k):
+        outfit_conditions = OutfitConditions.of(conditions, row, similarity)
+        values = _mixed_values(latents[row], index, outfit_conditions)
+        for slot in range(conditions.k):
             objective = scores
-            if wished.similarity is not None:
-                objective = wishes.alpha * scores + (1 - wishes.alpha) * wished.similarity[slot, first]
-            allowed = ~forbidden[row] & wishes.allowed[row, slot]
+            if outfit_conditions.similarity is not None:
+                objective = (
+                    conditions.alpha * scores + (1 - conditions.alpha) * outfit_conditions.similarity[slot, first]
+                )
+            allowed = ~forbidden[row] & conditions.allowed[row, slot]
             best_first = first[np.lexsort((first, -objective))]
             ranking = _ranking(values[slot], best_first, allowed[index.categories])
             ranks[row, slot] = ranks_in(ranking, items[row, slot : slot + 1], len(index))[0]

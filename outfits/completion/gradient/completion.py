@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from outfits.completion.conditions import Wishes
-from outfits.completion.from_latents.assignment import opened_to
+from outfits.completion.conditions import Conditions
+from outfits.completion.from_latents.assignment import feasible_for
 from outfits.completion.gradient.projection import ItemSpace, Projection, project
 from outfits.completion.gradient.relaxation import RelaxedOptimum, RelaxedTask, ascend, text_similarity
 from outfits.completion.tasks import START_STREAM
-from outfits.config.schema import GradientConfig
+from outfits.config.schema.methods import GradientConfig
 from outfits.models.compatibility import OutfitTransformer
 
 # Outfits ascend together in groups that always have the same shape, padded with copies, and each begins at a multiple
@@ -28,7 +28,7 @@ class GradientCompletion:
     r"""Completions of ``B`` outfits, with what comparing the score lost with :math:`M \varepsilon` takes.
 
     Attributes:
-        chosen: catalogue positions, int64, shape ``[B, k]``; item i answers wish i.
+        chosen: catalogue positions, int64, shape ``[B, k]``; item i answers condition i.
         relaxed: S at the relaxed optimum before any projection, float64, shape ``[B]``.
         moved: :math:`\varepsilon`, summed Euclidean distances of the free embeddings to the items they were projected
             to, float64, shape ``[B]``.
@@ -51,13 +51,13 @@ def gradient_completion(
     given_vectors: Tensor,
     given_present: Tensor,
     forbidden: NDArray[np.bool_],
-    wishes: Wishes | None,
+    conditions: Conditions | None,
     k: int,
     options: GradientConfig,
     seeds: NDArray[np.int64],
     seed: int,
 ) -> GradientCompletion:
-    r"""Adam on ``k`` free embeddings, then the nearest items that keep the category rule and the wishes.
+    r"""Adam on ``k`` free embeddings, then the nearest items that keep the category rule and the conditions.
 
     Args:
         scorer: frozen compatibility model in evaluation mode, on the device of ``space``.
@@ -65,34 +65,41 @@ def gradient_completion(
         given_vectors: embeddings of the given items in any order, shape ``[B, n, d]``.
         given_present: which parts they have, bool, shape ``[B, n, 2]``.
         forbidden: categories of the given items, bool, shape ``[B, C]``.
-        wishes: wishes for each outfit; embedding i is held to wish i.
+        conditions: conditions for each outfit; embedding i is held to condition i.
         k: number of missing items.
         options: steps, step size, restarts, start, penalty and projection, and which restart answers.
         seeds: what identifies each task in whatever batch it comes, shape ``[B, s]``.
         seed: seed of the experiment.
 
     Raises:
-        DataError: if the rule or the wishes leave a missing item no category.
+        DataError: if the rule or the conditions leave a missing item no category.
         ValueError: if ``options.choose`` is another word, texts do not fit the embeddings, the scorer is in training
             mode, or S is not finite.
     """
     if options.choose not in ("relaxed", "projected"):
         raise ValueError(f"choose must be relaxed or projected, not {options.choose!r}")
-    if wishes is not None and wishes.has_text.any() and wishes.texts.shape[2] != space.text_dim:
-        raise ValueError(f"texts of width {wishes.texts.shape[2]} cannot be compared with items of {space.text_dim}")
-    opened = np.stack(
+    if conditions is not None and conditions.has_text.any() and conditions.texts.shape[2] != space.text_dim:
+        raise ValueError(
+            f"texts of width {conditions.texts.shape[2]} cannot be compared with items of {space.text_dim}"
+        )
+    feasible = np.stack(
         [
-            opened_to(wishes, row, k, ~forbidden[row] & (space.counts > 0), f"outfit {row} of the batch")
+            feasible_for(conditions, row, k, ~forbidden[row] & (space.counts > 0), f"outfit {row} of the batch")
             for row in range(len(seeds))
         ]
     )
     starts = np.stack(
-        [_starts(space, opened[row], options, [seed, START_STREAM, *seeds[row].tolist()]) for row in range(len(seeds))]
+        [
+            _starts(space, feasible[row], options, [seed, START_STREAM, *seeds[row].tolist()])
+            for row in range(len(seeds))
+        ]
     )
     given = _given_tokens(scorer, given_vectors, given_present, space.device)
     parts = []
     for rows in _groups(len(seeds), options.restarts, space.device):
-        task = _task(given[rows], space, opened[rows], wishes.take(rows) if wishes is not None else None, options)
+        task = _task(
+            given[rows], space, feasible[rows], conditions.take(rows) if conditions is not None else None, options
+        )
         points = torch.from_numpy(starts[rows]).to(space.device).flatten(0, 1)
         parts.append(_complete(scorer, task, points, options))
     return GradientCompletion(
@@ -137,17 +144,17 @@ def _given_tokens(scorer: OutfitTransformer, vectors: Tensor, present: Tensor, d
 
 
 def _task(
-    given: Tensor, space: ItemSpace, opened: NDArray[np.bool_], wishes: Wishes | None, options: GradientConfig
+    given: Tensor, space: ItemSpace, feasible: NDArray[np.bool_], conditions: Conditions | None, options: GradientConfig
 ) -> RelaxedTask:
     """What a group ascends, the restarts of an outfit one after the other: ``[b, …]`` → ``[b · restarts, …]``."""
     texts, alpha = None, torch.ones(len(given), dtype=torch.float64)
-    if wishes is not None and wishes.has_text.any():
-        texts = torch.from_numpy(wishes.texts).to(space.device).repeat_interleave(options.restarts, 0)
-        alpha[torch.from_numpy(wishes.has_text.any(axis=1))] = wishes.alpha
+    if conditions is not None and conditions.has_text.any():
+        texts = torch.from_numpy(conditions.texts).to(space.device).repeat_interleave(options.restarts, 0)
+        alpha[torch.from_numpy(conditions.has_text.any(axis=1))] = conditions.alpha
     return RelaxedTask(
         given=given.repeat_interleave(options.restarts, 0),
         space=space,
-        opened=torch.from_numpy(opened).to(space.device).repeat_interleave(options.restarts, 0),
+        feasible=torch.from_numpy(feasible).to(space.device).repeat_interleave(options.restarts, 0),
         texts=texts,
         alpha=alpha.to(space.device).repeat_interleave(options.restarts),
         penalty=options.penalty,
@@ -161,7 +168,7 @@ def _complete(
     sets, k, _ = points.shape
     every = np.arange(sets)
     chosen = np.empty((sets, k), dtype=np.int64)
-    left = np.tile(np.arange(k), (sets, 1))  # the wishes of the embeddings that are still free
+    left = np.tile(np.arange(k), (sets, 1))  # the conditions of the embeddings that are still free
     moved, stages, now = np.zeros(sets), _stages(options, k), task
     optimum = first = _ascend_padded(scorer, now, points, stages[0], options)
     steepest = first.lipschitz
@@ -196,7 +203,7 @@ def _best_restarts(objectives: Tensor, restarts: int) -> NDArray[np.int64]:
 
 def _project(points: Tensor, task: RelaxedTask, distance: str) -> tuple[Projection, NDArray[np.float64]]:
     """Nearest items, and the Euclidean distance ``[m, k]`` to each whatever distance they are nearest by."""
-    found = project(points, task.space, task.opened.cpu().numpy(), distance)
+    found = project(points, task.space, task.feasible.cpu().numpy(), distance)
     items = task.space.vectors[torch.from_numpy(found.chosen).to(points.device)]
     return found, (points - items).double().norm(dim=2).cpu().numpy()
 
@@ -222,11 +229,11 @@ def _fixed(
     """The task and the embeddings that are left once every set has one real item more, shape ``[sets]``."""
     space, sets = task.space, len(points)
     kept = torch.from_numpy(free).to(points.device)
-    opened = task.opened[kept].view(sets, -1, task.opened.shape[2])
-    opened[torch.arange(sets), :, torch.from_numpy(space.categories[item])] = False
+    feasible = task.feasible[kept].view(sets, -1, task.feasible.shape[2])
+    feasible[torch.arange(sets), :, torch.from_numpy(space.categories[item])] = False
     tokens = _item_tokens(scorer, space, item[:, None])
     texts = None if task.texts is None else task.texts[kept].view(sets, -1, task.texts.shape[2])
-    task = RelaxedTask(torch.cat([task.given, tokens], dim=1), space, opened, texts, task.alpha, task.penalty)
+    task = RelaxedTask(torch.cat([task.given, tokens], dim=1), space, feasible, texts, task.alpha, task.penalty)
     return task, points[kept].view(sets, -1, points.shape[2])
 
 
@@ -254,25 +261,25 @@ def _real_objectives(
 
 
 def _starts(
-    space: ItemSpace, opened: NDArray[np.bool_], options: GradientConfig, key: list[int]
+    space: ItemSpace, feasible: NDArray[np.bool_], options: GradientConfig, key: list[int]
 ) -> NDArray[np.float32]:
     """Starting points ``[restarts, k, d]``; a restart is seeded by its number, so more restarts add to fewer."""
     starts = []
     for restart in range(options.restarts):
         rng = np.random.default_rng([*key, restart])
         if options.start == "random":
-            normal = rng.normal(size=(len(opened), len(space.mean))).astype(np.float32)
+            normal = rng.normal(size=(len(feasible), len(space.mean))).astype(np.float32)
             starts.append(space.mean + space.std * normal)
         else:
-            starts.append(_real_items(space, opened, rng))
+            starts.append(_real_items(space, feasible, rng))
     return np.stack(starts)
 
 
-def _real_items(space: ItemSpace, opened: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+def _real_items(space: ItemSpace, feasible: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
     """Random items of different open categories, shape ``[k, d]``, common categories being drawn more often."""
     # Gumbel noise on log counts draws categories by their counts; the assignment keeps them apart.
-    weight = np.log(np.maximum(space.counts, 1)) + rng.gumbel(size=opened.shape)
-    _, drawn = linear_sum_assignment(np.where(opened, weight, -np.inf), maximize=True)
+    weight = np.log(np.maximum(space.counts, 1)) + rng.gumbel(size=feasible.shape)
+    _, drawn = linear_sum_assignment(np.where(feasible, weight, -np.inf), maximize=True)
     items = torch.tensor([int(rng.choice(np.flatnonzero(space.categories == category))) for category in drawn])
     items = items.to(space.device)
     vectors = space.vectors[items].cpu().numpy().copy()

@@ -80,12 +80,12 @@ class ItemSpace:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def nearest(self, points: Tensor, opened: Tensor) -> Tensor:
+    def nearest(self, points: Tensor, feasible: Tensor) -> Tensor:
         """The nearest item by Euclidean distance, from one matrix product.
 
         Args:
             points: shape ``[m, d]``.
-            opened: categories that each point may take, at least one with items, bool, shape ``[m, C]``.
+            feasible: categories that each point may take, at least one with items, bool, shape ``[m, C]``.
 
         Returns:
             Catalogue positions, shape ``[m]``.
@@ -96,14 +96,14 @@ class ItemSpace:
             columns = slice(start, start + _COLUMNS)
             # |z - x|² / 2 without the |z|² that is the same for all items
             distance = self._half_squares[columns] - points @ self.vectors[columns].T
-            distance.masked_fill_(~opened[:, self._category[columns]], torch.inf)
+            distance.masked_fill_(~feasible[:, self._category[columns]], torch.inf)
             value, place = distance.min(dim=1)
             nearer = value < best
             best, items = torch.where(nearer, value, best), torch.where(nearer, place + start, items)
         return items
 
     def nearest_of_each_category(
-        self, points: Tensor, opened: NDArray[np.bool_], distance: str
+        self, points: Tensor, feasible: NDArray[np.bool_], distance: str
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Distance to and position of the nearest item of every category, ties by the smaller position.
 
@@ -111,7 +111,7 @@ class ItemSpace:
 
         Args:
             points: shape ``[m, d]``.
-            opened: categories that are asked about, bool, shape ``[C]``.
+            feasible: categories that are asked about, bool, shape ``[C]``.
             distance: ``l1``, ``l2``, ``l10`` or ``cosine``.
 
         Returns:
@@ -125,7 +125,7 @@ class ItemSpace:
         distances = np.full((len(points), len(self._members)), np.inf)
         items = np.full(distances.shape, -1, dtype=np.int64)
         with torch.inference_mode():
-            for category in np.flatnonzero(opened & (self.counts > 0)).tolist():
+            for category in np.flatnonzero(feasible & (self.counts > 0)).tolist():
                 members = self._members[category]
                 vectors = self.vectors[members]
                 for start in range(0, len(points), _ROWS):
@@ -137,7 +137,7 @@ class ItemSpace:
         return distances, items
 
 
-def project(points: Tensor, space: ItemSpace, opened: NDArray[np.bool_], distance: str) -> Projection:
+def project(points: Tensor, space: ItemSpace, feasible: NDArray[np.bool_], distance: str) -> Projection:
     r"""The exact minimiser of :math:`\sum_i \rho(\tilde X_i, X_i)` over items of pairwise different, open categories.
 
     Within a category only its nearest item can be best for a point, so choosing items is assigning points to categories
@@ -146,7 +146,7 @@ def project(points: Tensor, space: ItemSpace, opened: NDArray[np.bool_], distanc
     Args:
         points: free embeddings, shape ``[B, k, d]``.
         space: the catalogue.
-        opened: categories that each point may take, such that there is an assignment, bool, shape ``[B, k, C]``.
+        feasible: categories that each point may take, such that there is an assignment, bool, shape ``[B, k, C]``.
         distance: ``l1``, ``l2``, ``l10`` or ``cosine``.
 
     Raises:
@@ -155,12 +155,12 @@ def project(points: Tensor, space: ItemSpace, opened: NDArray[np.bool_], distanc
     batch, k, _ = points.shape
     if not torch.isfinite(points).all():
         raise ValueError("a free embedding is not finite; the weights of S or the item embeddings are damaged")
-    asked = np.asarray(opened.any(axis=(0, 1)))
+    asked = np.asarray(feasible.any(axis=(0, 1)))
     nearest, items = space.nearest_of_each_category(points.flatten(0, 1), asked, distance)
     nearest, items = nearest.reshape(batch, k, -1), items.reshape(batch, k, -1)
     chosen = np.empty((batch, k), dtype=np.int64)
     for row in range(batch):
-        chosen[row] = assign_to_categories(-nearest[row], items[row], opened[row])
+        chosen[row] = assign_to_categories(-nearest[row], items[row], feasible[row])
     return Projection(chosen, np.take_along_axis(nearest, space.categories[chosen][:, :, None], axis=2)[:, :, 0])
 
 

@@ -27,15 +27,15 @@ class RelaxedTask:
     Attributes:
         given: tokens of the items that are fixed, shape ``[m, n, width]``.
         space: the catalogue.
-        opened: categories that each embedding may take, bool, shape ``[m, k, C]``.
-        texts: wished texts of unit length, zero for none, shape ``[m, k, text_dim]``; None: no text anywhere.
+        feasible: categories that each embedding may take, bool, shape ``[m, k, C]``.
+        texts: texts of conditions of unit length, zero for none, shape ``[m, k, text_dim]``; None: no text anywhere.
         alpha: weight of S, float64, shape ``[m]``; 1 where there is no text.
         penalty: :math:`\lambda`, weight of the mean squared distance to the nearest open item.
     """
 
     given: Tensor
     space: ItemSpace
-    opened: Tensor
+    feasible: Tensor
     texts: Tensor | None
     alpha: Tensor
     penalty: float = 0.0
@@ -45,7 +45,7 @@ class RelaxedTask:
         return replace(
             self,
             given=self.given[rows],
-            opened=self.opened[rows],
+            feasible=self.feasible[rows],
             texts=None if self.texts is None else self.texts[rows],
             alpha=self.alpha[rows],
         )
@@ -92,8 +92,8 @@ class RelaxedOptimum:
 def ascend(scorer: OutfitTransformer, task: RelaxedTask, start: Tensor, steps: int, lr: float) -> RelaxedOptimum:
     r"""Ascends the objective in embedding space by Adam (arXiv 1412.6980).
 
-    If :math:`|S(Z) - S(Z')| \le M \sum_i |Z_i - Z'_i|` for all sets of embeddings, then :math:`M \ge |\partial S /
-    \partial Z_i|` for every i, since one embedding may move alone along its own gradient. So the steepest of these
+    If :math:`|S(Z) - S(Z')| \le M \sum_i |Z_i - Z'_i|` for all sets of embeddings, then :math:`M \ge |\hypothesis S /
+    \hypothesis Z_i|` for every i, since one embedding may move alone along its own gradient. So the steepest of these
     gradients, and of the difference quotients between steps, is a lower bound of M.
 
     Args:
@@ -118,7 +118,7 @@ def ascend(scorer: OutfitTransformer, task: RelaxedTask, start: Tensor, steps: i
         last = best = RelaxedOptimum(points.clone(), nothing - torch.inf, nothing, nothing)
         for step in range(steps):
             if task.penalty and step % _REFRESH == 0:
-                nearest = task.space.vectors[task.space.nearest(points.flatten(0, 1), task.opened.flatten(0, 1))]
+                nearest = task.space.vectors[task.space.nearest(points.flatten(0, 1), task.feasible.flatten(0, 1))]
                 nearest = nearest.view_as(points)
             value = relaxed_value(scorer, task, points, nearest)
             if not torch.isfinite(value.objectives).all():
@@ -171,7 +171,7 @@ def text_similarity(points: Tensor, present: Tensor, texts: Tensor, space: ItemS
     Args:
         points: embeddings, shape ``[m, k, d]``.
         present: which parts they have, bool, shape ``[m, k, 2]``.
-        texts: wished texts, zero for none, shape ``[m, k, text_dim]``.
+        texts: texts of conditions, zero for none, shape ``[m, k, text_dim]``.
         space: the catalogue, which knows whether texts can be compared with the image part.
 
     Returns:

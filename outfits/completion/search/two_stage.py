@@ -10,17 +10,17 @@ from scipy.special import expit
 from torch import Tensor
 
 from outfits.completion.completion import SearchTrace
-from outfits.completion.conditions import Wishes
+from outfits.completion.conditions import Conditions
 from outfits.completion.search.beam import beam_search
-from outfits.completion.search.expansion import OutfitWishes, Partial, Propose
+from outfits.completion.search.expansion import CandidateProposer, Hypothesis, OutfitConditions
 from outfits.completion.search.greedy import greedy_k_step
-from outfits.config.schema import IndexConfig
+from outfits.config.schema.index import IndexConfig
 from outfits.index.category_index import GPU_MAX_NEIGHBOURS, CategoryIndex, merge
 from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
 from outfits.scoring.candidates import CandidateScorer
 
-POOL = 2  # where a text is wished, this many times c items from each of two rankings meet before c are chosen
+POOL = 2  # where a text is asked for, this many times c items from each of two rankings meet before c are chosen
 
 BLOCK = 2**15  # items whose vectors are computed at once
 
@@ -78,13 +78,13 @@ class Shortlists:
         )
 
     def ranked(
-        self, embedding: Tensor, opened: NDArray[np.bool_], n: int
+        self, embedding: Tensor, feasible: NDArray[np.bool_], n: int
     ) -> tuple[list[NDArray[np.int64]], NDArray[np.float32]]:
         """The items that the student ranks highest beside one outfit.
 
         Args:
             embedding: S's embedding of the outfit, shape ``[token_width]``.
-            opened: categories to look in, bool, ``A`` rows, shape ``[A, C]``.
+            feasible: categories to look in, bool, ``A`` rows, shape ``[A, C]``.
             n: items per row.
 
         On a GPU at most 2,048 of them are of one category.
@@ -98,7 +98,7 @@ class Shortlists:
             query = torch.cat([queries, torch.zeros_like(offsets)[:, None]], dim=1)
         of_category = min(n, GPU_MAX_NEIGHBOURS) if self._index.device.type == "cuda" else n
         cosine, ids = self._index.search(query, of_category)
-        listed = [merge(cosine, ids, n, ~row[None])[1][0] for row in opened]
+        listed = [merge(cosine, ids, n, ~row[None])[1][0] for row in feasible]
         state: NDArray[np.float32] = torch.cat([queries[0], offsets]).cpu().numpy()
         return [row[row >= 0] for row in listed], state
 
@@ -115,51 +115,56 @@ class Shortlists:
         scorer: CandidateScorer,
         outfits: Tensor,
         c: int,
-        looked: NDArray[np.int64],
+        embedding_calls: NDArray[np.int64],
         *,
         every_slot: bool = False,
-    ) -> Callable[[int, OutfitWishes | None], Propose]:
+    ) -> Callable[[int, OutfitConditions | None], CandidateProposer]:
         """Candidates of a search: for every kind of missing item the ``c`` best by the student's guess.
 
-        Where a text is wished, the best by the guessed objective, of those items that either the student or the text
+        Where a text is asked for, the best by the guessed objective, of those items that either the student or the text
         ranks high.
 
         Args:
             scorer: S over the catalogue.
             outfits: positions of the given items, shape ``[B, n]``.
             c: length of a shortlist.
-            looked: calls of S for embeddings of outfits, shape ``[B]``; each proposal adds one.
-            every_slot: whether candidates are for every missing item, or for one, the first, of those wished alike.
+            embedding_calls: calls of S for embeddings of outfits, shape ``[B]``; each proposal adds one.
+            every_slot: whether candidates are for every missing item, or for one, the first, of those with the same
+                condition.
 
         Returns:
-            From an outfit's row and its wishes to its candidates.
+            From an outfit's row and its conditions to its candidates.
         """
 
-        def of_outfit(row: int, wished: OutfitWishes | None) -> Propose:
+        def of_outfit(row: int, outfit_conditions: OutfitConditions | None) -> CandidateProposer:
             def propose(
-                partial: Partial, opened: NDArray[np.bool_], free: NDArray[np.bool_]
+                hypothesis: Hypothesis, feasible: NDArray[np.bool_], free: NDArray[np.bool_]
             ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-                outfit = torch.cat([outfits[row].cpu(), torch.tensor(partial.items, dtype=torch.int64)])
+                outfit = torch.cat([outfits[row].cpu(), torch.tensor(hypothesis.items, dtype=torch.int64)])
                 embedding = scorer.outfit_embeddings(outfit[None])[0]
-                looked[row] += 1
-                slots = [int(np.flatnonzero(free)[0])] if wished is None else wished.slots(free)
-                described = np.zeros(len(free), dtype=np.bool_) if wished is None else wished.described
-                ranked, state = self.ranked(embedding, opened[slots], POOL * c if described[slots].any() else c)
+                embedding_calls[row] += 1
+                slots = [int(np.flatnonzero(free)[0])] if outfit_conditions is None else outfit_conditions.slots(free)
+                described = (
+                    np.zeros(len(free), dtype=np.bool_) if outfit_conditions is None else outfit_conditions.described
+                )
+                ranked, state = self.ranked(embedding, feasible[slots], POOL * c if described[slots].any() else c)
                 listed = {slot: ranks[:c] for slot, ranks in zip(slots, ranked, strict=True)}
-                if wished is not None and wished.similarity is not None:
+                if outfit_conditions is not None and outfit_conditions.similarity is not None:
                     for slot, ranks in zip(slots, ranked, strict=True):
                         if described[slot]:
-                            texts, alpha = wished.similarity[slot], wished.alpha
-                            allowed = np.flatnonzero(opened[slot][self._categories])
+                            texts, alpha = outfit_conditions.similarity[slot], outfit_conditions.alpha
+                            allowed = np.flatnonzero(feasible[slot][self._categories])
                             near = allowed[np.argsort(-texts[allowed], kind="stable")[: POOL * c]]
                             pool = np.union1d(ranks, near)
                             values = alpha * self.guesses(state, pool) + (1 - alpha) * texts[pool]
                             listed[slot] = pool[np.argsort(-values, kind="stable")[:c]]
                 items = np.unique(np.concatenate(list(listed.values())))
                 mask = np.zeros((len(free), len(items)), dtype=np.bool_)
-                kinds = np.zeros(len(free), dtype=np.int64) if wished is None else wished.kinds
+                slot_groups = (
+                    np.zeros(len(free), dtype=np.int64) if outfit_conditions is None else outfit_conditions.slot_groups
+                )
                 for slot, found in listed.items():
-                    mask[free & (kinds == kinds[slot]) if every_slot else slot] = np.isin(items, found)
+                    mask[free & (slot_groups == slot_groups[slot]) if every_slot else slot] = np.isin(items, found)
                 return items, mask
 
             return propose
@@ -176,7 +181,7 @@ def greedy_two_stage(
     candidates_kept: int,
     *,
     rank_of: NDArray[np.integer] | None = None,
-    wishes: Wishes | None = None,
+    conditions: Conditions | None = None,
     similarity: TextSimilarity | None = None,
     alternatives: int = 0,
 ) -> SearchTrace:
@@ -191,30 +196,30 @@ def greedy_two_stage(
         k: number of missing items.
         candidates: ``c``, length of a shortlist.
         candidates_kept: ``M``, best candidates of each step to keep; never more than there were.
-        rank_of: catalogue positions ``[B, j]`` whose rank among the first additions to report.
-        wishes: wishes for each outfit.
-        similarity: similarity of the catalogue to texts, where texts are wished.
+        rank_of: catalogue positions ``[B, j]`` whose rank among the first expansions to report.
+        conditions: conditions for each outfit.
+        similarity: similarity of the catalogue to texts, where texts are asked for.
         alternatives: ``m``, completions to keep: the chosen one, and those that differ in the last item added.
 
     Returns:
         The trace; the calls hold one per step for S's embedding of the outfit.
 
     Raises:
-        DataError: if the rule or the wishes leave a missing item no category.
+        DataError: if the rule or the conditions leave a missing item no category.
     """
-    looked = np.zeros(len(outfits), dtype=np.int64)
+    embedding_calls = np.zeros(len(outfits), dtype=np.int64)
     trace = greedy_k_step(
         scorer,
         outfits,
         k,
         candidates_kept,
         rank_of=rank_of,
-        wishes=wishes,
+        conditions=conditions,
         similarity=similarity,
-        propose=shortlists.proposals(scorer, outfits, candidates, looked),
+        propose=shortlists.proposals(scorer, outfits, candidates, embedding_calls),
         alternatives=alternatives,
     )
-    return replace(trace, calls=trace.calls + looked)
+    return replace(trace, calls=trace.calls + embedding_calls)
 
 
 def beam_two_stage(
@@ -226,7 +231,7 @@ def beam_two_stage(
     candidates: int,
     *,
     rank_of: NDArray[np.integer] | None = None,
-    wishes: Wishes | None = None,
+    conditions: Conditions | None = None,
     similarity: TextSimilarity | None = None,
     alternatives: int = 0,
 ) -> SearchTrace:
@@ -234,16 +239,16 @@ def beam_two_stage(
 
     Arguments as in :func:`greedy_two_stage`, and ``width``, the partial outfits kept.
     """
-    looked = np.zeros(len(outfits), dtype=np.int64)
+    embedding_calls = np.zeros(len(outfits), dtype=np.int64)
     trace = beam_search(
         scorer,
         outfits,
         k,
         width,
         rank_of=rank_of,
-        wishes=wishes,
+        conditions=conditions,
         similarity=similarity,
-        propose=shortlists.proposals(scorer, outfits, candidates, looked, every_slot=True),
+        propose=shortlists.proposals(scorer, outfits, candidates, embedding_calls, every_slot=True),
         alternatives=alternatives,
     )
-    return replace(trace, calls=trace.calls + looked)
+    return replace(trace, calls=trace.calls + embedding_calls)

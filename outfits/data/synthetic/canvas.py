@@ -23,7 +23,7 @@ _ROWS, _COLUMNS = _AXIS[:, None], _AXIS[None]
 
 
 class Canvas:
-    """A white picture on which a garment is drawn part by part; coordinates go from (0, 0), top left, to (1, 1).
+    """A white image on which a garment is drawn part by part; coordinates go from (0, 0), top left, to (1, 1).
 
     Args:
         garment: gives the cloth its colour, shade, pattern and, for winter, its ribs.
@@ -117,7 +117,7 @@ class Canvas:
             self.line([(x, y), (x, y + length)], self.dark if share * count % 2 < 1 else self.outline, 0.01)
 
     def finished(self, size: int) -> Image.Image:
-        """The picture, reduced to ``size`` by ``size`` pixels."""
+        """The image, reduced to ``size`` by ``size`` pixels."""
         return self.image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
     def _flat(self, colour: RGB) -> Image.Image:

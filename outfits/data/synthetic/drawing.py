@@ -1,4 +1,4 @@
-"""From a garment to its picture."""
+"""From a garment to its image."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -41,7 +41,7 @@ def draw_garment(garment: Garment, size: int, rng: np.random.Generator) -> Image
         rng: source of randomness for folds and the pattern's offset.
 
     Returns:
-        An RGB picture.
+        An RGB image.
     """
     canvas = Canvas(garment, rng, ribs=garment.kind.name in _KNITWEAR)
     SILHOUETTES[garment.kind.name](canvas, garment)

@@ -1,4 +1,4 @@
-"""The truth about every picture, ``factors.csv``: what was drawn, against which representations are measured."""
+"""The truth about every image, ``factors.csv``: what was drawn, against which representations are measured."""
 
 import csv
 from collections.abc import Sequence

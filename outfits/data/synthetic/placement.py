@@ -1,4 +1,4 @@
-"""How large a garment is drawn, and where in its picture: factors that say nothing about what it is."""
+"""How large a garment is drawn, and where in its image: factors that say nothing about what it is."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ SIZES, PLACES = 4, 5
 
 @dataclass(frozen=True)
 class Placement:
-    """Size and place of a garment within its picture, as levels that are drawn independently of each other.
+    """Size and place of a garment within its image, as levels that are drawn independently of each other.
 
     Attributes:
         size: 0 (small) to ``SIZES - 1`` (large).
@@ -22,23 +22,23 @@ class Placement:
     horizontal: int
     vertical: int
 
-    def square(self, picture: int, vary: float) -> tuple[int, int, int]:
-        """The square of the picture that the garment is drawn in.
+    def square(self, image: int, vary: float) -> tuple[int, int, int]:
+        """The square of the image that the garment is drawn in.
 
         A place is a share of the room that the size leaves, so that every place goes with every size. The largest
         size leaves some too: a garment fills its square, and would else be unable to move.
 
         Args:
-            picture: width and height of the picture, pixels.
-            vary: 0 is the whole picture whatever the levels are; 1 is sides of 40 to 75 % of the picture's and places
+            image: width and height of the image, pixels.
+            vary: 0 is the whole image whatever the levels are; 1 is sides of 40 to 75 % of the image's and places
                 from edge to edge; in between, sides come nearer to the whole and places nearer to the middle.
 
         Returns:
             Side, left and top of the square, pixels.
         """
         smallest, largest = 1 - 0.6 * vary, 1 - 0.25 * vary
-        side = round(picture * (smallest + (largest - smallest) * self.size / (SIZES - 1)))
-        room = picture - side
+        side = round(image * (smallest + (largest - smallest) * self.size / (SIZES - 1)))
+        room = image - side
         left, top = (
             round(room * (0.5 + vary * (level / (PLACES - 1) - 0.5))) for level in (self.horizontal, self.vertical)
         )

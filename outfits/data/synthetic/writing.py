@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 
-from outfits.config.schema import SyntheticConfig
+from outfits.config.schema.data import SyntheticConfig
 from outfits.data.synthetic.drawing import draw_garment
 from outfits.data.synthetic.factors import FACTORS, write_factors
 from outfits.data.synthetic.naming import item_name
@@ -136,7 +136,7 @@ def _write(root: Path, config: SyntheticConfig) -> None:
             (root / "fashion_compatibility_prediction.txt").write_text("".join(lines), encoding="utf-8")
     lines = [f"{_category_id(number)} {category.name}\n" for number, category in enumerate(CATEGORIES)]
     (root / "category_id.txt").write_text("".join(lines), encoding="utf-8")
-    # Without variation every placement is the whole picture: then its levels are drawn but tell nothing.
+    # Without variation every placement is the whole image: then its levels are drawn but tell nothing.
     placements = draw_placements(len(wardrobe), np.random.default_rng([config.seed, _PLACEMENTS]))
     appearances = [item for outfit in worn for item in outfit]
     write_factors(root, appearances, wardrobe, placements if config.vary else None)
@@ -216,9 +216,9 @@ def _write_pictures(
         rng = np.random.default_rng([config.seed, _PICTURES, garment])
         buffer = BytesIO()
         side, left, top = placements[garment].square(config.image_size, config.vary)
-        picture = Image.new("RGB", (config.image_size, config.image_size), "white")
-        picture.paste(draw_garment(wardrobe[garment], side, rng), (left, top))
-        picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        image = Image.new("RGB", (config.image_size, config.image_size), "white")
+        image.paste(draw_garment(wardrobe[garment], side, rng), (left, top))
+        image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
         for path in paths:
             path.write_bytes(buffer.getvalue())
 

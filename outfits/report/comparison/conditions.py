@@ -1,4 +1,4 @@
-"""The figures of completion with wishes: are the removed items found again when they are described?"""
+"""The metrics of completion with conditions: are the removed items found again when they are described?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,17 +12,17 @@ from outfits.report.style import in_order
 
 
 @dataclass(frozen=True)
-class WishResult:
-    """Figures of one method under one kind of wish.
+class ConditionResult:
+    """Metrics of one method under one kind of condition.
 
     Attributes:
         outfits: number of outfits completed.
         score_mean: mean S of the completed outfits.
         judge_mean: mean score under the judge, None without a judge.
-        alpha: weight of S against the texts, None where no texts were wished.
-        objective_mean: mean of ``alpha * S + (1 - alpha) * similarity``, None where no texts were wished.
-        similarity_mean: mean similarity of the chosen items to the wished texts, summed over an outfit's items; None
-            where no texts were wished.
+        alpha: weight of S against the texts, None where no texts were conditions.
+        objective_mean: mean of ``alpha * S + (1 - alpha) * similarity``, None where no texts were conditions.
+        similarity_mean: mean similarity of the chosen items to the texts of conditions, summed over an outfit's items;
+            None where no texts were conditions.
         removed_recall: share of the removed items among the first n of the method's ranking.
         scorer_calls_per_outfit: mean number of sets that S scored for one outfit.
         ms_per_outfit: mean wall time, milliseconds.
@@ -54,39 +54,41 @@ class WishResult:
         check_amount("ms_per_outfit", self.ms_per_outfit)
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as JSON values."""
+        """The metrics as JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "WishResult":
+    def from_json(cls, values: Mapping[str, Any]) -> "ConditionResult":
         """Reads :meth:`to_json`'s values back; raises :class:`ArtifactError` for other keys."""
-        check_keys("a method with wishes", cls, values)
+        check_keys("a method with conditions", cls, values)
         return cls(**values)
 
 
-def summarise_wishes(records: Mapping[str, Sequence[MethodRecord]], alpha: float) -> dict[str, dict[str, WishResult]]:
-    """Figures of all methods under every kind of wish, by kind and method.
+def summarise_conditions(
+    records: Mapping[str, Sequence[MethodRecord]], alpha: float
+) -> dict[str, dict[str, ConditionResult]]:
+    """Metrics of all methods under every kind of condition, by kind and method.
 
     Args:
-        records: what every method did, by kind of wish; kinds keep their order, methods get that of presentation.
-        alpha: weight of S against wished texts; of records with a similarity to texts only.
+        records: what every method did, by kind of condition; kinds keep their order, methods get that of presentation.
+        alpha: weight of S against texts of conditions; of records with a similarity to texts only.
 
     Raises:
         ValueError: if a kind names a method twice.
     """
-    results: dict[str, dict[str, WishResult]] = {}
+    results: dict[str, dict[str, ConditionResult]] = {}
     for kind, given in records.items():
         by_name = {record.name: record.by_outfit() for record in given}
         if len(by_name) != len(given):
-            raise ValueError(f"wishes {kind}: a method is recorded twice")
+            raise ValueError(f"conditions {kind}: a method is recorded twice")
         results[kind] = {name: _summarise(by_name[name], alpha) for name in in_order(by_name)}
     return results
 
 
-def _summarise(record: MethodRecord, alpha: float) -> WishResult:
+def _summarise(record: MethodRecord, alpha: float) -> ConditionResult:
     similarity = record.similarity
     objective = None if similarity is None else alpha * record.scores + (1 - alpha) * similarity
-    return WishResult(
+    return ConditionResult(
         outfits=len(record.outfit_ids),
         score_mean=float(record.scores.mean()),
         judge_mean=None if record.judge is None else float(record.judge.mean()),

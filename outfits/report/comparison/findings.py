@@ -1,4 +1,4 @@
-"""The main figures of an evaluation as sentences."""
+"""The main metrics of an evaluation as sentences."""
 
 from outfits.report.comparison.method import MethodResult
 from outfits.report.comparison.results import EvaluationResult
@@ -7,7 +7,7 @@ from outfits.report.style import family, label
 _CHEAP = 0.1  # of greedy search's calls of S
 _REPAIRS = ("start", "penalty", "sequential", "choose")  # options of gradient that mend what projection loses
 _UNINFORMED = ("original", "random", "most_frequent", "most_selected", "most_similar")
-_WISHED = {
+_CONDITION_WORDS = {
     "categories": "categories",
     "texts": "texts",
     "categories_texts": "categories and texts",
@@ -15,8 +15,8 @@ _WISHED = {
 
 
 def findings(result: EvaluationResult) -> list[str]:
-    """The main figures as sentences; what was not evaluated is not mentioned."""
-    said = [*_against_greedy(result), *_highest(result), *_gap(result), *_relaxation(result), *_wishes(result)]
+    """The main metrics as sentences; what was not evaluated is not mentioned."""
+    said = [*_against_greedy(result), *_highest(result), *_gap(result), *_relaxation(result), *_conditions(result)]
     greedy = result.methods.get("greedy_k")
     if greedy is not None:
         picks = result.k * greedy.outfits
@@ -94,25 +94,25 @@ def _relaxation(result: EvaluationResult) -> list[str]:
     ):
         if names:
             best = max(names, key=lambda name: relaxed[name].score_mean)
-            figures = relaxed[best].relaxation or {}
+            metrics = relaxed[best].relaxation or {}
             said.append(
-                f"{which} gradient call, “{label(best)}”, reaches mean S {figures['relaxed_mean']:.3f} at its relaxed "
-                f"optimum and {figures['projected_mean']:.3f} once projected to real items."
+                f"{which} gradient call, “{label(best)}”, reaches mean S {metrics['relaxed_mean']:.3f} at its relaxed "
+                f"optimum and {metrics['projected_mean']:.3f} once projected to real items."
             )
     return said
 
 
-def _wishes(result: EvaluationResult) -> list[str]:
+def _conditions(result: EvaluationResult) -> list[str]:
     """Recall of the removed items by the best of the generator's methods, greedy search and the controls."""
     said = []
-    for kind, methods in result.wishes.items():
+    for kind, methods in result.conditions.items():
         recall = {name: share for name in methods if (share := methods[name].removed_recall["10"]) is not None}
         generators = [name for name in recall if family(name).startswith("generator")]
         best = max(generators, key=lambda name: recall[name], default="")
         shown = [name for name in (best, "greedy_k", "most_similar", "most_frequent") if name in recall]
         if shown and best:
             parts = [f"{recall[name]:.1%} by “{label(name)}”" for name in shown]
-            said.append(f"With the removed items' {_WISHED[kind]} as wishes, recall of them at 10: {', '.join(parts)}.")
+            said.append(f"Given the removed items' {_CONDITION_WORDS[kind]}, recall of them at 10: {', '.join(parts)}.")
     return said
 
 

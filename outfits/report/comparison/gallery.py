@@ -1,4 +1,4 @@
-"""Completed outfits as pictures: which are shown, their thumbnails, and a sheet of a few of them."""
+"""Completed outfits as images: which are shown, their thumbnails, and a sheet of a few of them."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from outfits.report.comparison.records import MethodRecord
 from outfits.report.drawing import font, shortened
 from outfits.report.style import PRINT, colours, family, in_order, label
 
-THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product photos
+THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product images
 SHOWN = ("original", "greedy_k", "beam", "gradient", "generator", "generator_rerank", "generator_beam")
 SHEET_METHODS = ("original", "greedy_k", "gradient", "generator", "generator_rerank")
 
@@ -97,10 +97,10 @@ def shown_methods(records: Sequence[MethodRecord]) -> list[str]:
     return chosen or ordered[: len(SHOWN)]
 
 
-def photo(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image | None:
-    """The item's photo as RGB on white, no larger than ``size``; None where there is no photo that can be read.
+def item_thumbnail(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image | None:
+    """The item's image as RGB on white, no larger than ``size``; None where there is no image that can be read.
 
-    The gallery is the last stage: that a photo of the catalogue cannot be read was reported when it was embedded.
+    The gallery is the last stage: that an image of the catalogue cannot be read was reported when it was embedded.
     """
     if item.image_path is None:
         return None
@@ -117,8 +117,8 @@ def photo(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image | None:
 
 @lru_cache(maxsize=2048)
 def thumbnail_uri(item: Item) -> str | None:
-    """The item's photo as a small JPEG in a data URI; None without one."""
-    small = photo(item)
+    """The item's image as a small JPEG in a data URI; None without one."""
+    small = item_thumbnail(item)
     if small is None:
         return None
     buffer = io.BytesIO()
@@ -191,8 +191,8 @@ def _item(catalogue: Catalogue, position: int) -> Item:
 
 
 def _scores(completion: Completion) -> str:
-    figures = {"S": completion.score, "judge": completion.judge}
-    return "   ".join(f"{name} {value:.2f}" for name, value in figures.items() if value is not None)
+    metrics = {"S": completion.score, "judge": completion.judge}
+    return "   ".join(f"{name} {value:.2f}" for name, value in metrics.items() if value is not None)
 
 
 def _paste_given(sheet: Image.Image, items: Sequence[Item], box: tuple[int, int, int, int], gap: int) -> None:
@@ -210,16 +210,16 @@ def _paste_given(sheet: Image.Image, items: Sequence[Item], box: tuple[int, int,
 
 
 def _paste(sheet: Image.Image, item: Item, corner: tuple[int, int], size: tuple[int, int]) -> None:
-    small = photo(item, size)
+    small = item_thumbnail(item, size)
     if small is None:
         small = _tile(item, size)
-    # a border, since most product photos are as white as the sheet
+    # a border, since most product images are as white as the sheet
     small = ImageOps.expand(ImageOps.contain(small, (size[0] - 2, size[1] - 2)), border=1, fill="#d9dde3")
     sheet.paste(small, (corner[0] + (size[0] - small.width) // 2, corner[1] + (size[1] - small.height) // 2))
 
 
 def _tile(item: Item, size: tuple[int, int]) -> Image.Image:
-    """Stands for an item without photo: its category and text."""
+    """Stands for an item without image: its category and text."""
     tile = Image.new("RGB", size, "#f0f2f5")
     draw = ImageDraw.Draw(tile)
     bold, plain = font(12, bold=True), font(11)

@@ -1,4 +1,4 @@
-"""The figures of one method."""
+"""The metrics of one method."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ _ROUNDING = 1e-6  # S of one set differs by this much between batches of differe
 
 @dataclass(frozen=True)
 class MethodResult:
-    """Figures of one method; shares and scores lie in [0, 1].
+    """Metrics of one method; shares and scores lie in [0, 1].
 
     A paired figure is taken over the outfits that both methods completed. It is None where the other method was not
     run, completed no outfit of these, or is the method itself; a difference is ``mean``, ``low`` and ``high``, the last
@@ -130,10 +130,10 @@ class MethodResult:
             check_share("optimal_share", self.gap_to_exhaustive["optimal_share"])
         if self.relaxation is not None:
             self._check_relaxation(self.relaxation)
-        for name, figures in self.categories.items():
-            check_names(f"category {name}", figures, CATEGORY)
-            check_share(f"score_mean of {name}", figures["score_mean"], optional=True)
-            check_share(f"recall_at_10 of {name}", figures["recall_at_10"], optional=True)
+        for name, metrics in self.categories.items():
+            check_names(f"category {name}", metrics, CATEGORY)
+            check_share(f"score_mean of {name}", metrics["score_mean"], optional=True)
+            check_share(f"recall_at_10 of {name}", metrics["recall_at_10"], optional=True)
 
     def _check_distribution(self, measure: str) -> None:
         quantiles, histogram = getattr(self, f"{measure}_quantiles"), getattr(self, f"{measure}_histogram")
@@ -152,7 +152,7 @@ class MethodResult:
             raise ValueError("relaxation must have a finite moved_mean and a point for every outfit")
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as JSON values."""
+        """The metrics as JSON values."""
         return asdict(self)
 
     @classmethod
@@ -162,7 +162,7 @@ class MethodResult:
         return cls(**values)
 
     def row(self) -> dict[str, Any]:
-        """The figures in flat columns, the same for every method; without histograms, points and categories."""
+        """The metrics in flat columns, the same for every method; without histograms, points and categories."""
         nested = {
             **dict.fromkeys(("score_quantiles", "judge_quantiles"), QUANTILES),
             **{key: INTERVAL for key in vars(self) if "difference_to" in key},
@@ -189,7 +189,7 @@ def summarise_method(
     resamples: int,
     seed: int,
 ) -> MethodResult:
-    """Figures of one method.
+    """Metrics of one method.
 
     Args:
         record: what the method did, sorted by outfit id.

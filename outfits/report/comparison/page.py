@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from outfits import run_files
 from outfits.report.comparison.files import write_results
 from outfits.report.comparison.findings import findings
 from outfits.report.comparison.gallery import GalleryOutfit, thumbnail_uri, write_sheet
@@ -23,7 +24,7 @@ from outfits.report.style import DARK, LIGHT, PRINT, colours, description, label
 
 CATEGORIES_SHOWN = 20
 _BY_CATEGORY = ("original", "greedy_k", "generator", "generator_rerank")
-_WISH_TITLES = {
+_CONDITION_TITLES = {
     "categories": "Categories",
     "texts": "Texts",
     "categories_texts": "Categories and texts",
@@ -48,9 +49,9 @@ _DRAWINGS: Mapping[str, Callable[..., Figure | None]] = {
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Files of a report: the page, the figures as JSON and CSV, the scores of single outfits, and pictures.
+    """Files of a report: the page, the metrics as JSON and CSV, the scores of single outfits, and images.
 
-    A table or picture that this evaluation has no figures for is None.
+    A table or image that this evaluation has no metrics for is None.
     """
 
     page: Path
@@ -67,11 +68,11 @@ class ReportPaths:
     sweep_candidates: Path | None = None
     sweep_alpha: Path | None = None
     categories_csv: Path | None = None
-    wishes_csv: Path | None = None
+    conditions_csv: Path | None = None
     sweeps_csv: Path | None = None
 
     @property
-    def pictures(self) -> dict[str, Path]:
+    def images(self) -> dict[str, Path]:
         """The PNG files that were written, by name."""
         return {name: path for name, path in vars(self).items() if path is not None and path.suffix == ".png"}
 
@@ -79,11 +80,11 @@ class ReportPaths:
 def write_report(
     result: EvaluationResult, gallery: Sequence[GalleryOutfit], folder: Path, config_yaml: str
 ) -> ReportPaths:
-    """Writes the whole report of an evaluation into a folder; pictures of an earlier one that it lacks are taken away.
+    """Writes the whole report of an evaluation into a folder; images of an earlier one that it lacks are taken away.
 
     Args:
-        result: figures and scores, from :func:`outfits.report.comparison.results.summarise`.
-        gallery: outfits shown as pictures; may be empty, then ``completions.png`` is not written.
+        result: metrics and scores, from :func:`outfits.report.comparison.results.summarise`.
+        gallery: outfits shown as images; may be empty, then ``completions.png`` is not written.
         folder: the report's folder, made if it is missing.
         config_yaml: the resolved configuration, printed at the end of the page.
 
@@ -104,7 +105,7 @@ def write_report(
     else:
         completions.unlink(missing_ok=True)
     paths["completions"] = completions if gallery else None
-    page = folder / "index.html"
+    page = folder / run_files.PAGE
     page.write_text(render_page(result, gallery, config_yaml), encoding="utf-8")
     return ReportPaths(page=page, **paths)
 
@@ -139,7 +140,7 @@ def render_page(result: EvaluationResult, gallery: Sequence[GalleryOutfit], conf
         category_methods=_category_methods(result),
         categories=categories,
         further_categories=further,
-        wish_titles=_WISH_TITLES,
+        condition_titles=_CONDITION_TITLES,
         sweeps={parameter: AXES[parameter] for parameter in PARAMETERS if result.sweep(parameter)},
         pairs_seen=result.split_facts.get("pairs_seen"),
         config_yaml=config_yaml,
@@ -153,13 +154,13 @@ def _category_methods(result: EvaluationResult) -> list[str]:
 
 
 def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[str, Any]]], int]:
-    """Name, removals and figures by method of the categories with most removals, and how many more there are."""
+    """Name, removals and metrics by method of the categories with most removals, and how many more there are."""
     methods = {name: result.methods[name].categories for name in _category_methods(result)}
     whole = max(result.methods.values(), key=lambda method: method.outfits).categories
-    removals = {name: int(figures["removed"] or 0) for name, figures in whole.items() if figures["removed"]}
+    removals = {name: int(metrics["removed"] or 0) for name, metrics in whole.items() if metrics["removed"]}
     ordered = sorted(removals, key=lambda name: (-removals[name], name))
     rows = [
-        (category, removals[category], {name: figures.get(category) for name, figures in methods.items()})
+        (category, removals[category], {name: metrics.get(category) for name, metrics in methods.items()})
         for category in ordered[:CATEGORIES_SHOWN]
     ]
     return rows, max(0, len(ordered) - CATEGORIES_SHOWN)

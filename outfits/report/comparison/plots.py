@@ -1,4 +1,4 @@
-"""The pictures of all methods side by side: distributions of the scores, and what a score costs."""
+"""The images of all methods side by side: distributions of the scores, and what a score costs."""
 
 import textwrap
 from collections.abc import Mapping, Sequence

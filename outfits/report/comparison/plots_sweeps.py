@@ -11,12 +11,12 @@ AXES = {
     "k": "k, number of missing items",
     "width": "beam width",
     "candidates": "r, nearest items per latent",
-    "alpha": "α, weight of S against the wished texts",
+    "alpha": "α, weight of S against the texts of conditions",
 }
 _MEASURES = {
     "score_mean": "Mean S",
     "judge_mean": "Mean under the judge",
-    "similarity_mean": "Similarity to the wished texts",
+    "similarity_mean": "Similarity to the texts of conditions",
 }
 
 

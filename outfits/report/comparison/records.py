@@ -24,7 +24,8 @@ class MethodRecord:
         removed_ranks: place from 0 of every removed item in the method's own ranking, -1 where it is not ranked, shape
             ``[B, k]``; None for a method that ranks nothing.
         gradients: gradients of S taken, shape ``[B]``; None for a method that takes none.
-        similarity: summed similarity of the chosen items to the wished texts, shape ``[B]``; None without such wishes.
+        similarity: summed similarity of the chosen items to the texts of conditions, shape ``[B]``; None without such
+            conditions.
         relaxed: S at the relaxed optimum, before it was projected to real items, shape ``[B]``; None for a method that
             does not relax, as are the next two.
         moved: distance between relaxed and projected items, summed over the items of an outfit, shape ``[B]``.
@@ -94,7 +95,7 @@ class MethodRecord:
         return replace(self, outfit_ids=[self.outfit_ids[int(row)] for row in rows], **columns)
 
     def by_outfit(self) -> "MethodRecord":
-        """The same record sorted by outfit id, so that figures do not depend on who computed which outfit."""
+        """The same record sorted by outfit id, so that metrics do not depend on who computed which outfit."""
         ordered = self.take(np.argsort(np.asarray(self.outfit_ids, dtype=object), kind="stable"))
         real = ("scores", "judge", "ms", "similarity", "relaxed", "moved", "lipschitz")
         exact = {name: value.astype(np.float64) for name in real if (value := getattr(ordered, name)) is not None}

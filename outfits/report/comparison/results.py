@@ -1,4 +1,4 @@
-"""The figures of an evaluation: one record per method in, one checked result out."""
+"""The metrics of an evaluation: one record per method in, one checked result out."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from outfits.config.schema import WISHES
+from outfits.config.schema.targets import CONDITION_KINDS
 from outfits.data.catalogue import Catalogue
 from outfits.report.checks import check_keys, check_share
-from outfits.report.comparison.conditions import WishResult
+from outfits.report.comparison.conditions import ConditionResult
 from outfits.report.comparison.method import MethodResult, summarise_method
 from outfits.report.comparison.records import MethodRecord
 from outfits.report.comparison.sweeps import SweepPoint, in_sweep_order
@@ -21,7 +21,7 @@ from outfits.report.style import in_order
 COMPATIBILITY = ("auc_random", "auc_same_category", "fitb_random", "fitb_same_category", "fitb_frequency_control")
 RESAMPLES = 2000
 REFERENCES = ("original", "greedy_k", "exhaustive")  # methods that the others are compared with, outfit by outfit
-TABLES = ("categories", "wishes", "sweeps")
+TABLES = ("categories", "conditions", "sweeps")
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class EvaluationResult:
         catalogue: number of items that could be chosen.
         seed: seed of the evaluation.
         scorer_sha256: SHA-256 of the frozen scorer's weights file.
-        compatibility: figures of S itself, at least the keys of :data:`COMPATIBILITY`; None where one has no meaning.
-        methods: figures by method, in the order of presentation.
+        compatibility: metrics of S itself, at least the keys of :data:`COMPATIBILITY`; None where one has no meaning.
+        methods: metrics by method, in the order of presentation.
         split_facts: split mode, seed, share of test item pairs seen in training.
         counts: what cleaning saw and left out, by a short sentence.
         resamples: bootstrap resamples of the intervals.
-        sweeps: figures at the values of swept parameters, by parameter, method and value.
-        wishes: figures by kind of wish and method.
+        sweeps: metrics at the values of swept parameters, by parameter, method and value.
+        conditions: metrics by kind of condition and method.
         scores: a row per method and outfit (``outfit_id, method, score, judge, valid, calls, ms, chosen_1 …``, items by
             id), sorted; not in ``results.json`` and not compared.
     """
@@ -60,7 +60,7 @@ class EvaluationResult:
     counts: Mapping[str, int] = field(default_factory=dict)
     resamples: int = RESAMPLES
     sweeps: Sequence[SweepPoint] = ()
-    wishes: Mapping[str, Mapping[str, WishResult]] = field(default_factory=dict)
+    conditions: Mapping[str, Mapping[str, ConditionResult]] = field(default_factory=dict)
     scores: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -78,8 +78,8 @@ class EvaluationResult:
             raise ValueError(f"no method completed all {self.outfits} outfits")
         if len({method.judge_mean is None for method in self.methods.values()}) != 1:
             raise ValueError("the judge must score every method or none")
-        if strange := sorted(set(self.wishes) - set(WISHES)):
-            raise ValueError(f"{strange[0]!r} is not one of {', '.join(WISHES)}")
+        if strange := sorted(set(self.conditions) - set(CONDITION_KINDS)):
+            raise ValueError(f"{strange[0]!r} is not one of {', '.join(CONDITION_KINDS)}")
 
     @property
     def judged(self) -> bool:
@@ -89,8 +89,8 @@ class EvaluationResult:
     @property
     def all_methods(self) -> list[str]:
         """Every method that has a figure anywhere, in the order of presentation."""
-        wished = {name for methods in self.wishes.values() for name in methods}
-        return in_order({*self.methods, *wished, *(point.method for point in self.sweeps)})
+        conditioned = {name for methods in self.conditions.values() for name in methods}
+        return in_order({*self.methods, *conditioned, *(point.method for point in self.sweeps)})
 
     def sweep(self, parameter: str) -> dict[str, list[SweepPoint]]:
         """Points of one swept parameter by method, values rising."""
@@ -102,29 +102,32 @@ class EvaluationResult:
 
     def to_json(self) -> dict[str, Any]:
         """The result as JSON values, without the scores of single outfits."""
-        values = {name.name: getattr(self, name.name) for name in fields(self) if name.name != "scores"}
+        values = {
+            name.name: getattr(self, name.name) for name in fields(self) if name.name not in ("scores", "conditions")
+        }
         return values | {
             "compatibility": dict(self.compatibility),
             "methods": {name: method.to_json() for name, method in self.methods.items()},
             "split_facts": dict(self.split_facts),
             "counts": dict(self.counts),
             "sweeps": [point.to_json() for point in self.sweeps],
-            "wishes": {
+            "wishes": {  # the name that readers of results.json know
                 kind: {name: method.to_json() for name, method in methods.items()}
-                for kind, methods in self.wishes.items()
+                for kind, methods in self.conditions.items()
             },
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], scores: pd.DataFrame | None = None) -> "EvaluationResult":
         """Reads :meth:`to_json`'s values back; raises :class:`ArtifactError` for other keys."""
+        values = {"conditions" if name == "wishes" else name: value for name, value in values.items()}
         check_keys("the result", cls, values, ignored=("scores",))
         read = {
             "methods": {name: MethodResult.from_json(method) for name, method in values["methods"].items()},
             "sweeps": tuple(SweepPoint.from_json(point) for point in values["sweeps"]),
-            "wishes": {
-                kind: {name: WishResult.from_json(method) for name, method in methods.items()}
-                for kind, methods in values["wishes"].items()
+            "conditions": {
+                kind: {name: ConditionResult.from_json(method) for name, method in methods.items()}
+                for kind, methods in values["conditions"].items()
             },
         }
         return cls(**{**values, **read}, scores=pd.DataFrame() if scores is None else scores)
@@ -134,15 +137,15 @@ class EvaluationResult:
         return pd.DataFrame([{"method": name, **method.row()} for name, method in self.methods.items()])
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The figures that have more than one row per method, keyed by :data:`TABLES`; only those that there are."""
+        """The metrics that have more than one row per method, keyed by :data:`TABLES`; only those that there are."""
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
         for name, method in self.methods.items():
             rows["categories"] += [{"method": name, "category": key, **row} for key, row in method.categories.items()]
-        for kind, methods in self.wishes.items():
-            for name, wished in methods.items():
-                recall = {f"removed_recall_{n}": share for n, share in wished.removed_recall.items()}
-                figures = {key: value for key, value in wished.to_json().items() if key != "removed_recall"}
-                rows["wishes"].append({"wishes": kind, "method": name, **figures, **recall})
+        for kind, methods in self.conditions.items():
+            for name, result in methods.items():
+                recall = {f"removed_recall_{n}": share for n, share in result.removed_recall.items()}
+                metrics = {key: value for key, value in result.to_json().items() if key != "removed_recall"}
+                rows["conditions"].append({"conditions": kind, "method": name, **metrics, **recall})
         rows["sweeps"] = [point.to_json() for point in self.sweeps]
         return {name: pd.DataFrame(found) for name, found in rows.items() if found}
 
@@ -161,9 +164,9 @@ def summarise(
     removed: Mapping[str, NDArray[np.integer]] | None = None,
     resamples: int = RESAMPLES,
     sweeps: Iterable[SweepPoint] = (),
-    wishes: Mapping[str, Mapping[str, WishResult]] | None = None,
+    conditions: Mapping[str, Mapping[str, ConditionResult]] | None = None,
 ) -> EvaluationResult:
-    """Figures of all methods over the same outfits; a slow method may have completed a subset of them.
+    """Metrics of all methods over the same outfits; a slow method may have completed a subset of them.
 
     Means are taken in float64 over the outfits sorted by id, and every interval draws the same resamples, so neither
     the order of records nor that of outfits within them, hence no number of ranks, changes a bit.
@@ -175,14 +178,14 @@ def summarise(
         split: split that was completed.
         seed: seed of the evaluation, also of the resamples.
         scorer_sha256: SHA-256 of the frozen scorer's weights file.
-        compatibility: figures of S itself.
+        compatibility: metrics of S itself.
         split_facts: facts of the split.
         counts: what cleaning saw and left out.
         removed: catalogue positions of the removed items by outfit id, each ``[k]`` in the order of the records'
-            ``removed_ranks``; None leaves the figures by category empty.
+            ``removed_ranks``; None leaves the metrics by category empty.
         resamples: bootstrap resamples of the intervals.
         sweeps: points of :func:`outfits.report.comparison.sweeps.sweep_point`, in any order.
-        wishes: figures of :func:`outfits.report.comparison.conditions.summarise_wishes`.
+        conditions: metrics of :func:`outfits.report.comparison.conditions.summarise_conditions`.
 
     Raises:
         ValueError: if records disagree about the outfits or k, name a method twice, or choose what is no item.
@@ -220,7 +223,7 @@ def summarise(
         counts=dict(counts),
         resamples=resamples,
         sweeps=in_sweep_order(sweeps),
-        wishes={kind: dict(methods) for kind, methods in (wishes or {}).items()},
+        conditions={kind: dict(methods) for kind, methods in (conditions or {}).items()},
         scores=pd.concat([_scores_of(record, catalogue) for record in ordered], ignore_index=True),
     )
 

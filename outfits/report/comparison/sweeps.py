@@ -1,4 +1,4 @@
-"""Figures of one method at one value of a swept parameter."""
+"""Metrics of one method at one value of a swept parameter."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ PARAMETERS = ("k", "width", "candidates", "alpha")
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """Figures of one method at one value of a swept parameter.
+    """Metrics of one method at one value of a swept parameter.
 
     Attributes:
         parameter: one of :data:`PARAMETERS`.
@@ -25,7 +25,7 @@ class SweepPoint:
         judge_mean: mean score under the judge, None without a judge.
         scorer_calls_per_outfit: mean number of sets that S scored for one outfit.
         ms_per_outfit: mean wall time, milliseconds.
-        similarity_mean: mean similarity to the wished texts, summed over an outfit's items; None without texts.
+        similarity_mean: mean similarity to the texts of conditions, summed over an outfit's items; None without texts.
         ratio_to_greedy_k: mean S over that of ``greedy_k`` on the outfits that both completed, None without it.
     """
 
@@ -51,7 +51,7 @@ class SweepPoint:
         check_amount("ms_per_outfit", self.ms_per_outfit)
 
     def to_json(self) -> dict[str, Any]:
-        """The figures as JSON values."""
+        """The metrics as JSON values."""
         return asdict(self)
 
     @classmethod
@@ -62,7 +62,7 @@ class SweepPoint:
 
 
 def sweep_point(parameter: str, value: float, record: MethodRecord, greedy: MethodRecord | None = None) -> SweepPoint:
-    """Figures of a method at one value of a swept parameter.
+    """Metrics of a method at one value of a swept parameter.
 
     Args:
         parameter: one of :data:`PARAMETERS`.

@@ -78,7 +78,7 @@ def _name_lines(name: str) -> list[str]:
 
 
 def _lines(cells: list[str], widths: list[int]) -> list[str]:
-    name, *figures = cells
+    name, *metrics = cells
     first, *further = _name_lines(name)
-    padded = [cell.rjust(width) for cell, width in zip(figures, widths[1:], strict=True)]
+    padded = [cell.rjust(width) for cell, width in zip(metrics, widths[1:], strict=True)]
     return ["  ".join([first.ljust(widths[0]), *padded]), *further]

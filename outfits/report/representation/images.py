@@ -1,4 +1,4 @@
-"""The pictures of a representation's report: what its codes, its coordinates and its neighbours look like."""
+"""The images of a representation's report: what its latents, its coordinates and its neighbours look like."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from outfits.report.representation.items import BATCH, CodedItems
+from outfits.report.representation.items import BATCH, EncodedItems
 from outfits.report.representation.metrics import Direction, neighbours
 from outfits.report.representation.sheets import (
     MARK,
@@ -22,7 +22,7 @@ from outfits.report.representation.sheets import (
     tiles,
     warp_tiles,
 )
-from outfits.representations.base import PictureModel
+from outfits.representations.base import ImageModel
 from outfits.representations.deforming import DeformingAutoencoder
 from outfits.representations.warping import transformed, warped
 
@@ -33,31 +33,31 @@ LOW, HIGH = 0.05, 0.95  # quantiles of a coordinate that a traversal goes betwee
 _Tiles = list[Image.Image]
 
 
-def reconstructions(items: CodedItems, chosen: NDArray[np.int64]) -> Image.Image:
-    """Pictures of some items above what the model draws of their codes."""
-    rows = [_originals(items, chosen), _drawn(items.model, items.code_tensor(chosen))]
+def reconstructions(items: EncodedItems, chosen: NDArray[np.int64]) -> Image.Image:
+    """Images of some items above what the model draws of their latents."""
+    rows = [_originals(items, chosen), _drawn(items.model, items.latent_tensor(chosen))]
     names = items.categories[chosen].tolist()
-    return sheet(rows, ["picture", "reconstruction"], names, "Held-out pictures and their reconstructions")
+    return sheet(rows, ["image", "reconstruction"], names, "Held-out images and their reconstructions")
 
 
-def interpolations(items: CodedItems, among: NDArray[np.int64], steps: int, seed: int) -> Image.Image | None:
-    """Straight lines through the code between two items of one category, and of two; None where no two items are."""
+def interpolations(items: EncodedItems, among: NDArray[np.int64], steps: int, seed: int) -> Image.Image | None:
+    """Straight lines through the latent between two items of one category, and of two; None where no two items are."""
     pairs = _pairs(items, among, seed)
     if not pairs:
         return None
     along = torch.linspace(0, 1, steps).to(items.model.centre)[:, None]
     rows: list[_Tiles] = []
     for one, other in pairs:
-        ends = items.code_tensor(np.array([one, other]))
+        ends = items.latent_tensor(np.array([one, other]))
         first, last = _originals(items, np.array([one, other]))
         rows.append([first, *_drawn(items.model, ends[:1] + along * (ends[1:] - ends[:1])), last])
     names = [(items.categories[one], items.categories[other]) for one, other in pairs]
     labels = [one if one == other else f"{one}\nto {other}" for one, other in names]
-    heads = ["picture", *(f"{share:.0%}" for share in along[:, 0].tolist()), "picture"]
-    return sheet(rows, labels, heads, "From one held-out item's code straight to another's")
+    heads = ["image", *(f"{share:.0%}" for share in along[:, 0].tolist()), "image"]
+    return sheet(rows, labels, heads, "From one held-out item's latent straight to another's")
 
 
-def _pairs(items: CodedItems, among: NDArray[np.int64], seed: int) -> list[tuple[int, int]]:
+def _pairs(items: EncodedItems, among: NDArray[np.int64], seed: int) -> list[tuple[int, int]]:
     """Pairs within each of some categories, then pairs across categories."""
     order = items.spread(among, len(among), seed + 1).tolist()
     by_category: dict[str, list[int]] = {}
@@ -69,67 +69,71 @@ def _pairs(items: CodedItems, among: NDArray[np.int64], seed: int) -> list[tuple
     return alike + apart
 
 
-def moving_coordinates(items: CodedItems, count: int) -> NDArray[np.int64]:
-    """The coordinates whose codes vary most, most first."""
-    return np.argsort(-items.codes.var(axis=0), kind="stable")[:count]
+def moving_coordinates(items: EncodedItems, count: int) -> NDArray[np.int64]:
+    """The coordinates whose latents vary most, most first."""
+    return np.argsort(-items.latents.var(axis=0), kind="stable")[:count]
 
 
 def traversals(
-    items: CodedItems, row: int, coordinates: NDArray[np.int64], steps: int, carries: Sequence[tuple[str, float] | None]
+    items: EncodedItems,
+    row: int,
+    coordinates: NDArray[np.int64],
+    steps: int,
+    carries: Sequence[tuple[str, float] | None],
 ) -> Image.Image:
-    """One coordinate after another moved over most of its range, all else as in one item's code.
+    """One coordinate after another moved over most of its range, all else as in one item's latent.
 
     Args:
         items: the items.
         row: the item.
         coordinates: coordinates to move.
-        steps: pictures per coordinate.
-        carries: factor that each coordinate of the code carries most and its importance for it, shape ``[d]``; may be
+        steps: images per coordinate.
+        carries: factor that each coordinate of the latent carries most and its importance for it, shape ``[d]``; may be
             empty.
     """
-    low, high = np.quantile(items.codes, [LOW, HIGH], axis=0)
-    here = items.code_tensor(np.array([row]))
+    low, high = np.quantile(items.latents, [LOW, HIGH], axis=0)
+    here = items.latent_tensor(np.array([row]))
     rows: list[_Tiles] = []
     labels = []
     for coordinate in coordinates.tolist():
-        codes = here.repeat(steps, 1)
-        codes[:, coordinate] = torch.linspace(float(low[coordinate]), float(high[coordinate]), steps).to(codes)
-        rows.append(_drawn(items.model, codes))
+        latents = here.repeat(steps, 1)
+        latents[:, coordinate] = torch.linspace(float(low[coordinate]), float(high[coordinate]), steps).to(latents)
+        rows.append(_drawn(items.model, latents))
         label = f"{coordinate}{_part(items.model, coordinate)}"
         carried = carries[coordinate] if carries else None
         labels.append(label if carried is None else f"{label}\ncarries {carried[0]} {carried[1]:.0%}")
     first = [*_originals(items, np.array([row])), *_drawn(items.model, here)]
     heads = [f"{LOW:.0%}", *[""] * (steps - 2), f"{HIGH:.0%}"]
-    above = sheet([first], heads=["picture", "as coded"], title="One held-out item", left=labels_width(labels))
-    return stacked([above, sheet(rows, labels, heads, "Its code with one coordinate changed, from low to high")])
+    above = sheet([first], heads=["image", "as encoded"], title="One held-out item", left=labels_width(labels))
+    return stacked([above, sheet(rows, labels, heads, "Its latent with one coordinate changed, from low to high")])
 
 
-def _part(model: PictureModel, coordinate: int) -> str:
-    """The part of the code that a coordinate belongs to; empty where the code has no parts."""
+def _part(model: ImageModel, coordinate: int) -> str:
+    """The part of the latent that a coordinate belongs to; empty where the latent has no parts."""
     if not isinstance(model, DeformingAutoencoder):
         return ""
     part = int(np.searchsorted(np.cumsum(model.parts), coordinate, side="right"))
     return f", {('shape', 'appearance', 'class')[part]} part"
 
 
-def arithmetic(items: CodedItems, steps: Sequence[Direction], count: int, seed: int) -> Image.Image | None:
-    """Items of one value of a factor with the step to another value added to their codes; None without a step."""
+def arithmetic(items: EncodedItems, steps: Sequence[Direction], count: int, seed: int) -> Image.Image | None:
+    """Items of one value of a factor with the step to another value added to their latents; None without a step."""
     if not steps:
         return None
     blocks = []
     for direction in steps:
         chosen = _of_source(items, direction, count, seed)
-        codes, step = items.code_tensor(chosen), torch.from_numpy(direction.step).to(items.model.centre)
+        latents, step = items.latent_tensor(chosen), torch.from_numpy(direction.step).to(items.model.centre)
         rows = [
             _originals(items, chosen),
-            *(_drawn(items.model, codes + share * step) for share in (0.0, 0.5, 1.0)),
+            *(_drawn(items.model, latents + share * step) for share in (0.0, 0.5, 1.0)),
         ]
-        labels = ["picture", "as coded", "+ half", "+ whole"]
+        labels = ["image", "as encoded", "+ half", "+ whole"]
         blocks.append(sheet(rows, labels, title=f"{direction.factor}:\n{direction.source} to {direction.target}"))
     return stacked([beside(blocks[place : place + 2]) for place in range(0, len(blocks), 2)], 26)
 
 
-def _of_source(items: CodedItems, direction: Direction, count: int, seed: int) -> NDArray[np.int64]:
+def _of_source(items: EncodedItems, direction: Direction, count: int, seed: int) -> NDArray[np.int64]:
     """Items of the value that a step leaves: held-out ones, training items where these are too few."""
     has = items.factors[direction.factor] == direction.source
     held_out = np.flatnonzero(has & items.held_out)
@@ -140,44 +144,44 @@ def _of_source(items: CodedItems, direction: Direction, count: int, seed: int) -
     return chosen
 
 
-def samples(model: PictureModel, across: int, seed: int) -> Image.Image:
-    """Pictures of codes drawn from the model's prior, or from the normal distribution that stands for one."""
-    codes = model.sample_codes(SAMPLED_ROWS * across, torch.Generator().manual_seed(seed))
-    drawn = _drawn(model, codes)
+def samples(model: ImageModel, across: int, seed: int) -> Image.Image:
+    """Images of latents drawn from the model's prior, or from the normal distribution that stands for one."""
+    latents = model.sample_latents(SAMPLED_ROWS * across, torch.Generator().manual_seed(seed))
+    drawn = _drawn(model, latents)
     rows = [drawn[place : place + across] for place in range(0, len(drawn), across)]
-    return sheet(rows, title="Pictures of random codes")
+    return sheet(rows, title="Images of random latents")
 
 
 @torch.inference_mode()
-def deformation(items: CodedItems, chosen: NDArray[np.int64]) -> Image.Image | None:
-    """What a deforming model makes its pictures of, item by item, and last the same of the mean code.
+def deformation(items: EncodedItems, chosen: NDArray[np.int64]) -> Image.Image | None:
+    """What a deforming model makes its images of, item by item, and last the same of the mean latent.
 
     None for other models.
     """
     model = items.model
     if not isinstance(model, DeformingAutoencoder):
         return None
-    codes = torch.cat([items.code_tensor(chosen), model.centre[None]])
-    made = model.deform(codes)
+    latents = torch.cat([items.latent_tensor(chosen), model.centre[None]])
+    made = model.deform(latents)
     grids = transformed(made.grid, made.affine)
     # the template of the next item, read through this item's warp
     swapped = warped(made.template[:-1].roll(-1, dims=0), grids[:-1])
     rows: dict[str, list[Image.Image]] = {
-        "picture": _originals(items, chosen),
-        "reconstruction": tiles(made.picture),
+        "image": _originals(items, chosen),
+        "reconstruction": tiles(made.image),
         "appearance\n(the template)": tiles(made.template),
     }
     if made.albedo is not None and made.shading is not None:
         rows["albedo"] = tiles(made.albedo)
         rows["shading"] = tiles(made.shading)
-    rows["warp"] = warp_tiles(grids, tile_side(model.side))
+    rows["warp"] = warp_tiles(grids, tile_side(model.image_size))
     if len(chosen) > 1:
         rows["this warp with\nthe next item's\nappearance"] = tiles(swapped)
-    heads = [*items.categories[chosen].tolist(), "mean code"]
+    heads = [*items.categories[chosen].tolist(), "mean latent"]
     return sheet(list(rows.values()), list(rows), heads, "Held-out items taken apart")
 
 
-def neighbour_sheet(items: CodedItems, chosen: NDArray[np.int64], count: int) -> Image.Image:
+def neighbour_sheet(items: EncodedItems, chosen: NDArray[np.int64], count: int) -> Image.Image:
     """Items beside those nearest to them by cosine, copies left out; a coloured frame marks another category."""
     distinct = items.distinct()
     places = np.searchsorted(distinct, _representatives(items, distinct, chosen))
@@ -199,16 +203,18 @@ def neighbour_sheet(items: CodedItems, chosen: NDArray[np.int64], count: int) ->
     )
 
 
-def _representatives(items: CodedItems, distinct: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+def _representatives(items: EncodedItems, distinct: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """The distinct item that is a copy of each chosen one."""
     of_group = {int(items.groups[row]): int(row) for row in distinct}
     return np.array([of_group[int(items.groups[row])] for row in chosen], dtype=np.int64)
 
 
-def _originals(items: CodedItems, rows: NDArray[np.int64]) -> _Tiles:
+def _originals(items: EncodedItems, rows: NDArray[np.int64]) -> _Tiles:
     return tiles(items.maps(rows)[:, :3])
 
 
 @torch.inference_mode()
-def _drawn(model: PictureModel, codes: Tensor) -> _Tiles:
-    return [tile for start in range(0, len(codes), BATCH) for tile in tiles(model.decode(codes[start : start + BATCH]))]
+def _drawn(model: ImageModel, latents: Tensor) -> _Tiles:
+    return [
+        tile for start in range(0, len(latents), BATCH) for tile in tiles(model.decode(latents[start : start + BATCH]))
+    ]

@@ -1,4 +1,4 @@
-"""Items as a picture model codes them: who is held out, who is a copy of whom, and what is known of each."""
+"""Items as an image model latents them: who is held out, who is a copy of whom, and what is known of each."""
 
 import hashlib
 from collections import Counter
@@ -11,39 +11,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outfits.data.catalogue import Catalogue
-from outfits.encoders.learned import picture_tensor
-from outfits.encoders.packed import PackedPictures, codes_of
+from outfits.encoders.learned import image_tensor
+from outfits.encoders.packed import PackedImages, latents_of_images
 from outfits.errors import ConfigError
-from outfits.representations.base import PictureModel
+from outfits.representations.base import ImageModel
 
-BATCH = 256  # pictures in memory at a time
+BATCH = 256  # images in memory at a time
 MOST_ITEMS = 20_000  # of a larger catalogue so many are drawn: the report is to take a minute, not an hour
 FEWEST_HELD_OUT = 100  # held-out items that such a draw has at least, as far as there are so many
 
 
 @dataclass(frozen=True)
-class CodedItems:
-    """Items of a catalogue with a picture, in the catalogue's order, and their codes.
+class EncodedItems:
+    """Items of a catalogue with an image, in the catalogue's order, and their latents.
 
     Attributes:
         model: the model, in evaluation mode.
-        pictures: prepared pictures of the whole catalogue.
+        images: prepared images of the whole catalogue.
         positions: the items' catalogue positions, shape ``[n]``.
-        codes: shape ``[n, d]``.
+        latents: shape ``[n, d]``.
         vectors: item vectors as the encoder gives them, shape ``[n, d]``.
-        groups: equal numbers for items whose pictures are equal in every pixel, shape ``[n]``.
+        groups: equal numbers for items whose images are equal in every pixel, shape ``[n]``.
         train: which items the model learned from, bool, shape ``[n]``.
-        held_out: which it did not learn from, neither them nor a copy of them; each picture once, bool, shape ``[n]``.
+        held_out: which it did not learn from, neither them nor a copy of them; each image once, bool, shape ``[n]``.
         categories: name of every item's category.
         factors: values of category and attributes by name; an empty string is unknown.
         validation: number of items that the loss was watched on.
-        copies: whether ``held_out`` had to be copies of training pictures, since there is no other.
+        copies: whether ``held_out`` had to be copies of training images, since there is no other.
     """
 
-    model: PictureModel
-    pictures: PackedPictures
+    model: ImageModel
+    images: PackedImages
     positions: NDArray[np.int64]
-    codes: NDArray[np.float32]
+    latents: NDArray[np.float32]
     vectors: NDArray[np.float32]
     groups: NDArray[np.int64]
     train: NDArray[np.bool_]
@@ -57,23 +57,23 @@ class CodedItems:
         return len(self.positions)
 
     def distinct(self, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Items, ascending, each picture once: the first of its copies ``among`` the marked ones, or among all."""
+        """Items, ascending, each image once: the first of its copies ``among`` the marked ones, or among all."""
         rows = np.arange(len(self)) if among is None else np.flatnonzero(among)
         _, first = np.unique(self.groups[rows], return_index=True)
         return np.sort(rows[first])
 
     def maps(self, rows: NDArray[np.int64]) -> Tensor:
-        """Pictures and foreground ``[n, 4, S, S]`` of some items, on the model's device."""
-        return picture_tensor(self.pictures.pixels[self.positions[rows]]).to(self.model.centre.device)
+        """Images and foreground ``[n, 4, S, S]`` of some items, on the model's device."""
+        return image_tensor(self.images.pixels[self.positions[rows]]).to(self.model.centre.device)
 
     def batches(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
         """The :meth:`maps` of some items, a batch at a time."""
         for start in range(0, len(rows), BATCH):
             yield self.maps(rows[start : start + BATCH])
 
-    def code_tensor(self, rows: NDArray[np.int64]) -> Tensor:
+    def latent_tensor(self, rows: NDArray[np.int64]) -> Tensor:
         """Codes ``[n, d]`` of some items, on the model's device."""
-        return torch.from_numpy(self.codes[rows]).to(self.model.centre.device)
+        return torch.from_numpy(self.latents[rows]).to(self.model.centre.device)
 
     def spread(self, among: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
         """At most ``count`` of some items, drawn at random with all categories taking turns."""
@@ -86,20 +86,20 @@ class CodedItems:
         return shuffled[np.argsort(turn, kind="stable")[:count]]
 
 
-def coded_items(
-    model: PictureModel,
-    pictures: PackedPictures,
+def encoded_items(
+    model: ImageModel,
+    images: PackedImages,
     catalogue: Catalogue,
     train: NDArray[np.int64],
     valid: NDArray[np.int64],
     factors: Sequence[str],
     seed: int,
-) -> CodedItems:
+) -> EncodedItems:
     """Codes the items of a catalogue, or some :data:`MOST_ITEMS` drawn from it.
 
     Args:
         model: the model, in evaluation mode.
-        pictures: prepared pictures of the whole catalogue.
+        images: prepared images of the whole catalogue.
         catalogue: the items.
         train: catalogue positions that the model learned from.
         valid: catalogue positions that the loss was watched on.
@@ -110,8 +110,8 @@ def coded_items(
         ConfigError: if there is no such attribute.
     """
     known = known_factors(catalogue, factors)
-    positions = np.flatnonzero(pictures.present)
-    groups = _copies(pictures, positions)
+    positions = np.flatnonzero(images.present)
+    groups = _copies(images, positions)
     learned, watched = np.isin(positions, train), np.isin(positions, valid)
     new = watched & ~np.isin(groups, groups[learned])
     candidates = np.flatnonzero(new if new.any() else watched)
@@ -124,15 +124,15 @@ def coded_items(
         shown = order[held_out[order]][:FEWEST_HELD_OUT]  # however few there are among all
         rows = np.union1d(order[:MOST_ITEMS], shown)
     kept = positions[rows]
-    codes = codes_of(model, pictures, kept)
+    latents = latents_of_images(model, images, kept)
     with torch.inference_mode():  # as embed does, which would run the encoder once more
-        vectors = (torch.from_numpy(codes) - model.centre.cpu()) @ model.components.cpu().T
+        vectors = (torch.from_numpy(latents) - model.centre.cpu()) @ model.components.cpu().T
     names = np.asarray(catalogue.category_names, dtype=np.str_)
-    return CodedItems(
+    return EncodedItems(
         model=model,
-        pictures=pictures,
+        images=images,
         positions=kept,
-        codes=codes,
+        latents=latents,
         vectors=vectors.numpy(),
         groups=groups[rows],
         train=learned[rows],
@@ -168,11 +168,11 @@ def known_factors(catalogue: Catalogue, names: Sequence[str] = ()) -> dict[str, 
     return {"item category" if "category" in chosen else "category": category, **chosen}
 
 
-def _copies(pictures: PackedPictures, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Equal numbers for items whose pictures are equal in every pixel, shape ``[n]``."""
+def _copies(images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Equal numbers for items whose images are equal in every pixel, shape ``[n]``."""
     numbers: dict[bytes, int] = {}
     groups = np.empty(len(positions), dtype=np.int64)
     for row, position in enumerate(positions):
-        content = pictures.pixels[position, :, :, :3].tobytes()
+        content = images.pixels[position, :, :, :3].tobytes()
         groups[row] = numbers.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(numbers))
     return groups

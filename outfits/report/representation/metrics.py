@@ -1,4 +1,4 @@
-"""What is measured of a picture model: its reconstructions beside baselines, its divergence, its neighbours."""
+"""What is measured of an image model: its reconstructions beside baselines, its divergence, its neighbours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from outfits.metrics.disentanglement import Disentanglement
-from outfits.report.representation.items import CodedItems
+from outfits.report.representation.items import EncodedItems
 from outfits.representations.gaussian import kl_to_standard_normal
 from outfits.representations.losses import pixel_weight, squared_error
 from outfits.representations.vae import VariationalAutoencoder
 
 NEAREST = 5  # neighbours whose factors are compared
 MOST_QUERIES = 6000  # items whose neighbours are looked at
-MOST_FITTED = 3000  # training pictures that the baselines are fitted to
-MOST_HELD_OUT = 3000  # held-out pictures that are reconstructed
+MOST_FITTED = 3000  # training images that the baselines are fitted to
+MOST_HELD_OUT = 3000  # held-out images that are reconstructed
 ACTIVE = 0.01  # nats; a coordinate of a variational model with less holds nothing
-FEWEST_OF_A_VALUE = 5  # items of a value whose mean code is taken
+FEWEST_OF_A_VALUE = 5  # items of a value whose mean latent is taken
 DIRECTIONS = 4
-TOLD = 0.05  # informativeness from which on a factor counts as told by the code
+INFORMATIVE = 0.05  # informativeness from which on a factor counts as informative by the latent
 _COLOURS = ("colour", "color", "hue")
 _KINDS = ("category", "shape", "kind", "type", "product")
-Draw = Callable[[Tensor], Tensor]  # from pictures [B, 3, S, S] to reconstructions of the same shape
+Draw = Callable[[Tensor], Tensor]  # from images [B, 3, S, S] to reconstructions of the same shape
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near reconstructions come to pictures.
+    """How near reconstructions come to images.
 
     Attributes:
         weighted_error: mean squared error, pixels weighted as in training.
@@ -59,22 +59,22 @@ class Fidelity:
 
 
 def _psnr(error: float) -> float | None:
-    """Ratio of the largest possible to the mean squared error, dB, of pictures in [0, 1]."""
+    """Ratio of the largest possible to the mean squared error, dB, of images in [0, 1]."""
     return float(-10 * np.log10(error)) if error > 0 else None
 
 
 @torch.inference_mode()
-def fidelity(items: CodedItems, rows: NDArray[np.int64], draw: Draw) -> Fidelity:
+def fidelity(items: EncodedItems, rows: NDArray[np.int64], draw: Draw) -> Fidelity:
     """Errors of some items' reconstructions, pooled over the items."""
-    backdrop = items.model.settings["backdrop_weight"]
+    background = items.model.settings["background_weight"]
     sums = np.zeros(3)
     weight_of_garments = 0.0
     for maps in items.batches(rows):
-        pictures, foreground = maps[:, :3], maps[:, 3:]
-        made = draw(pictures)
-        apart = (made - pictures).square()
+        images, foreground = maps[:, :3], maps[:, 3:]
+        made = draw(images)
+        apart = (made - images).square()
         sums += [
-            float(squared_error(pictures, made, pixel_weight(foreground, backdrop)).double().sum()),
+            float(squared_error(images, made, pixel_weight(foreground, background)).double().sum()),
             float(apart.mean(dim=(1, 2, 3)).double().sum()),
             float((apart.mean(dim=1, keepdim=True) * foreground).double().sum()),
         ]
@@ -83,28 +83,28 @@ def fidelity(items: CodedItems, rows: NDArray[np.int64], draw: Draw) -> Fidelity
     return Fidelity(weighted / len(rows), plain / len(rows), garment / max(weight_of_garments, 1e-12))
 
 
-def reconstruction_figures(items: CodedItems, seed: int) -> dict[str, Fidelity]:
+def reconstruction_metrics(items: EncodedItems, seed: int) -> dict[str, Fidelity]:
     """Fidelity on held-out items of the model and of two that learned no network, by name.
 
-    ``mean`` answers with the mean training picture, ``pca`` with the best linear code as wide as the model's own.
+    ``mean`` answers with the mean training image, ``pca`` with the best linear latent as wide as the model's own.
     """
     model, rng = items.model, np.random.default_rng([seed, 1])
     rows = _drawn(np.flatnonzero(items.held_out), MOST_HELD_OUT, rng)
     fitted = _drawn(np.flatnonzero(items.train), MOST_FITTED, rng)
     flat = np.concatenate([maps[:, :3].flatten(1).cpu().numpy() for maps in items.batches(fitted)])
-    components = min(model.code_dim, len(flat) - 1, flat.shape[1])
+    components = min(model.latent_dim, len(flat) - 1, flat.shape[1])
     pca = PCA(components, svd_solver="randomized", random_state=seed).fit(flat)
 
-    def mean(pictures: Tensor) -> Tensor:
-        return torch.from_numpy(pca.mean_).to(pictures).reshape(1, *pictures.shape[1:]).expand_as(pictures)
+    def mean(images: Tensor) -> Tensor:
+        return torch.from_numpy(pca.mean_).to(images).reshape(1, *images.shape[1:]).expand_as(images)
 
-    def linear(pictures: Tensor) -> Tensor:
-        codes = pca.transform(pictures.flatten(1).cpu().numpy())
-        made = torch.from_numpy(pca.inverse_transform(codes)).to(pictures)
-        return made.clamp(0.0, 1.0).reshape_as(pictures)
+    def linear(images: Tensor) -> Tensor:
+        latents = pca.transform(images.flatten(1).cpu().numpy())
+        made = torch.from_numpy(pca.inverse_transform(latents)).to(images)
+        return made.clamp(0.0, 1.0).reshape_as(images)
 
     draws: dict[str, Draw] = {
-        "model": lambda pictures: model.decode(model.encode(pictures)),
+        "model": lambda images: model.decode(model.encode(images)),
         "pca": linear,
         "mean": mean,
     }
@@ -112,7 +112,7 @@ def reconstruction_figures(items: CodedItems, seed: int) -> dict[str, Fidelity]:
 
 
 @torch.inference_mode()
-def divergence(items: CodedItems) -> NDArray[np.float64] | None:
+def divergence(items: EncodedItems) -> NDArray[np.float64] | None:
     """Mean divergence of every coordinate from the prior on held-out items, nats, shape ``[d]``.
 
     None for a model without a prior.
@@ -121,7 +121,7 @@ def divergence(items: CodedItems) -> NDArray[np.float64] | None:
     if not isinstance(model, VariationalAutoencoder):
         return None
     rows = np.flatnonzero(items.held_out)
-    total = torch.zeros(model.code_dim, dtype=torch.float64)
+    total = torch.zeros(model.latent_dim, dtype=torch.float64)
     for maps in items.batches(rows):
         total += kl_to_standard_normal(*model.posterior(maps[:, :3])).double().sum(dim=0).cpu()
     means: NDArray[np.float64] = (total / len(rows)).numpy()
@@ -135,7 +135,7 @@ class Agreement:
     Attributes:
         share: of all pairs of an item and one of its nearest; None where no such pair has both values known.
         chance: the same of pairs drawn at random.
-        items: pictures whose value is known, copies counted once.
+        items: images whose value is known, copies counted once.
     """
 
     share: float | None
@@ -156,10 +156,10 @@ def neighbours(vectors: NDArray[np.float32], queries: NDArray[np.int64], count: 
     return np.concatenate(found)
 
 
-def agreements(items: CodedItems, count: int, seed: int) -> dict[str, Agreement]:
-    """Agreement of every distinct picture with its ``count`` nearest, by factor; copies count as one picture.
+def neighbour_agreement(items: EncodedItems, count: int, seed: int) -> dict[str, Agreement]:
+    """Agreement of every distinct image with its ``count`` nearest, by factor; copies count as one image.
 
-    Of more than :data:`MOST_QUERIES` pictures so many are drawn, and their nearest sought among all.
+    Of more than :data:`MOST_QUERIES` images so many are drawn, and their nearest sought among all.
     """
     rows = items.distinct()
     queries = _drawn(np.arange(len(rows)), MOST_QUERIES, np.random.default_rng([seed, 2]))
@@ -179,14 +179,14 @@ def agreements(items: CodedItems, count: int, seed: int) -> dict[str, Agreement]
 
 @dataclass(frozen=True)
 class Direction:
-    """A step through the code that turns one value of a factor into another.
+    """A step through the latent that turns one value of a factor into another.
 
     Attributes:
         factor: the factor.
         source: value that is left.
         target: value that is reached.
-        items: training pictures of each of them that the means are taken over.
-        step: mean code of the target less mean code of the source, shape ``[d]``.
+        items: training images of each of them that the means are taken over.
+        step: mean latent of the target less mean latent of the source, shape ``[d]``.
     """
 
     factor: str
@@ -196,8 +196,8 @@ class Direction:
     step: NDArray[np.float32]
 
 
-def directions(items: CodedItems) -> list[Direction]:
-    """Steps between the two commonest values of up to :data:`DIRECTIONS` factors, over distinct training pictures.
+def attribute_directions(items: EncodedItems) -> list[Direction]:
+    """Steps between the two commonest values of up to :data:`DIRECTIONS` factors, over distinct training images.
 
     Colours come first, then kinds of garment, then what else is known, in the data set's order.
     """
@@ -210,22 +210,22 @@ def directions(items: CodedItems) -> list[Direction]:
         if len(order) < 2 or counts[order[1]] < FEWEST_OF_A_VALUE:
             continue
         source, target = names[order].tolist()
-        means = [items.codes[rows[values == value]].mean(axis=0) for value in (source, target)]
+        means = [items.latents[rows[values == value]].mean(axis=0) for value in (source, target)]
         seen = (int(counts[order[0]]), int(counts[order[1]]))
         found.append(Direction(name, source, target, seen, means[1] - means[0]))
     return found[:DIRECTIONS]
 
 
-def carried(figures: Disentanglement) -> list[tuple[str, float] | None]:
+def coordinate_factors(metrics: Disentanglement) -> list[tuple[str, float] | None]:
     """The factor that every coordinate matters most for, and its share of that factor's importance.
 
     A forest spreads importance over the coordinates even where it learns nothing, so only factors count that a linear
-    map of the code tells better than guessing by :data:`TOLD`. None where a coordinate has no more than an even share
-    in any of them.
+    map of the latent tells better than guessing by :data:`INFORMATIVE`. None where a coordinate has no more than an
+    even share in any of them.
     """
-    told = np.array([factor.informativeness > TOLD for factor in figures.factors.values()])
-    importance = np.where(told, figures.importance, 0.0)
-    names, best = list(figures.factors), importance.argmax(axis=1)
+    informative = np.array([factor.informativeness > INFORMATIVE for factor in metrics.factors.values()])
+    importance = np.where(informative, metrics.importance, 0.0)
+    names, best = list(metrics.factors), importance.argmax(axis=1)
     shares = importance.max(axis=1).tolist()
     even = 1 / len(importance)
     return [(names[factor], share) if share > even else None for factor, share in zip(best, shares, strict=True)]

@@ -1,4 +1,4 @@
-"""The report of a picture model: what its codes hold, as figures, pictures and one page."""
+"""The report of an image model: what its latents hold, as metrics, images and one page."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -9,9 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from outfits.config.representation import RepresentationReportConfig
+from outfits import run_files
+from outfits.config.schema.representation import RepresentationReportConfig
 from outfits.data.catalogue import Catalogue
-from outfits.encoders.packed import PackedPictures
+from outfits.encoders.packed import PackedImages
 from outfits.errors import DataError
 from outfits.metrics.disentanglement import Disentanglement, disentanglement
 from outfits.report.comparison.files import write_json
@@ -28,22 +29,22 @@ from outfits.report.representation.images import (
     samples,
     traversals,
 )
-from outfits.report.representation.items import CodedItems, coded_items
+from outfits.report.representation.items import EncodedItems, encoded_items
 from outfits.report.representation.metrics import (
     NEAREST,
-    agreements,
-    carried,
-    directions,
+    attribute_directions,
+    coordinate_factors,
     divergence,
-    reconstruction_figures,
+    neighbour_agreement,
+    reconstruction_metrics,
 )
 from outfits.report.representation.result import BASELINES, RepresentationResult
 from outfits.report.representation.sheets import sheet_bytes
 from outfits.report.style import DARK, LIGHT, PRINT
-from outfits.representations.base import PictureModel
+from outfits.representations.base import ImageModel
 from outfits.storage import write_text
 
-PICTURES = (
+IMAGES = (
     "reconstructions",
     "interpolations",
     "traversals",
@@ -56,8 +57,8 @@ PICTURES = (
 
 
 def write_representation_report(
-    model: PictureModel,
-    pictures: PackedPictures,
+    model: ImageModel,
+    images: PackedImages,
     catalogue: Catalogue,
     train: NDArray[np.int64],
     valid: NDArray[np.int64],
@@ -68,16 +69,16 @@ def write_representation_report(
     seed: int,
     training: Mapping[str, int],
     config_yaml: str,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> RepresentationResult:
-    """Measures a picture model, draws what its codes hold and writes the report.
+    """Measures an image model, draws what its latents hold and writes the report.
 
     Into the folder go ``index.html``, ``results.json``, ``results.csv`` with a row per factor, and each of
-    :data:`PICTURES` that this model has as PNG; those of an earlier report that it lacks are taken away.
+    :data:`IMAGES` that this model has as PNG; those of an earlier report that it lacks are taken away.
 
     Args:
         model: the model, in evaluation mode.
-        pictures: prepared pictures of the whole catalogue.
+        images: prepared images of the whole catalogue.
         catalogue: the items.
         train: catalogue positions that the model learned from.
         valid: catalogue positions that the loss was watched on.
@@ -87,16 +88,16 @@ def write_representation_report(
         seed: seed of everything drawn.
         training: ``epochs`` trained and, where that is known, ``kept_epoch``, whose weights these are.
         config_yaml: the resolved configuration, printed at the end of the page.
-        say: takes a line of progress.
+        log: takes a line of progress.
 
     Returns:
-        The figures.
+        The metrics.
 
     Raises:
         ConfigError: if ``config.factors`` names an attribute that the items do not have.
     """
-    items = coded_items(model, pictures, catalogue, train, valid, config.factors, seed)
-    say(f"{len(items):,} items coded, {len(items.distinct()):,} different pictures")
+    items = encoded_items(model, images, catalogue, train, valid, config.factors, seed)
+    log(f"{len(items):,} items encoded, {len(items.distinct()):,} different images")
     parts = _disentanglement(items, config.items, seed)
     result = RepresentationResult(
         dataset=dataset,
@@ -113,58 +114,58 @@ def write_representation_report(
             "held_out": int(items.held_out.sum()),
             "held_out_are_copies": items.copies,
         },
-        fidelity=reconstruction_figures(items, seed) if model.generative else None,
+        fidelity=reconstruction_metrics(items, seed) if model.generative else None,
         divergence=divergence(items),
-        directions=directions(items) if model.generative else [],
-        agreements=agreements(items, NEAREST, seed),
+        attribute_directions=attribute_directions(items) if model.generative else [],
+        neighbour_agreement=neighbour_agreement(items, NEAREST, seed),
         disentanglement=parts,
     )
-    say("drawing")
+    log("drawing")
     drawn = {name: sheet_bytes(image) for name, image in _sheets(items, result, config).items()}
     if parts is not None:
         drawn["disentanglement"] = png_bytes(heat_map(parts, PRINT))
     folder.mkdir(parents=True, exist_ok=True)
-    for name in PICTURES:
+    for name in IMAGES:
         path = folder / f"{name}.png"
         if name in drawn:
             path.write_bytes(drawn[name])
         else:
             path.unlink(missing_ok=True)
-    result.frame().to_csv(folder / "results.csv", index=False)
-    write_text(folder / "index.html", _page(result, drawn, config, config_yaml))
+    result.frame().to_csv(folder / run_files.RESULTS_TABLE, index=False)
+    write_text(folder / run_files.PAGE, _page(result, drawn, config, config_yaml))
     # last and in one move: who finds results.json finds all of it
-    write_json(folder / "results.json", result.to_json())
+    write_json(folder / run_files.RESULTS, result.to_json())
     return result
 
 
-def _disentanglement(items: CodedItems, most: int, seed: int) -> Disentanglement | None:
+def _disentanglement(items: EncodedItems, most: int, seed: int) -> Disentanglement | None:
     """None where no factor has two values with enough items; the page says so."""
     factors = {name: values.tolist() for name, values in items.factors.items()}
     try:
-        return disentanglement(items.codes, factors, seed=seed, max_items=most, groups=items.groups.tolist())
+        return disentanglement(items.latents, factors, seed=seed, max_items=most, groups=items.groups.tolist())
     except DataError:
         return None
 
 
 def _sheets(
-    items: CodedItems, result: RepresentationResult, config: RepresentationReportConfig
+    items: EncodedItems, result: RepresentationResult, config: RepresentationReportConfig
 ) -> dict[str, Image.Image]:
-    """The pictures that this model has, by name."""
+    """The images that this model has, by name."""
     seed, model = result.seed, items.model
     new = np.flatnonzero(items.held_out)
-    shown = items.spread(new, config.pictures, seed)
+    shown = items.spread(new, config.images, seed)
     sheets: dict[str, Image.Image | None] = {}
     if model.generative:
         parts = result.disentanglement
-        carries = [] if parts is None else carried(parts)
+        carries = [] if parts is None else coordinate_factors(parts)
         coordinates = moving_coordinates(items, config.coordinates)
-        half = max(1, config.pictures // 2)
+        half = max(1, config.images // 2)
         sheets["reconstructions"] = reconstructions(items, shown)
         sheets["interpolations"] = interpolations(items, new, config.steps, seed)
         sheets["traversals"] = traversals(items, int(shown[0]), coordinates, config.steps, carries)
-        sheets["arithmetic"] = arithmetic(items, result.directions, half, seed)
-        sheets["samples"] = samples(model, config.pictures, seed)
-        sheets["deformation"] = deformation(items, shown[: config.pictures - 1])
+        sheets["arithmetic"] = arithmetic(items, result.attribute_directions, half, seed)
+        sheets["samples"] = samples(model, config.images, seed)
+        sheets["deformation"] = deformation(items, shown[: config.images - 1])
     sheets["neighbours"] = neighbour_sheet(items, shown, config.neighbours)
     return {name: image for name, image in sheets.items() if image is not None}
 
@@ -186,7 +187,7 @@ def _page(
     return environment.get_template("representation.html.j2").render(
         result=result,
         settings=result.settings,
-        pictures={name: _png_uri(content) for name, content in drawn.items()},
+        images={name: _png_uri(content) for name, content in drawn.items()},
         importances=importances,
         baselines=BASELINES,
         nearest=NEAREST,

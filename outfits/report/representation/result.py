@@ -1,4 +1,4 @@
-"""The figures of a representation's report: as JSON, as a table of factors, and in words."""
+"""The metrics of a representation's report: as JSON, as a table of factors, and in words."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from outfits.metrics.disentanglement import Disentanglement
 from outfits.report.representation.metrics import ACTIVE, NEAREST, Agreement, Direction, Fidelity
 from outfits.representations.base import RepresentationSettings
 
-BASELINES = {"model": "This model", "pca": "PCA, as many components", "mean": "Mean training picture"}
+BASELINES = {"model": "This model", "pca": "PCA, as many components", "mean": "Mean training image"}
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class RepresentationResult:
         items: how many items there are of each kind.
         fidelity: errors of reconstructions by name, see :data:`BASELINES`; None for a model that draws none.
         divergence: nats per coordinate, shape ``[d]``; None for a model without a prior.
-        directions: steps of the attribute arithmetic; none for a model that draws none.
-        agreements: nearest items of equal value, by factor.
-        disentanglement: what the code says about the factors; None where no factor has enough items.
+        attribute_directions: steps of the attribute arithmetic; none for a model that draws none.
+        neighbour_agreement: nearest items of equal value, by factor.
+        disentanglement: what the latent says about the factors; None where no factor has enough items.
     """
 
     dataset: str
@@ -41,8 +41,8 @@ class RepresentationResult:
     items: Mapping[str, int]
     fidelity: Mapping[str, Fidelity] | None
     divergence: NDArray[np.float64] | None
-    directions: list[Direction]
-    agreements: dict[str, Agreement]
+    attribute_directions: list[Direction]
+    neighbour_agreement: dict[str, Agreement]
     disentanglement: Disentanglement | None
 
     @property
@@ -57,12 +57,12 @@ class RepresentationResult:
             kinds += ["class-aware"] if settings["class_dim"] else []
             return f"{', '.join(kinds)} deforming autoencoder".strip().capitalize()
         if settings["kind"] == "contrastive":
-            return "Contrastive picture tower"
+            return "Contrastive image tower"
         return "Denoising autoencoder" if settings["noise"] or settings["masked"] else "Autoencoder"
 
     @property
     def kl(self) -> float | None:
-        """Divergence from the prior, nats per picture."""
+        """Divergence from the prior, nats per image."""
         return None if self.divergence is None else float(self.divergence.sum())
 
     @property
@@ -71,7 +71,7 @@ class RepresentationResult:
         return None if self.divergence is None else int((self.divergence > ACTIVE).sum())
 
     def to_json(self) -> dict[str, Any]:
-        """All figures as numbers, lists and dictionaries."""
+        """All metrics as numbers, lists and dictionaries."""
         kl = None
         if self.divergence is not None:
             kl = {"total": self.kl, "active": self.active, "coordinates": self.divergence.tolist()}
@@ -85,8 +85,11 @@ class RepresentationResult:
             "items": dict(self.items),
             "reconstruction": None if fidelity is None else {name: one.to_json() for name, one in fidelity.items()},
             "kl": kl,
-            "arithmetic": [{**vars(one), "step": one.step.tolist()} for one in self.directions],
-            "neighbours": {"nearest": NEAREST, "factors": {name: asdict(one) for name, one in self.agreements.items()}},
+            "arithmetic": [{**vars(one), "step": one.step.tolist()} for one in self.attribute_directions],
+            "neighbours": {
+                "nearest": NEAREST,
+                "factors": {name: asdict(one) for name, one in self.neighbour_agreement.items()},
+            },
             "disentanglement": None if parts is None else parts.to_json(),
         }
 
@@ -94,44 +97,45 @@ class RepresentationResult:
         """A row per factor; a cell is empty where a figure is not there."""
         measured = {} if self.disentanglement is None else self.disentanglement.factors
         rows = []
-        for name, agreement in self.agreements.items():
-            figures = asdict(measured[name]) if name in measured else {}
+        for name, agreement in self.neighbour_agreement.items():
+            metrics = asdict(measured[name]) if name in measured else {}
             nearest = {"neighbour_share": agreement.share, "neighbour_chance": agreement.chance}
-            rows.append({"factor": name, **{key: figures.get(key) for key in _COLUMNS}, **nearest})
+            rows.append({"factor": name, **{key: metrics.get(key) for key in _COLUMNS}, **nearest})
         frame = pd.DataFrame(rows, columns=["factor", *_COLUMNS, "neighbour_share", "neighbour_chance"])
         return frame.astype({"values": "Int64", "items": "Int64"})
 
     def findings(self) -> list[str]:
-        """What the figures say, a sentence each."""
+        """What the metrics say, a sentence each."""
         sentences = []
         if self.fidelity is not None:
             best = {name: one.garment_psnr for name, one in self.fidelity.items()}
             told = ", ".join(
                 f"{words} {_decibels(best[name])}"
-                for name, words in (("model", "this model"), ("pca", "PCA"), ("mean", "the mean picture"))
+                for name, words in (("model", "this model"), ("pca", "PCA"), ("mean", "the mean image"))
             )
-            sentences.append(f"Signal-to-noise ratio over garment pixels of held-out pictures: {told}.")
-        known = {name: one for name, one in self.agreements.items() if one.share is not None and one.chance}
+            sentences.append(f"Signal-to-noise ratio over garment pixels of held-out images: {told}.")
+        known = {name: one for name, one in self.neighbour_agreement.items() if one.share is not None and one.chance}
         if known:
             name, one = max(known.items(), key=lambda entry: (entry[1].share or 0) - (entry[1].chance or 0))
             sentences.append(
-                f"Of the {NEAREST} nearest pictures {one.share:.0%} have the item's own {name}; by chance it would be "
+                f"Of the {NEAREST} nearest images {one.share:.0%} have the item's own {name}; by chance it would be "
                 f"{one.chance:.0%}."
             )
         if self.disentanglement is not None:
             factors = sorted(self.disentanglement.factors.values(), key=lambda factor: -factor.informativeness)
             sentences.append(
-                f"A linear map of the code tells {factors[0].name} best: {factors[0].accuracy:.0%} right, against "
+                f"A linear map of the latent tells {factors[0].name} best: {factors[0].accuracy:.0%} right, against "
                 f"{factors[0].majority:.0%} for guessing the commonest."
             )
         return sentences
 
     def table(self) -> str:
-        """The main figures for the terminal."""
+        """The main metrics for the terminal."""
         settings, items = self.settings, self.items
         lines = [
-            f"{self.model_name}, {settings['code_dim']} coordinates, {settings['side']} pixels: {self.dataset}, "
-            f"{items['training']:,} training items, {items['held_out']:,} held-out pictures (seed {self.seed})"
+            f"{self.model_name}, {settings['latent_dim']} coordinates, {settings['image_size']} pixels: "
+            f"{self.dataset}, "
+            f"{items['training']:,} training items, {items['held_out']:,} held-out images (seed {self.seed})"
         ]
         if self.fidelity is not None:
             rows = [
@@ -140,10 +144,10 @@ class RepresentationResult:
             ]
             lines += ["", *_aligned([["", "weighted error", "PSNR", "PSNR, garments"], *rows])]
         if self.divergence is not None:
-            lines += ["", f"KL {self.kl:.1f} nats, {self.active} of {settings['code_dim']} coordinates active"]
+            lines += ["", f"KL {self.kl:.1f} nats, {self.active} of {settings['latent_dim']} coordinates active"]
         measured = {} if self.disentanglement is None else self.disentanglement.factors
         rows = []
-        for name, one in self.agreements.items():
+        for name, one in self.neighbour_agreement.items():
             told = measured.get(name)
             cells = ["–"] * 4 if told is None else [f"{told.informativeness:.3f}", f"{told.accuracy:.1%}"]
             cells += [] if told is None else [f"{told.compactness:.3f}", f"{told.mig:.3f}"]

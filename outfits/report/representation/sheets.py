@@ -1,4 +1,4 @@
-"""Sheets of picture tiles with labels, which can be understood without the page around them."""
+"""Sheets of image tiles with labels, which can be understood without the page around them."""
 
 import io
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from torch import Tensor
 from outfits.report.drawing import font, shortened
 from outfits.report.style import PRINT
 
-SMALLEST_TILE = 96  # pixels; smaller pictures are enlarged
-COARSE = 32  # pixels; pictures up to this side keep their pixels visible when enlarged
+SMALLEST_TILE = 96  # pixels; smaller images are enlarged
+COARSE = 32  # pixels; images up to this side keep their pixels visible when enlarged
 FRAME = "#d9dde3"
 MARK = "#d55e00"
 _LINE = (0, 114, 178)  # of a deformed grid
@@ -21,22 +21,22 @@ _GRID_LINES = 8  # cells of a deformed grid along a side
 _GAP, _MARGIN, _PAD = 2, 14, 8
 
 
-def tiles(pictures: Tensor, side: int | None = None) -> list[Image.Image]:
-    """Pictures ``[n, 1 or 3, S, S]`` in [0, 1] as framed images, enlarged where they are small."""
-    pixels = (pictures.clamp(0.0, 1.0) * 255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
+def tiles(images: Tensor, side: int | None = None) -> list[Image.Image]:
+    """Images ``[n, 1 or 3, S, S]`` in [0, 1] as framed images, enlarged where they are small."""
+    pixels = (images.clamp(0.0, 1.0) * 255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
     side = side or tile_side(pixels.shape[1])
     how = Image.Resampling.NEAREST if pixels.shape[1] <= COARSE else Image.Resampling.LANCZOS
-    return [framed(Image.fromarray(picture).resize((side, side), how)) for picture in pixels]
+    return [framed(Image.fromarray(image).resize((side, side), how)) for image in pixels]
 
 
 def tile_side(side: int) -> int:
-    """Side of the tiles that pictures of this side are shown as, pixels."""
+    """Side of the tiles that images of this side are shown as, pixels."""
     return max(SMALLEST_TILE, side)
 
 
-def framed(picture: Image.Image, colour: str = FRAME, width: int = 1) -> Image.Image:
-    """The picture with its outermost pixels as a frame; most product photos are as white as the sheet."""
-    inner = picture.crop((width, width, picture.width - width, picture.height - width))
+def framed(image: Image.Image, colour: str = FRAME, width: int = 1) -> Image.Image:
+    """The image with its outermost pixels as a frame; most product images are as white as the sheet."""
+    inner = image.crop((width, width, image.width - width, image.height - width))
     return ImageOps.expand(inner, border=width, fill=colour)
 
 

@@ -1,4 +1,4 @@
-"""Keys of picture models that learn a representation, and of their report."""
+"""Keys of image models that learn a representation, and of their report."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class CorruptionConfig:
 
     noise: float = key(0.0, "denoising: standard deviation of noise on the encoder's input, pixel range 1", ge=0)
     masked: float = key(0.0, "denoising: share of the patches of the encoder's input that are masked", ge=0, lt=1)
-    patch: int = key(8, "denoising: side of a masked patch, pixels; divides side", ge=1)
+    patch: int = key(8, "denoising: image_size of a masked patch, pixels; divides image_size", ge=1)
 
 
 @dataclass
@@ -35,7 +35,7 @@ class VaeConfig:
     """Likelihood and divergence of a variational autoencoder."""
 
     deviation: float = key(
-        0.1, "standard deviation of a pixel about the decoder's picture, pixel range 1; scales the likelihood", gt=0
+        0.1, "standard deviation of a pixel about the decoder's image, pixel range 1; scales the likelihood", gt=0
     )
     beta: float = key(1.0, "weight of the KL divergence at the end of training; 1 is the ELBO", ge=0)
     beta_start: float | None = key(
@@ -47,9 +47,9 @@ class VaeConfig:
 
 @dataclass
 class DeformingConfig:
-    """Parts of a deforming autoencoder's code and weights of its loss."""
+    """Parts of a deforming autoencoder's latent and weights of its loss."""
 
-    shape_dim: int = key(16, "coordinates of the code that warp the template", ge=1)
+    shape_dim: int = key(16, "coordinates of the latent that warp the template", ge=1)
     class_dim: int = key(0, "coordinates that must tell the item's category; 0: not class-aware", ge=0)
     class_weight: float = key(0.1, "class-aware: weight of the cross-entropy of the category", ge=0)
     intrinsic: bool = key(False, "draw the template as albedo times shading")
@@ -60,36 +60,38 @@ class DeformingConfig:
 
 @dataclass
 class ContrastiveConfig:
-    """Pictures against their texts."""
+    """Images against their texts."""
 
     temperature: float = key(0.07, "initial value of the learned temperature", gt=0)
 
 
 @dataclass
-class VariedConfig:
-    """How training pictures are varied."""
+class AugmentationConfig:
+    """How training images are augmented."""
 
-    flip: bool = key(True, "mirror half of the training pictures")
-    shift: float = key(0.0, "move training pictures by up to this share of their side", ge=0, lt=0.5)
-    light: float = key(0.0, "make training pictures brighter or darker by up to this share", ge=0, lt=1)
+    flip: bool = key(True, "mirror half of the training images")
+    translate: float = key(0.0, "move training images by up to this share of their image_size", ge=0, lt=0.5)
+    brightness: float = key(0.0, "make training images brighter or darker by up to this share", ge=0, lt=1)
 
 
 @dataclass
 class RepresentationConfig:
-    """A picture model: section ``model.representation``."""
+    """An image model: section ``model.representation``."""
 
     kind: str = key(
         "vae",
         "network: autoencoder (denoising with corruption), vae (with vae.beta), deforming (shape and appearance apart) "
-        "or contrastive (pictures against their texts)",
+        "or contrastive (images against their texts)",
         choices=("autoencoder", "vae", "deforming", "contrastive"),
     )
-    side: int = key(64, "side of the square that pictures are padded to with white, pixels", choices=(16, 32, 64, 128))
+    image_size: int = key(
+        64, "image_size of the square that images are padded to with white, pixels", choices=(16, 32, 64, 128)
+    )
     width: int = key(32, "channels after the first convolution; deeper ones have up to eight times as many", ge=8)
-    code_dim: int = key(64, "width of the code", ge=2)
-    backdrop: str = key("keep", "keep the photo's backdrop, or cut it out: make it white", choices=("keep", "cut"))
-    backdrop_weight: float = key(
-        0.25, "weight of a backdrop pixel in the reconstruction against one of the garment", gt=0, le=1
+    latent_dim: int = key(64, "width of the latent", ge=2)
+    background: str = key("keep", "keep the image's background, or cut it out: make it white", choices=("keep", "cut"))
+    background_weight: float = key(
+        0.25, "weight of a background pixel in the reconstruction against one of the garment", gt=0, le=1
     )
     pixel_weight: float = key(1.0, "weight of the squared error of pixels, of a vae of the log-likelihood", ge=0)
     perceptual: PerceptualConfig = section(PerceptualConfig)
@@ -97,16 +99,16 @@ class RepresentationConfig:
     vae: VaeConfig = section(VaeConfig)
     deforming: DeformingConfig = section(DeformingConfig)
     contrastive: ContrastiveConfig = section(ContrastiveConfig)
-    varied: VariedConfig = section(VariedConfig)
+    augmented: AugmentationConfig = section(AugmentationConfig)
 
 
 @dataclass
 class RepresentationReportConfig:
-    """What the report of a picture model shows: section ``evaluate.representation``."""
+    """What the report of an image model shows: section ``evaluate.representation``."""
 
-    pictures: int = key(10, "items shown per picture of the report", ge=2)
+    images: int = key(10, "items shown per image of the report", ge=2)
     steps: int = key(7, "steps of an interpolation or traversal", ge=3)
-    coordinates: int = key(10, "code coordinates traversed, those that vary most", ge=1)
+    coordinates: int = key(10, "latent coordinates traversed, those that vary most", ge=1)
     neighbours: int = key(6, "nearest neighbours shown per item", ge=1)
     factors: list[str] = key(
         [], "attributes that disentanglement is measured against, besides the category; []: all that the data set has"

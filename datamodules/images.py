@@ -1,4 +1,4 @@
-"""Batches of pictures for training a representation."""
+"""Batches of images for training a representation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.base import OutfitLoaders
-from outfits.encoders.learned import picture_tensor
-from outfits.encoders.packed import PackedPictures
-from outfits.representations.batch import PictureBatch
+from outfits.encoders.learned import image_tensor
+from outfits.encoders.packed import PackedImages
+from outfits.representations.batch import ImageBatch
 
 
 class ItemPositions(Dataset[int]):
-    """Catalogue positions as samples: a picture is fetched when its batch is made.
+    """Catalogue positions as samples: an image is fetched when its batch is made.
 
     Args:
         positions: catalogue positions, shape ``[n]``.
@@ -33,27 +33,27 @@ class ItemPositions(Dataset[int]):
 
 
 @dataclass(frozen=True)
-class CollatePictures:
-    """Fetches pictures, categories and texts of a batch's items.
+class CollateImages:
+    """Fetches images, categories and texts of a batch's items.
 
     Attributes:
-        pictures: of the whole catalogue.
+        images: of the whole catalogue.
         categories: of every item, shape ``[N]``.
         texts: frozen text embeddings, shape ``[N, t]``; t may be 0.
         text_ids: equal numbers for equal texts, shape ``[N]``.
     """
 
-    pictures: PackedPictures
+    images: PackedImages
     categories: NDArray[np.int32]
     texts: NDArray[np.float32]
     text_ids: NDArray[np.int64]
 
-    def __call__(self, samples: Sequence[int]) -> PictureBatch:
+    def __call__(self, samples: Sequence[int]) -> ImageBatch:
         """The batch of these catalogue positions."""
         rows = np.asarray(samples)
-        maps = picture_tensor(self.pictures.pixels[rows])
-        return PictureBatch(
-            pictures=maps[:, :3],
+        maps = image_tensor(self.images.pixels[rows])
+        return ImageBatch(
+            images=maps[:, :3],
             foreground=maps[:, 3:],
             categories=torch.from_numpy(self.categories[rows].astype(np.int64)),
             texts=torch.from_numpy(np.array(self.texts[rows])),
@@ -61,23 +61,23 @@ class CollatePictures:
         )
 
 
-class PictureDataModule(OutfitLoaders):
-    """Pictures of the items to learn from, and of others to watch the loss on.
+class ImageDataModule(OutfitLoaders):
+    """Images of the items to learn from, and of others to watch the loss on.
 
     Args:
         collate: makes batches.
         train: catalogue positions of the training items.
         valid: catalogue positions of the validation items.
-        batch_size: pictures per batch and rank.
+        batch_size: images per batch and rank.
         num_workers: loader processes per rank.
         seed: seed of the training order.
     """
 
-    samples_are = "item with a picture"
+    samples_are = "item with an image"
 
     def __init__(
         self,
-        collate: CollatePictures,
+        collate: CollateImages,
         train: NDArray[np.int64],
         valid: NDArray[np.int64],
         batch_size: int,
@@ -89,10 +89,10 @@ class PictureDataModule(OutfitLoaders):
         self.train = ItemPositions(train)
         self.valid = ItemPositions(valid)
 
-    def train_dataloader(self) -> DataLoader[PictureBatch]:
+    def train_dataloader(self) -> DataLoader[ImageBatch]:
         """Training batches."""
         return self.loader(self.train, "train", self.collate)
 
-    def val_dataloader(self) -> DataLoader[PictureBatch]:
+    def val_dataloader(self) -> DataLoader[ImageBatch]:
         """Validation batches, in order."""
         return self.loader(self.valid, "valid", self.collate)

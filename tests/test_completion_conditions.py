@@ -1,4 +1,4 @@
-"""Every method with wishes and with a person's own items: what is wished is what comes, in the order of the wishes."""
+"""Every method with conditions and external items: results answer the conditions, in their order."""
 
 from dataclasses import replace
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from outfits.completion.completion import UNRANKED
-from outfits.completion.conditions import Wishes, wishes_of_items
+from outfits.completion.conditions import Conditions, conditions_of_items
 from outfits.completion.from_latents.completion import complete_from_latents_and_texts, latent_shortlists
 from outfits.completion.methods import METHODS, complete
-from outfits.completion.search.expansion import OutfitWishes, Partial
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions
 from outfits.data.category_rule import keeps_outfit
 from outfits.errors import DataError
 from tests.tiny_world import CATEGORIES, GIVEN, IMAGE, REMOVED, TEXT, World, call, resources_of, tasks_of
@@ -26,21 +26,23 @@ def world():
     return World()
 
 
-def wished(world, kind, alpha=0.5):
+def conditions(world, kind, alpha=0.5):
     tasks = tasks_of()
-    return tasks.wishing(wishes_of_items(kind, tasks.removed, world.categories, CATEGORIES, world.features, alpha))
+    return tasks.conditioned(
+        conditions_of_items(kind, tasks.removed, world.categories, CATEGORIES, world.features, alpha)
+    )
 
 
 @pytest.mark.parametrize("name", CHOOSING)
-def test_wished_categories_come_in_the_order_of_the_wishes(world, name):
-    completions = complete(call(name), wished(world, "categories"), resources_of(world))
+def test_conditioned_categories_come_in_the_order_of_the_conditions(world, name):
+    completions = complete(call(name), conditions(world, "categories"), resources_of(world))
     assert world.categories[completions.chosen].tolist() == world.categories[np.array(REMOVED)].tolist()
     assert keeps_outfit(completions.given, completions.chosen, world.categories).all()
 
 
 @pytest.mark.parametrize("name", [*CHOOSING, "most_similar"])
-def test_neither_the_batch_nor_the_order_of_given_items_changes_a_completion_with_wishes(world, name):
-    tasks, resources = wished(world, "categories_texts"), resources_of(world)
+def test_neither_the_batch_nor_the_order_of_given_items_changes_a_completion_with_conditions(world, name):
+    tasks, resources = conditions(world, "categories_texts"), resources_of(world)
     together = complete(call(name), tasks, resources)
     turned = replace(tasks, given=[given[::-1] for given in tasks.given])
     assert complete(call(name), turned, resources).chosen.tolist() == together.chosen.tolist()
@@ -55,8 +57,10 @@ def test_with_alpha_zero_the_described_items_come(world, name):
     given, removed = [[6, 13], [0, 8]], [[3, 4], [3, 5]]
     assert world.present[removed, 1].all()
     tasks = tasks_of(given, removed)
-    wishes = wishes_of_items("categories_texts", tasks.removed, world.categories, CATEGORIES, world.features, 0.0)
-    completions = complete(call(name), tasks.wishing(wishes), resources_of(world))
+    conditions = conditions_of_items(
+        "categories_texts", tasks.removed, world.categories, CATEGORIES, world.features, 0.0
+    )
+    completions = complete(call(name), tasks.conditioned(conditions), resources_of(world))
     if name == "gradient":  # which moves the whole embedding, so the image part of its latents may decide
         assert world.categories[completions.chosen].tolist() == world.categories[np.array(removed)].tolist()
     else:
@@ -66,38 +70,38 @@ def test_with_alpha_zero_the_described_items_come(world, name):
 
 @pytest.mark.parametrize("name", CHOOSING)
 def test_with_alpha_one_texts_change_nothing(world, name):
-    with_texts, without = wished(world, "categories_texts", alpha=1.0), wished(world, "categories", alpha=1.0)
+    with_texts, without = conditions(world, "categories_texts", alpha=1.0), conditions(world, "categories", alpha=1.0)
     chosen = [complete(call(name), tasks, resources_of(world)).chosen.tolist() for tasks in (with_texts, without)]
     assert chosen[0] == chosen[1]
 
 
-def test_a_wish_of_another_category_leaves_the_removed_item_unranked(world):
-    tasks = wished(world, "categories")
-    turned = replace(tasks, wishes=Wishes(tasks.wishes.allowed[:, ::-1], tasks.wishes.texts))
+def test_a_condition_of_another_category_leaves_the_removed_item_unranked(world):
+    tasks = conditions(world, "categories")
+    turned = replace(tasks, conditions=Conditions(tasks.conditions.allowed[:, ::-1], tasks.conditions.texts))
     for name in ("random", "most_frequent", "greedy_k", "generator", "generator_rerank"):
         assert (complete(call(name), turned, resources_of(world)).removed_ranks == UNRANKED).all()
 
 
 @pytest.mark.parametrize("name", CHOOSING)
-def test_impossible_wishes_are_named(world, name):
+def test_impossible_conditions_are_named(world, name):
     tasks = tasks_of([[0, 7]], [[2, 3]])
-    wishes = Wishes.none(1, 2, CATEGORIES, TEXT)
-    wishes.allowed[:] = np.arange(CATEGORIES) == 2
-    with pytest.raises(DataError, match="wished categories leave missing item"):
-        complete(call(name), tasks.wishing(wishes), resources_of(world))
+    conditions = Conditions.none(1, 2, CATEGORIES, TEXT)
+    conditions.allowed[:] = np.arange(CATEGORIES) == 2
+    with pytest.raises(DataError, match="allowed categories leave missing item"):
+        complete(call(name), tasks.conditioned(conditions), resources_of(world))
 
 
 @pytest.mark.parametrize("name", CHOOSING)
 @pytest.mark.parametrize("kind", [None, "categories_texts"])
 def test_items_of_ones_own_stand_in_the_outfit_and_are_never_chosen(world, name, kind):
-    size, guests = len(world.categories), [5, 3]
+    size, external = len(world.categories), [5, 3]
     tasks = tasks_of([[0, 7, size], [1, size + 1]], [[2, 4], [4, 2]])
     if kind is not None:
-        wishes = wishes_of_items(kind, tasks.removed, world.categories, CATEGORIES, world.features, 0.5)
-        tasks = tasks.wishing(wishes)
-    own = world.features.take(np.array(guests))
-    scorer = world.scorer.with_guests(own.vectors, own.present, world.categories[guests])
-    resources = replace(resources_of(world), scorer=scorer, categories=scorer.categories, guests=own)
+        conditions = conditions_of_items(kind, tasks.removed, world.categories, CATEGORIES, world.features, 0.5)
+        tasks = tasks.conditioned(conditions)
+    own = world.features.take(np.array(external))
+    scorer = world.scorer.with_external(own.vectors, own.present, world.categories[external])
+    resources = replace(resources_of(world), scorer=scorer, categories=scorer.categories, external=own)
     completions = complete(call(name), tasks, resources)
     assert (completions.chosen < size).all()
     assert keeps_outfit(tasks.given, completions.chosen, scorer.categories).all()
@@ -113,17 +117,17 @@ def test_nothing_removed_is_nothing_ranked(world):
 
 
 def test_the_generators_choice_with_texts_is_the_best_of_all_pairs(world):
-    tasks = wished(world, "texts", alpha=0.4)
+    tasks = conditions(world, "texts", alpha=0.4)
     resources = resources_of(world)
     latents = resources.latents(tasks)
     forbidden = np.stack([np.isin(np.arange(CATEGORIES), world.categories[given]) for given in tasks.given])
     chosen, ranks = complete_from_latents_and_texts(
-        latents, world.index, forbidden, tasks.wishes, world.similarity, tasks.removed
+        latents, world.index, forbidden, tasks.conditions, world.similarity, tasks.removed
     )
     cosine = (latents / latents.norm(dim=-1, keepdim=True)).numpy() @ world.index.vectors.numpy().T
     for row in range(len(tasks)):
-        text = world.similarity(tasks.wishes.texts[row])
-        value = np.where(tasks.wishes.has_text[row][:, None], 0.4 * cosine[row] + 0.6 * text, cosine[row])
+        text = world.similarity(tasks.conditions.texts[row])
+        value = np.where(tasks.conditions.has_text[row][:, None], 0.4 * cosine[row] + 0.6 * text, cosine[row])
         allowed = [item for item in range(len(world.categories)) if not forbidden[row, world.categories[item]]]
         pairs = [(a, b) for a in allowed for b in allowed if world.categories[a] != world.categories[b]]
         assert tuple(chosen[row]) == max(pairs, key=lambda pair: value[0, pair[0]] + value[1, pair[1]])
@@ -132,14 +136,14 @@ def test_the_generators_choice_with_texts_is_the_best_of_all_pairs(world):
 
 
 def test_shortlists_hold_what_is_near_the_latent_and_what_is_near_the_text(world):
-    tasks = wished(world, "texts").take([0])
+    tasks = conditions(world, "texts").take([0])
     latents = resources_of(world).latents(tasks)
-    opened = np.broadcast_to(~np.isin(np.arange(CATEGORIES), world.categories[GIVEN[0]]), (2, CATEGORIES))
-    propose = latent_shortlists(latents, world.index, 4)(0, OutfitWishes.of(tasks.wishes, 0, world.similarity))
-    items, mask = propose(Partial(), opened, np.array([True, True]))
-    allowed = np.flatnonzero(opened[0][world.categories])
+    feasible = np.broadcast_to(~np.isin(np.arange(CATEGORIES), world.categories[GIVEN[0]]), (2, CATEGORIES))
+    propose = latent_shortlists(latents, world.index, 4)(0, OutfitConditions.of(tasks.conditions, 0, world.similarity))
+    items, mask = propose(Hypothesis(), feasible, np.array([True, True]))
+    allowed = np.flatnonzero(feasible[0][world.categories])
     for slot in range(2):
-        near_text = sorted(allowed, key=lambda i: -world.similarity(tasks.wishes.texts[0])[slot, i])[:2]
+        near_text = sorted(allowed, key=lambda i: -world.similarity(tasks.conditions.texts[0])[slot, i])[:2]
         cosine = world.index.vectors.numpy() @ latents[0, slot].numpy()
         near_latent = sorted(allowed, key=lambda i: -cosine[i])[:2]
         assert set(items[mask[slot]]) == {*near_text, *near_latent}
@@ -160,7 +164,7 @@ def test_texts_are_compared_with_pictures_where_the_encoder_has_one_space_for_bo
 
 
 def test_a_shortlist_of_everything_ranks_as_greedy_search_does(world):
-    tasks = wished(world, "texts", alpha=0.4)
+    tasks = conditions(world, "texts", alpha=0.4)
     ranks = [
         complete(call(text), tasks, resources_of(world)).removed_ranks.tolist()
         for text in ("greedy_k", f"generator_rerank:candidates={2 * len(world.categories)}")

@@ -1,0 +1,44 @@
+"""Every configuration key with its type, default, bounds and meaning, written once.
+
+``outfits.config.load`` merges defaults, YAML and the command line into :class:`Config`, ``outfits.config.checks``
+checks it, ``python train.py --help`` prints it. Sections are plain dataclasses, so library code can take one as an
+argument without knowing where it came from.
+"""
+
+from dataclasses import dataclass
+
+from outfits.config.fields import key, section
+from outfits.config.schema.data import DataConfig
+from outfits.config.schema.encoder import EncoderConfig
+from outfits.config.schema.evaluate import EvaluateConfig
+from outfits.config.schema.index import IndexConfig
+from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
+from outfits.config.schema.scorer import JudgeConfig, ScorerConfig
+from outfits.config.schema.stages import MAIN_JOB, STAGES
+from outfits.config.schema.targets import TargetsConfig
+from outfits.config.schema.trainer import TrainerConfig, WandbConfig
+
+
+@dataclass
+class Config:
+    experiment: str = key("synthetic", "recipe: configs/experiment/NAME.yaml")
+    run_dir: str | None = key(None, "the run's folder; null: runs/EXPERIMENT-TIME")
+    run: str | None = key(None, "evaluate.py: folder of a finished run")
+    resume: str | None = key(None, "train.py: folder of an interrupted run to continue with its own configuration")
+    cache_dir: str = key("cache", "folder of embeddings, scorers and targets that runs share, keyed by content")
+    seed: int = key(0, "seed of weights, batches, negatives, removals and evaluation", ge=0)
+    stages: list[str] = key(
+        list(MAIN_JOB), "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES
+    )
+    data: DataConfig = section(DataConfig)
+    encoder: EncoderConfig = section(EncoderConfig)
+    scorer: ScorerConfig = section(ScorerConfig)
+    judge: JudgeConfig = section(JudgeConfig)
+    targets: TargetsConfig = section(TargetsConfig)
+    model: ModelConfig = section(ModelConfig)
+    loss: LossConfig = section(LossConfig)
+    optimizer: OptimizerConfig = section(OptimizerConfig)
+    trainer: TrainerConfig = section(TrainerConfig)
+    index: IndexConfig = section(IndexConfig)
+    evaluate: EvaluateConfig = section(EvaluateConfig)
+    wandb: WandbConfig = section(WandbConfig)

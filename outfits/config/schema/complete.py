@@ -1,0 +1,42 @@
+"""The command line of complete.py."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from outfits.config.fields import key
+
+
+@dataclass
+class CompleteConfig:
+    run: str | None = key(None, "folder of a finished run")
+    items: list[str] = key([], "the partial outfit: ids of catalogue items, as in items=[12_1,12_3]")
+    garments: list[Any] = key(
+        [],
+        "external garments in the outfit, each {image: PHOTO, text: WORDS, category: NAME} with an image (relative "
+        "to the working folder), a text or both",
+    )
+    text: str | None = key(None, "a text to generate an outfit from, instead of completing one")
+    k: int = key(2, "number of missing items", ge=1, le=8)
+    categories: list[Any] = key(
+        [],
+        "categories asked for: a list for all missing items, as in [shoes,bags], or a list for each, as in "
+        "[[shoes],[bags]]; [] leaves them open",
+    )
+    texts: list[str] = key(
+        [], "texts asked for: one for each missing item ('' is no condition), or a single one that stands for all"
+    )
+    max_items: int = key(5, "with text: largest number of items of the generated outfit", ge=1)
+    size: int | None = key(None, "with text: number of items of the generated outfit; null: the best number", ge=1)
+    method: str | None = key(
+        None,
+        "NAME or NAME:OPTION=VALUE:… as in evaluate.methods; null: generator_beam to complete an outfit, beam to "
+        "generate one",
+    )
+    alpha: float | None = key(
+        None, "weight of S against texts of conditions; null: the run's evaluate.alpha", ge=0, le=1
+    )
+    top: int = key(5, "outfits shown at most, best first", ge=1, le=100)
+    out: str = key("completions.png", "image of the shown outfits, written as PNG")
+    device: str = key("cpu", "where the models run, as torch names it: cpu, cuda or mps")
+    cache_dir: str | None = key(None, "folder of the run's embeddings; null: where the run left them")
+    data_root: str | None = key(None, "folder of the run's data set, for images; null: where the run found it")

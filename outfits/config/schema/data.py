@@ -1,0 +1,100 @@
+"""Where the data set lies, how it is split, and what happens to bad input."""
+
+from dataclasses import dataclass
+
+from outfits.config.fields import key, section
+
+
+@dataclass
+class SplitConfig:
+    mode: str = key(
+        "grouped",
+        "how far related outfits may part: official (the split the data set comes with), random, grouped (outfits with "
+        "Jaccard overlap >= split.overlap stay together) or disjoint (no item in two splits; straddling outfits are "
+        "left out and counted)",
+        choices=("official", "random", "grouped", "disjoint"),
+    )
+    shares: list[float] = key([0.8, 0.1, 0.1], "shares of train, validation and test outfits", ge=0)
+    overlap: float = key(
+        0.5, "Jaccard overlap of item sets from which on `grouped` keeps two outfits together", gt=0, le=1
+    )
+    seed: int = key(0, "seed of the split, apart from `seed` so that retraining keeps the split", ge=0)
+
+
+@dataclass
+class TablesConfig:
+    items: str = key("items.csv", "items table, CSV or Parquet, relative to data.root")
+    outfits: str = key(
+        "outfits.csv", "outfits table, one row per (outfit, item), CSV or Parquet, relative to data.root"
+    )
+    item_id: str = key("item_id", "items table: column of the item's id")
+    category: str = key("category", "items table: column of the item's category")
+    image: str | None = key(None, "items table: column of the image's path relative to data.root; null: no images")
+    text: str = key("{text}", "template of an item's text over the items table's columns, as in '{colour} {name}'")
+    attributes: list[str] = key(
+        [],
+        "items table: columns kept as the items' attributes, against which learned representations are measured, as in "
+        "[colour,fabric]",
+    )
+    outfit_id: str = key("outfit_id", "outfits table: column of the outfit's id")
+    outfit_item_id: str = key("item_id", "outfits table: column of the item's id")
+    split: str | None = key(None, "outfits table: column with train, valid or test; null: seeded split by data.split")
+
+
+@dataclass
+class SyntheticConfig:
+    items: int = key(2400, "number of garments drawn; a garment worn in several outfits is an item of each", ge=60)
+    outfits: int = key(1000, "number of outfits made by the hidden style rules, of some five items each", ge=60)
+    image_size: int = key(96, "width and height of the drawn images, pixels", ge=16, le=1024)
+    seed: int = key(0, "seed of the generated data set", ge=0)
+    vary: float = key(
+        0.0,
+        "how much garments vary in size and place within their images: 0 draws all alike, 1 draws them at 40 to 75 "
+        "percent of the image's width and anywhere in it; values between do less of both",
+        ge=0,
+        le=1,
+    )
+
+
+@dataclass
+class DataConfig:
+    format: str = key(
+        "synthetic",
+        "layout of data.root; synthetic writes a small Maryland-layout root there first if it is missing",
+        choices=("synthetic", "maryland", "polyvore_outfits", "tables"),
+    )
+    root: str = key("data/synthetic", "folder of the data set")
+    variant: str = key("nondisjoint", "polyvore_outfits: which official split", choices=("disjoint", "nondisjoint"))
+    category_level: str = key(
+        "fine", "polyvore_outfits: category level of the one-item-per-category rule", choices=("fine", "semantic")
+    )
+    limit: int | None = key(
+        None, "keep at most this many outfits, drawn with split.seed (a tiny subset for smoke runs)", ge=1
+    )
+    min_items: int = key(2, "outfits with fewer distinct items are left out and counted", ge=2)
+    on_missing_image: str = key(
+        "error",
+        "an image file that is missing: error, or mask (the item keeps its text, the image part is masked)",
+        choices=("error", "mask"),
+    )
+    on_corrupt_image: str = key(
+        "error", "an image file that cannot be decoded: error or mask", choices=("error", "mask")
+    )
+    on_missing_item: str = key(
+        "error",
+        "an outfit names an item that the catalogue lacks: error, or drop that item from the outfit",
+        choices=("error", "drop"),
+    )
+    on_repeated_item: str = key(
+        "drop", "an outfit names one item twice: error, or drop the repetition", choices=("error", "drop")
+    )
+    on_rule_break: str = key(
+        "keep",
+        "an outfit has two items of one category: keep (a positive, scored by S without the zero, never produced by a "
+        "method) or drop the outfit",
+        choices=("keep", "drop"),
+    )
+    num_workers: int = key(0, "loader worker processes per rank", ge=0)
+    split: SplitConfig = section(SplitConfig)
+    tables: TablesConfig = section(TablesConfig)
+    synthetic: SyntheticConfig = section(SyntheticConfig)

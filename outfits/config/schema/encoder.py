@@ -1,0 +1,62 @@
+"""How items become vectors."""
+
+from dataclasses import dataclass
+
+from outfits.config.fields import key, section
+
+
+@dataclass
+class OpenClipConfig:
+    model: str = key("ViT-B-32", "architecture name, hf-hub:ORG/NAME or local-dir:PATH")
+    pretrained: str | None = key(
+        None, "pretrained tag (laion2b_s34b_b79k) or a local weights file; null for hf-hub: and local-dir:"
+    )
+
+
+@dataclass
+class SentenceConfig:
+    model: str = key(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "model name, local folder, or package:NAME for a model inside an installed Python package",
+    )
+
+
+@dataclass
+class LearnedConfig:
+    run: str | None = key(
+        None,
+        "folder of a finished run of experiment=representation, whose model encodes the images; may be written "
+        "encoder.image.run",
+    )
+
+
+@dataclass
+class EncoderConfig:
+    image: str = key(
+        "classical",
+        "image encoder; learned is a model trained on the catalogue's own images, none leaves images out",
+        choices=("classical", "learned", "open_clip", "none"),
+    )
+    text: str = key(
+        "classical",
+        "text encoder; none leaves texts out",
+        choices=("classical", "open_clip", "sentence_transformers", "none"),
+    )
+    image_dim: int = key(64, "classical: width of the image part", ge=2)
+    background: str = key(
+        "keep",
+        "classical images: keep the image's background, or cut it out; where items were photographed together, the "
+        "background alone tells who belongs together",
+        choices=("keep", "cut"),
+    )
+    text_dim: int = key(64, "classical: width of the text part", ge=2)
+    shard_size: int = key(256, "items per shard: the unit of work, of resumption and of the encoder's batch", ge=1)
+    precision: str = key(
+        "auto",
+        "open_clip and sentence_transformers: auto is bf16 on GPUs that have it, fp32 elsewhere",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    num_workers: int = key(2, "processes that decode images, per rank", ge=0)
+    learned: LearnedConfig = section(LearnedConfig)
+    open_clip: OpenClipConfig = section(OpenClipConfig)
+    sentence: SentenceConfig = section(SentenceConfig)

@@ -1,0 +1,31 @@
+"""How the items nearest to a latent are found."""
+
+from dataclasses import dataclass
+
+from outfits.config.fields import key
+
+PQ_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # what FAISS has on GPUs too
+
+
+@dataclass
+class IndexConfig:
+    kind: str = key(
+        "flat",
+        "how the items nearest to a latent are found, within each category: flat (all are compared, exact), ivf (those "
+        "in the nearest inverted lists, in 8 bits per number) or ivf_pq (the same by product latents of pq_bytes); the "
+        "best of what the lists propose are compared exactly",
+        choices=("flat", "ivf", "ivf_pq"),
+    )
+    min_items: int = key(500, "categories with fewer items stay flat, whatever index.kind is", ge=1)
+    lists: int | None = key(
+        None, "ivf and ivf_pq: inverted lists of a category; null: twice the square root of its number of items", ge=1
+    )
+    probes: int | None = key(
+        None, "ivf and ivf_pq: lists searched for a latent; null: every twelfth, and 8 at least", ge=1
+    )
+    pq_bytes: int | None = key(
+        None,
+        "ivf_pq: bytes of an item's code, a divisor of the latents' width; null: about a quarter of that width",
+        choices=PQ_BYTES,
+    )
+    refine: int = key(4, "ivf_pq: items compared exactly for each item asked for", ge=1)

@@ -1,0 +1,62 @@
+"""The generator, its loss and its optimiser."""
+
+from dataclasses import dataclass
+
+from outfits.config.fields import key, section
+from outfits.config.schema.representation import RepresentationConfig
+
+
+@dataclass
+class ModelConfig:
+    k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
+    k_max: int = key(
+        3, "largest number of missing items that the generator can be asked for; it is trained on 1…k_max", ge=1, le=8
+    )
+    width: int = key(256, "width of the node states", ge=8)
+    layers: int = key(3, "message-passing layers", ge=1)
+    dropout: float = key(0.1, "dropout inside the message and update networks", ge=0, lt=1)
+    aggregation: str = key(
+        "sum",
+        "permutation-invariant aggregation of messages",
+        choices=("sum", "mean", "max", "softmax", "powermean", "attentional", "set_transformer"),
+    )
+    readout: str = key(
+        "queries",
+        "queries: k learned query nodes joined to the graph; pool: k heads on the pooled item nodes",
+        choices=("queries", "pool"),
+    )
+    retrieval: str = key(
+        "map",
+        "space of the latents: item (the item embedding) or map (a learned linear map of it)",
+        choices=("item", "map"),
+    )
+    retrieval_dim: int = key(128, "width of the learned retrieval space", ge=2)
+    representation: RepresentationConfig = section(RepresentationConfig)
+
+
+@dataclass
+class LossConfig:
+    cosine_weight: float = key(1.0, "weight of the cosine distance to the greedy targets", ge=0)
+    listwise_weight: float = key(1.0, "weight of the listwise distillation of the scorer's candidate scores", ge=0)
+    assignment: str = key(
+        "best",
+        "latents meet targets under the best assignment or in the order of selection",
+        choices=("best", "ordered"),
+    )
+    target_temperature: float = key(0.1, "temperature of the softmax over the scorer's scores S, in units of S", gt=0)
+    random_candidates: int = key(512, "random catalogue items added to each softmax with target probability 0", ge=0)
+    latent_temperature: float = key(0.07, "initial value of the learned temperature of latent-item cosines", gt=0)
+
+
+@dataclass
+class OptimizerConfig:
+    lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
+    weight_decay: float = key(1e-2, "AdamW weight decay", ge=0)
+    warmup: float = key(0.05, "share of the steps with linearly rising learning rate", ge=0, lt=1)
+    schedule: str = key("cosine", "learning-rate schedule after the warm-up", choices=("cosine", "constant"))
+    batch_size: int = key(64, "outfits, of a representation images, per optimiser step and rank", ge=1)
+    patience: int = key(
+        0,
+        "early stopping: validations without a better mean S, of a representation without a lower loss; 0: never",
+        ge=0,
+    )

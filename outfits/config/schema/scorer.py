@@ -1,0 +1,60 @@
+"""S and its judge: networks, negatives and training."""
+
+from dataclasses import dataclass
+
+from outfits.config.fields import key, section
+
+
+@dataclass
+class NegativesConfig:
+    per_outfit: int = key(2, "negatives drawn per positive outfit", ge=1)
+    replace_all: float = key(
+        0.2, "share of negatives with every item replaced; the others have one item replaced", ge=0, le=1
+    )
+    same_category: float = key(0.7, "share of replacements drawn from the replaced item's own category", ge=0, le=1)
+    hard_share: float = key(0.5, "share of one-item negatives that are hard once the schedule is complete", ge=0, le=1)
+    hard_start: float = key(0.3, "share of training after which hard negatives begin", ge=0, le=1)
+    hard_full: float = key(
+        0.6, "share of training after which negatives.hard_share is reached (linear in between)", ge=0, le=1
+    )
+    hard_candidates: int = key(8, "same-category candidates of which S's favourite becomes the hard negative", ge=2)
+
+
+@dataclass
+class ScorerConfig:
+    width: int = key(128, "token width", ge=8)
+    layers: int = key(4, "transformer encoder layers", ge=1)
+    heads: int = key(8, "attention heads", ge=1)
+    feedforward: int = key(256, "hidden width of the feed-forward blocks", ge=8)
+    dropout: float = key(0.2, "dropout in the encoder", ge=0, lt=1)
+    input_dropout: float = key(0.1, "dropout on the frozen item embeddings", ge=0, lt=1)
+    focal_alpha: float = key(0.5, "focal loss: weight of the positive class", ge=0, le=1)
+    focal_gamma: float = key(1.0, "focal loss: focusing exponent", ge=0)
+    subset_share: float = key(
+        0.4,
+        "share of training outfits seen as a random subset of at least two items: every subset of an outfit is one",
+        ge=0,
+        le=1,
+    )
+    ranking_weight: float = key(
+        0.0, "weight of the set-wise ranking loss: cross-entropy of the true item among same-category candidates", ge=0
+    )
+    epochs: int = key(20, "training epochs", ge=1)
+    batch_size: int = key(128, "positive outfits per optimiser step and rank", ge=1)
+    lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
+    weight_decay: float = key(1e-2, "AdamW weight decay", ge=0)
+    warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
+    patience: int = key(0, "early stopping: epochs without a better validation AUC; 0 never stops early", ge=0)
+    negatives: NegativesConfig = section(NegativesConfig)
+
+
+@dataclass
+class JudgeConfig:
+    share: float = key(
+        0.3, "share of the training outfits kept from S for the judge; 0: S gets all, no judge", ge=0, lt=1
+    )
+    width: int = key(96, "token width of the judge", ge=8)
+    layers: int = key(3, "transformer encoder layers of the judge", ge=1)
+    heads: int = key(6, "attention heads of the judge", ge=1)
+    feedforward: int = key(192, "hidden width of the judge's feed-forward blocks", ge=8)
+    seed_offset: int = key(1000, "added to `seed` for the judge", ge=1)

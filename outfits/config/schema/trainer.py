@@ -1,0 +1,45 @@
+"""Lightning's trainer and Weights & Biases."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from outfits.config.fields import key
+
+
+@dataclass
+class TrainerConfig:
+    accelerator: str = key("auto", "cpu, gpu, mps or auto")
+    devices: Any = key("auto", "number of devices, a list of device ids, or auto")
+    num_nodes: int = key(1, "number of nodes", ge=1)
+    strategy: str = key("auto", "auto, ddp or another of Lightning's strategy names")
+    precision: str = key(
+        "32-true",
+        "Lightning's precision name for training",
+        choices=("32-true", "16-mixed", "bf16-mixed"),
+    )
+    max_epochs: int = key(30, "epochs of generator or representation training", ge=1)
+    gradient_clip_val: float = key(1.0, "largest gradient norm; 0 does not clip", ge=0)
+    accumulate_grad_batches: int = key(1, "batches per optimiser step", ge=1)
+    check_val_every_n_epoch: int = key(1, "epochs between validations", ge=1)
+    log_every_n_steps: int = key(10, "optimiser steps between logged training metrics", ge=1)
+    limit_train_batches: Any = key(1.0, "share (float) or number (int) of training batches per epoch")
+    limit_val_batches: Any = key(1.0, "share (float) or number (int) of validation batches")
+    deterministic: bool = key(False, "let torch refuse nondeterministic kernels")
+    fast_dev_run: bool = key(
+        False, "one batch of every training stage: does it run at all? No other run takes its models for trained ones"
+    )
+    enable_progress_bar: bool = key(True, "show progress bars")
+    timeout_minutes: int = key(240, "process-group timeout, minutes", ge=1)
+
+
+@dataclass
+class WandbConfig:
+    mode: str = key(
+        "auto",
+        "auto: online with a key, offline without; off writes CSV only",
+        choices=("auto", "online", "offline", "off"),
+    )
+    project: str = key("outfits", "W&B project")
+    entity: str | None = key(None, "W&B team or user")
+    name: str | None = key(None, "W&B run name; null: the run folder's name")
+    tags: list[str] = key([], "W&B tags")

@@ -1,0 +1,64 @@
+"""Tables of what can be chosen by name: data formats, encoders, models, methods, stages.
+
+An entry names its code instead of importing it, so that a table can stand beside its section of the configuration and
+neither ``--help`` nor a mistake waits for torch. A plug-in adds a line of its own with :meth:`Table.register`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a table.
+
+    Attributes:
+        name: as configurations and command lines write it.
+        code: the function or class, ``MODULE:NAME``.
+    """
+
+    name: str
+    code: str
+
+    def load(self) -> Any:
+        """The function or class, imported at the first use."""
+        module, _, name = self.code.partition(":")
+        return getattr(import_module(module), name)
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Table(Mapping[str, E], Generic[E]):
+    """Entries by name, in their order.
+
+    Args:
+        what: what messages call an entry.
+        entries: the entries; names are unique.
+    """
+
+    def __init__(self, what: str, entries: Iterable[E]) -> None:
+        self.what = what
+        self._entries: dict[str, E] = {}
+        for entry in entries:
+            self.register(entry)
+
+    def register(self, entry: E) -> None:
+        """Adds an entry at the end.
+
+        Raises:
+            ValueError: if the name is taken by another entry.
+        """
+        if self._entries.setdefault(entry.name, entry) != entry:
+            raise ValueError(f"there is a {self.what} {entry.name!r} already")
+
+    def __getitem__(self, name: str) -> E:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

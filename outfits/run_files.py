@@ -1,0 +1,29 @@
+"""The names of all files and folders within a run's folder."""
+
+CONFIG = "config.yaml"
+DATASET = "dataset.json"
+COMPATIBILITY = "compatibility.json"
+SCORER = "scorer.safetensors"
+JUDGE = "judge.safetensors"
+STUDENT = "student.safetensors"
+TARGETS = "targets.json"
+SELECTED = "selected.csv"
+GENERATOR = "generator.safetensors"
+REPRESENTATION = "representation.safetensors"
+
+CHECKPOINTS = "checkpoints"
+BEST = "best.ckpt"
+LAST = "last.ckpt"
+
+SHARDS = "shards"
+
+REPORT = "report"
+RESULTS = "results.json"
+RESULTS_TABLE = "results.csv"
+PAGE = "index.html"
+
+STYLIST = "stylist"
+STYLIST_MANIFEST = "manifest.json"
+STYLIST_CATALOGUE = "catalogue.parquet"
+STYLIST_OUTFITS = "outfits.parquet"
+STYLIST_ENCODERS = "encoders.npz"

@@ -10,7 +10,7 @@ from torchmetrics.classification import BinaryAUROC
 from datamodules.compatibility import CompatibilityBatch
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.scorer import ScorerConfig
-from outfits.models.compatibility import OutfitTransformer, ScorerSettings
+from outfits.models.compatibility import OutfitTransformer
 from outfits.models.losses import focal_loss
 
 
@@ -18,14 +18,15 @@ class CompatibilityModule(L.LightningModule):
     """Trains an :class:`OutfitTransformer` on outfits and their negatives.
 
     Args:
-        settings: what the network is built from.
-        config: losses, negatives and optimiser.
+        config: network, losses, negatives and optimiser.
+        image_dim: width of the items' image part.
+        text_dim: width of the items' text part.
         name: prefix of the logged metrics, ``scorer`` or ``judge``.
     """
 
-    def __init__(self, settings: ScorerSettings, config: ScorerConfig, name: str = "scorer") -> None:
+    def __init__(self, config: ScorerConfig, image_dim: int, text_dim: int, name: str = "scorer") -> None:
         super().__init__()
-        self.model = OutfitTransformer(**settings)
+        self.model = OutfitTransformer(config, image_dim, text_dim)
         self.config = config
         self.name = name
         self.auc = BinaryAUROC()

@@ -95,7 +95,7 @@ class LearnedImages:
     @property
     def background(self) -> str:
         """What was done with the background in training, and is done here."""
-        return self.model.settings["background"]
+        return self.model.config.background
 
     @property
     def dim(self) -> int:

@@ -3,6 +3,33 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.registry import Entry, Table
+
+
+@dataclass(frozen=True)
+class ImageModelEntry(Entry):
+    """An image model: a subclass of :class:`outfits.representations.base.ImageModel`.
+
+    Attributes:
+        generative: whether it can draw the image of a latent.
+        texts: whether it learns from the items' texts too.
+    """
+
+    generative: bool = True
+    texts: bool = False
+
+
+IMAGE_MODELS = Table(
+    "image model",
+    (
+        ImageModelEntry("autoencoder", "outfits.representations.autoencoder:Autoencoder"),
+        ImageModelEntry("vae", "outfits.representations.vae:VariationalAutoencoder"),
+        ImageModelEntry("deforming", "outfits.representations.deforming:DeformingAutoencoder"),
+        ImageModelEntry(
+            "contrastive", "outfits.representations.contrastive:ContrastiveTower", generative=False, texts=True
+        ),
+    ),
+)
 
 
 @dataclass
@@ -82,7 +109,7 @@ class RepresentationConfig:
         "vae",
         "network: autoencoder (denoising with corruption), vae (with vae.beta), deforming (shape and appearance apart) "
         "or contrastive (images against their texts)",
-        choices=("autoencoder", "vae", "deforming", "contrastive"),
+        choices=tuple(IMAGE_MODELS),
     )
     image_size: int = key(
         64, "image_size of the square that images are padded to with white, pixels", choices=(16, 32, 64, 128)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from outfits import run_files
+from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash
 from outfits.encoders.features import cut_out, foreground, lab, shrink
 from outfits.encoders.images import Prepare
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError
 from outfits.representations.store import load_representation
+from outfits.storage import write_atomically
 
 # Raised when the same image would be prepared otherwise.
 PREPARATION = 1
@@ -112,6 +114,11 @@ class LearnedImages:
         """Padding, shrinking and the estimate of the background."""
         return partial(prepare_image, image_size=self.model.image_size, background=self.background)
 
+    def keep(self, folder: Path) -> None:
+        """Copies the model to another folder: its own run may move or go."""
+        weights = self.path.read_bytes()
+        write_atomically(folder / run_files.REPRESENTATION, lambda file: file.write(weights))
+
     def to(self, device: torch.device | str) -> None:
         """Moves the model."""
         self.device = torch.device(device)
@@ -126,3 +133,8 @@ class LearnedImages:
             with autocast(self.precision, self.device):
                 vectors.append(self.model.embed(images).float().cpu().numpy())
         return np.concatenate(vectors)
+
+
+def build_images(source: EncoderSource) -> LearnedImages:
+    """The encoder of the configured run, or the copy of it that a run kept."""
+    return LearnedImages(str(source.kept or source.config.learned.run), source.config.precision)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 
+from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, weights_sha256
 from outfits.encoders.images import Prepare
 from outfits.encoders.precision import autocast
@@ -166,6 +167,25 @@ class OpenClipTexts:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Text embeddings, shape ``[B, dim]``."""
         return self.clip.encode_texts(texts)
+
+
+def build_images(source: EncoderSource) -> OpenClipImages:
+    """The image encoder of the configured model."""
+    return OpenClipImages(_model(source))
+
+
+def build_texts(source: EncoderSource) -> OpenClipTexts:
+    """The text encoder of the configured model."""
+    return OpenClipTexts(_model(source))
+
+
+def _model(source: EncoderSource) -> OpenClip:
+    """The configured model, loaded once for images and texts."""
+    if "open_clip" not in source.shared:
+        config = source.config
+        source.shared["open_clip"] = OpenClip(config.open_clip.model, config.open_clip.pretrained, config.precision)
+    clip: OpenClip = source.shared["open_clip"]
+    return clip
 
 
 def _one_line(error: BaseException) -> str:

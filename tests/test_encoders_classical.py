@@ -155,7 +155,7 @@ def test_either_part_can_be_left_out(
     path = catalogue.image_paths[22]
     assert path is not None
     if image == "none":
-        path.write_bytes(b"never feasible")
+        path.write_bytes(b"never opened")
     vectors, present = encode(encoder, catalogue)
     assert (encoder.image_dim, encoder.text_dim) == dims
     assert vectors.shape == (24, sum(dims))

@@ -180,7 +180,7 @@ def test_local_weights_file_of_a_known_architecture(tmp_path: Path, caplog: pyte
     assert "use local-dir:" in caplog.text  # a bare file does not say how its model wants images
     with torch.no_grad():
         expected = model.encode_text(open_clip.get_tokenizer("tiny-test-clip")(TEXTS))
-    assert clip.encode_texts(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)
+    assert OpenClipTexts(clip).encode(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)
 
 
 def test_half_precision_is_close_to_single_and_automatic_only_where_the_device_has_it(tiny: Path) -> None:

@@ -1,5 +1,6 @@
 """Image models: shapes, what their objectives add up, that they learn, and their files."""
 
+import json
 from pathlib import Path
 from typing import cast
 
@@ -212,6 +213,16 @@ def test_a_file_of_something_else_is_refused_with_the_way_out(tmp_path: Path) ->
         load_representation(tmp_path / "other.safetensors")
     with pytest.raises(ArtifactError, match="does not exist"):
         load_representation(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("section", ["vae", "augmented"])
+def test_a_representation_with_a_key_that_is_no_more_is_refused(section: str, tmp_path: Path) -> None:
+    model = small_model("vae")
+    settings = model.settings
+    settings[section]["gone"] = 1.0
+    save_file(model.state_dict(), tmp_path / "old.safetensors", {"described": json.dumps({"settings": settings})})
+    with pytest.raises(ArtifactError, match="was made by another version of the network; train it again"):
+        load_representation(tmp_path / "old.safetensors")
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm"])

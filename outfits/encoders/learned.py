@@ -28,13 +28,13 @@ BATCH = 256  # images per forward pass
 def prepare_image(image: Image.Image, image_size: int, background: str = "keep") -> NDArray[np.uint8]:
     """An image as image models see it, with what is known of its background.
 
-    The longer image_size is reduced to ``image_size`` pixels and the rest padded with white. Product images stand on a
+    The longer side is reduced to ``image_size`` pixels and the rest padded with white. Product images stand on a
     background that is white or nearly so; how surely a pixel belongs to the garment is estimated as for the classical
     descriptors (:func:`outfits.encoders.features.foreground`), and padding is background.
 
     Args:
         image: the image, RGB.
-        image_size: image_size of the square, pixels.
+        image_size: side of the square, pixels.
         background: ``keep``, or ``cut``, which makes the background white.
 
     Returns:
@@ -64,7 +64,7 @@ def image_tensor(prepared: NDArray[np.uint8]) -> torch.Tensor:
 
 
 class LearnedImages:
-    """Codes of a frozen image model, centred and half whitened.
+    """Latents of a frozen image model, centred and half whitened.
 
     Args:
         run: folder of the representation run, or any other with its weights.
@@ -106,7 +106,7 @@ class LearnedImages:
 
     @property
     def draft_size(self) -> int:
-        """JPEG decoding may shrink an image to twice the image_size of the model's images."""
+        """JPEG decoding may shrink an image to twice the side of the model's images."""
         return 2 * self.model.image_size
 
     @property

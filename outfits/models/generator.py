@@ -67,7 +67,7 @@ class ConditionEncoder(nn.Module):
     """What a condition adds to the state of a missing item: a vector of its categories plus one of its text.
 
     Allowed categories count as the mean of their embeddings. "Any category" and "no text" have learned vectors of their
-    own, so that no condition is something the network knows, not a mean or a zero it could mistake for a condition.
+    own, so that "no condition" differs from the mean of all categories and from a text of zeros.
 
     Args:
         categories: number of categories ``C``.
@@ -85,7 +85,7 @@ class ConditionEncoder(nn.Module):
         self.any_category = nn.Parameter(torch.randn(width) * 0.02)
         self.text = nn.Linear(text_dim, width) if text_dim else None
         if self.text is not None:
-            nn.init.normal_(self.text.weight)  # texts have unit length: as loud as a category from the start
+            nn.init.normal_(self.text.weight)  # texts have unit length: matches the category embedding's scale
         # without a text encoder there is no text to lack, and DDP refuses parameters without a gradient
         self.no_text = nn.Parameter(torch.randn(width) * 0.02, requires_grad=text_dim > 0)
 

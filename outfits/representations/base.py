@@ -62,7 +62,7 @@ class ImageModel(Network[RepresentationConfig], ABC):
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
-        """Codes ``[B, d]`` of images ``[B, 3, S, S]`` in [0, 1]; of a variational model the mean."""
+        """Latents ``[B, d]`` of images ``[B, 3, S, S]`` in [0, 1]; of a variational model the mean."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class ImageModel(Network[RepresentationConfig], ABC):
         return (self.encode(images) - self.centre) @ self.components.T
 
     def sample_latents(self, count: int, generator: torch.Generator) -> Tensor:
-        """Codes ``[count, d]`` to draw new images from: from the prior where the model has one.
+        """Latents ``[count, d]`` to draw new images from: from the prior where the model has one.
 
         A model without a prior takes the normal distribution fitted to its latents on the training items, whose
         whitening :attr:`components` are.

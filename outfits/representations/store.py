@@ -47,7 +47,7 @@ def perceptual_features(config: RepresentationConfig) -> FrozenFeatures | None:
 def fit_components(model: ImageModel, latents: NDArray[np.float32]) -> None:
     """Sets centre and components of :meth:`ImageModel.embed` from the latents of the training items.
 
-    Codes are centred, turned to their principal components, and each of these divided by the square root of its
+    Latents are centred, turned to their principal components, and each of these divided by the square root of its
     standard deviation, halfway to whitening, as :class:`outfits.encoders.classical.ClassicalImages` does it. Components
     that hardly move are left out as zeros.
 

@@ -10,6 +10,7 @@ from torchmetrics.classification import BinaryAUROC
 from datamodules.compatibility import CompatibilityBatch
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.scorer import ScorerConfig
+from outfits.data.catalogue import Catalogue
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.losses import focal_loss
 
@@ -18,16 +19,16 @@ class CompatibilityModule(L.LightningModule):
     """Trains an :class:`OutfitTransformer` on outfits and their negatives.
 
     Args:
-        config: network, losses, negatives and optimiser.
-        image_dim: width of the items' image part.
-        text_dim: width of the items' text part.
+        catalogue: items with embeddings.
+        config: network, losses, negatives and optimiser; None: the defaults.
         name: prefix of the logged metrics, ``scorer`` or ``judge``.
     """
 
-    def __init__(self, config: ScorerConfig, image_dim: int, text_dim: int, name: str = "scorer") -> None:
+    def __init__(self, catalogue: Catalogue, config: ScorerConfig | None = None, name: str = "scorer") -> None:
         super().__init__()
-        self.model = OutfitTransformer(config, image_dim, text_dim)
-        self.config = config
+        self.config = ScorerConfig() if config is None else config
+        items = catalogue.require_embeddings
+        self.model = OutfitTransformer(self.config, items.image_dim, items.text_dim)
         self.name = name
         self.auc = BinaryAUROC()
 

@@ -28,22 +28,28 @@ class GeneratorModule(L.LightningModule):
     data, not weights.
 
     Args:
-        config: the network, and the number of missing items in validation and test.
-        loss: weights and temperatures of the losses.
-        optimizer: learning rate and schedule.
         catalogue: items with embeddings.
+        config: the network, and the number of missing items in validation and test; None: the defaults.
+        loss: weights and temperatures of the losses; None: the defaults.
+        optimizer: learning rate and schedule; None: the defaults.
     """
 
-    def __init__(self, config: ModelConfig, loss: LossConfig, optimizer: OptimizerConfig, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        config: ModelConfig | None = None,
+        loss: LossConfig | None = None,
+        optimizer: OptimizerConfig | None = None,
+    ) -> None:
         super().__init__()
-        items = catalogue.require_embeddings
+        items, config = catalogue.require_embeddings, ModelConfig() if config is None else config
         self.model = Generator(config, items.image_dim, items.text_dim, len(catalogue.category_names))
-        # Without the listwise loss nothing depends on it, and DDP refuses trainable parameters without a gradient.
-        learned = loss.listwise_weight > 0
-        self.log_temperature = nn.Parameter(torch.tensor(loss.latent_temperature).log(), requires_grad=learned)
-        self.loss = loss
-        self.optimizer_config = optimizer
         self.k = config.k
+        self.loss = LossConfig() if loss is None else loss
+        self.optimizer_config = OptimizerConfig() if optimizer is None else optimizer
+        # Without the listwise loss nothing depends on it, and DDP refuses trainable parameters without a gradient.
+        learned = self.loss.listwise_weight > 0
+        self.log_temperature = nn.Parameter(torch.tensor(self.loss.latent_temperature).log(), requires_grad=learned)
         self.vectors: Tensor
         self.categories: Tensor
         self.register_buffer("vectors", torch.from_numpy(np.array(items.vectors)), persistent=False)

@@ -146,8 +146,7 @@ def _fit(
     name: str,
 ) -> CompatibilityModule:
     L.seed_everything(seed, verbose=False)
-    features = dataset.catalogue.require_embeddings
-    module = CompatibilityModule(config, features.image_dim, features.text_dim, name)
+    module = CompatibilityModule(dataset.catalogue, config, name)
     data = CompatibilityDataModule(
         dataset.catalogue, train, dataset.outfits.of("valid"), config, run.config.data.num_workers, seed
     )

@@ -35,7 +35,7 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
     run.require("generator", wanted_by="the test stage")
     L.seed_everything(config.seed, verbose=False)
     catalogue = dataset.catalogue
-    module = GeneratorModule(config.model, config.loss, config.optimizer, catalogue)
+    module = GeneratorModule(catalogue, config.model, config.loss, config.optimizer)
     train, valid = training_graphs(catalogue, targets, config.model.k_max), graphs_of(catalogue, targets.valid)
     data = CompletionDataModule(train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
     best, each = checkpoints(run.folder / run_files.CHECKPOINTS, "valid/score_mean")
@@ -70,7 +70,7 @@ def test_generator(
 ) -> None:
     """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its metrics under ``test/``."""
     config, catalogue = run.config, dataset.catalogue
-    module = GeneratorModule(config.model, config.loss, config.optimizer, catalogue)
+    module = GeneratorModule(catalogue, config.model, config.loss, config.optimizer)
     module.model.load_state_dict(generator.state_dict())
     graphs = CompletionGraphs(catalogue, list(tasks.given), tasks.removed)
     data = CompletionDataModule(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from lightning_modules.generator import CATEGORY_DROP, GeneratorModule, draw_k, drop_categories
-from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
+from outfits.config.schema.model import LossConfig, ModelConfig
 from outfits.graphs.completion_graph import CompletionGraphs, GraphTargets, TrainingGraphs
 from tests.test_generator_model import (
     AGGREGATIONS,
@@ -34,7 +34,7 @@ def a_module(k: int = 2, text_dim: int = TEXT_DIM, **changes: Any) -> GeneratorM
     loss = LossConfig(**{"random_candidates": 20, **changes})
     catalogue = a_catalogue()
     items = replace(catalogue.require_embeddings, image_dim=IMAGE_DIM + TEXT_DIM - text_dim, text_dim=text_dim)
-    return GeneratorModule(config, loss, OptimizerConfig(), catalogue.with_embeddings(items))
+    return GeneratorModule(catalogue.with_embeddings(items), config, loss)
 
 
 def tasks_with(

@@ -28,7 +28,7 @@ def main(file: str, arguments: list[str]) -> None:
     catalogue = dataset.catalogue
     targets = mine_targets(run, dataset, scorers.scorer)
     valid = graphs_of(catalogue, targets.valid)
-    module = GeneratorModule(run.config.model, run.config.loss, run.config.optimizer, catalogue)
+    module = GeneratorModule(catalogue, run.config.model, run.config.loss, run.config.optimizer)
     module.model.load_state_dict(generator.state_dict())
     evaluation = RetrievalEvaluation({"valid": valid}, catalogue, scorers.scorer, run.config.targets)
     data = CompletionDataModule(valid, valid, run.config.optimizer.batch_size, 0, 0)

@@ -329,10 +329,8 @@ def build_world(
     categories = np.random.default_rng([SEED, 1]).integers(CATEGORIES, size=len(vectors))[:items]
     features = ItemEmbeddings(vectors[:items], np.ones((items, 2), dtype=np.bool_), IMAGE_DIM, TEXT_DIM)
     torch.manual_seed(SEED)
-    s, g = ScorerConfig(), ModelConfig()
-    module = OutfitTransformer(IMAGE_DIM, TEXT_DIM, s.width, s.layers, s.heads, s.feedforward)
-    model = Generator(IMAGE_DIM, TEXT_DIM, CATEGORIES, g.k_max, g.width, g.layers, retrieval_dim=g.retrieval_dim)
-    model = model.eval().requires_grad_(False).to(device)
+    module = OutfitTransformer(ScorerConfig(), IMAGE_DIM, TEXT_DIM)
+    model = Generator(ModelConfig(), IMAGE_DIM, TEXT_DIM, CATEGORIES).eval().requires_grad_(False).to(device)
     start = time.perf_counter()
     scorer = CandidateScorer(
         module.eval().requires_grad_(False),
@@ -349,7 +347,6 @@ def build_world(
     found = CategoryIndex(mapped, categories, device, num_categories=CATEGORIES, config=index)
     indexed = time.perf_counter()
     latents = TimedLatents(model, device)
-    two = TwoStageConfig()
     resources = Resources(
         categories=categories,
         num_categories=CATEGORIES,
@@ -358,7 +355,7 @@ def build_world(
         index=found,
         latents=latents,
         items=features,
-        shortlists=Shortlists(TwoTower(s.width, two.width, two.hidden).eval(), scorer) if student else None,
+        shortlists=Shortlists(TwoTower(TwoStageConfig(), module.config.width).eval(), scorer) if student else None,
     )
     latents.resources = resources
     return World(resources, latents, scored - start, indexed - scored)

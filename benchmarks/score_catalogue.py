@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring.candidates import CandidateScorer
 from outfits.stylist.loading import load_run
@@ -142,7 +143,9 @@ def subjects(asked: argparse.Namespace) -> Iterator[Subject]:
     for name in asked.models:
         for items in asked.items:
             torch.manual_seed(0)
-            module = OutfitTransformer(IMAGE_DIM, TEXT_DIM, **MODELS[name]).eval().requires_grad_(False)
+            module = (
+                OutfitTransformer(ScorerArchitecture(**MODELS[name]), IMAGE_DIM, TEXT_DIM).eval().requires_grad_(False)
+            )
             rng = np.random.default_rng(0)
             vectors = rng.standard_normal((items, IMAGE_DIM + TEXT_DIM), dtype=np.float32)
             categories = rng.integers(CATEGORIES, size=items)

@@ -22,9 +22,9 @@ from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
 from outfits.metrics.evaluate_scorer import measure_compatibility
-from outfits.models.compatibility import ScorerSettings
-from outfits.models.frozen import FrozenScorer, load_scorer, save_scorer
+from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.storage import write_atomically, write_text
+from outfits.weights import save_network
 from pipeline.run import Run, content_key
 
 
@@ -108,21 +108,11 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     catalogue, trainer_config = dataset.catalogue, run.config.trainer
     features = catalogue.require_embeddings
     valid = dataset.outfits.of("valid")
-    settings = ScorerSettings(
-        image_dim=features.image_dim,
-        text_dim=features.text_dim,
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-        feedforward=config.feedforward,
-        dropout=config.dropout,
-        input_dropout=config.input_dropout,
-    )
     # Loggers and checkpoints are the stage's own; an idle trainer tells how many ranks share a batch.
     world_size = build_trainer(trainer_config).world_size
     key = content_key(
         asdict(config),
-        settings,
+        [features.image_dim, features.text_dim],
         features.key,
         catalogue.categories.tolist(),
         [train.items.tolist(), train.offsets.tolist(), valid.items.tolist(), valid.offsets.tolist()],
@@ -137,10 +127,10 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         return folder
     run.require("compatibility", wanted_by=f"this run's {name}")
     run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
-    module = _fit(run, folder, settings, config, train, dataset, seed, name)
+    module = _fit(run, folder, config, train, dataset, seed, name)
     wait_for_all_ranks()  # nobody looks for the file any more
     if is_rank_zero():
-        save_scorer(module.model, folder / run_files.SCORER)
+        save_network(module.model, folder / run_files.SCORER)
         shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
     wait_for_all_ranks()
     return folder
@@ -149,7 +139,6 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
 def _fit(
     run: Run,
     folder: Path,
-    settings: ScorerSettings,
     config: ScorerConfig,
     train: Outfits,
     dataset: OutfitDataset,
@@ -157,7 +146,7 @@ def _fit(
     name: str,
 ) -> CompatibilityModule:
     L.seed_everything(seed, verbose=False)
-    module = CompatibilityModule(settings, config, name)
+    module = CompatibilityModule(dataset.catalogue, config, name)
     data = CompatibilityDataModule(
         dataset.catalogue, train, dataset.outfits.of("valid"), config, run.config.data.num_workers, seed
     )

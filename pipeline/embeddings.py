@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import OutfitDataset
-from outfits.encoders import build_item_encoder
+from outfits.encoders import EncoderSource, build_item_encoder
 from outfits.encoders.content import cache_key, content_hash
 from outfits.encoders.embedding import CatalogueEmbedding
 from outfits.encoders.store import EmbeddingStore
@@ -20,6 +18,12 @@ def image_policies(config: DataConfig) -> dict[str, str]:
     return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
 
 
+def encoder_source(run: Run, dataset: OutfitDataset) -> EncoderSource:
+    """What the run's item encoder is built from."""
+    train_items, state_dir = dataset.outfits.of("train").items, run.cache / "encoders"
+    return EncoderSource(run.config.encoder, dataset.catalogue, train_items, state_dir, image_policies(run.config.data))
+
+
 def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
     """The data set with its catalogue's embeddings, computed on every device of the trainer or read from the cache.
 
@@ -29,10 +33,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
     """
     config, catalogue = run.config.encoder, dataset.catalogue
     policies = image_policies(run.config.data)
-    train_items = np.unique(dataset.outfits.of("train").items)
-    encoder = build_item_encoder(
-        config, catalogue, train_items, run.cache / "encoders", **policies, background=config.background
-    )
+    encoder = build_item_encoder(encoder_source(run, dataset))
     key = content_hash([cache_key(encoder.key, catalogue), *policies.values()])
     store = EmbeddingStore(
         run.cache / "embeddings", key, len(catalogue), encoder.image_dim, encoder.text_dim, config.shard_size
@@ -52,7 +53,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         embeddings = store.finish()
     else:
         run.log("embeddings", f"reusing {len(catalogue):,} vectors in {store.folder}")
-    embeddings = replace(embeddings, shared_space=config.image == config.text == "open_clip")
+    embeddings = replace(embeddings, shared_space=config.shared_space)
     masked = {
         "items without a usable image": int((~embeddings.present[:, 0]).sum()) if embeddings.image_dim else 0,
         "items without a usable text": int((~embeddings.present[:, 1]).sum()) if embeddings.text_dim else 0,

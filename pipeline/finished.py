@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from lightning_modules.trainer import is_rank_zero
 from outfits import run_files
 from outfits.data.dataset import OutfitDataset
-from outfits.encoders import ItemEncoder, build_item_encoder
 from outfits.errors import ArtifactError
 from outfits.models.frozen import load_generator, load_scorer
 from outfits.models.generator import Generator
@@ -20,6 +18,7 @@ from outfits.storage import write_text
 from outfits.stylist.export import export, is_exported, write_manifest
 from pipeline import compatibility
 from pipeline.compatibility import Scorers
+from pipeline.embeddings import encoder_source
 from pipeline.run import Run
 
 
@@ -57,24 +56,7 @@ def _export_for_stylist(run: Run, dataset: OutfitDataset) -> None:
     if is_exported(run.folder, dataset.catalogue.require_embeddings.key):
         write_manifest(run.folder, dataset, root, cache)
     else:
-        export(run.folder, dataset, root, cache, _fitted_encoder(run, dataset))
-
-
-def _fitted_encoder(run: Run, dataset: OutfitDataset) -> ItemEncoder | None:
-    """Those parts of the item encoder that were made from data; pretrained ones are not loaded for this."""
-    config = run.config.encoder
-    image, text = (part if part in ("classical", "learned") else "none" for part in (config.image, config.text))
-    if image == text == "none":
-        return None
-    return build_item_encoder(
-        replace(config, image=image, text=text),
-        dataset.catalogue,
-        np.unique(dataset.outfits.of("train").items),
-        run.cache / "encoders",
-        on_missing_image=run.config.data.on_missing_image,
-        on_corrupt_image=run.config.data.on_corrupt_image,
-        background=config.background,
-    )
+        export(run.folder, dataset, root, cache, encoder_source(run, dataset))
 
 
 def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -> None:

@@ -1,7 +1,6 @@
 """Stage ``generator``: the graph network that emits k latents, trained on the greedy targets."""
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor
 
@@ -12,13 +11,13 @@ from lightning_modules.generator import GeneratorModule
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema.model import ModelConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
 from outfits.graphs.completion_graph import CompletionGraphs, TrainingGraphs
 from outfits.mining.targets import Targets
-from outfits.models.frozen import FrozenScorer, load_generator, save_generator
-from outfits.models.generator import Generator, GeneratorSettings
+from outfits.models.frozen import FrozenScorer, load_generator
+from outfits.models.generator import Generator
+from outfits.weights import save_network
 from pipeline.run import Run
 from pipeline.targets import MinedTargets
 
@@ -36,7 +35,7 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
     run.require("generator", wanted_by="the test stage")
     L.seed_everything(config.seed, verbose=False)
     catalogue = dataset.catalogue
-    module = build_generator_module(run, catalogue)
+    module = GeneratorModule(catalogue, config.model, config.loss, config.optimizer)
     train, valid = training_graphs(catalogue, targets, config.model.k_max), graphs_of(catalogue, targets.valid)
     data = CompletionDataModule(train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
     best, each = checkpoints(run.folder / run_files.CHECKPOINTS, "valid/score_mean")
@@ -61,7 +60,7 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
         module.load_state_dict(weights)
     wait_for_all_ranks()
     if is_rank_zero():
-        save_generator(module.model, path, scorer.sha256)
+        save_network(module.model, path, scorer_sha256=scorer.sha256)
     wait_for_all_ranks()
     return load_generator(path, scorer.sha256)
 
@@ -71,7 +70,7 @@ def test_generator(
 ) -> None:
     """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its metrics under ``test/``."""
     config, catalogue = run.config, dataset.catalogue
-    module = build_generator_module(run, catalogue)
+    module = GeneratorModule(catalogue, config.model, config.loss, config.optimizer)
     module.model.load_state_dict(generator.state_dict())
     graphs = CompletionGraphs(catalogue, list(tasks.given), tasks.removed)
     data = CompletionDataModule(
@@ -84,36 +83,6 @@ def test_generator(
         fast_dev_run=False,
     )
     trainer.test(module, data, verbose=False)
-
-
-def build_generator_module(run: Run, catalogue: Catalogue) -> GeneratorModule:
-    """The Lightning module of a run's generator, with fresh weights."""
-    return GeneratorModule(
-        generator_settings(run.config.model, catalogue),
-        run.config.loss,
-        run.config.optimizer,
-        torch.from_numpy(np.array(catalogue.require_embeddings.vectors)),
-        torch.from_numpy(catalogue.categories.astype(np.int64)),
-        run.config.model.k,
-    )
-
-
-def generator_settings(config: ModelConfig, catalogue: Catalogue) -> GeneratorSettings:
-    """What a generator over this catalogue is built from."""
-    features = catalogue.require_embeddings
-    return GeneratorSettings(
-        image_dim=features.image_dim,
-        text_dim=features.text_dim,
-        categories=len(catalogue.category_names),
-        k_max=config.k_max,
-        width=config.width,
-        layers=config.layers,
-        dropout=config.dropout,
-        aggregation=config.aggregation,
-        readout=config.readout,
-        retrieval=config.retrieval,
-        retrieval_dim=config.retrieval_dim,
-    )
 
 
 def graphs_of(catalogue: Catalogue, targets: Targets) -> CompletionGraphs:

@@ -14,18 +14,14 @@ from datamodules.images import CollateImages, ImageDataModule
 from lightning_modules.representation import RepresentationModule
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits import run_files
+from outfits.config.schema.representation import IMAGE_MODELS
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders.packed import PackedImages, latents_of_images, load_packed, pack_images, packing_key
 from outfits.errors import DataError
 from outfits.report.representation.items import known_factors
 from outfits.representations.base import ImageModel
-from outfits.representations.store import (
-    fit_components,
-    load_representation,
-    perceptual_features,
-    save_representation,
-    settings_of,
-)
+from outfits.representations.store import fit_components, load_representation, perceptual_features
+from outfits.weights import save_network
 from pipeline.embeddings import embed_catalogue, image_policies
 from pipeline.run import Run
 
@@ -53,9 +49,9 @@ def train_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
     collate = image_collate(run, dataset, images)
     train, valid = items_to_learn_from(run, dataset, collate)
     L.seed_everything(config.seed, verbose=False)
-    settings = settings_of(config.model.representation, len(dataset.catalogue.category_names), collate.texts.shape[1])
-    features = perceptual_features(config.model.representation)
-    module = RepresentationModule(settings, config.model.representation.augmented, config.optimizer, features)
+    options, categories = config.model.representation, len(dataset.catalogue.category_names)
+    features = perceptual_features(options)
+    module = RepresentationModule(options, config.optimizer, categories, collate.texts.shape[1], features)
     data = ImageDataModule(collate, train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
     best = _fit(run, module, data, f"{len(train):,} images")
     if best:
@@ -65,7 +61,7 @@ def train_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
     if is_rank_zero():
         model = module.model.eval()
         fit_components(model, latents_of_images(model, images, train))
-        save_representation(model, path)
+        save_network(model, path)
     wait_for_all_ranks()
     return load_representation(path)[0]
 
@@ -139,7 +135,7 @@ def image_collate(run: Run, dataset: OutfitDataset, images: PackedImages) -> Col
     """Makes batches of the catalogue's images, of a contrastive model with frozen embeddings of their texts."""
     catalogue = dataset.catalogue
     texts = np.zeros((len(catalogue), 0), dtype=np.float32)
-    if run.config.model.representation.kind == "contrastive":
+    if IMAGE_MODELS[run.config.model.representation.kind].texts:
         config = run.config
         alone = replace(config, encoder=replace(config.encoder, image="none"), stages=["embeddings"])
         texts = embed_catalogue(replace(run, config=alone), dataset).catalogue.require_embeddings.text

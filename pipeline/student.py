@@ -8,9 +8,9 @@ from outfits import run_files
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.data.dataset import OutfitDataset
 from outfits.mining.distillation import DistillationSplit, StudentTraining, TeacherScoring
-from outfits.models.frozen import FrozenScorer, load_student, save_student
+from outfits.models.frozen import FrozenScorer, load_student
 from outfits.models.student import TwoTower
-from outfits.weights import weights_digest
+from outfits.weights import save_network, weights_digest
 from pipeline.run import Run, content_key
 
 TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
@@ -85,7 +85,7 @@ def train_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
     if student is None:
         raise RuntimeError("a split has at least one round")
     if is_rank_zero():
-        save_student(student, run.folder / run_files.STUDENT, scorer.sha256)
+        save_network(student, run.folder / run_files.STUDENT, scorer_sha256=scorer.sha256)
     wait_for_all_ranks()
     return TaughtStudent(student, weights_digest(student), split, sum(part.calls() for part in taught))
 

@@ -18,6 +18,7 @@ from outfits.completion.methods import METHODS, complete
 from outfits.completion.search.beam import beam_search
 from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
 from outfits.config.schema import methods as schema
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.category_rule import forbidden_categories, is_outfit, keeps_outfit
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.models.compatibility import OutfitTransformer
@@ -97,7 +98,7 @@ def test_bf16_scores_are_near_those_of_fp32(world):
 
 
 def test_a_scorer_in_training_mode_is_refused(world):
-    module = OutfitTransformer(IMAGE, TEXT, width=16, layers=1, heads=2, feedforward=8)
+    module = OutfitTransformer(ScorerArchitecture(width=16, layers=1, heads=2, feedforward=8), IMAGE, TEXT)
     with pytest.raises(ValueError, match="training mode"):
         CandidateScorer(module, world.vectors, world.present, world.categories)
 
@@ -151,7 +152,7 @@ def test_greedy_one_step_takes_the_best_additions_of_different_categories(world)
 
 
 def test_equal_scores_go_to_the_smaller_position(world):
-    module = OutfitTransformer(IMAGE, TEXT, width=16, layers=1, heads=2, feedforward=8).eval()
+    module = OutfitTransformer(ScorerArchitecture(width=16, layers=1, heads=2, feedforward=8), IMAGE, TEXT).eval()
     torch.nn.init.zeros_(module.head[-1].weight)
     scorer = CandidateScorer(module, world.vectors, world.present, world.categories, block=3)
     assert greedy_k_step(scorer, torch.tensor([[6, 1]]), 2, 4).candidates[0].tolist() == [[2, 3, 4, 5], [3, 4, 5, 9]]

@@ -8,6 +8,7 @@ import pytest
 from scipy.special import expit
 
 from outfits.completion.generation import generate, generate_with_generator
+from outfits.config.schema.model import GeneratorArchitecture
 from outfits.data.category_rule import is_outfit
 from outfits.errors import ArtifactError, DataError
 from outfits.graphs.completion_graph import completion_graph
@@ -121,7 +122,9 @@ def resources(world):
     import torch
 
     torch.manual_seed(1)
-    model = Generator(IMAGE, TEXT, CATEGORIES, 2, width=16, layers=1, retrieval="item").eval()
+    model = Generator(
+        GeneratorArchitecture(k_max=2, width=16, layers=1, retrieval="item"), IMAGE, TEXT, CATEGORIES
+    ).eval()
 
     def latents(tasks):
         graphs = [

@@ -13,6 +13,7 @@ from outfits.completion.gradient.completion import gradient_completion
 from outfits.completion.gradient.projection import ItemSpace, project
 from outfits.completion.gradient.relaxation import RelaxedTask, ascend, relaxed_value, text_similarity
 from outfits.config.schema.methods import GradientConfig
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import forbidden_categories, keeps_outfit
 from outfits.errors import DataError
@@ -40,7 +41,7 @@ def catalogue(image=IMAGE, text=TEXT, items=ITEMS, missing=0.1, shared=False, se
 
 def transformer(image=IMAGE, text=TEXT, scale=2.5):
     torch.manual_seed(0)
-    module = OutfitTransformer(image, text, width=16, layers=2, heads=2, feedforward=24)
+    module = OutfitTransformer(ScorerArchitecture(width=16, layers=2, heads=2, feedforward=24), image, text)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(scale)

@@ -11,7 +11,7 @@ from outfits.config.keys import may_change
 from outfits.config.load import load_config, save_config
 from outfits.config.schema import Config
 from outfits.config.schema.index import IndexConfig
-from outfits.config.schema.model import ModelConfig
+from outfits.config.schema.model import GeneratorArchitecture, ModelConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ConfigError
 from outfits.index import category_index, proposals
@@ -186,7 +186,9 @@ def test_a_catalogue_is_mapped_block_by_block(retrieval, monkeypatch):
     ids, nothing = [str(item) for item in range(50)], [""] * 50
     items = Catalogue(ids, rng.integers(2, size=50).astype(np.int32), names, nothing, [None] * 50, features)
     torch.manual_seed(0)
-    model = Generator(5, 3, 3, 2, width=16, layers=1, retrieval=retrieval, retrieval_dim=6).eval()
+    model = Generator(
+        GeneratorArchitecture(k_max=2, width=16, layers=1, retrieval=retrieval, retrieval_dim=6), 5, 3, 3
+    ).eval()
     monkeypatch.setattr(category_index, "BLOCK", 7)
     index = index_catalogue(model, items, "cpu")
     with torch.no_grad():

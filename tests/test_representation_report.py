@@ -40,7 +40,7 @@ from outfits.report.representation.report import IMAGES, write_representation_re
 from outfits.report.representation.result import RepresentationResult
 from outfits.report.representation.sheets import MARK, sheet, tiles, warp_tiles
 from outfits.representations.base import ImageModel
-from outfits.representations.store import build_model, fit_components, settings_of
+from outfits.representations.store import build_model, fit_components
 from outfits.representations.vae import VariationalAutoencoder
 from outfits.representations.warping import identity_grid
 
@@ -97,7 +97,7 @@ def a_model(kind: str = "autoencoder", *, side: int = SIDE, **deforming: Any) ->
     config = RepresentationConfig(kind=kind, image_size=side, width=8, latent_dim=8)
     config = replace(config, deforming=replace(config.deforming, **{"shape_dim": 3, **deforming}))
     torch.manual_seed(0)
-    model = build_model(settings_of(config, categories=3, text_dim=5)).eval().requires_grad_(False)
+    model = build_model(config, categories=3, text_dim=5).eval().requires_grad_(False)
     maps = image_tensor(some_pictures(side).pixels)
     fit_components(model, model.encode(maps[:, :3]).numpy()[TRAIN])
     return model
@@ -107,7 +107,9 @@ class MeanColour(ImageModel):
     """Codes an image as its mean colour and draws that everywhere."""
 
     def __init__(self) -> None:
-        super().__init__(settings_of(RepresentationConfig(kind="autoencoder", image_size=SIDE, latent_dim=3), 3, 0))
+        super().__init__(RepresentationConfig(kind="autoencoder", image_size=SIDE, latent_dim=3), 3, 0)
+
+    title = "Mean colour"
 
     def encode(self, images: Tensor) -> Tensor:
         return images.mean(dim=(2, 3))

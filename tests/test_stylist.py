@@ -17,8 +17,10 @@ from PIL import Image
 import outfits.stylist
 from outfits import Garment, Stylist, run_files
 from outfits.config.load import load_config
+from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.load import load_dataset
+from outfits.encoders import EncoderSource
 from outfits.encoders.images import item_image
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.stylist import export
@@ -432,7 +434,8 @@ def test_relative_folders_are_kept_as_absolute_ones(stylist, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     run = stylist._run
     dataset = OutfitDataset("here", run.catalogue, run.outfits, {}, {}, {}, {})
-    export.export(Path("run"), dataset, Path("data"), Path("cache"), None)
+    nothing = EncoderSource(EncoderConfig("none", "none"), run.catalogue, np.arange(0), tmp_path)
+    export.export(Path("run"), dataset, Path("data"), Path("cache"), nothing)
     places = export.read_manifest(tmp_path / "run")
     assert (places.data_root, places.embeddings_dir) == (str(tmp_path / "data"), str(tmp_path / "cache" / "embeddings"))
 

@@ -13,15 +13,16 @@ from outfits.completion.methods import complete
 from outfits.completion.search.beam import beam_search
 from outfits.completion.search.greedy import greedy_k_step
 from outfits.completion.search.two_stage import Shortlists, beam_two_stage, greedy_two_stage
-from outfits.config.schema.targets import TargetsConfig, TwoStageConfig
+from outfits.config.schema.targets import StudentArchitecture, TargetsConfig, TwoStageConfig
 from outfits.data.category_rule import keeps_outfit
 from outfits.errors import ArtifactError, DataError
 from outfits.mining.audit import Audit, Loss, Share, upper_bound
 from outfits.mining.distillation import DistillationSplit, StudentTraining, TeacherScoring
 from outfits.mining.search import Miner, TargetMining, TwoStage, condition_tasks
 from outfits.mining.targets import Targets, TargetStore
-from outfits.models.frozen import load_student, save_student
+from outfits.models.frozen import load_student
 from outfits.models.student import TeacherScores, TwoTower, distil
+from outfits.weights import save_network
 from tests.test_mining import catalogue_of
 from tests.tiny_world import CATEGORIES, GIVEN, ITEMS, REMOVED, World, call, resources_of, tasks_of
 
@@ -89,7 +90,7 @@ def test_a_student_learns_scores_that_are_an_inner_product_of_outfit_and_item():
     said = logits[:160].gather(1, shown.clamp(min=0)).masked_fill(shown < 0, -torch.inf)
     teacher_scores = TeacherScores(embeddings[:160], shown, said)
     torch.manual_seed(0)
-    student = TwoTower(6, width=8, hidden=32)
+    student = TwoTower(StudentArchitecture(width=8, hidden=32), 6)
     distil(student, tokens, teacher_scores, steps=400, lr=1e-2, seed=0)
     with torch.inference_mode():
         queries, offsets = student.outfits(embeddings[160:])
@@ -130,7 +131,7 @@ def test_a_taught_student_ranks_what_s_prefers_higher_than_chance(world, tmp_pat
 
 def test_a_student_in_a_file_is_the_same_and_knows_its_teacher(world, tmp_path):
     path = tmp_path / "student.safetensors"
-    save_student(world.student, path, "S")
+    save_network(world.student, path, scorer_sha256="S")
     again = load_student(path, "S")
     tokens = world.scorer.item_tokens.clone()
     assert torch.equal(again.items(tokens), world.student.items(tokens))

@@ -15,6 +15,8 @@ from outfits.config.schema.methods import (
     GreedyTwoStageConfig,
     RerankConfig,
 )
+from outfits.config.schema.scorer import ScorerArchitecture
+from outfits.config.schema.targets import StudentArchitecture
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.index.category_index import CategoryIndex
 from outfits.models.compatibility import OutfitTransformer
@@ -38,7 +40,7 @@ class World:
         self.similarity = TextSimilarity(self.features)
         self.categories = (np.arange(ITEMS) % CATEGORIES)[:items]
         torch.manual_seed(0)
-        module = OutfitTransformer(IMAGE, TEXT, width=16, layers=2, heads=2, feedforward=24)
+        module = OutfitTransformer(ScorerArchitecture(width=16, layers=2, heads=2, feedforward=24), IMAGE, TEXT)
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.mul_(2.5)
@@ -48,7 +50,7 @@ class World:
         )
         self.index = CategoryIndex(self.vectors, self.categories)
         torch.manual_seed(1)
-        self.student = TwoTower(16, width=8, hidden=12).eval().requires_grad_(False)
+        self.student = TwoTower(StudentArchitecture(width=8, hidden=12), 16).eval().requires_grad_(False)
         self.shortlists = Shortlists(self.student, self.scorer)
 
     def logit(self, items):

@@ -21,11 +21,12 @@ from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
 from outfits.mining.search import ShardNumbers
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.frozen import load_student, save_student
+from outfits.models.frozen import load_student
 from outfits.models.student import TeacherScores, TwoTower, distil
 from outfits.scoring.candidates import CandidateScorer
 from outfits.shard_files import ShardFiles
 from outfits.storage import Arrays
+from outfits.weights import save_network
 
 TEACHING_STREAM, AUDIT_STREAM, DEAL_STREAM = 21, 22, 23  # first numbers of seeds: no two kinds of draw share a stream
 
@@ -226,7 +227,7 @@ class StudentTraining:
             student = self._train()
         finally:
             torch.set_num_threads(threads)
-        save_student(student, self.path, self.scorer_sha256)
+        save_network(student, self.path, scorer_sha256=self.scorer_sha256)
 
     def _train(self) -> TwoTower:
         first = self.rounds[0]
@@ -238,7 +239,7 @@ class StudentTraining:
             fields = zip(*(part.teacher_scores() for part in self.rounds), strict=True)
             teacher_scores = TeacherScores(*(torch.cat(parts).to(self._device) for parts in fields))
             torch.manual_seed(self.seed)
-            student = TwoTower(tokens.shape[1], options.width, options.hidden).to(self._device)
+            student = TwoTower(options, tokens.shape[1]).to(self._device)
             distil(
                 student,
                 tokens,

@@ -91,7 +91,7 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         catalogue,
         outfits,
         prepared.to(_device(device)),
-        0 if generator is None else generator.k_max,
+        0 if generator is None else generator.config.k_max,
     )
 
 

@@ -108,7 +108,8 @@ class Stylist:
     @cached_property
     def encoder(self) -> ItemEncoder:
         """The run's item encoder, loaded when external garments or texts are first used."""
-        return read_encoder(self._run.folder, self._run.config.encoder).to(self._run.prepared.scorer.device)
+        run = self._run
+        return read_encoder(run.folder, run.config.encoder, run.catalogue).to(run.prepared.scorer.device)
 
     def item(self, item_id: str) -> ItemRef:
         """What the catalogue knows of an item.

@@ -40,7 +40,7 @@ class UnitBall:
             float(self._vectors(slice(start, start + BLOCK)).norm(dim=1).max())
             for start in range(0, len(tokens), BLOCK)
         )
-        self.shape = (len(tokens), student.settings["width"] + 2)
+        self.shape = (len(tokens), student.config.width + 2)
 
     def __getitem__(self, rows: slice) -> Tensor:
         within = self._vectors(rows) / max(self._longest, 1e-12)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from outfits import run_files
-from outfits.config.schema.representation import RepresentationReportConfig
+from outfits.config.schema.representation import IMAGE_MODELS, RepresentationReportConfig
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.packed import PackedImages
 from outfits.errors import DataError
@@ -102,6 +102,7 @@ def write_representation_report(
     result = RepresentationResult(
         dataset=dataset,
         seed=seed,
+        model_name=model.title,
         settings=model.settings,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         training=dict(training),
@@ -187,6 +188,7 @@ def _page(
     return environment.get_template("representation.html.j2").render(
         result=result,
         settings=result.settings,
+        texts=IMAGE_MODELS[result.settings["kind"]].texts,
         images={name: _png_uri(content) for name, content in drawn.items()},
         importances=importances,
         baselines=BASELINES,

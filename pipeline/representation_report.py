@@ -16,8 +16,15 @@ from outfits.report.representation.items import known_factors
 from outfits.report.representation.report import IMAGES, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.representations.base import ImageModel
-from pipeline.representation import image_collate, items_to_learn_from, prepared_images
+from pipeline.representation import image_collate, items_to_learn_from, prepared_images, train_representation
 from pipeline.run import Run
+
+
+def learn_and_report(run: Run, dataset: OutfitDataset) -> ImageModel:
+    """The run's image model, trained if it is not there yet, and a report about it."""
+    model = train_representation(run, dataset)
+    report_representation(run, dataset, model)
+    return model
 
 
 def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError
 from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
-from outfits.mining.search import condition_tasks
 from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
@@ -39,7 +38,7 @@ from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
 from pipeline.run import Run, content_key
 from pipeline.student import TWO_STAGE, student_of, wants_student
-from pipeline.targets import read_selected
+from pipeline.targets import fulfillable, read_selected
 
 NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_stage", "beam_two_stage")
 """Methods that look in an index."""
@@ -245,18 +244,7 @@ class MethodEvaluator:
         return [sweep_point(parameter, value, record, greedy) for record in records.values()]
 
     def _conditioned(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
-        """The tasks with the removed items' own categories or texts as conditions, as far as these can be fulfilled.
-
-        None, and said so, where texts are asked for and there is no text encoder, or no condition can be fulfilled.
-        """
-        if kind != "categories" and not self.dataset.catalogue.require_embeddings.text_dim:
-            self.run.log("test", f"no text encoder (encoder.text=none): conditions of kind {kind} are left out")
-            return None
-        conditioned = condition_tasks(tasks, kind, self.dataset.catalogue, alpha)
-        if len(conditioned) < len(tasks):
-            left_out = len(tasks) - len(conditioned)
-            self.run.log("test", f"{left_out:,} of {len(tasks):,} {kind} conditions break the category rule: left out")
-        return conditioned if len(conditioned) else None
+        return fulfillable(self.run, "test", self.dataset.catalogue, kind, tasks, alpha)
 
 
 def _what(tasks: CompletionTasks) -> str:

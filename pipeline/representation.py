@@ -26,34 +26,45 @@ from outfits.representations.store import (
 )
 from pipeline.dataset import image_policies
 from pipeline.embeddings import embed_catalogue
+from pipeline.representation_report import report_representation
 from pipeline.run import Run
 
 HELD_OUT = 0.05  # of the training items, where all items stand in training outfits
 FEWEST_HELD_OUT = 16
 
 
-def train_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
-    """Trains the configured image model, from the run's last checkpoint if it was interrupted, or loads it.
+def learn_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
+    """The configured image model, trained from the run's last checkpoint if it was interrupted, and its report.
 
-    It learns from the items of training outfits; the loss is watched on the others.
+    It learns from the items of training outfits; the loss is watched on the others. A finished one is reported anew.
 
     Raises:
         ArtifactError: if it is missing and the stage was not asked for.
         ConfigError: if the report is to be about an attribute that the items do not have.
         DataError: if an image cannot be used, or there are too few.
     """
-    config, path = run.config, run.folder / run_files.REPRESENTATION
-    known_factors(dataset.catalogue, config.evaluate.representation.factors)  # a wrong name now, not after training
+    path = run.folder / run_files.REPRESENTATION
+    known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # a wrong name now, not after training
     images = prepared_images(run, dataset)
     missing = int((~images.present).sum())
     run.log("representation", f"{len(images.present) - missing:,} images, {missing:,} items without a usable one")
-    if path.exists():
-        run.log("representation", f"reusing {path}")
-        return load_representation(path)[0]
-    run.require("representation", wanted_by="a later stage")
     collate = image_collate(run, dataset, images)
     train, valid = items_to_learn_from(run, dataset, collate)
-    settings = settings_of(config.model.representation, len(dataset.catalogue.category_names), collate.texts.shape[1])
+    if path.exists():
+        run.log("representation", f"reusing {path}")
+    else:
+        run.require("representation", wanted_by="a later stage")
+        _train(run, len(dataset.catalogue.category_names), collate, train, valid)
+    model = load_representation(path)[0]
+    report_representation(run, dataset, model, images, train, valid)
+    return model
+
+
+def _train(
+    run: Run, categories: int, collate: CollateImages, train: NDArray[np.int64], valid: NDArray[np.int64]
+) -> None:
+    config, path = run.config, run.folder / run_files.REPRESENTATION
+    settings = settings_of(config.model.representation, categories, collate.texts.shape[1])
     kept = Checkpoints(
         run.folder / run_files.CHECKPOINTS, "representation/valid_loss", mode="min", patience=config.optimizer.patience
     )
@@ -75,11 +86,10 @@ def train_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
 
     def export() -> None:
         model = module.model.eval()
-        fit_components(model, latents_of_images(model, images, train))
+        fit_components(model, latents_of_images(model, collate.images, train))
         save_representation(model, path)
 
     on_rank_zero(export)
-    return load_representation(path)[0]
 
 
 def prepared_images(run: Run, dataset: OutfitDataset) -> PackedImages:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
 from outfits.errors import ArtifactError
 from outfits.mining.audit import AuditMetrics, audit_metrics, audit_store, audit_work
@@ -89,15 +90,26 @@ def _training_kinds(run: Run, dataset: OutfitDataset) -> Iterator[tuple[str, Com
     train = training_tasks(run, dataset)
     yield "train", train.asking_for(run.config.model.k_max)
     for kind in config.conditions:
-        if "texts" in kind and not dataset.catalogue.require_embeddings.text_dim:
-            run.log("targets", f"no {kind} conditions: there is no text encoder")
-            continue
-        tasks = condition_tasks(train, kind, dataset.catalogue, config.alpha)
-        if len(tasks) < len(train):
-            left_out = f"{len(train) - len(tasks):,} of {len(train):,} train tasks have none that can be fulfilled"
-            run.log("targets", f"{kind} conditions: {left_out}")
-        if len(tasks):
+        tasks = fulfillable(run, "targets", dataset.catalogue, kind, train, config.alpha)
+        if tasks is not None:
             yield f"train-{kind}", tasks
+
+
+def fulfillable(
+    run: Run, stage: str, catalogue: Catalogue, kind: str, tasks: CompletionTasks, alpha: float
+) -> CompletionTasks | None:
+    """The tasks whose removed items' own categories or texts, as ``kind`` says, can be fulfilled as conditions.
+
+    None if there are none, or texts are asked for and there is no text encoder. What is left out is logged for a stage.
+    """
+    if "texts" in kind and not catalogue.require_embeddings.text_dim:
+        run.log(stage, f"no text encoder (encoder.text=none): conditions of kind {kind} are left out")
+        return None
+    found = condition_tasks(tasks, kind, catalogue, alpha)
+    if len(found) < len(tasks):
+        left_out = f"{len(tasks) - len(found):,} of {len(tasks):,} tasks have none that can be fulfilled"
+        run.log(stage, f"{kind} conditions: {left_out}")
+    return found if len(found) else None
 
 
 @dataclass(frozen=True)
@@ -188,7 +200,7 @@ class TargetMiner:
             "mining": int(rest.trace.calls.sum()),
             "exact_mining": round(float(exact.trace.calls.mean()) * len(tasks)),  # as the audited tasks go
         }
-        described = {"audits": [audit.to_json() for audit in audits], "candidates": candidates, "calls": calls}
+        described = {"audits": [asdict(audit) for audit in audits], "candidates": candidates, "calls": calls}
         return Targets.joined(tasks, [(rows, exact), (others, rest)]), described
 
     def _audits(self, taught: TaughtStudent, name: str, exact: Targets) -> tuple[list[AuditMetrics], int, int | None]:

@@ -1,7 +1,7 @@
 """The student, search in two stages, and the audit that bounds what it loses."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -331,7 +331,7 @@ def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
         ]
         assert metrics.objective_regret.mean == pytest.approx(np.mean(losses), abs=1e-5)
         assert metrics.bound == metrics.objective_regret.bound
-    assert json.loads(json.dumps(metrics.to_json()))["outfits"] == len(tasks)
+    assert json.loads(json.dumps(asdict(metrics)))["outfits"] == len(tasks)
     assert "recall" not in str(metrics)
     assert f"shortlists of {c}" in str(metrics)
 

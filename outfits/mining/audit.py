@@ -1,9 +1,8 @@
 """What two-stage mining loses: some outfits are mined exactly as well, and the two are compared."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -142,10 +141,6 @@ class AuditMetrics:
     def bound(self) -> float:
         """Upper bound of the mean loss of what search maximises: what is held against ``max_regret``."""
         return self.regret.bound if self.objective_regret is None else self.objective_regret.bound
-
-    def to_json(self) -> dict[str, Any]:
-        """All metrics as plain values."""
-        return asdict(self)
 
     def __str__(self) -> str:
         text = (

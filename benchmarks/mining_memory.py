@@ -19,7 +19,7 @@ from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
-from outfits.mining.search import TargetMining, TwoStage
+from outfits.mining.search import TwoStage, mining_work
 from outfits.mining.targets import TargetStore
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.student import TwoTower
@@ -46,14 +46,14 @@ def main(arguments: list[str] | None = None) -> float | None:
         two_stage = None
         if asked.search == "two_stage":
             two_stage = TwoStage(student_of(scorer, config), config.two_stage.candidates)
-        mining = TargetMining(store, scorer, catalogue, config, two_stage)
+        mining = mining_work(store, scorer, catalogue, config, two_stage)
         _say("models", cpu)
         started = time.perf_counter()
-        mining.to(cpu)
+        mine = mining(cpu)
         _say(f"states of all items, {time.perf_counter() - started:.0f} s", cpu)
         for shard in store.pending():
             started = time.perf_counter()
-            mining.run((shard,))
+            mine(shard)
             _say(f"outfit {shard + 1} of {asked.outfits}, {time.perf_counter() - started:.1f} s", cpu)
         calls = store.load().trace.calls.sum()
         print(f"{calls:,} calls of S")

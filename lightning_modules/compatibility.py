@@ -71,14 +71,7 @@ class CompatibilityModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay."""
-        return adamw_with_warmup(
-            self.model.parameters(),
-            lr=self.config.lr,
-            weight_decay=self.config.weight_decay,
-            warmup=self.config.warmup,
-            schedule="cosine",
-            total_steps=int(self.trainer.estimated_stepping_batches),
-        )
+        return adamw_with_warmup(self, self.config, "cosine")
 
     def _logits(self, tokens: Tensor, sets: Tensor, padding: Tensor) -> Tensor:
         rows, count, size = sets.shape

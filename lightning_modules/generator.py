@@ -79,15 +79,7 @@ class GeneratorModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and the configured schedule."""
-        config = self.optimizer_config
-        return adamw_with_warmup(
-            self.parameters(),
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-            warmup=config.warmup,
-            schedule=config.schedule,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-        )
+        return adamw_with_warmup(self, self.optimizer_config, self.optimizer_config.schedule)
 
     def losses(self, latents: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Losses of latents ``[B, k, r]``: the mean over tasks, its parts, and that over tasks without and with

@@ -68,12 +68,4 @@ class RepresentationModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and the configured schedule."""
-        config = self.optimizer_config
-        return adamw_with_warmup(
-            self.model.parameters(),
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-            warmup=config.warmup,
-            schedule=config.schedule,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-        )
+        return adamw_with_warmup(self, self.optimizer_config, self.optimizer_config.schedule)

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 
 from lightning_modules.sharded import run_shards
-from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.completion.prepared import PreparedRun
 from outfits.completion.tasks import CompletionTasks, make_tasks
@@ -20,8 +20,9 @@ from outfits.config.load import save_config
 from outfits.config.method_calls import resolve_call
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
+from outfits.errors import ArtifactError
 from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
-from outfits.mining.search import condition_tasks
+from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
 from outfits.report.comparison.conditions import summarise_conditions
@@ -32,10 +33,12 @@ from outfits.report.comparison.results import EvaluationResult, summarise
 from outfits.report.comparison.sweeps import SweepPoint, sweep_point
 from outfits.report.comparison.table import results_table
 from outfits.weights import weights_digest
-from pipeline.compatibility import Scorers
+from pipeline.compatibility import Scorers, load_scorers
+from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
 from pipeline.run import Run, content_key
 from pipeline.student import TWO_STAGE, student_of, wants_student
+from pipeline.targets import fulfillable, read_selected
 
 NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_stage", "beam_two_stage")
 """Methods that look in an index."""
@@ -43,23 +46,35 @@ WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")
 """Methods that ask S about every item."""
 
 
-def run_experiment(
-    run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator, selected: NDArray[np.int64]
-) -> EvaluationResult:
+def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
+    """Runs the experiment with the models that a finished run left in its folder, without its training products.
+
+    Raises:
+        ArtifactError: if the run is not finished, a file of it was changed, or the data are no longer those of the run.
+    """
+    missing = [name for name in (run_files.COMPATIBILITY, run_files.SELECTED) if not (run.folder / name).exists()]
+    if missing:
+        raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
+    dataset = embed_dataset(run, dataset)
+    scorers = load_scorers(run, dataset)
+    generator = load_generator(run.folder / run_files.GENERATOR, scorers.scorer.sha256)
+    return run_experiment(run, dataset, scorers, generator)
+
+
+def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator) -> EvaluationResult:
     """Completes the split's outfits by every configured method and writes ``RUN_DIR/report``.
 
     Args:
-        run: the run.
+        run: the run, with the counts of selected items in its folder.
         dataset: data set with embeddings.
         scorers: S and the judge.
         generator: trained generator.
-        selected: how often greedy search selected each item for training outfits, shape ``[N]``.
 
     Returns:
         The metrics; on every rank the same.
     """
     config = run.config.evaluate
-    evaluator = MethodEvaluator(run, dataset, scorers, generator, selected)
+    evaluator = MethodEvaluator(run, dataset, scorers, generator, read_selected(run, dataset))
     tasks = evaluator.tasks(run.config.model.k, config.outfits)
     run.log("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
     for k in config.sweep.k:
@@ -85,9 +100,7 @@ def run_experiment(
         sweeps=sweeps,
         conditions=summarise_conditions(conditions, config.alpha),
     )
-    if is_rank_zero():
-        _report(run, dataset, evaluator, tasks, records, result)
-    wait_for_all_ranks()
+    on_rank_zero(lambda: _report(run, dataset, evaluator, tasks, records, result))
     return result
 
 
@@ -208,11 +221,10 @@ class MethodEvaluator:
         )
         folder = run.folder / run_files.SHARDS / f"{call.name}-{key}"
         experiment = MethodExperiment(call, tasks, self.prepared, folder, config.shard_size)
-        missing = len(experiment.pending())
-        wait_for_all_ranks()  # nobody writes before everybody has looked
+        missing = before_writing(experiment.store.pending)
         if missing:
-            run.log("test", f"{text}: {missing} of {experiment.shards} shards{_what(tasks)}")
-            run_shards(experiment, run.config.trainer)
+            run.log("test", f"{text}: {len(missing)} of {len(experiment.store)} shards{_what(tasks)}")
+            run_shards(missing, experiment.start, run.config.trainer)
         else:
             run.log("test", f"{text}: reusing {folder}{_what(tasks)}")
         fields: dict[str, Any] = {"judge": None, "removed_ranks": None, **experiment.collect()}
@@ -232,18 +244,7 @@ class MethodEvaluator:
         return [sweep_point(parameter, value, record, greedy) for record in records.values()]
 
     def _conditioned(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
-        """The tasks with the removed items' own categories or texts as conditions, as far as these can be fulfilled.
-
-        None, and said so, where texts are asked for and there is no text encoder, or no condition can be fulfilled.
-        """
-        if kind != "categories" and not self.dataset.catalogue.require_embeddings.text_dim:
-            self.run.log("test", f"no text encoder (encoder.text=none): conditions of kind {kind} are left out")
-            return None
-        conditioned = condition_tasks(tasks, kind, self.dataset.catalogue, alpha)
-        if len(conditioned) < len(tasks):
-            left_out = len(tasks) - len(conditioned)
-            self.run.log("test", f"{left_out:,} of {len(tasks):,} {kind} conditions break the category rule: left out")
-        return conditioned if len(conditioned) else None
+        return fulfillable(self.run, "test", self.dataset.catalogue, kind, tasks, alpha)
 
 
 def _what(tasks: CompletionTasks) -> str:

@@ -1,14 +1,12 @@
 """Stage ``generator``: the graph network that emits k latents, trained on the greedy targets."""
 
-import lightning as L
-import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
-from callbacks.batch_seed import BatchSeed
 from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
+from lightning_modules.fitting import Checkpoints, fit_resumable
 from lightning_modules.generator import GeneratorModule
-from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import build_trainer, on_rank_zero
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks
 from outfits.data.catalogue import Catalogue
@@ -18,50 +16,42 @@ from outfits.mining.targets import Targets
 from outfits.models.frozen import FrozenScorer, load_generator
 from outfits.models.generator import Generator
 from outfits.weights import save_network
+from pipeline.compatibility import Scorers
 from pipeline.run import Run
 from pipeline.targets import MinedTargets
 
 
-def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targets: MinedTargets) -> Generator:
+def train_generator(run: Run, dataset: OutfitDataset, scorers: Scorers, targets: MinedTargets) -> Generator:
     """Trains the generator, from the run's last checkpoint if it was interrupted, or loads it if it is finished.
 
     Raises:
         ArtifactError: if it is missing and the stage was not asked for.
     """
-    config, path = run.config, run.folder / run_files.GENERATOR
+    config, path, scorer = run.config, run.folder / run_files.GENERATOR, scorers.scorer
     if path.exists():
         run.log("generator", f"reusing {path}")
         return load_generator(path, scorer.sha256)
     run.require("generator", wanted_by="the test stage")
-    L.seed_everything(config.seed, verbose=False)
     catalogue = dataset.catalogue
-    module = GeneratorModule(catalogue, config.model, config.loss, config.optimizer)
     train, valid = training_graphs(catalogue, targets, config.model.k_max), graphs_of(catalogue, targets.valid)
     data = CompletionDataModule(train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
-    best, each = checkpoints(run.folder / run_files.CHECKPOINTS, "valid/score_mean")
-    callbacks: list[Callback] = [
-        BatchSeed(config.seed),
-        RetrievalEvaluation({"valid": valid}, catalogue, scorer, config.targets),
-        best,
-        each,
-    ]
-    if config.optimizer.patience:
-        callbacks.append(EarlyStopping("valid/score_mean", mode="max", patience=config.optimizer.patience))
+    kept = Checkpoints(run.folder / run_files.CHECKPOINTS, "valid/score_mean", patience=config.optimizer.patience)
     loggers = run.loggers("generator")
+    callbacks: list[Callback] = [RetrievalEvaluation({"valid": valid}, catalogue, scorer, config.targets)]
     if loggers and not config.trainer.fast_dev_run:
         callbacks.append(LearningRateMonitor())
-    last = run.folder / run_files.CHECKPOINTS / run_files.LAST
-    start = f"continuing from {last}" if last.exists() else "training"
+    start = f"continuing from {kept.last}" if kept.last else "training"
     run.log("generator", f"{start} on {len(train):,} tasks, {config.trainer.max_epochs} epochs → {path}")
-    trainer = build_trainer(config.trainer, loggers=loggers, callbacks=callbacks)
-    trainer.fit(module, data, ckpt_path=last if last.exists() else None)
-    if best.best_model_path:
-        weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-        module.load_state_dict(weights)
-    wait_for_all_ranks()
-    if is_rank_zero():
-        save_network(module.model, path, scorer_sha256=scorer.sha256)
-    wait_for_all_ranks()
+    module = fit_resumable(
+        lambda: GeneratorModule(catalogue, config.model, config.loss, config.optimizer),
+        data,
+        config.trainer,
+        kept,
+        seed=config.seed,
+        loggers=loggers,
+        callbacks=callbacks,
+    )
+    on_rank_zero(lambda: save_network(module.model, path, scorer_sha256=scorer.sha256))
     return load_generator(path, scorer.sha256)
 
 

@@ -8,7 +8,7 @@ from scipy.special import expit
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
-from outfits.mining.search import TargetMining, condition_tasks
+from outfits.mining.search import condition_tasks, mining_work
 from outfits.mining.targets import TargetStore
 from outfits.models.similarity import item_similarity
 from tests.tiny_world import CATEGORIES, GIVEN, REMOVED, World, tasks_of
@@ -34,10 +34,9 @@ def catalogue_of(world, categories=None):
 def mined(world, catalogue, tasks, folder):
     config = TargetsConfig(candidates=KEPT, candidate_block=11)
     store = TargetStore(folder, {}, tasks, shard_size=3, candidates_kept=KEPT)
-    mining = TargetMining(store, world.module, catalogue, config)
-    mining.to(torch.device("cpu"))
-    for shard in mining.pending():
-        mining.run((shard,))
+    mine = mining_work(store, world.module, catalogue, config)(torch.device("cpu"))
+    for shard in store.pending():
+        mine(shard)
     return store.load()
 
 

@@ -26,8 +26,7 @@ from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.stylist import export
 from outfits.stylist.naming import KnownNames
 from outfits.stylist.results import outfits_table
-from pipeline import finished
-from pipeline.embeddings import embed_catalogue
+from pipeline.embeddings import embed_dataset
 from pipeline.run import reopen_run
 from tests.tiny_run import make_run
 
@@ -422,8 +421,7 @@ def test_evaluating_an_older_run_adds_what_is_missing_and_says_where_things_lie_
     whole = {path.name: path.read_bytes() for path in (tmp_path / "run" / run_files.STYLIST).iterdir()}
     shutil.rmtree(tmp_path / "run" / run_files.STYLIST)
     run = reopen_run(load_config([f"run={tmp_path / 'run'}", f"cache_dir={tmp_path / 'cache'}"], "evaluate"))
-    dataset = embed_catalogue(run, load_dataset(run.config.data))
-    finished.record_dataset(run, dataset)
+    embed_dataset(run, load_dataset(run.config.data))
     again = {path.name: path.read_bytes() for path in (tmp_path / "run" / run_files.STYLIST).iterdir()}
     assert again.keys() == whole.keys()
     assert {name for name in whole if again[name] != whole[name]} == {run_files.STYLIST_MANIFEST}

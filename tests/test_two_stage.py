@@ -1,7 +1,7 @@
 """The student, search in two stages, and the audit that bounds what it loses."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,9 +16,16 @@ from outfits.completion.search.two_stage import Shortlists, beam_two_stage, gree
 from outfits.config.schema.targets import StudentArchitecture, TargetsConfig, TwoStageConfig
 from outfits.data.category_rule import keeps_outfit
 from outfits.errors import ArtifactError, DataError
-from outfits.mining.audit import Audit, Loss, Share, upper_bound
-from outfits.mining.distillation import DistillationSplit, StudentTraining, TeacherScoring
-from outfits.mining.search import Miner, TargetMining, TwoStage, condition_tasks
+from outfits.mining.audit import Loss, Share, audit_metrics, audit_store, audit_work, upper_bound
+from outfits.mining.distillation import (
+    DistillationSplit,
+    teacher_scores,
+    teaching_calls,
+    teaching_store,
+    teaching_work,
+    train_student,
+)
+from outfits.mining.search import Miner, TwoStage, condition_tasks, mining_work
 from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import load_student
 from outfits.models.student import TeacherScores, TwoTower, distil
@@ -51,11 +58,12 @@ def many_tasks(count, k=2):
     return tasks_of(given, removed).asking_for(k)
 
 
-def finish(work):
-    work.to(CPU)
-    for shard in work.pending():
-        work.run((shard,))
-    return work
+def finish(store, work, order=1):
+    """Computes the shards of a store that are pending, forwards or backwards."""
+    compute = work(CPU)
+    for shard in store.pending()[::order]:
+        compute(shard)
+    return store
 
 
 def taught(world, folder, tasks, config=CONFIG, order=1):
@@ -63,19 +71,20 @@ def taught(world, folder, tasks, config=CONFIG, order=1):
     student, rounds = None, []
     for number, part in enumerate(DistillationSplit.of(tasks, config, 0).rounds):
         catalogue = catalogue_of(world)
-        teaching = TeacherScoring(folder / str(number), part, world.module, catalogue, config, student, number)
-        teaching.to(CPU)
-        for shard in teaching.pending()[::order]:
-            teaching.run((shard,))
-        rounds.append(teaching)
-        student = finish(StudentTraining(folder / f"{number}.safetensors", list(rounds), "S", 0)).student()
+        store = teaching_store(folder / str(number), part, config.shard_size)
+        finish(store, teaching_work(store, part, world.module, catalogue, config, student, number), order)
+        rounds.append((part, store))
+        path = folder / f"{number}.safetensors"
+        if not path.exists():
+            stores = [store for _, store in rounds]
+            save_network(train_student(stores, world.module, catalogue, config, 0, CPU), path, scorer_sha256="S")
+        student = load_student(path, "S")
     return student, rounds
 
 
 def exact_targets(world, folder, tasks):
     store = TargetStore(folder, {}, tasks, CONFIG.shard_size, CONFIG.candidates)
-    finish(TargetMining(store, world.module, catalogue_of(world), CONFIG))
-    return store.load()
+    return finish(store, mining_work(store, world.module, catalogue_of(world), CONFIG)).load()
 
 
 # The student
@@ -139,7 +148,7 @@ def test_a_student_in_a_file_is_the_same_and_knows_its_teacher(world, tmp_path):
         load_student(path, "T")
 
 
-# TeacherScoring
+# Teaching
 
 
 def test_audited_outfits_never_teach_and_every_round_has_its_own():
@@ -158,17 +167,17 @@ def test_audited_outfits_never_teach_and_every_round_has_its_own():
 def test_lessons_are_scores_of_s_and_count_their_calls(world, tmp_path):
     tasks = many_tasks(40)
     student, rounds = taught(world, tmp_path, tasks)
-    for teaching in rounds:
-        teacher_scores = teaching.teacher_scores()
-        known = teacher_scores.candidates >= 0
-        assert teaching.calls() == int(known.sum()) + 2 * len(teaching.tasks)
-        for row, given in enumerate(teaching.tasks.given):
-            state = teacher_scores.candidates[2 * row], teacher_scores.logits[2 * row], given.tolist()
+    for part, store in rounds:
+        scores = teacher_scores([store])
+        known = scores.candidates >= 0
+        assert teaching_calls([store]) == int(known.sum()) + 2 * len(part)
+        for row, given in enumerate(part.given):
+            state = scores.candidates[2 * row], scores.logits[2 * row], given.tolist()
             for item, logit in zip(*(part[:3].tolist() for part in state[:2]), strict=True):
                 assert world.logit([*given.tolist(), item]) == pytest.approx(logit, abs=1e-4)
                 assert world.categories[item] not in world.categories[given]
             best = int(state[0][state[1].argmax()])
-            second = teacher_scores.candidates[2 * row + 1]
+            second = scores.candidates[2 * row + 1]
             assert world.categories[best] not in world.categories[second[second >= 0]]
     assert isinstance(student, TwoTower)
 
@@ -181,7 +190,7 @@ def test_a_student_does_not_depend_on_the_order_of_shards_or_on_damage(world, tm
     assert (tmp_path / "other" / "1.safetensors").read_bytes() == weights
     (tmp_path / "other" / "1" / "shard-000000.npz").write_bytes(b"PK")
     (tmp_path / "other" / "1.safetensors").unlink()
-    assert rounds[1].pending() == [0]
+    assert rounds[1][1].pending() == [0]
     taught(world, tmp_path / "other", tasks)
     assert (tmp_path / "other" / "1.safetensors").read_bytes() == weights
 
@@ -250,6 +259,13 @@ def test_methods_keep_the_rule_and_the_conditions(world, name, kind):
 # The audit
 
 
+def audited(world, folder, exact, two_stage):
+    """A finished audit, and the work that finishes it again."""
+    store = audit_store(folder, exact, CONFIG.shard_size)
+    work = audit_work(store, exact, world.module, catalogue_of(world), CONFIG, two_stage)
+    return finish(store, work), work
+
+
 def test_shares_and_bounds_are_those_of_the_books():
     share = Share.of(np.array([True] * 9 + [False]))
     # Clopper and Pearson: quantiles of Beta(9, 2) and Beta(10, 1)
@@ -276,8 +292,7 @@ def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
     tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue_of(world), 0.95)
     exact = exact_targets(world, tmp_path / "exact", tasks)
     two_stage = TwoStage(world.student, c)
-    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    metrics, calls = audit.metrics()
+    metrics, calls = audit_metrics(audited(world, tmp_path / "audit", exact, two_stage)[0], exact, c)
     found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
 
     def score(row, chosen):
@@ -317,7 +332,7 @@ def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
         ]
         assert metrics.objective_regret.mean == pytest.approx(np.mean(losses), abs=1e-5)
         assert metrics.bound == metrics.objective_regret.bound
-    assert json.loads(json.dumps(metrics.to_json()))["outfits"] == len(tasks)
+    assert json.loads(json.dumps(asdict(metrics)))["outfits"] == len(tasks)
     assert "recall" not in str(metrics)
     assert f"shortlists of {c}" in str(metrics)
 
@@ -326,8 +341,7 @@ def test_a_shortlist_of_everything_lists_every_choice_and_loses_nothing(world, t
     tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "categories", catalogue_of(world), 0.4)
     exact = exact_targets(world, tmp_path / "exact", tasks)
     two_stage = TwoStage(world.student, ITEMS)
-    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    metrics, _ = audit.metrics()
+    metrics, _ = audit_metrics(audited(world, tmp_path / "audit", exact, two_stage)[0], exact, ITEMS)
     assert metrics.recall.share == metrics.recall_first.share == 1
     assert metrics.regret.bound == pytest.approx(0, abs=1e-6)
     assert metrics.regret.worse.share == 0
@@ -336,13 +350,13 @@ def test_a_shortlist_of_everything_lists_every_choice_and_loses_nothing(world, t
 def test_a_damaged_audit_shard_is_pending_again_and_ends_the_same(world, tmp_path):
     exact = exact_targets(world, tmp_path / "exact", tasks_of())
     two_stage = TwoStage(world.student, 3)
-    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    before = audit.metrics()
+    store, work = audited(world, tmp_path / "audit", exact, two_stage)
+    before = audit_metrics(store, exact, 3)
     (tmp_path / "audit" / "shard-000001.npz").write_bytes(b"")
     with pytest.raises(ArtifactError, match="1 of 2 shards"):
-        audit.metrics()
-    assert audit.pending() == [1]
-    assert finish(audit).metrics() == before
+        audit_metrics(store, exact, 3)
+    assert store.pending() == [1]
+    assert audit_metrics(finish(store, work), exact, 3) == before
 
 
 def test_targets_mined_in_parts_stand_in_the_order_of_the_tasks(world, tmp_path):

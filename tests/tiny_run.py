@@ -17,9 +17,9 @@ from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
 from outfits.storage import write_text
 from outfits.weights import save_network
-from pipeline.embeddings import embed_catalogue
-from pipeline.finished import record_dataset, save_selected
+from pipeline.embeddings import embed_dataset
 from pipeline.run import open_run
+from pipeline.targets import save_selected
 
 RECIPE = Path(__file__).parent / "runs" / "tiny.yaml"
 
@@ -28,8 +28,7 @@ def make_run(root: Path, *options: str) -> Path:
     """Writes data, cache and run folder under ``root``; models have random weights, large enough that scores differ."""
     place = [f"data.root={root / 'data'}", f"cache_dir={root / 'cache'}", f"run_dir={root / 'run'}"]
     run = open_run(load_config([f"experiment={RECIPE}", *place, *options]))
-    dataset = embed_catalogue(run, load_dataset(run.config.data))
-    record_dataset(run, dataset)
+    dataset = embed_dataset(run, load_dataset(run.config.data))
     features, model = dataset.catalogue.require_embeddings, run.config.model
     torch.manual_seed(0)
     scorer = OutfitTransformer(

@@ -114,7 +114,7 @@ def _run_rules(config: Config) -> Iterator[Conflict]:
         yield ("seed", "judge.seed_offset"), text
     evaluate = config.evaluate
     lists = (
-        ("stages", config.stages, STAGES),
+        ("stages", config.stages, tuple(STAGES)),
         ("evaluate.methods", evaluate.methods, METHODS),
         ("evaluate.condition_methods", evaluate.condition_methods, METHODS),
         ("evaluate.sweep.methods", evaluate.sweep.methods, METHODS),

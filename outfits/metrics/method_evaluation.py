@@ -1,6 +1,6 @@
 """The experiment of the spec: every method completes the same outfits, S and the judge score what came out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,9 @@ from outfits.completion.prepared import PreparedRun
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.data.category_rule import keeps_outfit
-from outfits.mining.search import ShardNumbers
 from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
-from outfits.storage import read_arrays, write_arrays
+from outfits.shards import ShardStore
 
 PROTOCOL = 2  # part of every shard's key: raise it when what a method does, or how it is scored, changes
 
@@ -54,23 +53,16 @@ class MethodExperiment:
         self.call = call
         self.tasks = tasks
         self.resources = resources
-        self.folder = folder
-        self.shard_size = shard_size
-        self.shards = -(-len(tasks) // shard_size)
-        self.inputs = ShardNumbers(self.shards)
+        self.store = ShardStore(folder, len(tasks), shard_size, call.text, counted="scores")
 
-    def pending(self) -> list[int]:
-        """Shards whose file is missing or damaged."""
-        return [shard for shard in range(self.shards) if self._read(shard) is None]
-
-    def to(self, device: torch.device) -> None:
-        """Puts models and index on the device."""
+    def start(self, device: torch.device) -> Callable[[int], None]:
+        """Puts models and index on the device; see :data:`outfits.shards.ShardWork`."""
         self.resources.to(device)
+        return self.run
 
-    def run(self, batch: tuple[int]) -> None:
-        """Completes and scores one shard and writes it, atomically."""
-        (shard,) = batch
-        tasks = self.tasks.take(self._rows(shard))
+    def run(self, shard: int) -> None:
+        """Completes and scores one shard and writes it."""
+        tasks = self.tasks.take(self.store.rows_of(shard))
         completions = complete(self.call, tasks, self.resources.methods)
         sets, resources = completions.sets(), self.resources
         ranks = completions.removed_ranks
@@ -93,36 +85,21 @@ class MethodExperiment:
         conditions = self.tasks.conditions  # of all tasks, so that no shard has a field that others lack
         if conditions is not None and conditions.has_text.any() and resources.methods.similarity is not None:
             arrays["similarity"] = condition_similarity(tasks, completions.chosen, resources.methods.similarity)
-        write_arrays(self._path(shard), arrays)
+        self.store.write(shard, arrays)
 
     def collect(self) -> dict[str, NDArray[np.generic]]:
         """All shards joined in task order: the arrays of :data:`FIELDS` that the method has.
 
         Raises:
-            RuntimeError: if a shard is missing.
+            ArtifactError: if a shard is missing.
         """
-        parts = [self._read(shard) for shard in range(self.shards)]
-        found = [part for part in parts if part is not None]
-        if len(found) < len(parts):
-            raise RuntimeError(f"{self.call.text}: {len(parts) - len(found)} shards in {self.folder} are not there")
-        return {name: np.concatenate([part[name] for part in found]) for name in FIELDS if name in found[0]}
+        parts = self.store.read_all()
+        return {name: np.concatenate([part[name] for part in parts]) for name in FIELDS if name in parts[0]}
 
     @staticmethod
     def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
         scores: NDArray[np.float64] = expit(scorer.ragged_logits(sets).double().cpu().numpy())
         return scores
-
-    def _rows(self, shard: int) -> NDArray[np.int64]:
-        return np.arange(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.tasks)))
-
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"shard-{shard:06d}.npz"
-
-    def _read(self, shard: int) -> dict[str, NDArray[np.generic]] | None:
-        arrays = read_arrays(self._path(shard))
-        if arrays is None:
-            return None
-        return arrays if len(arrays.get("scores", ())) == len(self._rows(shard)) else None
 
 
 def condition_similarity(

@@ -1,12 +1,12 @@
 """Mining of targets: greedy search with the frozen S, shard by shard."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from outfits.completion.completion import SearchTrace
 from outfits.completion.conditions import conditions_of_items
@@ -22,6 +22,7 @@ from outfits.mining.targets import TargetStore
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
+from outfits.shards import ShardWork
 
 
 def condition_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float) -> CompletionTasks:
@@ -57,19 +58,6 @@ def condition_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alp
 def conditions_have_texts(tasks: CompletionTasks) -> bool:
     """Whether any task has a text of the condition."""
     return tasks.conditions is not None and bool(tasks.conditions.has_text.any())
-
-
-class ShardNumbers(Dataset[tuple[int]]):
-    """Inputs of sharded work that needs nothing but the shard's number."""
-
-    def __init__(self, shards: int) -> None:
-        self.shards = shards
-
-    def __len__(self) -> int:
-        return self.shards
-
-    def __getitem__(self, index: int) -> tuple[int]:
-        return (index,)
 
 
 @dataclass(frozen=True)
@@ -153,62 +141,25 @@ class Miner:
         return search_by_size(tasks, of_size)
 
 
-class TargetMining:
-    """Greedy search for every task of a store, as work in shards.
+def mining_work(
+    store: TargetStore,
+    scorer: OutfitTransformer,
+    catalogue: Catalogue,
+    config: TargetsConfig,
+    two_stage: TwoStage | None = None,
+) -> ShardWork:
+    """Greedy search for every task of a store, see :class:`Miner`.
 
-    Args:
-        store: tasks, and where their targets go.
-        scorer: frozen S.
-        catalogue: items with embeddings.
-        config: arithmetic and block size.
-        two_stage: the student and the length of its shortlists; None: S scores the whole catalogue.
+    It raises :class:`outfits.errors.DataError` where the category rule leaves room for fewer items than were removed.
     """
+    tasks = store.tasks
 
-    def __init__(
-        self,
-        store: TargetStore,
-        scorer: OutfitTransformer,
-        catalogue: Catalogue,
-        config: TargetsConfig,
-        two_stage: TwoStage | None = None,
-    ) -> None:
-        self.store = store
-        self.scorer = scorer
-        self.catalogue = catalogue
-        self.config = config
-        self.two_stage = two_stage
-        self.shards = store.shards
-        self.inputs = ShardNumbers(store.shards)
-        self.miner: Miner | None = None
+    def start(device: torch.device) -> Callable[[int], None]:
+        texts, steps = conditions_have_texts(tasks), len(tasks) * tasks.k
+        miner = Miner(scorer, catalogue, config, device, two_stage, texts=texts, steps=steps)
+        return lambda shard: store.write_trace(shard, miner.mine(store.shard_tasks(shard)))
 
-    def pending(self) -> list[int]:
-        """Shards still to be mined."""
-        return self.store.pending()
-
-    def to(self, device: torch.device) -> None:
-        """Puts S, the catalogue's tokens and, where texts are asked for, its texts on the device."""
-        tasks = self.store.tasks
-        self.miner = Miner(
-            self.scorer,
-            self.catalogue,
-            self.config,
-            device,
-            self.two_stage,
-            texts=conditions_have_texts(tasks),
-            steps=len(tasks) * tasks.k,
-        )
-
-    def run(self, batch: tuple[int]) -> None:
-        """Mines one shard and writes it.
-
-        Raises:
-            RuntimeError: if :meth:`to` was not called.
-            DataError: if the category rule leaves room for fewer items than were removed.
-        """
-        if self.miner is None:
-            raise RuntimeError("call to(device) first")
-        (shard,) = batch
-        self.store.write(shard, self.miner.mine(self.store.shard_tasks(shard)))
+    return start
 
 
 def _with_steps(trace: SearchTrace, k: int) -> SearchTrace:

@@ -1,25 +1,49 @@
-"""What a finished run left in its folder, for evaluating it again without its training products."""
+"""The data set of a run: what it is, how its items become vectors, and what is recorded of it."""
 
 import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from lightning_modules.trainer import is_rank_zero
 from outfits import run_files
+from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import OutfitDataset
+from outfits.data.load import load_dataset
+from outfits.data.outfits import SPLITS
+from outfits.encoders import EncoderSource
 from outfits.errors import ArtifactError
-from outfits.models.frozen import load_generator, load_scorer
-from outfits.models.generator import Generator
 from outfits.storage import write_text
 from outfits.stylist.export import export, is_exported, write_manifest
-from pipeline import compatibility
-from pipeline.compatibility import Scorers
-from pipeline.embeddings import encoder_source
 from pipeline.run import Run
+
+
+def open_dataset(run: Run) -> OutfitDataset:
+    """Reads the run's data set and logs what it is, how it is split and what was left out of it."""
+    dataset = load_dataset(run.config.data)
+    counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
+    sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    run.log("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
+    facts = dataset.split_facts
+    seen = f"{facts['pairs_seen']:.1%} of the item pairs of a test outfit also stand in a training outfit"
+    near_duplicates = f"{facts['twin_share']:.1%} of the test outfits have a near duplicate in training"
+    run.log("data", f"split {facts['mode']}: {seen}; {near_duplicates}")
+    for what, count in dataset.counts.items():
+        if count:
+            run.log("data", f"{what}: {count:,}")
+    return dataset
+
+
+def image_policies(config: DataConfig) -> dict[str, str]:
+    """What is done with images that are missing or cannot be decoded, by the names of the readers' arguments."""
+    return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
+
+
+def encoder_source(run: Run, dataset: OutfitDataset) -> EncoderSource:
+    """What the run's item encoder is built from; what it fits, it fits on items of training outfits."""
+    train_items, state_dir = dataset.outfits.of("train").items, run.cache / "encoders"
+    return EncoderSource(run.config.encoder, dataset.catalogue, train_items, state_dir, image_policies(run.config.data))
 
 
 def record_dataset(run: Run, dataset: OutfitDataset) -> None:
@@ -57,39 +81,6 @@ def _export_for_stylist(run: Run, dataset: OutfitDataset) -> None:
         write_manifest(run.folder, dataset, root, cache)
     else:
         export(run.folder, dataset, root, cache, encoder_source(run, dataset))
-
-
-def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -> None:
-    """Writes how often greedy search selected each item, most often first."""
-    if not is_rank_zero():
-        return
-    frame = pd.DataFrame({"item_id": dataset.catalogue.item_ids, "selected": counts})
-    frame = frame[frame["selected"] > 0].sort_values("selected", ascending=False, kind="stable")
-    write_text(run.folder / run_files.SELECTED, frame.to_csv(index=False))
-
-
-def load_finished(run: Run, dataset: OutfitDataset) -> tuple[Scorers, Generator, NDArray[np.int64]]:
-    """S and the judge, the generator and the selection counts of a finished run.
-
-    Raises:
-        ArtifactError: if the run is not finished or a file of it was changed.
-    """
-    missing = [name for name in (run_files.COMPATIBILITY, run_files.SELECTED) if not (run.folder / name).exists()]
-    if missing:
-        raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
-    recorded = json.loads((run.folder / run_files.COMPATIBILITY).read_text())
-    scorer = load_scorer(run.folder / run_files.SCORER, recorded["sha256"])
-    judge_sha256 = recorded["judge_sha256"]
-    judge = load_scorer(run.folder / run_files.JUDGE, judge_sha256) if judge_sha256 else None
-    outfits_of_scorer, _ = compatibility.scorer_and_judge_outfits(run, dataset)
-    selected = pd.read_csv(run.folder / run_files.SELECTED, dtype={"item_id": str}, keep_default_na=False)
-    counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
-    counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
-    return (
-        Scorers(scorer, judge, compatibility.measure_scorer(run, dataset, scorer, judge, outfits_of_scorer)),
-        load_generator(run.folder / run_files.GENERATOR, scorer.sha256),
-        counts,
-    )
 
 
 def _digest(dataset: OutfitDataset) -> str:

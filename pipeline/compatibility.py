@@ -16,7 +16,7 @@ from datamodules.compatibility import CompatibilityDataModule
 from lightning_modules.compatibility import CompatibilityModule
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits import run_files
-from outfits.completion.prepared import candidate_scorer
+from outfits.completion.context import MethodContext
 from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
@@ -86,7 +86,7 @@ def measure_scorer(
     """Metrics of S, trained on ``train``, on the evaluated split; rank zero writes them with both SHA-256."""
     config = run.config.evaluate
     metrics = measure_compatibility(
-        candidate_scorer(scorer.module, dataset.catalogue, run.config.targets, "cpu"),
+        MethodContext(dataset.catalogue, scorer.module, search=run.config.targets).scorer,
         dataset,
         train,
         config.split,

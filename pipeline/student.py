@@ -6,6 +6,7 @@ from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.config.schema.methods import methods_needing
 from outfits.data.dataset import OutfitDataset
 from outfits.mining.distillation import DistillationSplit, StudentTraining, TeacherScoring
 from outfits.models.frozen import FrozenScorer, load_student, save_student
@@ -13,8 +14,6 @@ from outfits.models.student import TwoTower
 from outfits.weights import weights_digest
 from pipeline.run import Run, content_key
 
-TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
-"""Methods that need a student of S."""
 NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")  # tasks say who teaches
 
 
@@ -94,7 +93,7 @@ def wants_student(run: Run) -> bool:
     """Whether a method that needs a student is asked for."""
     config = run.config.evaluate
     texts = (*config.methods, *config.condition_methods, *config.sweep.methods)
-    return any(text.partition(":")[0] in TWO_STAGE for text in texts)
+    return any(text.partition(":")[0] in methods_needing("student") for text in texts)
 
 
 def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTower:

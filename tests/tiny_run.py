@@ -14,6 +14,7 @@ from outfits.models.frozen import save_generator, save_scorer, save_student
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
 from outfits.storage import write_text
+from outfits.stylist import StyledOutfit
 from pipeline.embeddings import embed_catalogue
 from pipeline.finished import record_dataset, save_selected
 from pipeline.run import open_run
@@ -48,3 +49,8 @@ def make_run(root: Path, *options: str) -> Path:
     save_student(TwoTower(16, width=8, hidden=12), run.folder / run_files.STUDENT, sha256)
     save_selected(run, dataset, np.arange(len(dataset.catalogue)) % 3)
     return run.folder
+
+
+def added_ids(outfit: StyledOutfit) -> list[str]:
+    """Ids of the items that were added to an outfit."""
+    return [item.name for item in outfit.added]

@@ -32,6 +32,7 @@ class CompletionTasks:
         left_out: outfits with fewer than j + 2 items, of which no task was made.
         missing: number of missing items; None: as many as were removed.
         conditions: what is asked for the missing items; None: nothing.
+        alternatives: how many completions to keep for each task, by methods that find more than one.
 
     Raises:
         ValueError: if the fields differ in length.
@@ -44,6 +45,7 @@ class CompletionTasks:
     left_out: int = 0
     missing: int | None = None
     conditions: Conditions | None = None
+    alternatives: int = 0
 
     def __post_init__(self) -> None:
         if self.removed.ndim != 2 or {len(self.removed), len(self.outfits), len(self.removals)} != {len(self.given)}:
@@ -75,15 +77,13 @@ class CompletionTasks:
     def take(self, rows: NDArray[np.integer] | Sequence[int]) -> "CompletionTasks":
         """The tasks at these positions, in this order."""
         rows = np.asarray(rows, dtype=np.int64)
-        given = [self.given[row] for row in rows.tolist()]
-        return CompletionTasks(
-            given,
-            self.removed[rows],
-            self.outfits[rows],
-            self.removals[rows],
-            self.left_out,
-            self.missing,
-            None if self.conditions is None else self.conditions.take(rows),
+        return replace(
+            self,
+            given=[self.given[row] for row in rows.tolist()],
+            removed=self.removed[rows],
+            outfits=self.outfits[rows],
+            removals=self.removals[rows],
+            conditions=None if self.conditions is None else self.conditions.take(rows),
         )
 
     def by_size(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:

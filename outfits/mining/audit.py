@@ -1,6 +1,6 @@
 """What two-stage mining loses: some outfits are mined exactly as well, and the two are compared."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
-from outfits.completion.search.expansion import Hypothesis, OutfitConditions, expand
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
@@ -192,8 +192,7 @@ class Audit:
     def to(self, device: torch.device) -> None:
         """Puts S, the student and its index on the device."""
         scorer, two_stage = self.models
-        texts = conditions_have_texts(self.exact.tasks)
-        self.miner = Miner(scorer, self.catalogue, self.config, device, two_stage, texts=texts)
+        self.miner = Miner(scorer, self.catalogue, self.config, device, two_stage)
 
     def run(self, batch: tuple[int]) -> None:
         """Searches for one shard in two stages, looks for the exact choices on the shortlists, and writes both.
@@ -206,14 +205,14 @@ class Audit:
         (shard,) = batch
         rows = self.files.rows(shard)
         tasks, exact = self.exact.tasks.take(rows), self.exact.trace.take(rows)
-        trace, before = self.miner.mine(tasks), self.miner.search.calls
+        trace, before = self.miner.mine(tasks), self.miner.context.scorer.calls
         arrays: Arrays = {
             "shortlist_hit": np.stack([shortlist_hits(self.miner, tasks, exact, row) for row in range(len(tasks))]),
             "objective": completed(trace, tasks, texts=True),
             "scores": completed(trace, tasks, texts=False),
             "calls": trace.calls,
         }
-        arrays["looking"] = np.array([self.miner.search.calls - before])
+        arrays["looking"] = np.array([self.miner.context.scorer.calls - before])
         self.files.write(shard, arrays)
 
     def metrics(self) -> tuple[AuditMetrics, int]:
@@ -273,31 +272,35 @@ def shortlist_hits(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row
         exact: the exact trace of these tasks.
         row: which of them.
     """
-    if miner.shortlists is None:
-        raise ValueError("exact search has no shortlists")
+    scorer = miner.context.scorer
     chosen = [int(item) for item in exact.chosen[row] if item >= 0]
     slots = list(range(len(chosen))) if exact.slots is None else exact.slots[row].tolist()
-    conditions = None if tasks.conditions is None else OutfitConditions.of(tasks.conditions, row, miner.similarity)
-    outfit = torch.from_numpy(tasks.given[row].astype(np.int64))
-    proposals = miner.shortlists.proposals(miner.search, outfit[None], miner.candidates, np.zeros(1, dtype=np.int64))
-    propose = proposals(0, conditions)
-    shortlist_hit = np.zeros(tasks.k, dtype=np.bool_)
-    for step, item in enumerate(chosen):
+    query = miner.narrowed(
+        SearchQuery(
+            scorer,
+            torch.from_numpy(tasks.given[row].astype(np.int64))[None],
+            len(chosen),
+            conditions=None if tasks.conditions is None else tasks.conditions.take(slice(row, row + 1)),
+            similarity=miner.context.similarity,
+        )
+    )
+    shortlists = query.propose
+    if shortlists is None:
+        raise ValueError("exact search has no shortlists")
+    hits = np.zeros(tasks.k, dtype=np.bool_)
 
-        def only_the_choice(
-            partial: Hypothesis,
-            feasible: NDArray[np.bool_],
-            free: NDArray[np.bool_],
-            item: int = item,
-            step: int = step,
-        ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-            items, mask = propose(partial, feasible, free)
-            # without conditions the missing items are alike, and all candidates are for the first that is missing
-            shortlist_hit[step] = mask[slots[step], items == item].any()
-            return np.array([item]), np.ones((len(free), 1), dtype=np.bool_) & feasible[
-                :, miner.search.categories[[item]]
-            ]
+    def only_the_choice(
+        place: int, conditions: OutfitConditions, partial: Hypothesis, feasible: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        items, mask = shortlists(place, conditions, partial, feasible)
+        step = len(partial.items)
+        choice = np.array([chosen[step]])
+        # without conditions the missing items are alike, and all candidates are for the first that is missing
+        hits[step] = mask[slots[step], items == chosen[step]].any()
+        return choice, feasible[:, scorer.categories[choice]]
 
+    conditions = query.conditions_of(0)
+    for step in range(len(chosen)):
         partial = Hypothesis(tuple(chosen[:step]), tuple(slots[:step]))
-        expand(miner.search, outfit, [partial], len(chosen), conditions=conditions, propose=only_the_choice)
-    return shortlist_hit
+        expand(replace(query, propose=only_the_choice), 0, conditions, [partial])
+    return hits

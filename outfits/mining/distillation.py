@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from outfits.completion.prepared import candidate_scorer
-from outfits.completion.search.two_stage import Shortlists
+from outfits.completion.context import MethodContext
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
@@ -23,7 +22,6 @@ from outfits.mining.search import ShardNumbers
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import load_student, save_student
 from outfits.models.student import TeacherScores, TwoTower, distil
-from outfits.scoring.candidates import CandidateScorer
 from outfits.shard_files import ShardFiles
 from outfits.storage import Arrays
 
@@ -115,8 +113,7 @@ class TeacherScoring:
         self.seed = seed
         self.shards = self.files.shards
         self.inputs = ShardNumbers(self.shards)
-        self.search: CandidateScorer | None = None
-        self.shortlists: Shortlists | None = None
+        self.context: MethodContext | None = None
 
     def pending(self) -> list[int]:
         """Shards whose file is missing or damaged."""
@@ -125,8 +122,9 @@ class TeacherScoring:
     def to(self, device: torch.device) -> None:
         """Puts S, and the student with its index, on the device."""
         scorer, student = self.models
-        self.search = candidate_scorer(scorer, self.catalogue, self.config, device)
-        self.shortlists = None if student is None else Shortlists(student, self.search)
+        self.context = MethodContext(
+            self.catalogue, scorer_module=scorer, student=student, search=self.config, device=device
+        )
 
     def run(self, batch: tuple[int]) -> None:
         """Scores the candidates of one shard and writes them.
@@ -134,20 +132,21 @@ class TeacherScoring:
         Raises:
             RuntimeError: if :meth:`to` was not called.
         """
-        if self.search is None:
+        if self.context is None:
             raise RuntimeError("call to(device) first")
         (shard,) = batch
-        tasks, before = self.tasks.take(self.files.rows(shard)), self.search.calls
+        scorer, tasks = self.context.scorer, self.tasks.take(self.files.rows(shard))
+        before = scorer.calls
         width = self.config.two_stage.scored
         states = (len(tasks), tasks.k)
         arrays: Arrays = {
-            "embeddings": np.zeros((*states, self.search.item_tokens.shape[1]), dtype=np.float32),
+            "embeddings": np.zeros((*states, scorer.item_tokens.shape[1]), dtype=np.float32),
             "candidates": np.full((*states, width), -1, dtype=np.int64),
             "logits": np.full((*states, width), -np.inf, dtype=np.float32),
         }
         for row in range(len(tasks)):
-            self._teach(self.search, tasks.take([row]), {name: array[row] for name, array in arrays.items()})
-        arrays["calls"] = np.array([self.search.calls - before])
+            self._teach(self.context, tasks.take([row]), {name: array[row] for name, array in arrays.items()})
+        arrays["calls"] = np.array([scorer.calls - before])
         self.files.write(shard, arrays)
 
     def teacher_scores(self) -> TeacherScores:
@@ -168,22 +167,23 @@ class TeacherScoring:
         """Calls of S that the round took."""
         return sum(int(part["calls"][0]) for part in self.files.all())
 
-    def _teach(self, search: CandidateScorer, task: CompletionTasks, arrays: Arrays) -> None:
+    def _teach(self, context: MethodContext, task: CompletionTasks, arrays: Arrays) -> None:
         rng = np.random.default_rng([self.seed, TEACHING_STREAM, *task.seeds[0].tolist()])
         outfit, width = task.given[0].astype(np.int64), self.config.two_stage.scored
+        scorer = context.scorer
         for step in range(task.k):
-            forbidden = search.taken_categories(torch.from_numpy(outfit)[None])
-            allowed = np.flatnonzero(~forbidden[0][search.categories[: len(search)]])
+            forbidden = scorer.taken_categories(torch.from_numpy(outfit)[None])
+            allowed = np.flatnonzero(~forbidden[0][scorer.categories[: len(scorer)]])
             if not len(allowed):
                 return
-            embedding = search.outfit_embeddings(torch.from_numpy(outfit)[None])[0]
+            embedding = scorer.outfit_embeddings(torch.from_numpy(outfit)[None])[0]
             best = np.empty(0, dtype=np.int64)
-            if self.shortlists is not None:
-                best = self.shortlists.ranked(embedding, ~forbidden, width // 2)[0][0]
+            if context.student is not None:
+                best = context.shortlists.ranked(embedding, ~forbidden, width // 2)[0][0]
             others = np.setdiff1d(allowed, best)
             drawn = rng.choice(others, min(len(others), width - len(best)), replace=False)
             candidates = np.sort(np.concatenate([best, drawn]))
-            logits = search.addition_logits(torch.from_numpy(outfit)[None], torch.from_numpy(candidates))
+            logits = scorer.addition_logits(torch.from_numpy(outfit)[None], torch.from_numpy(candidates))
             arrays["embeddings"][step] = embedding.cpu().numpy()
             arrays["candidates"][step, : len(candidates)] = candidates
             arrays["logits"][step, : len(candidates)] = logits[0].cpu().numpy()
@@ -231,10 +231,11 @@ class StudentTraining:
     def _train(self) -> TwoTower:
         first = self.rounds[0]
         options = first.config.two_stage
-        search = candidate_scorer(first.models[0], first.catalogue, first.config, self._device)
+        context = MethodContext(first.catalogue, first.models[0], search=first.config, device=self._device)
+        items = context.scorer.item_tokens
         # prediction runs in inference mode, whose tensors cannot be trained with
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-            tokens = search.item_tokens.clone()
+            tokens = items.clone()
             fields = zip(*(part.teacher_scores() for part in self.rounds), strict=True)
             teacher_scores = TeacherScores(*(torch.cat(parts).to(self._device) for parts in fields))
             torch.manual_seed(self.seed)

@@ -59,11 +59,6 @@ class StyledOutfit:
         """The items that were there before."""
         return self.items[: len(self.items) - len(self.added)]
 
-    @property
-    def added_ids(self) -> list[str]:
-        """Catalogue ids of the added items."""
-        return [item.name for item in self.added]
-
     def __repr__(self) -> str:
         sets = [", ".join(item.name for item in part) for part in (self.given, self.added) if part]
         return f"<StyledOutfit S={self.score:.3f}: {' + '.join(sets)}>"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from outfits.config.schema.methods import METHODS
 from outfits.config.schema.targets import CONDITION_KINDS
 from outfits.data.catalogue import Catalogue
 from outfits.report.checks import check_keys, check_share
@@ -20,7 +21,6 @@ from outfits.report.style import in_order
 
 COMPATIBILITY = ("auc_random", "auc_same_category", "fitb_random", "fitb_same_category", "fitb_frequency_control")
 RESAMPLES = 2000
-REFERENCES = ("original", "greedy_k", "exhaustive")  # methods that the others are compared with, outfit by outfit
 TABLES = ("categories", "conditions", "sweeps")
 
 
@@ -205,7 +205,7 @@ def summarise(
             raise ValueError(f"{record.name} put in {record.k} items and {first.name} {first.k}")
         if int(record.chosen.max()) >= len(catalogue):
             raise ValueError(f"{record.name}: a chosen item is no catalogue position ({record.chosen.max()})")
-    references = {name: by_name[name] for name in REFERENCES if name in by_name}
+    references = {name: by_name[name] for name, spec in METHODS.items() if spec.reference and name in by_name}
     return EvaluationResult(
         dataset=dataset,
         split=split,

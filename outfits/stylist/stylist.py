@@ -414,8 +414,8 @@ class Stylist:
         return weight
 
     def _call(self, method: str) -> MethodCall:
-        if method == "original":
-            raise ConfigError(["method: original gives removed items back; from a partial outfit none was removed"])
+        if method in methods_needing("removed"):
+            raise ConfigError([f"method: {method} gives removed items back; from a partial outfit none was removed"])
         config = self._run.config
         asked = replace(config, evaluate=replace(config.evaluate, methods=[method]))
         errors = [line for names, line in conflicts(asked) if names == ("evaluate.methods",)]

@@ -112,7 +112,6 @@ class MethodSpec(Entry):
             the outfit.
         scans_catalogue: whether it asks S about every item.
         slow: whether it completes but a few outfits by default; as it may refuse to start, it goes first.
-        reference: whether the others are compared with it, outfit by outfit.
         shown: where it appears by default: the report's gallery, sheet and table by category, the experiments with
             conditions and the sweeps over k and alpha.
         swept: its options that ``evaluate.sweep`` has values for.
@@ -126,7 +125,6 @@ class MethodSpec(Entry):
     needs: tuple[Need, ...] = ()
     scans_catalogue: bool = False
     slow: bool = False
-    reference: bool = False
     shown: tuple[Place, ...] = ()
     swept: tuple[str, ...] = ()
     colours: tuple[str, str] | None = None
@@ -144,7 +142,6 @@ METHODS = Table(
             "Original",
             "the outfit as it was made: the removed items put back",
             needs=("removed",),
-            reference=True,
             shown=("gallery", "sheet", "categories"),
             colours=("#1f2328", "#f0f3f6"),
         ),
@@ -191,7 +188,6 @@ METHODS = Table(
             needs=("scorer",),
             scans_catalogue=True,
             slow=True,
-            reference=True,
             colours=("#10305a", "#c3d9f7"),
         ),
         MethodSpec(
@@ -210,7 +206,6 @@ METHODS = Table(
             "adds the best item and scores everything again, k times",
             needs=("scorer",),
             scans_catalogue=True,
-            reference=True,
             shown=("gallery", "sheet", "categories", "conditions", "sweeps"),
             colours=("#0072b2", "#3d9be0"),
         ),

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from outfits.config.schema.methods import METHODS
 from outfits.config.schema.targets import CONDITION_KINDS
 from outfits.data.catalogue import Catalogue
 from outfits.report.checks import check_keys, check_share
@@ -205,7 +204,6 @@ def summarise(
             raise ValueError(f"{record.name} put in {record.k} items and {first.name} {first.k}")
         if int(record.chosen.max()) >= len(catalogue):
             raise ValueError(f"{record.name}: a chosen item is no catalogue position ({record.chosen.max()})")
-    references = {name: by_name[name] for name, spec in METHODS.items() if spec.reference and name in by_name}
     return EvaluationResult(
         dataset=dataset,
         split=split,
@@ -216,7 +214,7 @@ def summarise(
         scorer_sha256=scorer_sha256,
         compatibility=dict(compatibility),
         methods={
-            record.name: summarise_method(record, references, catalogue, removed, resamples=resamples, seed=seed)
+            record.name: summarise_method(record, by_name, catalogue, removed, resamples=resamples, seed=seed)
             for record in ordered
         },
         split_facts=dict(split_facts),

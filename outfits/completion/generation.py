@@ -163,7 +163,7 @@ def generate_with_generator(
 
 
 def wanted_sizes(scorer: CandidateScorer, max_items: int, size: int | None) -> range:
-    """Sizes of outfits to look at: the wanted one alone, or all that the catalogue's categories allow.
+    """Sizes of outfits to generate: the wanted one alone, or all that the catalogue's categories allow.
 
     Raises:
         DataError: if the wanted size is larger than the number of categories with items.

@@ -14,8 +14,7 @@ from outfits.completion.conditions import Conditions
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
 
-# First numbers of seeds, so that no two slot_groups of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one
-# seed).
+# First numbers of seeds, so that no two kinds of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one seed).
 RANDOM_STREAM, REMOVAL_STREAM, LIMIT_STREAM, START_STREAM = 1, 2, 3, 4
 
 
@@ -25,8 +24,8 @@ class CompletionTasks:
 
     Attributes:
         given: catalogue positions of the given items, ``T`` int32 arrays.
-        removed: catalogue positions of the removed items, int32, shape ``[T, j]``; ``j = 0`` for a person's outfits,
-            from which nothing was removed. With conditions, removed item i is what missing item i is compared with.
+        removed: catalogue positions of the removed items, int32, shape ``[T, j]``; ``j = 0`` where nothing was
+            removed. With conditions, removed item i is what missing item i is compared with.
         outfits: position of the outfit within its split, int64, shape ``[T]``.
         removals: number of the removal among those of its outfit, int64, shape ``[T]``.
         left_out: outfits with fewer than j + 2 items, of which no task was made.

@@ -1,9 +1,9 @@
-"""TeacherScoring the student: S scores some candidates beside a share of the training outfits, and the student learns
-them.
+"""Distillation of S into a student: S scores some candidates beside a share of the training outfits, the student learns
+the scores.
 
-The outfits are dealt to rounds. In the first round candidates are random; in every later one half of them are the best
-of the student as it then is, which are the ones it must tell apart. An outfit gives one state per step of a search: the
-given items, then those with S's best of the scored candidates added.
+The outfits are split into rounds. In the first round candidates are random; in every later one half of them are the
+best of the student as it then is, which are the ones it must tell apart. An outfit gives one state per step of a
+search: the given items, then those with S's best of the scored candidates added.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from outfits.completion.context import MethodContext
 from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema.methods import methods_needing
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
@@ -42,7 +43,7 @@ class DistillationSplit:
 
     @classmethod
     def of(cls, tasks: CompletionTasks, config: TargetsConfig, seed: int) -> "DistillationSplit":
-        """Draws outfits for both, whole ones with all their removals.
+        """Draws outfits for both, with all their removals.
 
         At most half of the outfits are audited, so that some are left to teach.
 
@@ -60,7 +61,8 @@ class DistillationSplit:
         if len(outfits) < fewest:
             raise DataError(
                 f"a student of S needs at least {fewest} training outfits to be taught and audited, not "
-                f"{len(outfits)}; set targets.search=exact and evaluate without greedy_two_stage and beam_two_stage"
+                f"{len(outfits)}; set targets.search=exact and evaluate without "
+                f"{' and '.join(methods_needing('student'))}"
             )
         wanted = max(options.audit_min, round(options.audit_share * len(outfits)))
         audited = _draw(outfits, min(wanted, len(outfits) // 2), [seed, AUDIT_STREAM])
@@ -150,7 +152,7 @@ class TeacherScoring:
         self.files.write(shard, arrays)
 
     def teacher_scores(self) -> TeacherScores:
-        """All teacher_scores of the round in the order of its tasks.
+        """All scores of the round in the order of its tasks.
 
         Raises:
             ArtifactError: if a shard is missing.
@@ -191,7 +193,7 @@ class TeacherScoring:
 
 
 class StudentTraining:
-    """The training of a student on the teacher_scores of all rounds so far: one shard, so one process does it.
+    """The training of a student on the scores of all rounds so far: one shard, so one process does it.
 
     Args:
         path: where the student's weights go.

@@ -1,4 +1,4 @@
-"""What a person may ask for, and how it becomes tasks."""
+"""Requests to the stylist, and how they become tasks."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -14,7 +14,7 @@ from outfits.stylist.parser import PartialOutfit
 T = TypeVar("T")
 
 Piece = str | Garment
-"""An item of a partial outfit: the id of a catalogue item, or a garment of one's own."""
+"""An item of a partial outfit: the id of a catalogue item, or an external garment."""
 AllowedCategories = str | Sequence[str] | Sequence[Sequence[str] | None] | None
 """Conditioned categories: one name or list for all missing items, or a list for each (None is no condition)."""
 ConditionTexts = str | Sequence[str] | None

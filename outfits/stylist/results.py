@@ -1,4 +1,4 @@
-"""What a person gets back: items, outfits and matches, small and readable."""
+"""Answers of the stylist: items, outfits and matches, small and readable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class ItemRef:
     """One item.
 
     Attributes:
-        id: the catalogue's name of it; None for a garment of one's own.
+        id: the catalogue's name of it; None for an external garment.
         category: name of its category.
         text: its text, may be empty.
         image_path: its image file; None without one.
@@ -41,7 +41,7 @@ class StyledOutfit:
         objective: what was maximised: S, or S and the similarity to texts of conditions weighed by alpha.
         similarity: summed similarity of the added items to their texts of conditions; None where no text was
             conditions.
-        step_scores: S after each selection, where the method looks at S step by step and this is its first answer.
+        step_scores: S after each selection, where the method scores step by step and this is its first answer.
         calls: calls of S that the method made for all of its answers.
     """
 

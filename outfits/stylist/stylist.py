@@ -1,4 +1,4 @@
-"""The stylist: everything that a finished run can do for one who has a partial outfit."""
+"""The stylist: completes, generates, scores and finds outfits with a finished run."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -314,7 +314,7 @@ class Stylist:
         """The catalogue items most similar to an item, itself left out.
 
         Args:
-            item: catalogue id or garment of one's own.
+            item: catalogue id or external garment.
             top: items to return at most.
             category: name or names of the categories to look in; None: all.
             modality: ``image`` or ``text`` to compare that part alone, ``joint`` for the parts that both items have.

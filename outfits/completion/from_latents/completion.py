@@ -127,7 +127,7 @@ def complete_from_latents_and_texts(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
     r"""The maximiser of :math:`\sum_j \alpha \cos(z_j, X_j) + (1 - \alpha) S_X(X_j, \hat T_j)`: no call of S.
 
-    The cosine to the latent stands in for what S would say. Reads the whole catalogue once per outfit.
+    The cosine to the latent stands in for S. Reads the whole catalogue once per outfit.
 
     Args:
         latents: shape ``[B, k, r]``.
@@ -257,7 +257,7 @@ def rerank_ranks(
         Int64, shape ``[B, j]``; :data:`UNRANKED` for items of forbidden categories. Ties go to the smaller position.
     """
     ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
-    if not items.shape[1]:  # nobody asks: a person's outfits, from which nothing was removed
+    if not items.shape[1]:
         return ranks
     for row in range(len(latents)):
         first = scored[row][scored[row] >= 0].astype(np.int64)

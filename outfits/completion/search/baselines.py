@@ -1,7 +1,7 @@
-"""Completions that know nothing of the outfit: random items, and the most frequent or most often selected ones.
+"""Completions that do not depend on the outfit: random items, the most frequent and the most often selected ones.
 
-A search on a learned S falls again and again on a few items that S likes beside anything; these say how far such items,
-or chance, go.
+A search on a learned S often returns a few items that S scores high beside anything; these controls measure how far
+such items, or chance, go.
 """
 
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ def most_selected(tasks: CompletionTasks, context: MethodContext, options: None 
 
 
 def most_similar(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
-    """Completes by the items most similar to the texts of conditions: neither the outfit nor S is looked at.
+    """Completes by the items most similar to the texts of conditions; reads neither the outfit nor S.
 
     Raises:
         ConfigError: without texts of conditions.
@@ -76,7 +76,7 @@ def _by_counts(tasks: CompletionTasks, context: MethodContext, counts: NDArray[n
 
 
 def _by_rankings(tasks: CompletionTasks, context: MethodContext, rankings: Iterable[NDArray[np.int64]]) -> Completions:
-    """Completes every task from a ranking of the whole catalogue that does not look at the outfit.
+    """Completes every task from a ranking of the whole catalogue that does not depend on the outfit.
 
     The rank of a removed item is that among the items that could be chosen; with conditions, that of removed item i
     among those that condition i allows.
@@ -84,7 +84,7 @@ def _by_rankings(tasks: CompletionTasks, context: MethodContext, rankings: Itera
     Args:
         tasks: ``B`` tasks.
         context: the catalogue.
-        rankings: all catalogue positions, best first, for every task; looked at one after the other.
+        rankings: all catalogue positions, best first, for every task; read one after the other.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.

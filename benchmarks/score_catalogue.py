@@ -137,7 +137,7 @@ def subjects(asked: argparse.Namespace) -> Iterator[Subject]:
         run = load_run(asked.run, "cpu", None, None)
         features, test = run.catalogue.require_embeddings, run.outfits.of("test")
         outfits = [torch.from_numpy(test[row][:-1].astype(np.int64)) for row in range(min(asked.outfits, len(test)))]
-        module, categories = run.prepared.scorer.module, run.catalogue.categories.astype(np.int64)
+        module, categories = run.context.scorer.module, run.catalogue.categories.astype(np.int64)
         yield Subject("run", module, np.array(features.vectors), np.array(features.present), categories, outfits)
         return
     for name in asked.models:

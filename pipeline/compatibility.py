@@ -13,7 +13,7 @@ from lightning_modules.compatibility import CompatibilityModule
 from lightning_modules.fitting import Checkpoints, fit_resumable
 from lightning_modules.trainer import build_trainer, is_rank_zero, on_rank_zero
 from outfits import run_files
-from outfits.completion.prepared import candidate_scorer
+from outfits.completion.context import MethodContext
 from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
@@ -96,7 +96,7 @@ def measure_scorer(
     """Metrics of S, trained on ``train``, on the evaluated split; rank zero writes them with both SHA-256."""
     config = run.config.evaluate
     metrics = measure_compatibility(
-        candidate_scorer(scorer.module, dataset.catalogue, run.config.targets, "cpu"),
+        MethodContext(dataset.catalogue, scorer.module, search=run.config.targets).scorer,
         dataset,
         train,
         config.split,

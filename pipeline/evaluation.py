@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
-from outfits.completion.prepared import PreparedRun
+from outfits.completion.context import MethodContext
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.config.load import save_config
 from outfits.config.method_calls import resolve_call
+from outfits.config.schema.methods import METHODS, spec_of
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError
@@ -37,13 +38,8 @@ from pipeline.compatibility import Scorers, load_scorers
 from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
 from pipeline.run import Run, content_key
-from pipeline.student import TWO_STAGE, student_of, wants_student
+from pipeline.student import student_of, wants_student
 from pipeline.targets import fulfillable, read_selected
-
-NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_stage", "beam_two_stage")
-"""Methods that look in an index."""
-WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")
-"""Methods that ask S about every item."""
 
 
 def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
@@ -125,18 +121,18 @@ class MethodEvaluator:
     def __post_init__(self) -> None:
         self.outfits: Outfits = self.dataset.outfits.of(self.run.config.evaluate.split)
         catalogue = self.dataset.catalogue
-        self.prepared = PreparedRun(
+        self.context = MethodContext(
             catalogue,
-            self.scorers.scorer.module,
-            None if self.scorers.judge is None else self.scorers.judge.module,
-            self.generator,
-            self.selected,
-            self.run.config.targets,
-            self.run.config.seed,
-            np.bincount(self.dataset.outfits.of("train").items, minlength=len(catalogue)),
-            planned_calls=self._planned_calls(),
-            index=self.run.config.index,
+            scorer_module=self.scorers.scorer.module,
+            judge_module=None if self.scorers.judge is None else self.scorers.judge.module,
+            generator=self.generator,
             student=self.student,
+            selected=self.selected,
+            occurrences=np.bincount(self.dataset.outfits.of("train").items, minlength=len(catalogue)),
+            search=self.run.config.targets,
+            index_config=self.run.config.index,
+            planned_calls=self._planned_calls(),
+            seed=self.run.config.seed,
         )
 
     @cached_property
@@ -148,7 +144,7 @@ class MethodEvaluator:
         """About how many calls of S the compared searches over the whole catalogue will make."""
         config = self.run.config
         outfits = len(self.outfits) if config.evaluate.outfits is None else config.evaluate.outfits
-        searches = sum(text.partition(":")[0] in WHOLE_CATALOGUE for text in config.evaluate.methods)
+        searches = sum(spec_of(text).scans_catalogue for text in config.evaluate.methods)
         return searches * outfits * config.model.k * len(self.dataset.catalogue)
 
     def tasks(self, k: int, limit: int | None) -> CompletionTasks:
@@ -167,8 +163,8 @@ class MethodEvaluator:
         config = self.run.config.evaluate
         few = self.tasks(tasks.k, min(config.slow_outfits, len(tasks)))
         records = {}
-        # exhaustive search first: it may refuse, and then at once
-        for text in sorted(config.methods, key=lambda text: not text.startswith("exhaustive")):
+        # slow methods first: one may refuse, and then at once
+        for text in sorted(config.methods, key=lambda text: not spec_of(text).slow):
             slow = {text, text.partition(":")[0]} & set(config.slow_methods)
             records[text] = self.record(text, few if slow else tasks)
         return [records[text] for text in config.methods]
@@ -180,7 +176,11 @@ class MethodEvaluator:
         for kind in config.conditions:
             conditioned = self._conditioned(kind, tasks, config.alpha)
             if conditioned is not None:
-                methods = [text for text in config.condition_methods if kind != "categories" or text != "most_similar"]
+                methods = [
+                    text
+                    for text in config.condition_methods
+                    if kind != "categories" or "texts" not in spec_of(text).needs
+                ]
                 done.append((kind, [self.record(text, conditioned) for text in methods]))
         return done
 
@@ -192,10 +192,9 @@ class MethodEvaluator:
             points += self._point("k", value, self.tasks(value, config.outfits), config.methods)
         tasks = self.tasks(k, config.outfits)
         for width in config.width:
-            texts = [f"{name}:width={width}" for name in ("beam", "generator_beam")]
-            points += self._point("width", width, tasks, texts, reference="greedy_k")
+            points += self._point("width", width, tasks, _calls_with("width", width), reference="greedy_k")
         for candidates in config.candidates:
-            texts = [f"{name}:candidates={candidates}" for name in ("generator_rerank", "generator_beam")]
+            texts = _calls_with("candidates", candidates)
             points += self._point("candidates", candidates, tasks, texts, reference="greedy_k")
         for alpha in config.alpha:
             conditioned = self._conditioned("texts", tasks, alpha)
@@ -207,6 +206,7 @@ class MethodEvaluator:
         """What one method does with tasks; shards that an earlier run left are used again."""
         run, config = self.run, self.run.config.evaluate
         call = resolve_call(text, config)
+        needs = set(spec_of(text).needs)
         judge = self.scorers.judge
         key = content_key(
             tasks.digest(),
@@ -216,11 +216,11 @@ class MethodEvaluator:
             self.dataset.catalogue.require_embeddings.key,
             [call.name, None if call.options is None else asdict(call.options)],
             [PROTOCOL, config.shard_size, run.search_precision(), run.config.seed],
-            asdict(run.config.index) if call.name in NEAREST_ITEMS else None,
-            *([] if self.student is None or call.name not in TWO_STAGE else [weights_digest(self.student)]),
+            asdict(run.config.index) if {"generator", "student"} & needs else None,
+            *([] if self.student is None or "student" not in needs else [weights_digest(self.student)]),
         )
         folder = run.folder / run_files.SHARDS / f"{call.name}-{key}"
-        experiment = MethodExperiment(call, tasks, self.prepared, folder, config.shard_size)
+        experiment = MethodExperiment(call, tasks, self.context, folder, config.shard_size)
         missing = before_writing(experiment.store.pending)
         if missing:
             run.log("test", f"{text}: {len(missing)} of {len(experiment.store)} shards{_what(tasks)}")
@@ -245,6 +245,11 @@ class MethodEvaluator:
 
     def _conditioned(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
         return fulfillable(self.run, "test", self.dataset.catalogue, kind, tasks, alpha)
+
+
+def _calls_with(option: str, value: int) -> list[str]:
+    """Calls with a value of a swept option of their own."""
+    return [f"{name}:{option}={value}" for name, spec in METHODS.items() if option in spec.swept]
 
 
 def _what(tasks: CompletionTasks) -> str:

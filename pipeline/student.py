@@ -9,6 +9,7 @@ from lightning_modules.sharded import run_once, run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.config.schema.methods import methods_needing
 from outfits.data.dataset import OutfitDataset
 from outfits.mining.distillation import (
     DistillationSplit,
@@ -23,8 +24,6 @@ from outfits.shards import ShardStore
 from outfits.weights import save_network, weights_digest
 from pipeline.run import Run, content_key
 
-TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
-"""Methods that need a student of S."""
 NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")  # tasks say who teaches
 
 
@@ -112,7 +111,7 @@ def wants_student(run: Run) -> bool:
     """Whether a method that needs a student is asked for."""
     config = run.config.evaluate
     texts = (*config.methods, *config.condition_methods, *config.sweep.methods)
-    return any(text.partition(":")[0] in TWO_STAGE for text in texts)
+    return any(text.partition(":")[0] in methods_needing("student") for text in texts)
 
 
 def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTower:

@@ -12,6 +12,7 @@ from outfits.completion.conditions import Conditions
 from outfits.completion.gradient.completion import gradient_completion
 from outfits.completion.gradient.projection import ItemSpace, project
 from outfits.completion.gradient.relaxation import RelaxedTask, ascend, relaxed_value, text_similarity
+from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.methods import GradientConfig
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.catalogue import ItemEmbeddings
@@ -93,16 +94,14 @@ class World:
         space = ItemSpace(self.items, self.categories, CATEGORIES, device) if space is None else space
         rows = np.arange(len(self.given)) if rows is None else np.array(rows)
         given = self.given[rows] if given is None else np.array(given)
+        removed, zeros = np.empty((len(rows), 0), dtype=np.int32), np.zeros_like(rows)
         return gradient_completion(
             self.scorer,
             space,
-            torch.from_numpy(self.items.vectors[given]),
-            torch.from_numpy(self.items.present[given]),
+            CompletionTasks(list(given), removed, rows, zeros, missing=k, conditions=conditions),
+            [self.items.take(items) for items in given],
             forbidden_categories(given, self.categories, CATEGORIES),
-            conditions,
-            k,
             options,
-            np.stack([rows, np.zeros_like(rows)], axis=1),
             seed,
         )
 

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from outfits.config.schema.methods import METHODS
+from outfits.config.schema.methods import METHODS, methods_shown
 from outfits.data.catalogue import Catalogue
 from outfits.errors import ArtifactError
 from outfits.report import (
@@ -30,7 +30,7 @@ from outfits.report import (
     write_results,
 )
 from outfits.report.comparison.findings import findings
-from outfits.report.comparison.gallery import SHOWN, item_thumbnail, thumbnail_uri
+from outfits.report.comparison.gallery import item_thumbnail, thumbnail_uri
 from outfits.report.comparison.plots import trade_off
 from outfits.report.style import DARK, LIGHT, Theme, colours, description, in_order, label
 
@@ -613,7 +613,7 @@ def test_the_gallery_shows_given_and_removed_items_apart() -> None:
     assert [outfit.outfit_id for outfit in shown] == ["outfit 0", "outfit 2", "outfit 4"]
     assert [item.item_id for item in shown[1].given] == ["item-2", "item-4"]
     assert [item.item_id for item in shown[1].removed] == ["item-5", "item-3"]
-    assert [completion.method for completion in shown[1].completions] == list(SHOWN)
+    assert [completion.method for completion in shown[1].completions] == methods_shown("gallery")
     assert (shown[1].completions[0].items, shown[1].completions[0].score) == (shown[1].removed, None)
     greedy = next(record for record in records if record.name == "greedy_k")
     completion = next(completion for completion in shown[1].completions if completion.method == "greedy_k")

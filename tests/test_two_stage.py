@@ -1,7 +1,7 @@
 """The student, search in two stages, and the audit that bounds what it loses."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from scipy.special import expit
 from outfits.completion.methods import complete
 from outfits.completion.search.beam import beam_search
 from outfits.completion.search.greedy import greedy_k_step
-from outfits.completion.search.two_stage import Shortlists, beam_two_stage, greedy_two_stage
+from outfits.completion.search.shortlists import Shortlists
 from outfits.config.schema.targets import StudentArchitecture, TargetsConfig, TwoStageConfig
 from outfits.data.category_rule import keeps_outfit
 from outfits.errors import ArtifactError, DataError
@@ -30,8 +30,7 @@ from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import load_student
 from outfits.models.student import TeacherScores, TwoTower, distil
 from outfits.weights import save_network
-from tests.test_mining import catalogue_of
-from tests.tiny_world import CATEGORIES, GIVEN, ITEMS, REMOVED, World, call, resources_of, tasks_of
+from tests.tiny_world import CATEGORIES, GIVEN, ITEMS, REMOVED, World, call, context_with, tasks_of
 
 CONFIG = TargetsConfig(
     candidates=4,
@@ -70,7 +69,7 @@ def taught(world, folder, tasks, config=CONFIG, order=1):
     """A student taught in rounds by all tasks that are not audited; shards are run in an order."""
     student, rounds = None, []
     for number, part in enumerate(DistillationSplit.of(tasks, config, 0).rounds):
-        catalogue = catalogue_of(world)
+        catalogue = world.catalogue
         store = teaching_store(folder / str(number), part, config.shard_size)
         finish(store, teaching_work(store, part, world.module, catalogue, config, student, number), order)
         rounds.append((part, store))
@@ -84,7 +83,7 @@ def taught(world, folder, tasks, config=CONFIG, order=1):
 
 def exact_targets(world, folder, tasks):
     store = TargetStore(folder, {}, tasks, CONFIG.shard_size, CONFIG.candidates)
-    return finish(store, mining_work(store, world.module, catalogue_of(world), CONFIG)).load()
+    return finish(store, mining_work(store, world.module, world.catalogue, CONFIG)).load()
 
 
 # The student
@@ -201,10 +200,10 @@ def test_a_student_does_not_depend_on_the_order_of_shards_or_on_damage(world, tm
 @pytest.mark.parametrize("kind", ["free", "categories", "texts", "categories_texts"])
 def test_shortlists_as_long_as_the_catalogue_select_what_exact_search_selects(world, kind):
     tasks = tasks_of(GIVEN[:4], REMOVED[:4])
-    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue_of(world), 0.3)
-    exact = Miner(world.module, catalogue_of(world), CONFIG, CPU, texts=True).mine(tasks)
+    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, world.catalogue, 0.3)
+    exact = Miner(world.module, world.catalogue, CONFIG, CPU).mine(tasks)
     two_stage = TwoStage(world.student, ITEMS)
-    found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
+    found = Miner(world.module, world.catalogue, CONFIG, CPU, two_stage).mine(tasks)
     np.testing.assert_array_equal(found.chosen, exact.chosen)
     np.testing.assert_array_equal(found.candidates, exact.candidates)
     np.testing.assert_array_equal(found.calls, exact.calls + tasks.k)
@@ -215,8 +214,8 @@ def test_shortlists_as_long_as_the_catalogue_select_what_exact_search_selects(wo
 
 def test_a_beam_over_shortlists_as_long_as_the_catalogue_is_beam_search(world):
     outfits, wanted = torch.tensor([[0, 7], [1, 2]]), np.array([[3, 4], [3, 5]])
-    exact = beam_search(world.scorer, outfits, 3, 4, rank_of=wanted)
-    found = beam_two_stage(world.scorer, world.shortlists, outfits, 3, 4, ITEMS, rank_of=wanted)
+    exact = beam_search(world.query(outfits, 3, rank_of=wanted), 4)
+    found = beam_search(world.shortlists.narrowed(world.query(outfits, 3, rank_of=wanted), ITEMS, every_slot=True), 4)
     np.testing.assert_array_equal(found.chosen, exact.chosen)
     np.testing.assert_array_equal(found.ranks, exact.ranks)
     np.testing.assert_array_equal(found.calls, exact.calls + 1 + 2 * 4)
@@ -225,19 +224,19 @@ def test_a_beam_over_shortlists_as_long_as_the_catalogue_is_beam_search(world):
 def test_no_step_scores_more_than_its_shortlist(world):
     outfits = torch.tensor([[0, 7], [1, 2]])
     before = world.scorer.calls
-    trace = greedy_two_stage(world.scorer, world.shortlists, outfits, 3, 5, 8)
+    trace = greedy_k_step(world.shortlists.narrowed(world.query(outfits, 3, candidates_kept=8), 5))
     assert trace.calls.tolist() == [3 * (5 + 1)] * 2
     assert trace.calls.sum() == world.scorer.calls - before
     assert ((trace.candidates >= 0).sum(axis=2) == 5).all()
-    exact = greedy_k_step(world.scorer, outfits, 3, 0)
+    exact = greedy_k_step(world.query(outfits, 3))
     assert (trace.logits[:, 0] <= exact.logits[:, 0] + 1e-5).all()
 
 
 def test_a_conditioned_text_puts_its_items_on_the_shortlist(world):
-    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "texts", catalogue_of(world), 0.0)
+    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "texts", world.catalogue, 0.0)
     assert len(tasks) > 1
-    miner = Miner(world.module, catalogue_of(world), CONFIG, CPU, TwoStage(world.student, 3), texts=True)
-    exact = Miner(world.module, catalogue_of(world), CONFIG, CPU, texts=True).mine(tasks)
+    miner = Miner(world.module, world.catalogue, CONFIG, CPU, TwoStage(world.student, 3))
+    exact = Miner(world.module, world.catalogue, CONFIG, CPU).mine(tasks)
     np.testing.assert_array_equal(miner.mine(tasks).chosen, exact.chosen)  # alpha 0: the text alone decides
 
 
@@ -246,14 +245,14 @@ def test_a_conditioned_text_puts_its_items_on_the_shortlist(world):
 def test_methods_keep_the_rule_and_the_conditions(world, name, kind):
     tasks = tasks_of(GIVEN[:4], REMOVED[:4])
     if kind != "free":
-        tasks = condition_tasks(tasks, kind, catalogue_of(world), 0.5)
-    resources = resources_of(world)
-    completions = complete(call(f"{name}:candidates=2"), tasks, resources)
+        tasks = condition_tasks(tasks, kind, world.catalogue, 0.5)
+    context = context_with(world)
+    completions = complete(call(f"{name}:candidates=2"), tasks, context)
     assert keeps_outfit(tasks.given, completions.chosen, world.categories).all()
     if kind != "free":
         assert (world.categories[completions.chosen] == world.categories[tasks.removed]).all()
     with pytest.raises(ArtifactError, match="student"):
-        complete(call(name), tasks, replace(resources, shortlists=None))
+        complete(call(name), tasks, world.context_of(scorer_module=world.module))
 
 
 # The audit
@@ -262,7 +261,7 @@ def test_methods_keep_the_rule_and_the_conditions(world, name, kind):
 def audited(world, folder, exact, two_stage):
     """A finished audit, and the work that finishes it again."""
     store = audit_store(folder, exact, CONFIG.shard_size)
-    work = audit_work(store, exact, world.module, catalogue_of(world), CONFIG, two_stage)
+    work = audit_work(store, exact, world.module, world.catalogue, CONFIG, two_stage)
     return finish(store, work), work
 
 
@@ -289,11 +288,11 @@ def test_shares_and_bounds_are_those_of_the_books():
 @pytest.mark.parametrize("kind", ["free", "categories_texts"])
 def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
     tasks, c = tasks_of(GIVEN[:4], REMOVED[:4]), 3 if kind == "free" else 1  # eight items have a conditions category
-    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue_of(world), 0.95)
+    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, world.catalogue, 0.95)
     exact = exact_targets(world, tmp_path / "exact", tasks)
     two_stage = TwoStage(world.student, c)
     metrics, calls = audit_metrics(audited(world, tmp_path / "audit", exact, two_stage)[0], exact, c)
-    found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
+    found = Miner(world.module, world.catalogue, CONFIG, CPU, two_stage).mine(tasks)
 
     def score(row, chosen):
         return expit(world.logit([*tasks.given[row], *chosen]))
@@ -338,7 +337,7 @@ def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
 
 
 def test_a_shortlist_of_everything_lists_every_choice_and_loses_nothing(world, tmp_path):
-    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "categories", catalogue_of(world), 0.4)
+    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "categories", world.catalogue, 0.4)
     exact = exact_targets(world, tmp_path / "exact", tasks)
     two_stage = TwoStage(world.student, ITEMS)
     metrics, _ = audit_metrics(audited(world, tmp_path / "audit", exact, two_stage)[0], exact, ITEMS)

@@ -16,6 +16,7 @@ from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
 from outfits.storage import write_text
+from outfits.stylist import StyledOutfit
 from outfits.weights import save_network
 from pipeline.embeddings import embed_dataset
 from pipeline.run import open_run
@@ -47,3 +48,8 @@ def make_run(root: Path, *options: str) -> Path:
     )
     save_selected(run, dataset, np.arange(len(dataset.catalogue)) % 3)
     return run.folder
+
+
+def added_ids(outfit: StyledOutfit) -> list[str]:
+    """Ids of the items that were added to an outfit."""
+    return [item.name for item in outfit.added]

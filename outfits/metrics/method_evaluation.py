@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from outfits.completion.completion import UNRANKED
+from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete
-from outfits.completion.prepared import PreparedRun
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.data.category_rule import keeps_outfit
@@ -42,39 +42,39 @@ class MethodExperiment:
     Args:
         call: the method with its options.
         tasks: what is completed.
-        resources: models, index and catalogue; put on each rank's device.
+        context: models, index and catalogue; put on each rank's device.
         folder: where this method's shards go; of this method, these tasks and these models alone.
         shard_size: tasks per shard.
     """
 
     def __init__(
-        self, call: MethodCall, tasks: CompletionTasks, resources: PreparedRun, folder: Path, shard_size: int
+        self, call: MethodCall, tasks: CompletionTasks, context: MethodContext, folder: Path, shard_size: int
     ) -> None:
         self.call = call
         self.tasks = tasks
-        self.resources = resources
+        self.context = context
         self.store = ShardStore(folder, len(tasks), shard_size, call.text, counted="scores")
 
     def start(self, device: torch.device) -> Callable[[int], None]:
         """Puts models and index on the device; see :data:`outfits.shards.ShardWork`."""
-        self.resources.to(device)
+        self.context.to(device)
         return self.run
 
     def run(self, shard: int) -> None:
         """Completes and scores one shard and writes it."""
         tasks = self.tasks.take(self.store.rows_of(shard))
-        completions = complete(self.call, tasks, self.resources.methods)
-        sets, resources = completions.sets(), self.resources
+        completions = complete(self.call, tasks, self.context)
+        sets, context = completions.sets(), self.context
         ranks = completions.removed_ranks
         arrays: dict[str, NDArray[np.generic]] = {
-            "scores": self._scores(resources.scorer, sets),
+            "scores": self._scores(context.scorer, sets),
             "chosen": completions.chosen,
-            "valid": keeps_outfit(tasks.given, completions.chosen, resources.scorer.categories),
+            "valid": keeps_outfit(tasks.given, completions.chosen, context.scorer.categories),
             "calls": completions.calls,
             "ms": completions.seconds * 1000,
         }
-        if resources.judge is not None:
-            arrays["judge"] = self._scores(resources.judge, sets)
+        if context.judge is not None:
+            arrays["judge"] = self._scores(context.judge, sets)
         if ranks is not None:
             arrays["removed_ranks"] = np.where(ranks == UNRANKED, -1, ranks)
         if completions.gradients is not None:
@@ -83,8 +83,8 @@ class MethodExperiment:
             relaxation = completions.relaxation
             arrays |= {"relaxed": relaxation.scores, "moved": relaxation.moved, "lipschitz": relaxation.lipschitz}
         conditions = self.tasks.conditions  # of all tasks, so that no shard has a field that others lack
-        if conditions is not None and conditions.has_text.any() and resources.methods.similarity is not None:
-            arrays["similarity"] = condition_similarity(tasks, completions.chosen, resources.methods.similarity)
+        if conditions is not None and conditions.has_text.any() and context.similarity is not None:
+            arrays["similarity"] = condition_similarity(tasks, completions.chosen, context.similarity)
         self.store.write(shard, arrays)
 
     def collect(self) -> dict[str, NDArray[np.generic]]:

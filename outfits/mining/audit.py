@@ -1,7 +1,7 @@
 """What two-stage mining loses: some outfits are mined exactly as well, and the two are compared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
-from outfits.completion.search.expansion import Hypothesis, OutfitConditions, expand
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
@@ -167,20 +167,20 @@ def audit_work(
     """Two-stage search for tasks that were mined exactly, and the exact choices looked up on its shortlists."""
 
     def start(device: torch.device) -> Callable[[int], None]:
-        texts = conditions_have_texts(exact.tasks)
-        miner = Miner(scorer, catalogue, config, device, two_stage, texts=texts)
+        miner = Miner(scorer, catalogue, config, device, two_stage)
+        counter = miner.context.scorer
 
         def compare(shard: int) -> None:
             rows = store.rows_of(shard)
             tasks, trace_of_exact = exact.tasks.take(rows), exact.trace.take(rows)
-            trace, before = miner.mine(tasks), miner.search.calls
+            trace, before = miner.mine(tasks), counter.calls
             hits = [shortlist_hits(miner, tasks, trace_of_exact, row) for row in range(len(tasks))]
             arrays: Arrays = {
                 "shortlist_hit": np.stack(hits),
                 "objective": completed(trace, tasks, texts=True),
                 "scores": completed(trace, tasks, texts=False),
                 "calls": trace.calls,
-                "looking": np.array([miner.search.calls - before]),
+                "looking": np.array([counter.calls - before]),
             }
             store.write(shard, arrays)
 
@@ -251,31 +251,35 @@ def shortlist_hits(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row
         exact: the exact trace of these tasks.
         row: which of them.
     """
-    if miner.shortlists is None:
-        raise ValueError("exact search has no shortlists")
+    scorer = miner.context.scorer
     chosen = [int(item) for item in exact.chosen[row] if item >= 0]
     slots = list(range(len(chosen))) if exact.slots is None else exact.slots[row].tolist()
-    conditions = None if tasks.conditions is None else OutfitConditions.of(tasks.conditions, row, miner.similarity)
-    outfit = torch.from_numpy(tasks.given[row].astype(np.int64))
-    proposals = miner.shortlists.proposals(miner.search, outfit[None], miner.candidates, np.zeros(1, dtype=np.int64))
-    propose = proposals(0, conditions)
-    shortlist_hit = np.zeros(tasks.k, dtype=np.bool_)
-    for step, item in enumerate(chosen):
+    query = miner.narrowed(
+        SearchQuery(
+            scorer,
+            torch.from_numpy(tasks.given[row].astype(np.int64))[None],
+            len(chosen),
+            conditions=None if tasks.conditions is None else tasks.conditions.take(slice(row, row + 1)),
+            similarity=miner.context.similarity,
+        )
+    )
+    shortlists = query.propose
+    if shortlists is None:
+        raise ValueError("exact search has no shortlists")
+    hits = np.zeros(tasks.k, dtype=np.bool_)
 
-        def only_the_choice(
-            partial: Hypothesis,
-            feasible: NDArray[np.bool_],
-            free: NDArray[np.bool_],
-            item: int = item,
-            step: int = step,
-        ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-            items, mask = propose(partial, feasible, free)
-            # without conditions the missing items are alike, and all candidates are for the first that is missing
-            shortlist_hit[step] = mask[slots[step], items == item].any()
-            return np.array([item]), np.ones((len(free), 1), dtype=np.bool_) & feasible[
-                :, miner.search.categories[[item]]
-            ]
+    def only_the_choice(
+        place: int, conditions: OutfitConditions, partial: Hypothesis, feasible: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        items, mask = shortlists(place, conditions, partial, feasible)
+        step = len(partial.items)
+        choice = np.array([chosen[step]])
+        # without conditions the missing items are alike, and all candidates are for the first that is missing
+        hits[step] = mask[slots[step], items == chosen[step]].any()
+        return choice, feasible[:, scorer.categories[choice]]
 
+    conditions = query.conditions_of(0)
+    for step in range(len(chosen)):
         partial = Hypothesis(tuple(chosen[:step]), tuple(slots[:step]))
-        expand(miner.search, outfit, [partial], len(chosen), conditions=conditions, propose=only_the_choice)
-    return shortlist_hit
+        expand(replace(query, propose=only_the_choice), 0, conditions, [partial])
+    return hits

@@ -1,8 +1,9 @@
-"""Distillation of S: it scores some candidates beside a share of the training outfits, and a student learns the scores.
+"""Distillation of S into a student: S scores some candidates beside a share of the training outfits, the student learns
+the scores.
 
-The outfits are dealt to rounds. In the first round candidates are random; in every later one half of them are the best
-of the student as it then is, which are the ones it must tell apart. An outfit gives one state per step of a search: the
-given items, then those with S's best of the scored candidates added.
+The outfits are split into rounds. In the first round candidates are random; in every later one half of them are the
+best of the student as it then is, which are the ones it must tell apart. An outfit gives one state per step of a
+search: the given items, then those with S's best of the scored candidates added.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from outfits.completion.prepared import candidate_scorer
-from outfits.completion.search.two_stage import Shortlists
+from outfits.completion.context import MethodContext
 from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema.methods import methods_needing
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.student import TeacherScores, TwoTower, distil
-from outfits.scoring.candidates import CandidateScorer
 from outfits.shards import ShardStore, ShardWork
 from outfits.storage import Arrays
 
@@ -42,7 +42,7 @@ class DistillationSplit:
 
     @classmethod
     def of(cls, tasks: CompletionTasks, config: TargetsConfig, seed: int) -> "DistillationSplit":
-        """Draws outfits for both, whole ones with all their removals.
+        """Draws outfits for both, with all their removals.
 
         At most half of the outfits are audited, so that some are left to teach.
 
@@ -60,7 +60,8 @@ class DistillationSplit:
         if len(outfits) < fewest:
             raise DataError(
                 f"a student of S needs at least {fewest} training outfits to be taught and audited, not "
-                f"{len(outfits)}; set targets.search=exact and evaluate without greedy_two_stage and beam_two_stage"
+                f"{len(outfits)}; set targets.search=exact and evaluate without "
+                f"{' and '.join(methods_needing('student'))}"
             )
         wanted = max(options.audit_min, round(options.audit_share * len(outfits)))
         audited = _draw(outfits, min(wanted, len(outfits) // 2), [seed, AUDIT_STREAM])
@@ -110,47 +111,43 @@ def teaching_work(
     width = config.two_stage.scored
 
     def start(device: torch.device) -> Callable[[int], None]:
-        search = candidate_scorer(scorer, catalogue, config, device)
-        shortlists = None if student is None else Shortlists(student, search)
+        context = MethodContext(catalogue, scorer_module=scorer, student=student, search=config, device=device)
 
         def score(shard: int) -> None:
-            shard_tasks, before = tasks.take(store.rows_of(shard)), search.calls
+            shard_tasks, before = tasks.take(store.rows_of(shard)), context.scorer.calls
             states = (len(shard_tasks), tasks.k)
             arrays: Arrays = {
-                "embeddings": np.zeros((*states, search.item_tokens.shape[1]), dtype=np.float32),
+                "embeddings": np.zeros((*states, context.scorer.item_tokens.shape[1]), dtype=np.float32),
                 "candidates": np.full((*states, width), -1, dtype=np.int64),
                 "logits": np.full((*states, width), -np.inf, dtype=np.float32),
             }
             for row in range(len(shard_tasks)):
-                _score_states(
-                    search, shortlists, shard_tasks.take([row]), seed, {name: a[row] for name, a in arrays.items()}
-                )
-            store.write(shard, {**arrays, "calls": np.array([search.calls - before])})
+                _score_states(context, shard_tasks.take([row]), seed, {name: a[row] for name, a in arrays.items()})
+            store.write(shard, {**arrays, "calls": np.array([context.scorer.calls - before])})
 
         return score
 
     return start
 
 
-def _score_states(
-    search: CandidateScorer, shortlists: Shortlists | None, task: CompletionTasks, seed: int, arrays: Arrays
-) -> None:
+def _score_states(context: MethodContext, task: CompletionTasks, seed: int, arrays: Arrays) -> None:
     """Fills the arrays of one task, each with one entry per step."""
     rng = np.random.default_rng([seed, TEACHING_STREAM, *task.seeds[0].tolist()])
     outfit, width = task.given[0].astype(np.int64), arrays["candidates"].shape[1]
+    scorer = context.scorer
     for step in range(task.k):
-        forbidden = search.taken_categories(torch.from_numpy(outfit)[None])
-        allowed = np.flatnonzero(~forbidden[0][search.categories[: len(search)]])
+        forbidden = scorer.taken_categories(torch.from_numpy(outfit)[None])
+        allowed = np.flatnonzero(~forbidden[0][scorer.categories[: len(scorer)]])
         if not len(allowed):
             return
-        embedding = search.outfit_embeddings(torch.from_numpy(outfit)[None])[0]
+        embedding = scorer.outfit_embeddings(torch.from_numpy(outfit)[None])[0]
         best = np.empty(0, dtype=np.int64)
-        if shortlists is not None:
-            best = shortlists.ranked(embedding, ~forbidden, width // 2)[0][0]
+        if context.student is not None:
+            best = context.shortlists.ranked(embedding, ~forbidden, width // 2)[0][0]
         others = np.setdiff1d(allowed, best)
         drawn = rng.choice(others, min(len(others), width - len(best)), replace=False)
         candidates = np.sort(np.concatenate([best, drawn]))
-        logits = search.addition_logits(torch.from_numpy(outfit)[None], torch.from_numpy(candidates))
+        logits = scorer.addition_logits(torch.from_numpy(outfit)[None], torch.from_numpy(candidates))
         arrays["embeddings"][step] = embedding.cpu().numpy()
         arrays["candidates"][step, : len(candidates)] = candidates
         arrays["logits"][step, : len(candidates)] = logits[0].cpu().numpy()
@@ -198,10 +195,10 @@ def train_student(
     options, threads = config.two_stage, torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        search = candidate_scorer(scorer, catalogue, config, device)
+        items = MethodContext(catalogue, scorer_module=scorer, search=config, device=device).scorer.item_tokens
         # prediction runs in inference mode, whose tensors cannot be trained with
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-            tokens = search.item_tokens.clone()
+            tokens = items.clone()
             scores = TeacherScores(*(part.to(device) for part in teacher_scores(rounds)))
             torch.manual_seed(seed)
             student = TwoTower(options, tokens.shape[1]).to(device)

@@ -6,21 +6,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from outfits.completion.completion import SearchTrace
 from outfits.completion.conditions import conditions_of_items
-from outfits.completion.context import search_by_size
-from outfits.completion.prepared import candidate_scorer
+from outfits.completion.context import MethodContext
+from outfits.completion.methods import search_by_size
+from outfits.completion.search.expansion import SearchQuery
 from outfits.completion.search.greedy import greedy_k_step
-from outfits.completion.search.two_stage import Shortlists, greedy_two_stage
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.category_rule import available_categories, feasible_categories
 from outfits.mining.targets import TargetStore
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
 from outfits.shards import ShardWork
 
@@ -85,7 +83,6 @@ class Miner:
         config: candidates kept, arithmetic and block size.
         device: where the search runs.
         two_stage: the student and the length of its shortlists; None: S scores the whole catalogue.
-        texts: whether texts are asked for.
         steps: steps of search to come on all devices, from which follows whether compiling S is worth it.
     """
 
@@ -97,15 +94,24 @@ class Miner:
         device: torch.device,
         two_stage: TwoStage | None = None,
         *,
-        texts: bool = False,
         steps: int = 0,
     ) -> None:
-        self.candidates = 0 if two_stage is None else two_stage.candidates
-        calls = steps * (len(catalogue) if two_stage is None else two_stage.candidates + 1)
-        self.search = candidate_scorer(scorer, catalogue, config, device, calls)
-        self.similarity = TextSimilarity(catalogue.require_embeddings, device) if texts else None
-        self.shortlists = None if two_stage is None else Shortlists(two_stage.student, self.search)
+        self.context = MethodContext(
+            catalogue,
+            scorer_module=scorer,
+            student=None if two_stage is None else two_stage.student,
+            search=config,
+            planned_calls=steps * (len(catalogue) if two_stage is None else two_stage.candidates + 1),
+            device=device,
+        )
+        self._two_stage = two_stage
         self._kept = config.candidates
+
+    def narrowed(self, query: SearchQuery) -> SearchQuery:
+        """The query over the student's shortlists in two-stage search, else as it is."""
+        if self._two_stage is None:
+            return query
+        return self.context.shortlists.narrowed(query, self._two_stage.candidates)
 
     def mine(self, tasks: CompletionTasks) -> SearchTrace:
         """What search selects for tasks, in their order.
@@ -113,32 +119,17 @@ class Miner:
         Raises:
             DataError: if the category rule leaves room for fewer items than were removed.
         """
-        categories = self.search.categories
-        room = available_categories(tasks.given, categories, self.search.num_categories).sum(axis=1)
+        room = available_categories(tasks.given, self.context.categories, self.context.num_categories).sum(axis=1)
         steps = np.clip(room, min(tasks.removed.shape[1], tasks.k), tasks.k)  # too little room is for search to refuse
         parts = [np.flatnonzero(steps == asked) for asked in np.unique(steps)]
         traces = [_with_steps(self._greedy(tasks.take(rows), int(steps[rows[0]])), tasks.k) for rows in parts]
         return SearchTrace.concatenate(traces).take(np.argsort(np.concatenate(parts), kind="stable"))
 
     def _greedy(self, tasks: CompletionTasks, k: int) -> SearchTrace:
-        def of_size(rows: NDArray[np.int64], given: Tensor) -> SearchTrace:
-            conditions = None if tasks.conditions is None else tasks.conditions.take(rows)
-            if self.shortlists is None:
-                return greedy_k_step(
-                    self.search, given, k, self._kept, conditions=conditions, similarity=self.similarity
-                )
-            return greedy_two_stage(
-                self.search,
-                self.shortlists,
-                given,
-                k,
-                self.candidates,
-                self._kept,
-                conditions=conditions,
-                similarity=self.similarity,
-            )
+        def mining(query: SearchQuery, rows: NDArray[np.int64]) -> SearchTrace:
+            return greedy_k_step(self.narrowed(replace(query, k=k, candidates_kept=self._kept)))
 
-        return search_by_size(tasks, of_size)
+        return search_by_size(tasks, self.context, mining)[0]
 
 
 def mining_work(
@@ -155,8 +146,7 @@ def mining_work(
     tasks = store.tasks
 
     def start(device: torch.device) -> Callable[[int], None]:
-        texts, steps = conditions_have_texts(tasks), len(tasks) * tasks.k
-        miner = Miner(scorer, catalogue, config, device, two_stage, texts=texts, steps=steps)
+        miner = Miner(scorer, catalogue, config, device, two_stage, steps=len(tasks) * tasks.k)
         return lambda shard: store.write_trace(shard, miner.mine(store.shard_tasks(shard)))
 
     return start

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from outfits.config.schema.methods import methods_shown
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
 from outfits.report.comparison.records import MethodRecord
@@ -17,8 +18,6 @@ from outfits.report.drawing import font, shortened
 from outfits.report.style import PRINT, colours, family, in_order, label
 
 THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product images
-SHOWN = ("original", "greedy_k", "beam", "gradient", "generator", "generator_rerank", "generator_beam")
-SHEET_METHODS = ("original", "greedy_k", "gradient", "generator", "generator_rerank")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def gallery_outfits(
 ) -> list[GalleryOutfit]:
     """Outfits for the gallery, spread evenly over the evaluated ones sorted by id: none is picked for its looks.
 
-    Of each method in :data:`SHOWN` the call with the highest mean S is shown, where it completed the outfit.
+    Of each method that the gallery shows the call with the highest mean S is shown, where it completed the outfit.
 
     Args:
         records: what every method did.
@@ -92,9 +91,10 @@ def shown_methods(records: Sequence[MethodRecord]) -> list[str]:
     """The calls that a gallery shows, in the order of presentation; the first few if it shows none of these methods."""
     means = {record.name: float(record.by_outfit().scores.mean()) for record in records}
     ordered = in_order(means)
-    calls = [[name for name in ordered if family(name) == method] for method in SHOWN]
+    shown = methods_shown("gallery")
+    calls = [[name for name in ordered if family(name) == method] for method in shown]
     chosen = [max(names, key=lambda name: means[name]) for names in calls if names]
-    return chosen or ordered[: len(SHOWN)]
+    return chosen or ordered[: len(shown)]
 
 
 def item_thumbnail(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image | None:
@@ -130,7 +130,7 @@ def write_sheet(
     outfits: Sequence[GalleryOutfit],
     path: Path,
     *,
-    methods: Sequence[str] = SHEET_METHODS,
+    methods: Sequence[str] | None = None,
     rows: int = 4,
     shades: Mapping[str, str] | None = None,
 ) -> None:
@@ -140,11 +140,13 @@ def write_sheet(
         outfits: the gallery.
         path: PNG file to write.
         methods: columns, where the gallery has a call of them; all of the gallery's calls if it has none of these.
+            None: those that a sheet shows.
         rows: largest number of outfits drawn.
         shades: colour of every call; None colours them as if the columns were all there are.
     """
     outfits = outfits[:rows]
     present = [completion.method for completion in outfits[0].completions] if outfits else []
+    methods = methods_shown("sheet") if methods is None else methods
     columns = [name for method in methods for name in present if family(name) == method] or present
     most = max((len(outfit.given) for outfit in outfits), default=0)
     k = max((len(completion.items) for outfit in outfits for completion in outfit.completions), default=0)

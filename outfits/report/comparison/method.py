@@ -193,7 +193,8 @@ def summarise_method(
 
     Args:
         record: what the method did, sorted by outfit id.
-        references: ``original``, ``greedy_k`` and ``exhaustive``, those that were run, sorted alike.
+        references: what other methods did, sorted alike; it is compared with ``original``, ``greedy_k`` and
+            ``exhaustive``.
         catalogue: the items.
         removed: catalogue positions of the removed items by outfit id, each ``[k]``; None leaves ``categories`` empty.
         resamples: bootstrap resamples of the intervals.

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from outfits import run_files
+from outfits.config.schema.methods import methods_shown
 from outfits.report.comparison.files import write_results
 from outfits.report.comparison.findings import findings
 from outfits.report.comparison.gallery import GalleryOutfit, thumbnail_uri, write_sheet
@@ -23,7 +24,6 @@ from outfits.report.drawing import png_bytes, svg_uri
 from outfits.report.style import DARK, LIGHT, PRINT, colours, description, label
 
 CATEGORIES_SHOWN = 20
-_BY_CATEGORY = ("original", "greedy_k", "generator", "generator_rerank")
 _CONDITION_TITLES = {
     "categories": "Categories",
     "texts": "Texts",
@@ -150,7 +150,8 @@ def render_page(result: EvaluationResult, gallery: Sequence[GalleryOutfit], conf
 def _category_methods(result: EvaluationResult) -> list[str]:
     """Methods of the table by category: those that it is for, or the first few of this evaluation."""
     known = [name for name in result.methods if result.methods[name].categories]
-    return [name for name in known if name in _BY_CATEGORY] or known[: len(_BY_CATEGORY)]
+    shown = methods_shown("categories")
+    return [name for name in known if name in shown] or known[: len(shown)]
 
 
 def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[str, Any]]], int]:

@@ -20,7 +20,6 @@ from outfits.report.style import in_order
 
 COMPATIBILITY = ("auc_random", "auc_same_category", "fitb_random", "fitb_same_category", "fitb_frequency_control")
 RESAMPLES = 2000
-REFERENCES = ("original", "greedy_k", "exhaustive")  # methods that the others are compared with, outfit by outfit
 TABLES = ("categories", "conditions", "sweeps")
 
 
@@ -205,7 +204,6 @@ def summarise(
             raise ValueError(f"{record.name} put in {record.k} items and {first.name} {first.k}")
         if int(record.chosen.max()) >= len(catalogue):
             raise ValueError(f"{record.name}: a chosen item is no catalogue position ({record.chosen.max()})")
-    references = {name: by_name[name] for name in REFERENCES if name in by_name}
     return EvaluationResult(
         dataset=dataset,
         split=split,
@@ -216,7 +214,7 @@ def summarise(
         scorer_sha256=scorer_sha256,
         compatibility=dict(compatibility),
         methods={
-            record.name: summarise_method(record, references, catalogue, removed, resamples=resamples, seed=seed)
+            record.name: summarise_method(record, by_name, catalogue, removed, resamples=resamples, seed=seed)
             for record in ordered
         },
         split_facts=dict(split_facts),

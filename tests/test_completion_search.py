@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from outfits.completion.completion import UNRANKED, Completions
-from outfits.completion.context import Resources, score
+from outfits.completion.completion import UNRANKED
+from outfits.completion.context import Resources
 from outfits.completion.from_latents.completion import (
     complete_from_latents,
     latent_ranks,
@@ -328,9 +328,8 @@ def test_original_returns_the_removed_items(world):
 
 
 def test_scores_are_s_of_the_completed_outfits(world):
-    completions = score(complete(call("greedy_k"), tasks_of(), resources_of(world)), world.scorer)
+    completions = complete(call("greedy_k"), tasks_of(), resources_of(world))
     expected = [1 / (1 + np.exp(-world.logit(items))) for items in completions.sets()]
-    np.testing.assert_allclose(completions.scores, expected, atol=1e-5)
     np.testing.assert_allclose(completions.step_scores[:, -1], expected, atol=1e-5)
 
 
@@ -364,32 +363,3 @@ def test_what_a_method_lacks_is_named_with_the_way_out(world):
         complete(call("most_similar"), tasks_of(), resources_of(world))
     with pytest.raises(ValueError, match="'best' is not one of original"):
         call("best")
-
-
-# Completions
-
-
-def completions_with(**changes):
-    fields = {
-        "given": [np.array([0, 1])],
-        "chosen": np.array([[2, 3]]),
-        "calls": np.array([0]),
-        "seconds": np.array([0.1]),
-    }
-    return Completions(**(fields | changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"chosen": np.array([[2, 2]])}, "chooses an item twice"),
-        ({"chosen": np.array([[2, 1]])}, "chooses a given item"),
-        ({"chosen": np.array([[2, -1]])}, "no catalogue position"),
-        ({"scores": np.array([np.nan])}, "scores of completion 0 is not finite"),
-        ({"calls": np.array([0, 1])}, r"calls must have shape \[1\]"),
-        ({"given": []}, "0 outfits"),
-    ],
-)
-def test_a_completion_that_is_none_is_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        completions_with(**changes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.completion import Completions, SearchTrace
+from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.gradient.projection import ItemSpace
 from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
@@ -126,7 +126,7 @@ class Resources:
         return found
 
 
-Method = Callable[[CompletionTasks, Resources, Any], Completions]
+Method = Callable[[CompletionTasks, Resources, Any], MethodOutcome]
 """A method: completes every task of a batch, with the options of its section of the configuration (None where it has
 none); registered under its name in :mod:`outfits.completion.methods`."""
 
@@ -164,10 +164,10 @@ def completions_of(
     trace: SearchTrace,
     seconds: NDArray[np.float64],
     removed_ranks: NDArray[np.int64] | None = None,
-) -> Completions:
-    """The completions that a search with S found; ranks of the removed items are the trace's unless given."""
-    return Completions(
-        given=tasks.given,
+) -> MethodOutcome:
+    """The outcome that a search with S found; ranks of the removed items are the trace's unless given."""
+    return MethodOutcome(
+        tasks,
         chosen=trace.by_condition,
         calls=trace.calls,
         seconds=seconds,
@@ -175,9 +175,3 @@ def completions_of(
         removed_ranks=trace.ranks if removed_ranks is None else removed_ranks,
         alternatives=trace.alternatives,
     )
-
-
-def score(completions: Completions, scorer: CandidateScorer) -> Completions:
-    """The same completions with S of the completed outfits, without the zero of sets that break the category rule."""
-    logits = scorer.ragged_logits(completions.sets()).double().cpu().numpy()
-    return completions.with_scores(expit(logits))

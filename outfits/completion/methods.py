@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.completion.completion import Completions, Relaxation, SearchTrace
+from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import Method, Resources, Stopwatch, completions_of, search_by_size
 from outfits.completion.from_latents.assignment import complete_by_values
@@ -43,13 +43,13 @@ from outfits.errors import ConfigError
 from outfits.scoring.candidates import CandidateScorer
 
 
-def original(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+def original(tasks: CompletionTasks, resources: Resources, options: None = None) -> MethodOutcome:
     """The removed items themselves."""
     stopwatch = Stopwatch()
     return _without_calls(tasks, tasks.removed.astype(np.int64), None, stopwatch)
 
 
-def random(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+def random(tasks: CompletionTasks, resources: Resources, options: None = None) -> MethodOutcome:
     """Random items that keep the category rule and the allowed categories."""
     stopwatch = Stopwatch()
     chosen, ranks = random_completion(
@@ -58,17 +58,17 @@ def random(tasks: CompletionTasks, resources: Resources, options: None = None) -
     return _without_calls(tasks, chosen, ranks, stopwatch)
 
 
-def most_frequent(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+def most_frequent(tasks: CompletionTasks, resources: Resources, options: None = None) -> MethodOutcome:
     """The items that occur most often in training outfits."""
     return _by_counts(tasks, resources, resources.require_occurrences())
 
 
-def most_selected(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+def most_selected(tasks: CompletionTasks, resources: Resources, options: None = None) -> MethodOutcome:
     """The items that greedy search selected most often for training outfits."""
     return _by_counts(tasks, resources, resources.require_selected())
 
 
-def most_similar(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+def most_similar(tasks: CompletionTasks, resources: Resources, options: None = None) -> MethodOutcome:
     """The items most similar to the texts of conditions: neither the outfit nor S is looked at."""
     if tasks.conditions is None or not tasks.conditions.has_text.any():
         raise ConfigError(
@@ -85,7 +85,7 @@ def most_similar(tasks: CompletionTasks, resources: Resources, options: None = N
     return _without_calls(tasks, chosen, ranks, stopwatch)
 
 
-def exhaustive(tasks: CompletionTasks, resources: Resources, options: ExhaustiveConfig) -> Completions:
+def exhaustive(tasks: CompletionTasks, resources: Resources, options: ExhaustiveConfig) -> MethodOutcome:
     """The best of all k-subsets."""
     return _search(
         tasks,
@@ -94,28 +94,28 @@ def exhaustive(tasks: CompletionTasks, resources: Resources, options: Exhaustive
     )
 
 
-def greedy_1(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+def greedy_1(tasks: CompletionTasks, resources: Resources, options: None = None) -> MethodOutcome:
     """Greedy 1-step search over the whole catalogue."""
     return _search(
         tasks, resources, lambda scorer, outfits, shared: greedy_one_step(scorer, outfits, tasks.k, 0, **shared)
     )
 
 
-def greedy_k(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+def greedy_k(tasks: CompletionTasks, resources: Resources, options: None = None) -> MethodOutcome:
     """Greedy k-step search over the whole catalogue."""
     return _search(
         tasks, resources, lambda scorer, outfits, shared: greedy_k_step(scorer, outfits, tasks.k, 0, **shared)
     )
 
 
-def beam(tasks: CompletionTasks, resources: Resources, options: BeamConfig) -> Completions:
+def beam(tasks: CompletionTasks, resources: Resources, options: BeamConfig) -> MethodOutcome:
     """Beam search over the whole catalogue."""
     return _search(
         tasks, resources, lambda scorer, outfits, shared: beam_search(scorer, outfits, tasks.k, options.width, **shared)
     )
 
 
-def greedy_two_stage(tasks: CompletionTasks, resources: Resources, options: GreedyTwoStageConfig) -> Completions:
+def greedy_two_stage(tasks: CompletionTasks, resources: Resources, options: GreedyTwoStageConfig) -> MethodOutcome:
     """Greedy k-step search over what the student ranks highest at each step; ranks are those on the first shortlist."""
     shortlists, c = resources.require_shortlists(), options.candidates
     return _search(
@@ -125,7 +125,7 @@ def greedy_two_stage(tasks: CompletionTasks, resources: Resources, options: Gree
     )
 
 
-def beam_two_stage(tasks: CompletionTasks, resources: Resources, options: BeamTwoStageConfig) -> Completions:
+def beam_two_stage(tasks: CompletionTasks, resources: Resources, options: BeamTwoStageConfig) -> MethodOutcome:
     """Beam search over what the student ranks highest beside each partial outfit; ranks as in greedy_two_stage."""
     shortlists, width, c = resources.require_shortlists(), options.width, options.candidates
     return _search(
@@ -135,7 +135,7 @@ def beam_two_stage(tasks: CompletionTasks, resources: Resources, options: BeamTw
     )
 
 
-def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConfig) -> Completions:
+def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConfig) -> MethodOutcome:
     """Ascends S in embedding space and takes the nearest items."""
     scorer, space = resources.require_scorer(), resources.space
     stopwatch = Stopwatch()
@@ -162,17 +162,19 @@ def gradient(tasks: CompletionTasks, resources: Resources, options: GradientConf
     def joined(name: str) -> Any:
         return np.concatenate([getattr(part, name) for part in parts])[back]
 
-    return Completions(
-        tasks.given,
+    return MethodOutcome(
+        tasks,
         joined("chosen"),
         calls=joined("calls"),
         seconds=stopwatch.shares(len(tasks)),
         gradients=joined("gradients"),
-        relaxation=Relaxation(joined("relaxed"), joined("moved"), joined("lipschitz")),
+        relaxed=joined("relaxed"),
+        moved=joined("moved"),
+        lipschitz=joined("lipschitz"),
     )
 
 
-def generator(tasks: CompletionTasks, resources: Resources, options: None = None) -> Completions:
+def generator(tasks: CompletionTasks, resources: Resources, options: None = None) -> MethodOutcome:
     """The items nearest to the generator's latents; no call of S."""
     index, latents_of = resources.require_generator()
     stopwatch = Stopwatch()
@@ -183,21 +185,21 @@ def generator(tasks: CompletionTasks, resources: Resources, options: None = None
         chosen = complete_from_latents(latents, index, forbidden).chosen
         seconds = stopwatch.shares(len(tasks))  # ranking the removed items is the experiment's work, not the method's
         ranks = latent_ranks(latents, index, forbidden, tasks.removed)
-        return Completions(tasks.given, chosen, calls=zero, seconds=seconds, removed_ranks=ranks)
+        return MethodOutcome(tasks, chosen, calls=zero, seconds=seconds, removed_ranks=ranks)
     removed = tasks.removed if tasks.removed.shape[1] == tasks.k else None
     chosen, condition_ranks = complete_from_latents_and_texts(
         latents, index, forbidden, tasks.conditions, resources.similarity, removed
     )
     seconds = stopwatch.shares(len(tasks))
-    return Completions(tasks.given, chosen, calls=zero, seconds=seconds, removed_ranks=condition_ranks)
+    return MethodOutcome(tasks, chosen, calls=zero, seconds=seconds, removed_ranks=condition_ranks)
 
 
-def generator_rerank(tasks: CompletionTasks, resources: Resources, options: RerankConfig) -> Completions:
+def generator_rerank(tasks: CompletionTasks, resources: Resources, options: RerankConfig) -> MethodOutcome:
     """The best under S, step by step, of the r items nearest to each of the generator's latents."""
     return _search_near_latents(tasks, resources, options.candidates, width=1, joint=options.joint)
 
 
-def generator_beam(tasks: CompletionTasks, resources: Resources, options: GeneratorBeamConfig) -> Completions:
+def generator_beam(tasks: CompletionTasks, resources: Resources, options: GeneratorBeamConfig) -> MethodOutcome:
     """Beam search over the r items nearest to each of the generator's latents."""
     return _search_near_latents(tasks, resources, options.candidates, width=options.width, joint=True)
 
@@ -221,7 +223,7 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def complete(call: MethodCall, tasks: CompletionTasks, resources: Resources) -> Completions:
+def complete(call: MethodCall, tasks: CompletionTasks, resources: Resources) -> MethodOutcome:
     """Completes tasks with a method.
 
     Args:
@@ -243,7 +245,7 @@ def _search(
     tasks: CompletionTasks,
     resources: Resources,
     search: Callable[[CandidateScorer, Tensor, dict[str, Any]], SearchTrace],
-) -> Completions:
+) -> MethodOutcome:
     """Searches the outfits of each size in turn; the search's last argument is what all of them take."""
     scorer = resources.require_scorer()
     stopwatch = Stopwatch()
@@ -266,7 +268,7 @@ def _conditions_at(tasks: CompletionTasks, rows: NDArray[np.int64]) -> Condition
 
 def _search_near_latents(
     tasks: CompletionTasks, resources: Resources, candidates: int, *, width: int, joint: bool
-) -> Completions:
+) -> MethodOutcome:
     scorer = resources.require_scorer()
     index, latents_of = resources.require_generator()
     stopwatch = Stopwatch()
@@ -300,7 +302,7 @@ def _search_near_latents(
     return completions_of(tasks, trace, seconds, ranks)
 
 
-def _by_counts(tasks: CompletionTasks, resources: Resources, counts: NDArray[np.integer]) -> Completions:
+def _by_counts(tasks: CompletionTasks, resources: Resources, counts: NDArray[np.integer]) -> MethodOutcome:
     stopwatch = Stopwatch()
     ranking = np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable").astype(np.int64)
     chosen, ranks = complete_by_ranking_of_all(
@@ -311,9 +313,9 @@ def _by_counts(tasks: CompletionTasks, resources: Resources, counts: NDArray[np.
 
 def _without_calls(
     tasks: CompletionTasks, chosen: NDArray[np.int64], ranks: NDArray[np.int64] | None, stopwatch: Stopwatch
-) -> Completions:
-    return Completions(
-        tasks.given,
+) -> MethodOutcome:
+    return MethodOutcome(
+        tasks,
         chosen,
         calls=np.zeros(len(tasks), dtype=np.int64),
         seconds=stopwatch.shares(len(tasks)),

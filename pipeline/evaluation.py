@@ -1,10 +1,10 @@
 """Stage ``test``: every method completes the same outfits, and the report says what came of it."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import wandb
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
+from outfits.completion.completion import MethodOutcome
 from outfits.completion.context import MethodContext
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.config.load import save_config
@@ -26,12 +27,15 @@ from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
 from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
-from outfits.report.comparison.conditions import summarise_conditions
 from outfits.report.comparison.gallery import gallery_outfits
-from outfits.report.comparison.page import ReportPaths, write_report
-from outfits.report.comparison.records import MethodRecord
-from outfits.report.comparison.results import EvaluationResult, summarise
-from outfits.report.comparison.sweeps import SweepPoint, sweep_point
+from outfits.report.comparison.page import write_report
+from outfits.report.comparison.results import (
+    EvaluationResult,
+    score_table,
+    summarise,
+    summarise_conditions,
+    summarise_sweeps,
+)
 from outfits.report.comparison.table import results_table
 from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers, load_scorers
@@ -75,28 +79,29 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
     run.log("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
     for k in config.sweep.k:
         evaluator.tasks(k, config.sweep.outfits)  # before hours of work: are there outfits large enough?
-    records = evaluator.compare(tasks)
-    conditions = dict(evaluator.with_conditions(tasks))
+    outcomes = evaluator.compare(tasks)
+    conditions = evaluator.with_conditions(tasks)
     sweeps = evaluator.sweeps()
     test_generator(run, dataset, scorers.scorer, generator, tasks)
     if not scorers.scorer.unchanged():
         raise RuntimeError("the frozen scorer's weights changed during the evaluation")
-    result = summarise(
-        records,
-        catalogue=dataset.catalogue,
+    result = EvaluationResult(
         dataset=dataset.name,
         split=config.split,
+        k=tasks.k,
+        catalogue=len(dataset.catalogue),
         seed=run.config.seed,
         scorer_sha256=scorers.scorer.sha256,
         compatibility=scorers.metrics,
+        methods=summarise(outcomes, dataset.catalogue, seed=run.config.seed, resamples=config.resamples),
         split_facts=dataset.split_facts,
         counts={**dataset.counts, f"{config.split} outfits too small for k={tasks.k}": tasks.left_out},
-        removed=dict(zip(evaluator.names(tasks), tasks.removed, strict=True)),
         resamples=config.resamples,
-        sweeps=sweeps,
-        conditions=summarise_conditions(conditions, config.alpha),
+        sweeps=summarise_sweeps(sweeps),
+        conditions=summarise_conditions(conditions),
+        scores=score_table(outcomes, dataset.catalogue),
     )
-    on_rank_zero(lambda: _report(run, dataset, evaluator, tasks, records, result))
+    on_rank_zero(lambda: _report(run, dataset, outcomes, result))
     return result
 
 
@@ -154,25 +159,21 @@ class MethodEvaluator:
             limit = config.evaluate.shard_size
         return make_tasks(self.outfits, k, 1, limit, config.seed)
 
-    def names(self, tasks: CompletionTasks) -> list[str]:
-        """The data set's names of the tasks' outfits."""
-        return [self.outfits.outfit_ids[position] for position in tasks.outfits]
-
-    def compare(self, tasks: CompletionTasks) -> list[MethodRecord]:
+    def compare(self, tasks: CompletionTasks) -> dict[str, MethodOutcome]:
         """Every method of ``evaluate.methods`` on the same tasks, slow ones on some of them."""
         config = self.run.config.evaluate
         few = self.tasks(tasks.k, min(config.slow_outfits, len(tasks)))
-        records = {}
+        outcomes = {}
         # slow methods first: one may refuse, and then at once
         for text in sorted(config.methods, key=lambda text: not spec_of(text).slow):
             slow = {text, text.partition(":")[0]} & set(config.slow_methods)
-            records[text] = self.record(text, few if slow else tasks)
-        return [records[text] for text in config.methods]
+            outcomes[text] = self.outcome(text, few if slow else tasks)
+        return outcomes
 
-    def with_conditions(self, tasks: CompletionTasks) -> list[tuple[str, list[MethodRecord]]]:
+    def with_conditions(self, tasks: CompletionTasks) -> dict[str, dict[str, MethodOutcome]]:
         """The methods of ``evaluate.condition_methods`` with the removed items' categories or texts as conditions."""
         config = self.run.config.evaluate
-        done = []
+        done = {}
         for kind in config.conditions:
             conditioned = self._conditioned(kind, tasks, config.alpha)
             if conditioned is not None:
@@ -181,28 +182,28 @@ class MethodEvaluator:
                     for text in config.condition_methods
                     if kind != "categories" or "texts" not in spec_of(text).needs
                 ]
-                done.append((kind, [self.record(text, conditioned) for text in methods]))
+                done[kind] = self._outcomes(methods, conditioned)
         return done
 
-    def sweeps(self) -> list[SweepPoint]:
-        """The points of ``evaluate.sweep``, one per parameter, value and method."""
+    def sweeps(self) -> dict[str, dict[float, dict[str, MethodOutcome]]]:
+        """The methods of ``evaluate.sweep`` at every value of every parameter, with greedy search beside them."""
         config, k = self.run.config.evaluate.sweep, self.run.config.model.k
-        points: list[SweepPoint] = []
-        for value in config.k:
-            points += self._point("k", value, self.tasks(value, config.outfits), config.methods)
         tasks = self.tasks(k, config.outfits)
-        for width in config.width:
-            points += self._point("width", width, tasks, _calls_with("width", width), reference="greedy_k")
-        for candidates in config.candidates:
-            texts = _calls_with("candidates", candidates)
-            points += self._point("candidates", candidates, tasks, texts, reference="greedy_k")
-        for alpha in config.alpha:
-            conditioned = self._conditioned("texts", tasks, alpha)
-            if conditioned is not None:
-                points += self._point("alpha", alpha, conditioned, config.methods)
-        return points
+        conditioned = {alpha: self._conditioned("texts", tasks, alpha) for alpha in config.alpha}
+        return {
+            "k": {value: self._outcomes(config.methods, self.tasks(value, config.outfits)) for value in config.k},
+            "width": {
+                width: self._outcomes([*_calls_with("width", width), "greedy_k"], tasks) for width in config.width
+            },
+            "candidates": {
+                r: self._outcomes([*_calls_with("candidates", r), "greedy_k"], tasks) for r in config.candidates
+            },
+            "alpha": {
+                alpha: self._outcomes(config.methods, each) for alpha, each in conditioned.items() if each is not None
+            },
+        }
 
-    def record(self, text: str, tasks: CompletionTasks) -> MethodRecord:
+    def outcome(self, text: str, tasks: CompletionTasks) -> MethodOutcome:
         """What one method does with tasks; shards that an earlier run left are used again."""
         run, config = self.run, self.run.config.evaluate
         call = resolve_call(text, config)
@@ -227,21 +228,11 @@ class MethodEvaluator:
             run_shards(missing, experiment.start, run.config.trainer)
         else:
             run.log("test", f"{text}: reusing {folder}{_what(tasks)}")
-        fields: dict[str, Any] = {"judge": None, "removed_ranks": None, **experiment.collect()}
-        return MethodRecord(text, self.names(tasks), **fields)
+        names = [self.outfits.outfit_ids[position] for position in tasks.outfits]
+        return replace(experiment.collect(), outfit_ids=np.array(names))
 
-    def _point(
-        self,
-        parameter: str,
-        value: float,
-        tasks: CompletionTasks,
-        methods: Sequence[str],
-        reference: str | None = None,
-    ) -> list[SweepPoint]:
-        """The methods at one value, each beside greedy search where that is among them or named as the reference."""
-        records = {text: self.record(text, tasks) for text in methods}
-        greedy = records.get("greedy_k") if reference is None else self.record(reference, tasks)
-        return [sweep_point(parameter, value, record, greedy) for record in records.values()]
+    def _outcomes(self, methods: Sequence[str], tasks: CompletionTasks) -> dict[str, MethodOutcome]:
+        return {text: self.outcome(text, tasks) for text in methods}
 
     def _conditioned(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
         return fulfillable(self.run, "test", self.dataset.catalogue, kind, tasks, alpha)
@@ -262,31 +253,18 @@ def _what(tasks: CompletionTasks) -> str:
     return f" (conditions: {', '.join(what)})"
 
 
-def _report(
-    run: Run,
-    dataset: OutfitDataset,
-    evaluator: MethodEvaluator,
-    tasks: CompletionTasks,
-    records: list[MethodRecord],
-    result: EvaluationResult,
-) -> None:
-    names = evaluator.names(tasks)
-    whole = {
-        name: evaluator.outfits[int(position)].tolist() for name, position in zip(names, tasks.outfits, strict=True)
-    }
-    removed = {name: items.tolist() for name, items in zip(names, tasks.removed, strict=True)}
-    gallery = gallery_outfits(records, dataset.catalogue, whole, removed, run.config.evaluate.gallery)
+def _report(run: Run, dataset: OutfitDataset, outcomes: Mapping[str, MethodOutcome], result: EvaluationResult) -> None:
+    gallery = gallery_outfits(outcomes, result.methods, dataset.catalogue, run.config.evaluate.gallery)
     folder = run.folder / run_files.REPORT
     save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may have been given other evaluate.* than the run
     paths = write_report(result, gallery, folder, (folder / run_files.CONFIG).read_text(encoding="utf-8"))
     print(f"\n{results_table(result)}\n")
-    for name, path in vars(paths).items():
-        if path is not None:
-            print(f"{name.replace('_', ' '):>16}: {path}")
+    for name, path in paths.items():
+        print(f"{name.replace('_', ' '):>16}: {path}")
     _log_to_wandb(run, result, paths)
 
 
-def _log_to_wandb(run: Run, result: EvaluationResult, paths: ReportPaths) -> None:
+def _log_to_wandb(run: Run, result: EvaluationResult, paths: Mapping[str, Path]) -> None:
     for logger in run.loggers("test"):
         if isinstance(logger, WandbLogger):
             board = logger.experiment
@@ -294,7 +272,7 @@ def _log_to_wandb(run: Run, result: EvaluationResult, paths: ReportPaths) -> Non
                 {
                     "test/results": wandb.Table(dataframe=result.frame()),
                     **{f"test/{name}": wandb.Table(dataframe=table) for name, table in result.tables().items()},
-                    **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.images.items()},
+                    **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.items() if path.suffix == ".png"},
                     **{
                         f"test/scores/{name}": wandb.Histogram(rows["score"].tolist())
                         for name, rows in result.scores.groupby("method")

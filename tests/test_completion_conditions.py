@@ -49,7 +49,7 @@ def conditions(world, kind, alpha=0.5):
 def test_conditioned_categories_come_in_the_order_of_the_conditions(world, name):
     completions = complete(call(name), conditions(world, "categories"), context_with(world))
     assert world.categories[completions.chosen].tolist() == world.categories[np.array(REMOVED)].tolist()
-    assert keeps_outfit(completions.given, completions.chosen, world.categories).all()
+    assert keeps_outfit(completions.tasks.given, completions.chosen, world.categories).all()
 
 
 @pytest.mark.parametrize("name", [*CHOOSING, "most_similar"])

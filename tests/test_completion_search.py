@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from outfits.completion.completion import UNRANKED, Completions
+from outfits.completion.completion import UNRANKED
 from outfits.completion.from_latents.completion import (
     complete_from_latents,
     latent_ranks,
@@ -318,7 +318,7 @@ def test_original_returns_the_removed_items(world):
     assert completions.removed_ranks is None
 
 
-def test_the_last_step_scores_the_completed_outfit(world):
+def test_scores_are_s_of_the_completed_outfits(world):
     completions = complete(call("greedy_k"), tasks_of(), context_with(world))
     expected = [1 / (1 + np.exp(-world.logit(items))) for items in completions.sets()]
     np.testing.assert_allclose(completions.step_scores[:, -1], expected, atol=1e-5)
@@ -354,32 +354,3 @@ def test_what_a_method_lacks_is_named_with_the_way_out(world):
         complete(call("most_similar"), tasks_of(), context_with(world))
     with pytest.raises(ValueError, match="'best' is not one of original"):
         call("best")
-
-
-# Completions
-
-
-def completions_with(**changes):
-    fields = {
-        "given": [np.array([0, 1])],
-        "chosen": np.array([[2, 3]]),
-        "calls": np.array([0]),
-        "seconds": np.array([0.1]),
-    }
-    return Completions(**(fields | changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"chosen": np.array([[2, 2]])}, "chooses an item twice"),
-        ({"chosen": np.array([[2, 1]])}, "chooses a given item"),
-        ({"chosen": np.array([[2, -1]])}, "no catalogue position"),
-        ({"scores": np.array([np.nan])}, "scores of completion 0 is not finite"),
-        ({"calls": np.array([0, 1])}, r"calls must have shape \[1\]"),
-        ({"given": []}, "0 outfits"),
-    ],
-)
-def test_a_completion_that_is_none_is_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        completions_with(**changes)

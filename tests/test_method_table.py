@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import is_color_like
 
-from outfits.completion.completion import Completions
+from outfits.completion.completion import MethodOutcome
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete, complete_by_search
 from outfits.completion.search.beam import beam_search
@@ -31,7 +31,7 @@ class ZigzagConfig:
     depth: int = key(2, "partial outfits kept", ge=1)
 
 
-def zigzag(tasks: CompletionTasks, context: MethodContext, options: ZigzagConfig) -> Completions:
+def zigzag(tasks: CompletionTasks, context: MethodContext, options: ZigzagConfig) -> MethodOutcome:
     """A method that no file of the package knows."""
     return complete_by_search(tasks, context, lambda query: beam_search(query, options.depth))
 

@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from outfits.completion.completion import Completions, SearchTrace
+from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.context import MethodContext
 from outfits.completion.search.expansion import SearchQuery
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.config.schema.methods import METHODS
 
-Method = Callable[[CompletionTasks, MethodContext, Any], Completions]
+Method = Callable[[CompletionTasks, MethodContext, Any], MethodOutcome]
 """A method: completes every task of a batch, with its options, None where it has none."""
 
 
-def complete(call: MethodCall, tasks: CompletionTasks, context: MethodContext) -> Completions:
+def complete(call: MethodCall, tasks: CompletionTasks, context: MethodContext) -> MethodOutcome:
     """Completes tasks with a method.
 
     Args:
@@ -63,7 +63,7 @@ class Stopwatch:
 
 def complete_by_search(
     tasks: CompletionTasks, context: MethodContext, search: Callable[[SearchQuery], SearchTrace]
-) -> Completions:
+) -> MethodOutcome:
     """Completes tasks by a search with S; ranks of the removed items are those that the search reports."""
 
     def ranking(query: SearchQuery, rows: NDArray[np.int64]) -> SearchTrace:
@@ -107,10 +107,10 @@ def completions_of(
     trace: SearchTrace,
     seconds: NDArray[np.float64],
     removed_ranks: NDArray[np.int64] | None,
-) -> Completions:
+) -> MethodOutcome:
     """The completions that a search with S found."""
-    return Completions(
-        given=tasks.given,
+    return MethodOutcome(
+        tasks,
         chosen=trace.by_condition,
         calls=trace.calls,
         seconds=seconds,
@@ -125,7 +125,7 @@ def completions_without_calls(
     chosen: NDArray[np.int64],
     seconds: NDArray[np.float64],
     removed_ranks: NDArray[np.int64] | None,
-) -> Completions:
+) -> MethodOutcome:
     """Completions ``[B, k]`` that were chosen without a call of S."""
     calls = np.zeros(len(tasks), dtype=np.int64)
-    return Completions(tasks.given, chosen, calls=calls, seconds=seconds, removed_ranks=removed_ranks)
+    return MethodOutcome(tasks, chosen, calls=calls, seconds=seconds, removed_ranks=removed_ranks)

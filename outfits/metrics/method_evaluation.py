@@ -1,39 +1,27 @@
-"""The experiment of the spec: every method completes the same outfits, S and the judge score what came out."""
+"""Every method completes the same outfits; S and the judge score what it chose."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from outfits.completion.completion import UNRANKED
+from outfits.completion.completion import MethodOutcome, concatenated
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.data.category_rule import keeps_outfit
+from outfits.mining.search import conditions_have_texts
 from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
 from outfits.shards import ShardStore
 
-PROTOCOL = 2  # part of every shard's key: raise it when what a method does, or how it is scored, changes
-
-FIELDS = (
-    "scores",
-    "judge",
-    "chosen",
-    "valid",
-    "calls",
-    "ms",
-    "removed_ranks",
-    "gradients",
-    "relaxed",
-    "moved",
-    "lipschitz",
-    "similarity",
-)
+PROTOCOL = 3  # part of every shard's key: raise it when what a method does, how it is scored or stored changes
 
 
 class MethodExperiment:
@@ -62,44 +50,48 @@ class MethodExperiment:
 
     def run(self, shard: int) -> None:
         """Completes and scores one shard and writes it."""
-        tasks = self.tasks.take(self.store.rows_of(shard))
-        completions = complete(self.call, tasks, self.context)
-        sets, context = completions.sets(), self.context
-        ranks = completions.removed_ranks
-        arrays: dict[str, NDArray[np.generic]] = {
-            "scores": self._scores(context.scorer, sets),
-            "chosen": completions.chosen,
-            "valid": keeps_outfit(tasks.given, completions.chosen, context.scorer.categories),
-            "calls": completions.calls,
-            "ms": completions.seconds * 1000,
-        }
-        if context.judge is not None:
-            arrays["judge"] = self._scores(context.judge, sets)
-        if ranks is not None:
-            arrays["removed_ranks"] = np.where(ranks == UNRANKED, -1, ranks)
-        if completions.gradients is not None:
-            arrays["gradients"] = completions.gradients
-        if completions.relaxation is not None:
-            relaxation = completions.relaxation
-            arrays |= {"relaxed": relaxation.scores, "moved": relaxation.moved, "lipschitz": relaxation.lipschitz}
-        conditions = self.tasks.conditions  # of all tasks, so that no shard has a field that others lack
-        if conditions is not None and conditions.has_text.any() and context.similarity is not None:
-            arrays["similarity"] = condition_similarity(tasks, completions.chosen, context.similarity)
-        self.store.write(shard, arrays)
+        self.store.write(shard, self._evaluated(self.tasks.take(self.store.rows_of(shard))).arrays())
 
-    def collect(self) -> dict[str, NDArray[np.generic]]:
-        """All shards joined in task order: the arrays of :data:`FIELDS` that the method has.
+    def collect(self) -> MethodOutcome:
+        """All shards joined in task order.
 
         Raises:
             ArtifactError: if a shard is missing.
         """
-        parts = self.store.read_all()
-        return {name: np.concatenate([part[name] for part in parts]) for name in FIELDS if name in parts[0]}
+        arrays: dict[str, Any] = concatenated(self.store.read_all())
+        return MethodOutcome(self.tasks, **arrays)
 
-    @staticmethod
-    def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = expit(scorer.ragged_logits(sets).double().cpu().numpy())
-        return scores
+    def _evaluated(self, tasks: CompletionTasks) -> MethodOutcome:
+        """What the method does with some tasks, scored.
+
+        Raises:
+            ValueError: if a chosen item is of a category that its condition does not allow.
+        """
+        context = self.context
+        outcome = complete(self.call, tasks, context)
+        categories, conditions = context.scorer.categories, tasks.conditions
+        if conditions is not None:
+            chosen = categories[outcome.chosen][..., None]  # [b, k, 1]
+            if not np.take_along_axis(conditions.allowed, chosen, axis=2).all():
+                raise ValueError(f"{self.call.text} chooses an item of a category that its condition does not allow")
+        similarity = None
+        # by the conditions of all tasks, so that no shard has a field that others lack
+        if conditions_have_texts(self.tasks) and context.similarity is not None:
+            similarity = condition_similarity(tasks, outcome.chosen, context.similarity)
+        sets = outcome.sets()
+        return replace(
+            outcome,
+            tasks=tasks,
+            scores=_scores(context.scorer, sets),
+            judge=None if context.judge is None else _scores(context.judge, sets),
+            valid=keeps_outfit(tasks.given, outcome.chosen, categories),
+            similarity=similarity,
+        )
+
+
+def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    scores: NDArray[np.float64] = expit(scorer.ragged_logits(sets).double().cpu().numpy())
+    return scores
 
 
 def condition_similarity(

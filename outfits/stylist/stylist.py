@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.completion import Completions
+from outfits.completion.completion import MethodOutcome
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
 from outfits.completion.generation import GeneratedOutfit, Generation, generate, generate_with_generator
@@ -477,7 +477,7 @@ class Stylist:
     def _completed(
         self,
         partial_outfit: PartialOutfit,
-        completions: Completions,
+        completions: MethodOutcome,
         place: int,
         tasks: CompletionTasks,
         context: MethodContext,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.completion import UNRANKED, Completions, SearchTrace
+from outfits.completion.completion import UNRANKED, MethodOutcome, SearchTrace
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import assign_to_categories, complete_by_values, feasible_for
@@ -31,7 +31,7 @@ from outfits.models.similarity import TextSimilarity
 TIE_BREAK = 1e-6  # weight of the cosine to a latent where alpha is 0, so that it still decides between equal texts
 
 
-def generator(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
+def generator(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by the items nearest to the generator's latents; no call of S."""
     index, similarity = context.index, context.similarity
     stopwatch = Stopwatch()
@@ -49,19 +49,19 @@ def generator(tasks: CompletionTasks, context: MethodContext, options: None = No
     return completions_without_calls(tasks, chosen, stopwatch.shares(len(tasks)), condition_ranks)
 
 
-def generator_rerank(tasks: CompletionTasks, context: MethodContext, options: RerankConfig) -> Completions:
+def generator_rerank(tasks: CompletionTasks, context: MethodContext, options: RerankConfig) -> MethodOutcome:
     """Completes by the best under S, step by step, of the r items nearest to each of the generator's latents."""
     return _search_near_latents(tasks, context, options.candidates, width=1, joint=options.joint)
 
 
-def generator_beam(tasks: CompletionTasks, context: MethodContext, options: GeneratorBeamConfig) -> Completions:
+def generator_beam(tasks: CompletionTasks, context: MethodContext, options: GeneratorBeamConfig) -> MethodOutcome:
     """Completes by beam search over the r items nearest to each of the generator's latents."""
     return _search_near_latents(tasks, context, options.candidates, width=options.width, joint=True)
 
 
 def _search_near_latents(
     tasks: CompletionTasks, context: MethodContext, candidates: int, *, width: int, joint: bool
-) -> Completions:
+) -> MethodOutcome:
     index, similarity = context.index, context.similarity
     stopwatch = Stopwatch()
     latents = context.latents(tasks)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from outfits.completion.completion import Completions, Relaxation
+from outfits.completion.completion import MethodOutcome
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import feasible_for
@@ -51,7 +51,7 @@ class GradientCompletion:
     calls: NDArray[np.int64]
 
 
-def gradient(tasks: CompletionTasks, context: MethodContext, options: GradientConfig) -> Completions:
+def gradient(tasks: CompletionTasks, context: MethodContext, options: GradientConfig) -> MethodOutcome:
     """Completes by ascending S in embedding space and taking the nearest items."""
     scorer, space = context.scorer.module, context.space
     stopwatch = Stopwatch()
@@ -68,13 +68,15 @@ def gradient(tasks: CompletionTasks, context: MethodContext, options: GradientCo
         field.name: np.concatenate([getattr(part, field.name) for part in parts])[back]
         for field in fields(GradientCompletion)
     }
-    return Completions(
-        tasks.given,
+    return MethodOutcome(
+        tasks,
         found["chosen"],
         calls=found["calls"],
         seconds=stopwatch.shares(len(tasks)),
         gradients=found["gradients"],
-        relaxation=Relaxation(found["relaxed"], found["moved"], found["lipschitz"]),
+        relaxed=found["relaxed"],
+        moved=found["moved"],
+        lipschitz=found["lipschitz"],
     )
 
 

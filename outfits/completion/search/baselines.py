@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from outfits.completion.completion import UNRANKED, Completions
+from outfits.completion.completion import UNRANKED, MethodOutcome
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import complete_by_values, feasible_for
 from outfits.completion.methods import Stopwatch, completions_without_calls
@@ -19,13 +19,13 @@ from outfits.data.category_rule import available_categories, feasible_categories
 from outfits.errors import ConfigError
 
 
-def original(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
+def original(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Puts the removed items back."""
     stopwatch = Stopwatch()
     return completions_without_calls(tasks, tasks.removed.astype(np.int64), stopwatch.shares(len(tasks)), None)
 
 
-def random(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
+def random(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by uniformly random allowed items of different categories, one draw after the other.
 
     The tasks' seeds and the context's seed each draw, so it does not depend on the batch. Ranks are those in the random
@@ -38,17 +38,17 @@ def random(tasks: CompletionTasks, context: MethodContext, options: None = None)
     return _by_rankings(tasks, context, rankings)
 
 
-def most_frequent(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
+def most_frequent(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by the items that occur most often in training outfits."""
     return _by_counts(tasks, context, context.require_occurrences())
 
 
-def most_selected(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
+def most_selected(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by the items that greedy search selected most often for training outfits."""
     return _by_counts(tasks, context, context.require_selected())
 
 
-def most_similar(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
+def most_similar(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by the items most similar to the texts of conditions; reads neither the outfit nor S.
 
     Raises:
@@ -70,12 +70,14 @@ def most_similar(tasks: CompletionTasks, context: MethodContext, options: None =
     return completions_without_calls(tasks, chosen, stopwatch.shares(len(tasks)), ranks)
 
 
-def _by_counts(tasks: CompletionTasks, context: MethodContext, counts: NDArray[np.integer]) -> Completions:
+def _by_counts(tasks: CompletionTasks, context: MethodContext, counts: NDArray[np.integer]) -> MethodOutcome:
     ranking = np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable").astype(np.int64)
     return _by_rankings(tasks, context, [ranking] * len(tasks))
 
 
-def _by_rankings(tasks: CompletionTasks, context: MethodContext, rankings: Iterable[NDArray[np.int64]]) -> Completions:
+def _by_rankings(
+    tasks: CompletionTasks, context: MethodContext, rankings: Iterable[NDArray[np.int64]]
+) -> MethodOutcome:
     """Completes every task from a ranking of the whole catalogue that does not depend on the outfit.
 
     The rank of a removed item is that among the items that could be chosen; with conditions, that of removed item i

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from outfits.completion.completion import Completions, SearchTrace
+from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete_by_search
 from outfits.completion.search.expansion import Expansions, Hypothesis, SearchQuery, expand
@@ -14,7 +14,7 @@ from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.methods import BeamConfig
 
 
-def beam(tasks: CompletionTasks, context: MethodContext, options: BeamConfig) -> Completions:
+def beam(tasks: CompletionTasks, context: MethodContext, options: BeamConfig) -> MethodOutcome:
     """Completes by beam search over the whole catalogue."""
     return complete_by_search(tasks, context, lambda query: beam_search(query, options.width))
 

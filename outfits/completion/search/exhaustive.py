@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.completion import Completions, SearchTrace
+from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete_by_search
 from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand, named
@@ -22,7 +22,7 @@ from outfits.errors import ConfigError
 from outfits.scoring.candidates import CandidateScorer
 
 
-def exhaustive(tasks: CompletionTasks, context: MethodContext, options: ExhaustiveConfig) -> Completions:
+def exhaustive(tasks: CompletionTasks, context: MethodContext, options: ExhaustiveConfig) -> MethodOutcome:
     """Completes by the best of all k-subsets."""
     return complete_by_search(tasks, context, lambda query: exhaustive_search(query, options.max_calls))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from outfits.completion.completion import Completions, SearchTrace
+from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete_by_search
 from outfits.completion.search.expansion import Expansions, Hypothesis, OutfitConditions, SearchQuery, expand, named
@@ -13,12 +13,12 @@ from outfits.completion.tasks import CompletionTasks
 from outfits.data.category_rule import feasible_categories, require_categories, require_feasible
 
 
-def greedy_1(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
+def greedy_1(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by greedy 1-step search over the whole catalogue."""
     return complete_by_search(tasks, context, greedy_one_step)
 
 
-def greedy_k(tasks: CompletionTasks, context: MethodContext, options: None = None) -> Completions:
+def greedy_k(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by greedy k-step search over the whole catalogue."""
     return complete_by_search(tasks, context, greedy_k_step)
 

@@ -1,6 +1,6 @@
 """Search in two stages: the student ranks the catalogue, S scores the best of it at each step."""
 
-from outfits.completion.completion import Completions
+from outfits.completion.completion import MethodOutcome
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete_by_search
 from outfits.completion.search.beam import beam_search
@@ -9,13 +9,13 @@ from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.methods import BeamTwoStageConfig, GreedyTwoStageConfig
 
 
-def greedy_two_stage(tasks: CompletionTasks, context: MethodContext, options: GreedyTwoStageConfig) -> Completions:
+def greedy_two_stage(tasks: CompletionTasks, context: MethodContext, options: GreedyTwoStageConfig) -> MethodOutcome:
     """Completes by greedy k-step search over the student's shortlists; ranks are those on the first one."""
     shortlists, c = context.shortlists, options.candidates
     return complete_by_search(tasks, context, lambda query: greedy_k_step(shortlists.narrowed(query, c)))
 
 
-def beam_two_stage(tasks: CompletionTasks, context: MethodContext, options: BeamTwoStageConfig) -> Completions:
+def beam_two_stage(tasks: CompletionTasks, context: MethodContext, options: BeamTwoStageConfig) -> MethodOutcome:
     """Completes by beam search over the student's shortlists beside each partial completion; ranks as in
     :func:`greedy_two_stage`."""
     shortlists, c = context.shortlists, options.candidates

@@ -285,7 +285,7 @@ def test_rerank_of_the_whole_catalogue_is_greedy(world):
 
 
 def test_every_configured_method_is_registered():
-    assert tuple(METHODS) == schema.METHODS
+    assert tuple(METHODS) == tuple(schema.METHODS)
 
 
 @pytest.mark.parametrize("name", [name for name in UNCONDITIONED if name != "original"])

@@ -15,7 +15,6 @@ from outfits.completion.conditions import Conditions
 from outfits.completion.context import Resources
 from outfits.completion.generation import GeneratedOutfit, Generation, generate, generate_with_generator
 from outfits.completion.methods import complete
-from outfits.config.checks import conflicts
 from outfits.config.method_calls import MethodCall, resolve_call
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
@@ -418,12 +417,10 @@ class Stylist:
     def _call(self, method: str) -> MethodCall:
         if method == "original":
             raise ConfigError(["method: original gives removed items back; from a partial outfit none was removed"])
-        config = self._run.config
-        asked = replace(config, evaluate=replace(config.evaluate, methods=[method]))
-        errors = [line for names, line in conflicts(asked) if names == ("evaluate.methods",)]
-        if errors:
-            raise ConfigError([line.replace("evaluate.methods", "method", 1) for line in errors])
-        return resolve_call(method, config.evaluate)
+        try:
+            return resolve_call(method, self._run.config.evaluate)
+        except ValueError as error:
+            raise ConfigError([f"method: {error}"]) from None
 
     def _resources(self, partial_outfit: PartialOutfit) -> Resources:
         prepared = self._run.prepared

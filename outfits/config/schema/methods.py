@@ -3,24 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key
-
-METHODS = (
-    "original",
-    "random",
-    "most_frequent",
-    "most_selected",
-    "most_similar",
-    "exhaustive",
-    "greedy_1",
-    "greedy_k",
-    "beam",
-    "greedy_two_stage",
-    "beam_two_stage",
-    "gradient",
-    "generator",
-    "generator_rerank",
-    "generator_beam",
-)
+from outfits.registry import Entry, Table
 
 # What evaluate.methods compares unless told otherwise; exhaustive search is for catalogues of a few hundred items.
 COMPARED = (
@@ -108,3 +91,40 @@ class RerankConfig:
 class GeneratorBeamConfig:
     candidates: int = key(48, "r, nearest items per latent that the beam is built from", ge=1)
     width: int = key(4, "partial outfits kept at every step", ge=1)
+
+
+@dataclass(frozen=True)
+class MethodSpec(Entry):
+    """A completion method.
+
+    Attributes:
+        options: dataclass of its options; None for a method without options.
+    """
+
+    options: type | None = None
+
+
+def _method(name: str, options: type | None = None) -> MethodSpec:
+    return MethodSpec(name, f"outfits.completion.methods:{name}", options)
+
+
+METHODS: Table[MethodSpec] = Table(
+    "method",
+    [
+        _method("original"),
+        _method("random"),
+        _method("most_frequent"),
+        _method("most_selected"),
+        _method("most_similar"),
+        _method("exhaustive", ExhaustiveConfig),
+        _method("greedy_1"),
+        _method("greedy_k"),
+        _method("beam", BeamConfig),
+        _method("greedy_two_stage", GreedyTwoStageConfig),
+        _method("beam_two_stage", BeamTwoStageConfig),
+        _method("gradient", GradientConfig),
+        _method("generator"),
+        _method("generator_rerank", RerankConfig),
+        _method("generator_beam", GeneratorBeamConfig),
+    ],
+)

@@ -1,7 +1,6 @@
 """The report of stage ``representation``: what the latents of an image model hold, in RUN_DIR/report."""
 
 import json
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits import run_files
 from outfits.config.load import save_config
 from outfits.data.dataset import OutfitDataset
-from outfits.report.representation.items import known_factors
-from outfits.report.representation.report import IMAGES, write_representation_report
+from outfits.report.representation.items import encoded_items, known_factors
+from outfits.report.representation.report import IMAGES, measure_representation, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.representations.base import ImageModel
 from pipeline.representation import image_collate, items_to_learn_from, prepared_images
@@ -34,26 +33,21 @@ def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel) -
     Raises:
         ConfigError: if ``evaluate.representation.factors`` names an attribute that the items do not have.
     """
-    known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # refused on every rank
+    config = run.config.evaluate.representation
+    known_factors(dataset.catalogue, config.factors)  # refused on every rank
     images = prepared_images(run, dataset)
     train, valid = items_to_learn_from(run, dataset, image_collate(run, dataset, images))
     folder = run.folder / run_files.REPORT
     if is_rank_zero():
         save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may change evaluate.*
-        result = write_representation_report(
-            model,
-            images,
-            dataset.catalogue,
-            train,
-            valid,
-            run.config.evaluate.representation,
-            folder,
-            dataset=dataset.name,
-            seed=run.config.seed,
-            training=_training(run),
-            config_yaml=(folder / run_files.CONFIG).read_text(encoding="utf-8"),
-            log=partial(run.log, "representation"),
+        items = encoded_items(model, images, dataset.catalogue, train, valid, config.factors, run.config.seed)
+        run.log("representation", f"{len(items):,} items encoded, {len(items.distinct()):,} different images")
+        result = measure_representation(
+            items, config.items, dataset=dataset.name, seed=run.config.seed, training=_training(run)
         )
+        run.log("representation", "drawing")
+        config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
+        write_representation_report(result, items, config, folder, config_yaml)
         print(f"\n{result.table()}\n")
         _log_to_wandb(run, result)
         run.log("representation", f"report → {folder / 'index.html'}")

@@ -36,6 +36,7 @@ class EncodedItems:
         held_out: which it did not learn from, neither them nor a copy of them; each image once, bool, shape ``[n]``.
         categories: name of every item's category.
         factors: values of category and attributes by name; an empty string is unknown.
+        training: number of items that the model learned from, whether they are among these or not.
         validation: number of items that the loss was watched on.
         copies: whether ``held_out`` had to be copies of training images, since there is no other.
     """
@@ -50,6 +51,7 @@ class EncodedItems:
     held_out: NDArray[np.bool_]
     categories: NDArray[np.str_]
     factors: dict[str, NDArray[np.str_]]
+    training: int
     validation: int
     copies: bool
 
@@ -139,6 +141,7 @@ def encoded_items(
         held_out=held_out[rows],
         categories=names[catalogue.categories[kept]],
         factors={name: values[kept] for name, values in known.items()},
+        training=len(train),
         validation=len(valid),
         copies=not new.any(),
     )

@@ -150,7 +150,7 @@ def write(model: ImageModel, folder: Path, catalogue: Catalogue | None = None, s
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_model_gets_a_page_with_its_sections_and_pictures(name: str, tmp_path: Path) -> None:
+def test_every_kind_of_model_gets_its_sections_and_images(name: str, tmp_path: Path) -> None:
     kind, options = name.split(",")[0], KINDS[name]
     result = write(a_model(kind, **options), tmp_path)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -181,7 +181,7 @@ def test_every_kind_of_model_gets_a_page_with_its_sections_and_pictures(name: st
     assert all(name in result.table() for name in ("category", "colour", "modularity"))
 
 
-def test_pictures_of_an_earlier_report_that_this_one_lacks_are_taken_away(tmp_path: Path) -> None:
+def test_images_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
     (tmp_path / "samples.png").write_bytes(b"of an earlier run")
     write(a_model("contrastive"), tmp_path)
     assert not (tmp_path / "samples.png").exists()
@@ -212,7 +212,7 @@ def test_reconstruction_figures_are_those_of_a_hand_made_model() -> None:
         assert metrics[name]["psnr"] == pytest.approx(10 * np.log10(1 / apart.mean()), rel=1e-5)
 
 
-def test_pca_is_exact_where_pictures_vary_in_as_few_directions_as_the_code_has() -> None:
+def test_pca_is_exact_for_images_of_few_directions() -> None:
     pixels = np.full((ITEMS, SIDE, SIDE, 4), 255, dtype=np.uint8)
     pixels[..., :3] = np.random.default_rng(1).integers(0, 256, (ITEMS, 1, 1, 3))
     items = items_of(MeanColour(), images=PackedImages(pixels, np.ones(ITEMS, dtype=np.bool_)))
@@ -261,7 +261,7 @@ def test_items_without_a_picture_take_no_part() -> None:
     assert len(items) == ITEMS - 2
 
 
-def test_of_a_large_catalogue_a_draw_is_reported_without_copies_slipping_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draw_of_a_large_catalogue_holds_out_no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(representation_items, "MOST_ITEMS", 30)
     monkeypatch.setattr(representation_items, "FEWEST_HELD_OUT", 12)
     items = items_of(a_model())
@@ -326,7 +326,7 @@ def test_nearest_come_first_and_never_include_the_item_itself() -> None:
     assert neighbours(vectors, np.array([0, 3]), 9).shape == (2, 3)
 
 
-def test_a_direction_is_the_difference_of_mean_codes_over_distinct_training_pictures() -> None:
+def test_a_direction_is_a_difference_of_mean_latents() -> None:
     values = ["b"] * 6 + ["a"] * 5 + ["rare"] * 4 + [""] * 9
     latents = np.random.default_rng(5).integers(0, 9, (24, 2)).astype(np.float32)
     groups = list(range(24))
@@ -337,7 +337,7 @@ def test_a_direction_is_the_difference_of_mean_codes_over_distinct_training_pict
     np.testing.assert_allclose(found.step, latents[:5].mean(axis=0) - latents[6:11].mean(axis=0), rtol=1e-6)
 
 
-def test_directions_take_colours_first_then_kinds_and_only_what_the_model_learned_from() -> None:
+def test_directions_take_colours_first_then_kinds() -> None:
     values = ["a", "b"] * 12
     names = ["length", "fabric", "category", "main_colour", "heel"]
     items = with_vectors([[float(place)] for place in range(24)], list(range(24)), **dict.fromkeys(names, values))
@@ -353,7 +353,7 @@ def test_an_unknown_factor_is_refused_by_name() -> None:
         known_factors(a_catalogue(), ["colour", "fabric"])
 
 
-def test_factors_are_the_category_and_the_attributes_without_saying_one_thing_twice() -> None:
+def test_factors_are_the_category_and_the_attributes() -> None:
     names = [("slim", "medium", "wide")[item % GARMENTS % 3] for item in range(ITEMS)]
     size = ["s"] * ITEMS
     assert list(known_factors(a_catalogue(), [])) == ["category", "colour"]
@@ -362,7 +362,7 @@ def test_factors_are_the_category_and_the_attributes_without_saying_one_thing_tw
     assert list(known_factors(a_catalogue(category=size))) == ["item category", "category"]
 
 
-def test_a_data_set_without_a_measurable_factor_is_reported_all_the_same(tmp_path: Path) -> None:
+def test_a_data_set_without_a_measurable_factor_is_reported(tmp_path: Path) -> None:
     catalogue = replace(a_catalogue(note=[""] * ITEMS), categories=np.zeros(ITEMS, dtype=np.int32))
     result = write(a_model(), tmp_path, catalogue)
     assert result.disentanglement is None
@@ -385,17 +385,19 @@ def test_coordinates_that_vary_most_are_traversed() -> None:
     assert moving_coordinates(items_of(MeanColour(), latents=latents), 3).tolist() == [1, 3, 0]
 
 
-def test_a_coordinate_carries_only_what_the_code_tells() -> None:
+def test_coordinate_factors_are_informative() -> None:
     importance = np.array([[0.2, 0.9], [0.8, 0.1], [0.4, 0.0]])
-    told = FactorMetrics("shape", 3, 64, informativeness=0.5, accuracy=0.7, majority=0.4, compactness=0.1, mig=0.1)
-    guessed = replace(told, name="mood", informativeness=0.0)
+    informative = FactorMetrics(
+        "shape", 3, 64, informativeness=0.5, accuracy=0.7, majority=0.4, compactness=0.1, mig=0.1
+    )
+    guessed = replace(informative, name="mood", informativeness=0.0)
     metrics = Disentanglement(
         modularity=0.1,
         compactness=0.1,
         informativeness=0.25,
         mig=0.1,
         active=2,
-        factors={"shape": told, "mood": guessed},
+        factors={"shape": informative, "mood": guessed},
         importance=importance,
         mutual_information=importance,
         coordinate_modularity=np.zeros(3),
@@ -404,7 +406,7 @@ def test_a_coordinate_carries_only_what_the_code_tells() -> None:
     assert sorted_by_factor(importance).tolist() == [1, 2, 0]
 
 
-def test_the_mesh_of_the_identity_is_straight_and_that_of_a_shift_leaves_the_template() -> None:
+def test_a_mesh_is_straight_or_leaves_the_template() -> None:
     (straight,) = warp_tiles(identity_grid(32), 96)
     pixels = straight.numpy()[0, 2:-2, 2:-2]
     assert np.ptp(pixels[5:8], axis=0).max() < 0.25  # no line across these rows: they look alike

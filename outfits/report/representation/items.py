@@ -1,4 +1,4 @@
-"""Items as an image model latents them: who is held out, who is a copy of whom, and what is known of each."""
+"""Items of a catalogue as an image model encodes them: held-out items, copies, and known factors."""
 
 import hashlib
 from collections import Counter
@@ -17,7 +17,7 @@ from outfits.errors import ConfigError
 from outfits.representations.base import ImageModel
 
 BATCH = 256  # images in memory at a time
-MOST_ITEMS = 20_000  # of a larger catalogue so many are drawn: the report is to take a minute, not an hour
+MOST_ITEMS = 20_000  # drawn of a larger catalogue, so that a report takes minutes
 FEWEST_HELD_OUT = 100  # held-out items that such a draw has at least, as far as there are so many
 
 
@@ -74,7 +74,7 @@ class EncodedItems:
             yield self.maps(rows[start : start + BATCH])
 
     def latent_tensor(self, rows: NDArray[np.int64]) -> Tensor:
-        """Codes ``[n, d]`` of some items, on the model's device."""
+        """Latents ``[n, d]`` of some items, on the model's device."""
         return torch.from_numpy(self.latents[rows]).to(self.model.centre.device)
 
     def spread(self, among: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
@@ -97,7 +97,7 @@ def encoded_items(
     factors: Sequence[str],
     seed: int,
 ) -> EncodedItems:
-    """Codes the items of a catalogue, or some :data:`MOST_ITEMS` drawn from it.
+    """Encodes the items of a catalogue, or some :data:`MOST_ITEMS` drawn from it.
 
     Args:
         model: the model, in evaluation mode.

@@ -192,7 +192,7 @@ def coordinate_factors(metrics: Disentanglement) -> list[tuple[str, float] | Non
     """The factor that every coordinate matters most for, and its share of that factor's importance.
 
     A forest spreads importance over the coordinates even where it learns nothing, so only factors count that a linear
-    map of the latent tells better than guessing by :data:`INFORMATIVE`. None where a coordinate has no more than an
+    map of the latent predicts better than guessing by :data:`INFORMATIVE`. None where a coordinate has no more than an
     even share in any of them.
     """
     informative = np.array([factor.informativeness > INFORMATIVE for factor in metrics.factors.values()])

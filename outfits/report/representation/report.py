@@ -116,12 +116,12 @@ def write_representation_report(
             path.unlink(missing_ok=True)
     result.frame().to_csv(folder / run_files.RESULTS_TABLE, index=False)
     write_text(folder / run_files.PAGE, _page(result, drawn, config, config_yaml))
-    # last and in one move: who finds results.json finds all of it
+    # last and in one move, so that results.json is there only beside everything else
     write_json(folder / run_files.RESULTS, result.to_json())
 
 
 def _disentanglement(items: EncodedItems, most: int, seed: int) -> Disentanglement | None:
-    """None where no factor has two values with enough items; the page says so."""
+    """The metrics; None where no factor has two values with enough items."""
     factors = {name: values.tolist() for name, values in items.factors.items()}
     try:
         return disentanglement(items.latents, factors, seed=seed, max_items=most, groups=items.groups.tolist())
@@ -139,12 +139,12 @@ def _sheets(
     sheets: dict[str, Image.Image | None] = {}
     if model.generative:
         parts = result.disentanglement
-        carries = [] if parts is None else coordinate_factors(parts)
+        factors = [] if parts is None else coordinate_factors(parts)
         coordinates = moving_coordinates(items, config.coordinates)
         half = max(1, config.images // 2)
         sheets["reconstructions"] = reconstructions(items, shown)
         sheets["interpolations"] = interpolations(items, new, config.steps, seed)
-        sheets["traversals"] = traversals(items, int(shown[0]), coordinates, config.steps, carries)
+        sheets["traversals"] = traversals(items, int(shown[0]), coordinates, config.steps, factors)
         sheets["arithmetic"] = arithmetic(items, result.attribute_directions, half, seed)
         sheets["samples"] = samples(model, config.images, seed)
         sheets["deformation"] = deformation(items, shown[: config.images - 1])

@@ -17,7 +17,7 @@ BASELINES = {"model": "This model", "pca": "PCA, as many components", "mean": "M
 
 @dataclass(frozen=True)
 class RepresentationResult:
-    """What the report of a representation says in numbers.
+    """The metrics of a representation's report.
 
     Attributes:
         dataset: name of the data set.
@@ -30,7 +30,7 @@ class RepresentationResult:
         divergence: nats per coordinate, shape ``[d]``; None for a model without a prior.
         attribute_directions: steps of the attribute arithmetic; none for a model that draws none.
         neighbour_agreement: nearest items of equal value, by factor.
-        disentanglement: what the latent says about the factors; None where no factor has enough items.
+        disentanglement: how the latent relates to the factors; None where no factor has enough items.
     """
 
     dataset: str
@@ -91,7 +91,7 @@ class RepresentationResult:
         }
 
     def frame(self) -> pd.DataFrame:
-        """A row per factor; a cell is empty where a figure is not there."""
+        """A row per factor; a cell is empty where there is no such metric."""
         measured = {} if self.disentanglement is None else self.disentanglement.factors
         rows = []
         for name, agreement in self.neighbour_agreement.items():
@@ -102,7 +102,7 @@ class RepresentationResult:
         return frame.astype({"values": "Int64", "items": "Int64"})
 
     def findings(self) -> list[str]:
-        """What the metrics say, a sentence each."""
+        """The main metrics as sentences."""
         sentences = []
         if self.fidelity is not None:
             ratios = ", ".join(
@@ -124,7 +124,7 @@ class RepresentationResult:
         if self.disentanglement is not None:
             factors = sorted(self.disentanglement.factors.values(), key=lambda factor: -factor.informativeness)
             sentences.append(
-                f"A linear map of the latent tells {factors[0].name} best: {factors[0].accuracy:.0%} right, against "
+                f"A linear map of the latent predicts {factors[0].name} best: {factors[0].accuracy:.0%} right, against "
                 f"{factors[0].majority:.0%} for guessing the commonest."
             )
         return sentences

@@ -10,6 +10,7 @@ from outfits.config.schema.data import DataConfig
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.index import PQ_BYTES
 from outfits.config.schema.methods import METHODS
+from outfits.config.schema.representation import IMAGE_MODELS
 from outfits.config.schema.stages import STAGES
 from outfits.config.schema.trainer import TrainerConfig
 
@@ -152,6 +153,7 @@ def _representation_rules(config: Config) -> Iterator[Conflict]:
         return
     model, name = config.model.representation, "model.representation"
     corruption, deforming, perceptual = model.corruption, model.deforming, model.perceptual
+    entry = IMAGE_MODELS[model.kind]
     if corruption.masked > 0 and model.image_size % corruption.patch:
         text = f"{corruption.patch} does not divide {name}.image_size={model.image_size}"
         yield f"{name}.corruption.patch", text, f"{name}.image_size"
@@ -164,14 +166,14 @@ def _representation_rules(config: Config) -> Iterator[Conflict]:
     elif perceptual.weight > 0 and not f"{perceptual.network}".startswith("learned:") and perceptual.weights is None:
         text = f"is null, which would leave {perceptual.network} with random weights; give a file"
         yield f"{name}.perceptual.weights", text, f"{name}.perceptual.network"
-    if model.pixel_weight == perceptual.weight == 0 and model.kind != "contrastive":
+    if entry.generative and model.pixel_weight == perceptual.weight == 0:
         text = "and perceptual.weight are both 0; the model would learn nothing"
         yield f"{name}.pixel_weight", text, f"{name}.perceptual.weight"
-    if model.kind == "contrastive" and perceptual.weight > 0:
-        text = "a contrastive model reconstructs nothing; set it to 0"
+    if not entry.generative and perceptual.weight > 0:
+        text = f"a {model.kind} model reconstructs nothing; set it to 0"
         yield f"{name}.perceptual.weight", text, f"{name}.kind"
-    if model.kind == "contrastive" and config.encoder.text == "none":
-        text = "is none, but a contrastive model learns from texts; set it"
+    if entry.texts and config.encoder.text == "none":
+        text = f"is none, but a {model.kind} model learns from texts; set it"
         yield "encoder.text", text, f"{name}.kind", "stages"
     if config.data.format == "tables" and config.data.tables.image is None:
         text = "is null, but a representation is learned from images; set it"

@@ -211,11 +211,11 @@ def test_projection_is_the_nearest_of_all_sets_that_keep_the_rule(distance):
     points[:4, 1] = points[:4, 0] + 0.01  # two embeddings that want the same item
     feasible = rng.random((8, 2, CATEGORIES)) < 0.6
     feasible[:, 0, 0], feasible[:, 1, 1] = True, True
-    found = project(points, space, feasible, distance)
+    chosen, distances = project(points, space, feasible, distance)
     for row in range(8):
         total, items = brute_force(points[row], world, feasible[row], distance)
-        assert found.chosen[row].tolist() == list(items)
-        assert found.distances[row].sum() == pytest.approx(total, rel=1e-5)
+        assert chosen[row].tolist() == list(items)
+        assert distances[row].sum() == pytest.approx(total, rel=1e-5)
 
 
 def test_cosine_to_an_item_without_any_part_is_zero():

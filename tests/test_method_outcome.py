@@ -38,7 +38,7 @@ from tests.tiny_world import CATEGORIES, REMOVED, TEXT, World, call, resources_o
         ({"tasks": some_tasks(np.empty((0, 2)))}, "no outfit was completed"),
     ],
 )
-def test_an_outcome_refuses_what_cannot_be(changes, message):
+def test_an_outcome_refuses_what_is_no_completion(changes, message):
     with pytest.raises(ValueError, match=message):
         an_outcome(**changes)
 

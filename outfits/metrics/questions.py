@@ -92,7 +92,7 @@ def replacement_negatives(
 def fill_in_the_blank_questions(
     outfits: Outfits, categories: NDArray[np.integer], distractors: int, seed: int, *, same_category: bool
 ) -> Questions:
-    """One question per outfit: an item is taken out and must be told from wrong answers.
+    """One question per outfit: an item is taken out and must be found among wrong answers.
 
     Args:
         outfits: outfits of one split.

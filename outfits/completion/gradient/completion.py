@@ -13,7 +13,7 @@ from outfits.completion.completion import MethodOutcome
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import feasible_for
-from outfits.completion.gradient.projection import ItemSpace, Projection, project
+from outfits.completion.gradient.projection import ItemSpace, project
 from outfits.completion.gradient.relaxation import RelaxedOptimum, RelaxedTask, ascend, text_similarity
 from outfits.completion.methods import Stopwatch
 from outfits.completion.search.expansion import named
@@ -202,9 +202,9 @@ def _complete(
     optimum = first = _ascend_padded(scorer, now, points, stages[0], options)
     steepest = first.lipschitz
     for steps in stages[1:]:
-        found, apart = _project(optimum.points, now, options.projection)
-        fixed = found.distances.argmin(axis=1)
-        item = found.chosen[every, fixed]
+        nearest, distances, apart = _project(optimum.points, now, options.projection)
+        fixed = distances.argmin(axis=1)
+        item = nearest[every, fixed]
         chosen[every, left[every, fixed]] = item
         moved += apart[every, fixed]
         free = np.arange(left.shape[1])[None] != fixed[:, None]
@@ -215,8 +215,7 @@ def _complete(
     # what is not answered needs no projection
     rows = _best_restarts(optimum.objectives, options.restarts) if options.choose == "relaxed" else every
     index = torch.from_numpy(rows).to(points.device)
-    found, apart = _project(optimum.points[index], now.take(index), options.projection)
-    chosen[rows[:, None], left[rows]] = found.chosen
+    chosen[rows[:, None], left[rows]], _, apart = _project(optimum.points[index], now.take(index), options.projection)
     moved[rows] += apart.sum(axis=1)
     if options.choose == "projected":
         rows = _best_restarts(_real_objectives(scorer, task, chosen, options), options.restarts)
@@ -230,11 +229,13 @@ def _best_restarts(objectives: Tensor, restarts: int) -> NDArray[np.int64]:
     return np.arange(len(best)) * restarts + best
 
 
-def _project(points: Tensor, task: RelaxedTask, distance: str) -> tuple[Projection, NDArray[np.float64]]:
-    """Nearest items, and the Euclidean distance ``[m, k]`` to each whatever distance they are nearest by."""
-    found = project(points, task.space, task.feasible.cpu().numpy(), distance)
-    items = task.space.vectors[torch.from_numpy(found.chosen).to(points.device)]
-    return found, (points - items).double().norm(dim=2).cpu().numpy()
+def _project(
+    points: Tensor, task: RelaxedTask, distance: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Nearest items, their distances, and their Euclidean distances, each ``[m, k]``."""
+    chosen, distances = project(points, task.space, task.feasible.cpu().numpy(), distance)
+    items = task.space.vectors[torch.from_numpy(chosen).to(points.device)]
+    return chosen, distances, (points - items).double().norm(dim=2).cpu().numpy()
 
 
 def _ascend_padded(

@@ -25,7 +25,7 @@ def relaxation(result: EvaluationResult, theme: Theme = LIGHT) -> Figure | None:
     figure = page_figure(0.6 + 2.7 * down)
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     shades = colours(result.all_methods, theme)
-    points = {name: np.asarray(figures["points"], dtype=np.float64) for name, figures in shown.items()}
+    points = {name: np.asarray(metrics["points"], dtype=np.float64) for name, metrics in shown.items()}
     farthest = max(float(moved_lost[:, 0].max()) for moved_lost in points.values()) * 1.05 or 1.0
     lost = np.concatenate([moved_lost[:, 1] for moved_lost in points.values()])
     lowest, highest = min(0.0, float(lost.min())), max(0.05, float(lost.max()))

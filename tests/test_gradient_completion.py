@@ -52,7 +52,7 @@ class Known(OutfitTransformer):
     """A scorer whose tokens are the embeddings and whose logit is a given function of their sum."""
 
     def __init__(self, image, text, logit):
-        super().__init__(image, text, width=4, layers=1, heads=2, feedforward=4)
+        super().__init__(ScorerArchitecture(width=4, layers=1, heads=2, feedforward=4), image, text)
         self.logit = logit
         self.seen = []
         self.eval().requires_grad_(False)

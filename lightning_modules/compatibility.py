@@ -10,8 +10,23 @@ from torchmetrics.classification import BinaryAUROC
 from datamodules.compatibility import CompatibilityBatch
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.scorer import ScorerConfig
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.models.compatibility import OutfitTransformer, ScorerSettings
 from outfits.models.losses import focal_loss
+
+
+def scorer_settings(config: ScorerConfig, items: ItemEmbeddings) -> ScorerSettings:
+    """What a compatibility model of these items is built from."""
+    return ScorerSettings(
+        image_dim=items.image_dim,
+        text_dim=items.text_dim,
+        width=config.width,
+        layers=config.layers,
+        heads=config.heads,
+        feedforward=config.feedforward,
+        dropout=config.dropout,
+        input_dropout=config.input_dropout,
+    )
 
 
 class CompatibilityModule(L.LightningModule):
@@ -29,6 +44,14 @@ class CompatibilityModule(L.LightningModule):
         self.config = config
         self.name = name
         self.auc = BinaryAUROC()
+
+    @classmethod
+    def for_catalogue(
+        cls, catalogue: Catalogue, config: ScorerConfig | None = None, name: str = "scorer"
+    ) -> "CompatibilityModule":
+        """With fresh weights, for the items of a catalogue with embeddings; without ``config`` with the defaults."""
+        config = ScorerConfig() if config is None else config
+        return cls(scorer_settings(config, catalogue.require_embeddings), config, name)
 
     def training_step(self, batch: CompatibilityBatch, batch_index: int) -> Tensor:
         """Focal loss over positives and negatives, plus the set-wise ranking loss where it is configured.

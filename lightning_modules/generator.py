@@ -1,6 +1,7 @@
 """Training of the generator on what greedy search selected."""
 
 import lightning as L
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from lightning_modules.optim import adamw_with_warmup
-from outfits.config.schema.model import LossConfig, OptimizerConfig
+from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
+from outfits.data.catalogue import Catalogue
 from outfits.models.generator import Generator, GeneratorSettings
 from outfits.models.losses import assignment_cost, best_assignment, cosine_distance_to_targets, listwise_distillation
 
@@ -55,6 +57,38 @@ class GeneratorModule(L.LightningModule):
         self.categories: Tensor
         self.register_buffer("vectors", vectors, persistent=False)
         self.register_buffer("categories", categories, persistent=False)
+
+    @classmethod
+    def for_catalogue(
+        cls,
+        catalogue: Catalogue,
+        model: ModelConfig | None = None,
+        loss: LossConfig | None = None,
+        optimizer: OptimizerConfig | None = None,
+    ) -> "GeneratorModule":
+        """With fresh weights, for the items of a catalogue with embeddings; None: the defaults of a section."""
+        features, config = catalogue.require_embeddings, ModelConfig() if model is None else model
+        settings = GeneratorSettings(
+            image_dim=features.image_dim,
+            text_dim=features.text_dim,
+            categories=len(catalogue.category_names),
+            k_max=config.k_max,
+            width=config.width,
+            layers=config.layers,
+            dropout=config.dropout,
+            aggregation=config.aggregation,
+            readout=config.readout,
+            retrieval=config.retrieval,
+            retrieval_dim=config.retrieval_dim,
+        )
+        return cls(
+            settings,
+            LossConfig() if loss is None else loss,
+            OptimizerConfig() if optimizer is None else optimizer,
+            torch.from_numpy(np.array(features.vectors)),
+            torch.from_numpy(catalogue.categories.astype(np.int64)),
+            config.k,
+        )
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The configured mixture of both losses under the configured assignment of latents to targets."""

@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_modules.trainer import build_trainer, wait_for_all_ranks
 from outfits.config.schema.trainer import TrainerConfig
-from outfits.graphs.sampling import RankShare
 
 
 class ShardedWork(Protocol):
@@ -75,9 +74,7 @@ class ShardedPrediction(L.LightningModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         """This rank's unfinished shards."""
         pending = set(self.work.pending())
-        share = [
-            s for s in RankShare(self.work.shards, self.trainer.global_rank, self.trainer.world_size) if s in pending
-        ]
+        share = [s for s in range(self.trainer.global_rank, self.work.shards, self.trainer.world_size) if s in pending]
         return DataLoader(
             _Chosen(self.work.inputs, share), batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is
         )

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from callbacks.batch_seed import BatchSeed
 from datamodules.compatibility import CompatibilityDataModule
-from lightning_modules.compatibility import CompatibilityModule
+from lightning_modules.compatibility import CompatibilityModule, scorer_settings
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits import run_files
 from outfits.completion.prepared import candidate_scorer
@@ -22,7 +22,6 @@ from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
 from outfits.metrics.evaluate_scorer import measure_compatibility
-from outfits.models.compatibility import ScorerSettings
 from outfits.models.frozen import FrozenScorer, load_scorer, save_scorer
 from outfits.storage import write_atomically, write_text
 from pipeline.run import Run, content_key
@@ -108,21 +107,11 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     catalogue, trainer_config = dataset.catalogue, run.config.trainer
     features = catalogue.require_embeddings
     valid = dataset.outfits.of("valid")
-    settings = ScorerSettings(
-        image_dim=features.image_dim,
-        text_dim=features.text_dim,
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-        feedforward=config.feedforward,
-        dropout=config.dropout,
-        input_dropout=config.input_dropout,
-    )
     # Loggers and checkpoints are the stage's own; an idle trainer tells how many ranks share a batch.
     world_size = build_trainer(trainer_config).world_size
     key = content_key(
         asdict(config),
-        settings,
+        scorer_settings(config, features),
         features.key,
         catalogue.categories.tolist(),
         [train.items.tolist(), train.offsets.tolist(), valid.items.tolist(), valid.offsets.tolist()],
@@ -137,7 +126,7 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         return folder
     run.require("compatibility", wanted_by=f"this run's {name}")
     run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
-    module = _fit(run, folder, settings, config, train, dataset, seed, name)
+    module = _fit(run, folder, config, train, dataset, seed, name)
     wait_for_all_ranks()  # nobody looks for the file any more
     if is_rank_zero():
         save_scorer(module.model, folder / run_files.SCORER)
@@ -149,7 +138,6 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
 def _fit(
     run: Run,
     folder: Path,
-    settings: ScorerSettings,
     config: ScorerConfig,
     train: Outfits,
     dataset: OutfitDataset,
@@ -157,10 +145,8 @@ def _fit(
     name: str,
 ) -> CompatibilityModule:
     L.seed_everything(seed, verbose=False)
-    module = CompatibilityModule(settings, config, name)
-    data = CompatibilityDataModule(
-        dataset.catalogue, train, dataset.outfits.of("valid"), config, run.config.data.num_workers, seed
-    )
+    module = CompatibilityModule.for_catalogue(dataset.catalogue, config, name)
+    data = CompatibilityDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed)
     best, each = checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_auc")
     callbacks: list[Callback] = [BatchSeed(seed), best, each]
     if config.patience:

@@ -1,7 +1,5 @@
 """Stage ``embeddings``: a frozen vector for every item of the catalogue."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from lightning_modules.sharded import run_shards
@@ -9,8 +7,7 @@ from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders import build_item_encoder
-from outfits.encoders.content import cache_key, content_hash
-from outfits.encoders.embedding import CatalogueEmbedding
+from outfits.encoders.embedding import CatalogueEmbedding, embedded, embeddings_key
 from outfits.encoders.store import EmbeddingStore
 from pipeline.run import Run
 
@@ -33,7 +30,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
     encoder = build_item_encoder(
         config, catalogue, train_items, run.cache / "encoders", **policies, background=config.background
     )
-    key = content_hash([cache_key(encoder.key, catalogue), *policies.values()])
+    key = embeddings_key(encoder, catalogue, policies)
     store = EmbeddingStore(
         run.cache / "embeddings", key, len(catalogue), encoder.image_dim, encoder.text_dim, config.shard_size
     )
@@ -52,9 +49,4 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         embeddings = store.finish()
     else:
         run.log("embeddings", f"reusing {len(catalogue):,} vectors in {store.folder}")
-    embeddings = replace(embeddings, shared_space=config.image == config.text == "open_clip")
-    masked = {
-        "items without a usable image": int((~embeddings.present[:, 0]).sum()) if embeddings.image_dim else 0,
-        "items without a usable text": int((~embeddings.present[:, 1]).sum()) if embeddings.text_dim else 0,
-    }
-    return replace(dataset, catalogue=catalogue.with_embeddings(embeddings), counts={**dataset.counts, **masked})
+    return embedded(dataset, embeddings, config)

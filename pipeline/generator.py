@@ -1,7 +1,6 @@
 """Stage ``generator``: the graph network that emits k latents, trained on the greedy targets."""
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor
 
@@ -12,15 +11,11 @@ from lightning_modules.generator import GeneratorModule
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.schema.model import ModelConfig
-from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
-from outfits.graphs.completion_graph import CompletionGraphs, TrainingGraphs
-from outfits.mining.targets import Targets
+from outfits.mining.mined import MinedTargets
 from outfits.models.frozen import FrozenScorer, load_generator, save_generator
-from outfits.models.generator import Generator, GeneratorSettings
+from outfits.models.generator import Generator
 from pipeline.run import Run
-from pipeline.targets import MinedTargets
 
 
 def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targets: MinedTargets) -> Generator:
@@ -35,14 +30,12 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
         return load_generator(path, scorer.sha256)
     run.require("generator", wanted_by="the test stage")
     L.seed_everything(config.seed, verbose=False)
-    catalogue = dataset.catalogue
-    module = build_generator_module(run, catalogue)
-    train, valid = training_graphs(catalogue, targets, config.model.k_max), graphs_of(catalogue, targets.valid)
-    data = CompletionDataModule(train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
+    module = GeneratorModule.for_catalogue(dataset.catalogue, config.model, config.loss, config.optimizer)
+    data = generator_data(run, dataset, targets)
     best, each = checkpoints(run.folder / run_files.CHECKPOINTS, "valid/score_mean")
     callbacks: list[Callback] = [
         BatchSeed(config.seed),
-        RetrievalEvaluation({"valid": valid}, catalogue, scorer, config.targets),
+        RetrievalEvaluation(data, scorer.module, config.targets),
         best,
         each,
     ]
@@ -53,7 +46,8 @@ def train_generator(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, targ
         callbacks.append(LearningRateMonitor())
     last = run.folder / run_files.CHECKPOINTS / run_files.LAST
     start = f"continuing from {last}" if last.exists() else "training"
-    run.log("generator", f"{start} on {len(train):,} tasks, {config.trainer.max_epochs} epochs → {path}")
+    tasks = sum(map(len, targets.parts))
+    run.log("generator", f"{start} on {tasks:,} tasks, {config.trainer.max_epochs} epochs → {path}")
     trainer = build_trainer(config.trainer, loggers=loggers, callbacks=callbacks)
     trainer.fit(module, data, ckpt_path=last if last.exists() else None)
     if best.best_model_path:
@@ -70,61 +64,29 @@ def test_generator(
     run: Run, dataset: OutfitDataset, scorer: FrozenScorer, generator: Generator, tasks: CompletionTasks
 ) -> None:
     """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its metrics under ``test/``."""
-    config, catalogue = run.config, dataset.catalogue
-    module = build_generator_module(run, catalogue)
+    config = run.config
+    module = GeneratorModule.for_catalogue(dataset.catalogue, config.model, config.loss, config.optimizer)
     module.model.load_state_dict(generator.state_dict())
-    graphs = CompletionGraphs(catalogue, list(tasks.given), tasks.removed)
-    data = CompletionDataModule(
-        None, None, config.optimizer.batch_size, config.data.num_workers, config.seed, test=graphs
-    )
+    data = generator_data(run, dataset, None, tasks)
     trainer = build_trainer(
         config.trainer,
         loggers=run.loggers("test"),
-        callbacks=[RetrievalEvaluation({"test": graphs}, catalogue, scorer, config.targets)],
+        callbacks=[RetrievalEvaluation(data, scorer.module, config.targets)],
         fast_dev_run=False,
     )
     trainer.test(module, data, verbose=False)
 
 
-def build_generator_module(run: Run, catalogue: Catalogue) -> GeneratorModule:
-    """The Lightning module of a run's generator, with fresh weights."""
-    return GeneratorModule(
-        generator_settings(run.config.model, catalogue),
-        run.config.loss,
-        run.config.optimizer,
-        torch.from_numpy(np.array(catalogue.require_embeddings.vectors)),
-        torch.from_numpy(catalogue.categories.astype(np.int64)),
-        run.config.model.k,
+def generator_data(
+    run: Run, dataset: OutfitDataset, targets: MinedTargets | None, test: CompletionTasks | None = None
+) -> CompletionDataModule:
+    """Outfit graphs of mined or test tasks, batched as configured."""
+    config = run.config
+    return CompletionDataModule(
+        dataset,
+        targets,
+        test,
+        batch_size=config.optimizer.batch_size,
+        num_workers=config.data.num_workers,
+        seed=config.seed,
     )
-
-
-def generator_settings(config: ModelConfig, catalogue: Catalogue) -> GeneratorSettings:
-    """What a generator over this catalogue is built from."""
-    features = catalogue.require_embeddings
-    return GeneratorSettings(
-        image_dim=features.image_dim,
-        text_dim=features.text_dim,
-        categories=len(catalogue.category_names),
-        k_max=config.k_max,
-        width=config.width,
-        layers=config.layers,
-        dropout=config.dropout,
-        aggregation=config.aggregation,
-        readout=config.readout,
-        retrieval=config.retrieval,
-        retrieval_dim=config.retrieval_dim,
-    )
-
-
-def graphs_of(catalogue: Catalogue, targets: Targets) -> CompletionGraphs:
-    """Completion graphs of mined tasks."""
-    tasks = targets.tasks
-    return CompletionGraphs(
-        catalogue, list(tasks.given), tasks.removed, targets.graph_targets(), targets.graph_conditions()
-    )
-
-
-def training_graphs(catalogue: Catalogue, targets: MinedTargets, k_max: int) -> TrainingGraphs:
-    """All mined training tasks, without and with conditions: every outfit is seen once per epoch in each kind."""
-    parts = [targets.train, *targets.conditions.values()]
-    return TrainingGraphs([graphs_of(catalogue, part) for part in parts], k_max)

@@ -4,13 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from numpy.typing import NDArray
 
 from callbacks.batch_seed import BatchSeed
-from datamodules.images import CollateImages, ImageDataModule
+from datamodules.images import ImageDataModule
 from lightning_modules.representation import RepresentationModule
 from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
 from outfits import run_files
@@ -28,9 +26,6 @@ from outfits.representations.store import (
 )
 from pipeline.embeddings import embed_catalogue, image_policies
 from pipeline.run import Run
-
-HELD_OUT = 0.05  # of the training items, where all items stand in training outfits
-FEWEST_HELD_OUT = 16
 
 
 def train_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
@@ -50,13 +45,12 @@ def train_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
     if path.exists():
         run.log("representation", f"reusing {path}")
         return load_representation(path)[0]
-    collate = image_collate(run, dataset, images)
-    train, valid = items_to_learn_from(run, dataset, collate)
+    data = image_data(run, dataset, images)
+    train = data.items["train"]
     L.seed_everything(config.seed, verbose=False)
-    settings = settings_of(config.model.representation, len(dataset.catalogue.category_names), collate.texts.shape[1])
+    settings = settings_of(config.model.representation, len(dataset.catalogue.category_names), data.texts.shape[1])
     features = perceptual_features(config.model.representation)
     module = RepresentationModule(settings, config.model.representation.augmented, config.optimizer, features)
-    data = ImageDataModule(collate, train, valid, config.optimizer.batch_size, config.data.num_workers, config.seed)
     best = _fit(run, module, data, f"{len(train):,} images")
     if best:
         weights = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
@@ -109,42 +103,21 @@ def prepared_images(run: Run, dataset: OutfitDataset) -> PackedImages:
     return packed
 
 
-def items_to_learn_from(
-    run: Run, dataset: OutfitDataset, collate: CollateImages
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Catalogue positions of the training items and of those that the loss is watched on.
-
-    Raises:
-        DataError: if fewer than two items can be learned from.
-    """
-    usable = collate.images.present.copy()
-    if collate.texts.shape[1]:
-        usable &= collate.texts.any(axis=1)
-    learned = np.zeros(len(usable), dtype=np.bool_)
-    learned[dataset.outfits.of("train").items] = True
-    train, valid = np.flatnonzero(learned & usable), np.flatnonzero(~learned & usable)
-    if len(valid) < FEWEST_HELD_OUT:
-        rng = np.random.default_rng([run.config.data.split.seed, len(train)])
-        held = rng.choice(train, max(1, round(HELD_OUT * len(train))), replace=False) if len(train) else train
-        train, valid = np.setdiff1d(train, held), np.union1d(valid, held)
-    if len(train) < 2:
-        raise DataError(
-            f"{len(train)} item(s) of training outfits have a usable image"
-            f"{' and text' if collate.texts.shape[1] else ''}; a representation needs at least 2"
-        )
-    return train, valid
-
-
-def image_collate(run: Run, dataset: OutfitDataset, images: PackedImages) -> CollateImages:
-    """Makes batches of the catalogue's images, of a contrastive model with frozen embeddings of their texts."""
-    catalogue = dataset.catalogue
-    texts = np.zeros((len(catalogue), 0), dtype=np.float32)
-    if run.config.model.representation.kind == "contrastive":
-        config = run.config
+def image_data(run: Run, dataset: OutfitDataset, images: PackedImages) -> ImageDataModule:
+    """Images that the configured model learns from, of a contrastive model with frozen embeddings of their texts."""
+    config, texts = run.config, None
+    if config.model.representation.kind == "contrastive":
         alone = replace(config, encoder=replace(config.encoder, image="none"), stages=["embeddings"])
         texts = embed_catalogue(replace(run, config=alone), dataset).catalogue.require_embeddings.text
-    _, text_ids = np.unique(np.array(catalogue.texts), return_inverse=True)
-    return CollateImages(images, catalogue.categories, texts, text_ids.astype(np.int64))
+    return ImageDataModule(
+        dataset,
+        images,
+        texts,
+        batch_size=config.optimizer.batch_size,
+        num_workers=config.data.num_workers,
+        seed=config.seed,
+        split_seed=config.data.split.seed,
+    )
 
 
 def is_representation_run(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from outfits.report.representation.items import known_factors
 from outfits.report.representation.report import IMAGES, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.representations.base import ImageModel
-from pipeline.representation import image_collate, items_to_learn_from, prepared_images
+from pipeline.representation import image_data, prepared_images
 from pipeline.run import Run
 
 
@@ -36,7 +36,7 @@ def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel) -
     """
     known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # refused on every rank
     images = prepared_images(run, dataset)
-    train, valid = items_to_learn_from(run, dataset, image_collate(run, dataset, images))
+    items = image_data(run, dataset, images).items
     folder = run.folder / run_files.REPORT
     if is_rank_zero():
         save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may change evaluate.*
@@ -44,8 +44,8 @@ def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel) -
             model,
             images,
             dataset.catalogue,
-            train,
-            valid,
+            items["train"],
+            items["valid"],
             run.config.evaluate.representation,
             folder,
             dataset=dataset.name,

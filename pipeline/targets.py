@@ -1,8 +1,7 @@
 """Stage ``targets``: what greedy search under the frozen S selects for training and validation outfits."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,31 +9,17 @@ import numpy as np
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits import run_files
-from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.completion.tasks import CompletionTasks
 from outfits.data.dataset import OutfitDataset
 from outfits.errors import ArtifactError
 from outfits.mining.audit import Audit, AuditMetrics
-from outfits.mining.search import TargetMining, TwoStage, condition_tasks
+from outfits.mining.mined import FREE, MinedTargets, training_kinds, training_tasks, validation_tasks
+from outfits.mining.search import TargetMining, TwoStage
 from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import FrozenScorer
 from outfits.storage import write_text
 from pipeline.run import Run, content_key
-from pipeline.student import TaughtStudent, student_of, train_student, training_tasks, wants_student
-
-
-@dataclass(frozen=True)
-class MinedTargets:
-    """Targets of the training and of the validation split.
-
-    Attributes:
-        train: training tasks without conditions, ``model.k_max`` selections each.
-        valid: validation tasks without conditions, ``model.k`` selections each.
-        conditions: training tasks with conditions by kind of condition, ``model.k`` selections each.
-    """
-
-    train: Targets
-    valid: Targets
-    conditions: dict[str, Targets] = field(default_factory=dict)
+from pipeline.student import TaughtStudent, student_of, train_student, wants_student
 
 
 def mine_targets(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> MinedTargets:
@@ -48,34 +33,30 @@ def mine_targets(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Mine
         DataError: if a split is empty or no outfit is large enough.
     """
     config = run.config
-    valid = make_tasks(dataset.outfits.of("valid"), config.model.k, 1, config.targets.valid_outfits, config.seed)
-    kinds = dict(_training_kinds(run, dataset))
+    valid = validation_tasks(dataset, config.model.k, config.targets, config.seed)
+    kinds = _training_kinds(run, dataset)
     if config.targets.search == "exact":
         mined = {name: _mine(run, dataset, scorer, name, tasks) for name, tasks in kinds.items()}
         if "targets" in run.config.stages and wants_student(run):
             student_of(run, dataset, scorer)  # stage test may run alone later
     else:
         mined = _mine_in_two_stages(run, dataset, scorer, kinds)
-    free = mined.pop("train")
-    conditions = {name.removeprefix("train-"): targets for name, targets in mined.items()}
-    return MinedTargets(free, _mine(run, dataset, scorer, "valid", valid), conditions)
+    return MinedTargets.of(mined, _mine(run, dataset, scorer, "valid", valid))
 
 
-def _training_kinds(run: Run, dataset: OutfitDataset) -> Iterator[tuple[str, CompletionTasks]]:
-    """Training tasks, without conditions under the name ``train`` and with them under ``train-KIND``."""
-    config = run.config.targets
-    train = training_tasks(run, dataset)
-    yield "train", train.asking_for(run.config.model.k_max)
-    for kind in config.conditions:
+def _training_kinds(run: Run, dataset: OutfitDataset) -> dict[str, CompletionTasks]:
+    """Training tasks by name, without and with conditions; says which tasks have none."""
+    config = run.config
+    train = training_tasks(dataset, config.model.k, config.targets, config.seed)
+    kinds = training_kinds(train, config.model.k_max, dataset.catalogue, config.targets)
+    for kind in config.targets.conditions:
+        left_out = len(train) - len(kinds.get(f"{FREE}-{kind}", ()))
         if "texts" in kind and not dataset.catalogue.require_embeddings.text_dim:
             run.log("targets", f"no {kind} conditions: there is no text encoder")
-            continue
-        tasks = condition_tasks(train, kind, dataset.catalogue, config.alpha)
-        if len(tasks) < len(train):
-            left_out = f"{len(train) - len(tasks):,} of {len(train):,} train tasks have none that can be fulfilled"
-            run.log("targets", f"{kind} conditions: {left_out}")
-        if len(tasks):
-            yield f"train-{kind}", tasks
+        elif left_out:
+            counted = f"{left_out:,} of {len(train):,} train tasks have none that can be fulfilled"
+            run.log("targets", f"{kind} conditions: {counted}")
+    return kinds
 
 
 def _mine(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
+from lightning_modules.generator import GeneratorModule
 from lightning_modules.trainer import build_trainer, is_rank_zero
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
 from pipeline.embeddings import embed_catalogue
 from pipeline.finished import load_finished
-from pipeline.generator import build_generator_module, graphs_of
 from pipeline.run import reopen_run
 from pipeline.targets import mine_targets
 
@@ -24,13 +24,11 @@ def main(file: str, arguments: list[str]) -> None:
     run = reopen_run(load_config(arguments, "evaluate"))
     dataset = embed_catalogue(run, load_dataset(run.config.data))
     scorers, generator, _ = load_finished(run, dataset)
-    catalogue = dataset.catalogue
     targets = mine_targets(run, dataset, scorers.scorer)
-    valid = graphs_of(catalogue, targets.valid)
-    module = build_generator_module(run, catalogue)
+    module = GeneratorModule.for_catalogue(dataset.catalogue, run.config.model)
     module.model.load_state_dict(generator.state_dict())
-    evaluation = RetrievalEvaluation({"valid": valid}, catalogue, scorers.scorer, run.config.targets)
-    data = CompletionDataModule(valid, valid, run.config.optimizer.batch_size, 0, 0)
+    data = CompletionDataModule(dataset, targets, batch_size=run.config.optimizer.batch_size)
+    evaluation = RetrievalEvaluation(data, scorers.scorer.module, run.config.targets)
     trainer = build_trainer(run.config.trainer, callbacks=[evaluation])
     (metrics,) = trainer.validate(module, data, verbose=False)
     if is_rank_zero():

@@ -1,0 +1,116 @@
+"""What is mined for a generator: tasks without and with conditions, and the targets of all of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from outfits.completion.completion import SearchTrace
+from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.config.schema.targets import TargetsConfig
+from outfits.data.catalogue import Catalogue
+from outfits.data.dataset import OutfitDataset
+from outfits.mining.search import Miner, condition_tasks, conditions_have_texts
+from outfits.mining.targets import Targets
+from outfits.models.compatibility import OutfitTransformer
+
+FREE = "train"
+"""Name of the training tasks without conditions; those with conditions of some kind are named ``train-KIND``."""
+
+
+@dataclass(frozen=True)
+class MinedTargets:
+    """Targets of the training and of the validation split.
+
+    Attributes:
+        train: training tasks without conditions, ``k_max`` selections each.
+        valid: validation tasks without conditions, ``k`` selections each.
+        conditions: training tasks with conditions by kind of condition, ``k`` selections each.
+    """
+
+    train: Targets
+    valid: Targets
+    conditions: Mapping[str, Targets] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, train: Mapping[str, Targets], valid: Targets) -> "MinedTargets":
+        """From the targets of all :func:`training_kinds` by their names, and those of the validation tasks."""
+        conditions = {name.removeprefix(f"{FREE}-"): part for name, part in train.items() if name != FREE}
+        return cls(train[FREE], valid, conditions)
+
+    @property
+    def parts(self) -> list[Targets]:
+        """All training targets, those without conditions first."""
+        return [self.train, *self.conditions.values()]
+
+    @property
+    def k_max(self) -> int:
+        """Largest number of missing items that there are targets for."""
+        return self.train.tasks.k
+
+
+def training_tasks(dataset: OutfitDataset, k: int, config: TargetsConfig, seed: int) -> CompletionTasks:
+    """The training tasks that are mined, with ``k`` items removed."""
+    return make_tasks(dataset.outfits.of("train"), k, config.removals, config.train_outfits, seed)
+
+
+def validation_tasks(dataset: OutfitDataset, k: int, config: TargetsConfig, seed: int) -> CompletionTasks:
+    """The validation tasks that are mined, with ``k`` items removed."""
+    return make_tasks(dataset.outfits.of("valid"), k, 1, config.valid_outfits, seed)
+
+
+def training_kinds(
+    tasks: CompletionTasks, k_max: int, catalogue: Catalogue, config: TargetsConfig
+) -> dict[str, CompletionTasks]:
+    """Training tasks by name: without conditions and for ``k_max`` items, and under each kind of conditions.
+
+    Texts need a text encoder; a kind of which no condition can be fulfilled is left out.
+    """
+    kinds = {FREE: tasks.asking_for(k_max)}
+    for kind in config.conditions:
+        if "texts" not in kind or catalogue.require_embeddings.text_dim:
+            conditioned = condition_tasks(tasks, kind, catalogue, config.alpha)
+            if len(conditioned):
+                kinds[f"{FREE}-{kind}"] = conditioned
+    return kinds
+
+
+def mine(
+    dataset: OutfitDataset,
+    scorer: OutfitTransformer,
+    *,
+    k: int,
+    k_max: int,
+    config: TargetsConfig | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> MinedTargets:
+    """Mines all that a generator learns from, exactly, in this process and in memory.
+
+    Args:
+        dataset: data set with embeddings.
+        scorer: frozen S in evaluation mode.
+        k: number of items removed from an outfit.
+        k_max: largest number of missing items that the generator is to be asked for.
+        config: how many outfits, under which conditions, and the arithmetic of S; None: the defaults.
+        seed: seed of the outfits and of the items removed from them.
+        device: where S runs.
+
+    Raises:
+        DataError: if a split is empty or no outfit is large enough.
+        ValueError: if the scorer is in training mode, or two-stage search is asked for.
+    """
+    search, catalogue = TargetsConfig() if config is None else config, dataset.catalogue
+    if search.search != "exact":
+        raise ValueError(f"targets are mined exactly here; search={search.search} needs a student and an audit")
+
+    def targets(tasks: CompletionTasks) -> Targets:
+        texts, steps = conditions_have_texts(tasks), len(tasks) * tasks.k
+        miner = Miner(scorer, catalogue, search, torch.device(device), texts=texts, steps=steps)
+        shards = np.split(np.arange(len(tasks)), np.arange(search.shard_size, len(tasks), search.shard_size))
+        return Targets(tasks, SearchTrace.concatenate([miner.mine(tasks.take(rows)) for rows in shards]))
+
+    kinds = training_kinds(training_tasks(dataset, k, search, seed), k_max, catalogue, search)
+    valid = targets(validation_tasks(dataset, k, search, seed))
+    return MinedTargets.of({name: targets(tasks) for name, tasks in kinds.items()}, valid)

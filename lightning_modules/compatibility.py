@@ -10,48 +10,27 @@ from torchmetrics.classification import BinaryAUROC
 from datamodules.compatibility import CompatibilityBatch
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.scorer import ScorerConfig
-from outfits.data.catalogue import Catalogue, ItemEmbeddings
-from outfits.models.compatibility import OutfitTransformer, ScorerSettings
+from outfits.data.catalogue import Catalogue
+from outfits.models.compatibility import OutfitTransformer
 from outfits.models.losses import focal_loss
-
-
-def scorer_settings(config: ScorerConfig, items: ItemEmbeddings) -> ScorerSettings:
-    """What a compatibility model of these items is built from."""
-    return ScorerSettings(
-        image_dim=items.image_dim,
-        text_dim=items.text_dim,
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-        feedforward=config.feedforward,
-        dropout=config.dropout,
-        input_dropout=config.input_dropout,
-    )
 
 
 class CompatibilityModule(L.LightningModule):
     """Trains an :class:`OutfitTransformer` on outfits and their negatives.
 
     Args:
-        settings: what the network is built from.
-        config: losses, negatives and optimiser.
+        catalogue: items with embeddings.
+        config: network, losses, negatives and optimiser; None: the defaults.
         name: prefix of the logged metrics, ``scorer`` or ``judge``.
     """
 
-    def __init__(self, settings: ScorerSettings, config: ScorerConfig, name: str = "scorer") -> None:
+    def __init__(self, catalogue: Catalogue, config: ScorerConfig | None = None, name: str = "scorer") -> None:
         super().__init__()
-        self.model = OutfitTransformer(**settings)
-        self.config = config
+        self.config = ScorerConfig() if config is None else config
+        items = catalogue.require_embeddings
+        self.model = OutfitTransformer(self.config, items.image_dim, items.text_dim)
         self.name = name
         self.auc = BinaryAUROC()
-
-    @classmethod
-    def for_catalogue(
-        cls, catalogue: Catalogue, config: ScorerConfig | None = None, name: str = "scorer"
-    ) -> "CompatibilityModule":
-        """With fresh weights, for the items of a catalogue with embeddings; without ``config`` with the defaults."""
-        config = ScorerConfig() if config is None else config
-        return cls(scorer_settings(config, catalogue.require_embeddings), config, name)
 
     def training_step(self, batch: CompatibilityBatch, batch_index: int) -> Tensor:
         """Focal loss over positives and negatives, plus the set-wise ranking loss where it is configured.
@@ -92,14 +71,7 @@ class CompatibilityModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay."""
-        return adamw_with_warmup(
-            self.model.parameters(),
-            lr=self.config.lr,
-            weight_decay=self.config.weight_decay,
-            warmup=self.config.warmup,
-            schedule="cosine",
-            total_steps=int(self.trainer.estimated_stepping_batches),
-        )
+        return adamw_with_warmup(self, self.config, "cosine")
 
     def _logits(self, tokens: Tensor, sets: Tensor, padding: Tensor) -> Tensor:
         rows, count, size = sets.shape

@@ -1,51 +1,41 @@
 """The report of stage ``representation``: what the latents of an image model hold, in RUN_DIR/report."""
 
-import json
 from functools import partial
-from typing import Any
 
 import torch
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
-from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from datamodules.images import ImageDataModule
+from lightning_modules.trainer import on_rank_zero
 from outfits import run_files
 from outfits.config.load import save_config
 from outfits.data.dataset import OutfitDataset
-from outfits.report.representation.items import known_factors
 from outfits.report.representation.report import IMAGES, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.representations.base import ImageModel
-from pipeline.representation import image_data, prepared_images
 from pipeline.run import Run
 
 
-def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel) -> dict[str, Any]:
+def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel, data: ImageDataModule) -> None:
     """Measures an image model and writes metrics, images and page to ``RUN_DIR/report``.
 
     Args:
         run: the run.
         dataset: the data set that the model was trained on.
         model: the model, in evaluation mode.
-
-    Returns:
-        The metrics, as in ``results.json``; on every rank the same.
-
-    Raises:
-        ConfigError: if ``evaluate.representation.factors`` names an attribute that the items do not have.
+        data: the images that it learned from, and those that its loss was watched on.
     """
-    known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # refused on every rank
-    images = prepared_images(run, dataset)
-    items = image_data(run, dataset, images).items
     folder = run.folder / run_files.REPORT
-    if is_rank_zero():
+
+    def write() -> None:
         save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may change evaluate.*
         result = write_representation_report(
             model,
-            images,
+            data.images,
             dataset.catalogue,
-            items["train"],
-            items["valid"],
+            data.items["train"],
+            data.items["valid"],
             run.config.evaluate.representation,
             folder,
             dataset=dataset.name,
@@ -56,10 +46,9 @@ def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel) -
         )
         print(f"\n{result.table()}\n")
         _log_to_wandb(run, result)
-        run.log("representation", f"report → {folder / 'index.html'}")
-    wait_for_all_ranks()
-    metrics: dict[str, Any] = json.loads((folder / run_files.RESULTS).read_text(encoding="utf-8"))
-    return metrics
+        run.log("representation", f"report → {folder / run_files.PAGE}")
+
+    on_rank_zero(write)
 
 
 def _training(run: Run) -> dict[str, int]:

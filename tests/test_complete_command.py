@@ -14,7 +14,7 @@ from outfits.config.keys import keys
 from outfits.config.schema.complete import CompleteConfig
 from outfits.stylist import Stylist
 from outfits.stylist.sheet import FRAME, draw_outfits
-from tests.tiny_run import make_run
+from tests.tiny_run import added_ids, make_run
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_it_prints_what_the_stylist_says_and_writes_a_picture(person, stylist, t
     expected = stylist.complete([first, second], 2, texts=conditions, method="beam:width=3", top=3, alpha=0.4)
     for outfit in expected:
         assert f"S {outfit.score:.3f}  similarity {outfit.similarity:.3f}  objective {outfit.objective:.3f}" in output
-        assert all(item_id in output for item_id in outfit.added_ids)
+        assert all(item_id in output for item_id in added_ids(outfit))
     assert output.splitlines()[-1] == "image: completions.png"
     with Image.open(tmp_path / "completions.png") as image:
         assert image.width > 500
@@ -63,7 +63,7 @@ def test_one_text_stands_for_all_missing_items_and_categories_for_each(person, s
     _, output, _ = person(f"items=[{first}]", "texts=[red]", f"categories=[[{names[0]}],[{names[1]}]]", "top=1")
     (expected,) = stylist.complete([first], 2, texts="red", categories=[[names[0]], [names[1]]], top=1)
     assert [item.category for item in expected.added] == names
-    assert all(item_id in output for item_id in expected.added_ids)
+    assert all(item_id in output for item_id in added_ids(expected))
 
 
 def test_garments_of_ones_own_give_a_completion(person, stylist, tmp_path):

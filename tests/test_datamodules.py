@@ -15,7 +15,7 @@ from datamodules.base import OutfitLoaders
 from outfits.completion.completion import SearchTrace
 from outfits.completion.tasks import make_tasks
 from outfits.config.load import load_config
-from outfits.config.schema.scorer import ScorerConfig
+from outfits.config.schema.scorer import ScorerArchitecture, ScorerConfig
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.load import load_dataset
@@ -25,7 +25,9 @@ from outfits.encoders.packed import PackedImages
 from outfits.errors import DataError
 from outfits.mining import MinedTargets, mine
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.frozen import load_scorer, save_scorer
+from outfits.models.frozen import load_scorer
+from outfits.weights import save_network
+from pipeline.compatibility import Scorers
 from pipeline.embeddings import embed_catalogue
 from pipeline.run import open_run
 from pipeline.targets import mine_targets
@@ -51,8 +53,8 @@ def a_dataset(**sizes: int) -> OutfitDataset:
 
 def a_scorer(image_dim: int = IMAGE_DIM, text_dim: int = TEXT_DIM) -> OutfitTransformer:
     torch.manual_seed(0)
-    scorer = OutfitTransformer(image_dim, text_dim, width=16, layers=1, heads=2, feedforward=16)
-    return scorer.eval().requires_grad_(False)
+    small = ScorerArchitecture(width=16, layers=1, heads=2, feedforward=16)
+    return OutfitTransformer(small, image_dim, text_dim).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +207,9 @@ def arrays_of(trace: SearchTrace) -> dict[str, np.ndarray]:
 def test_mine_gives_the_targets_of_the_stage(tiny, tmp_path: Path) -> None:
     run, _, dataset = tiny
     items, model = dataset.catalogue.require_embeddings, run.config.model
-    save_scorer(a_scorer(items.image_dim, items.text_dim), tmp_path / "scorer.safetensors")
+    save_network(a_scorer(items.image_dim, items.text_dim), tmp_path / "scorer.safetensors")
     scorer = load_scorer(tmp_path / "scorer.safetensors")
-    stage = mine_targets(run, dataset, scorer)
+    stage = mine_targets(run, dataset, Scorers(scorer, None, {}))
     made = mine(dataset, scorer.module, k=model.k, k_max=model.k_max, config=run.config.targets, seed=run.config.seed)
     assert list(made.conditions) == list(stage.conditions) == ["categories", "categories_texts"]
     assert made.k_max == model.k_max

@@ -12,7 +12,9 @@ from outfits.completion.conditions import Conditions
 from outfits.completion.gradient.completion import gradient_completion
 from outfits.completion.gradient.projection import ItemSpace, project
 from outfits.completion.gradient.relaxation import RelaxedTask, ascend, relaxed_value, text_similarity
+from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.methods import GradientConfig
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import forbidden_categories, keeps_outfit
 from outfits.errors import DataError
@@ -40,7 +42,7 @@ def catalogue(image=IMAGE, text=TEXT, items=ITEMS, missing=0.1, shared=False, se
 
 def transformer(image=IMAGE, text=TEXT, scale=2.5):
     torch.manual_seed(0)
-    module = OutfitTransformer(image, text, width=16, layers=2, heads=2, feedforward=24)
+    module = OutfitTransformer(ScorerArchitecture(width=16, layers=2, heads=2, feedforward=24), image, text)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(scale)
@@ -92,16 +94,14 @@ class World:
         space = ItemSpace(self.items, self.categories, CATEGORIES, device) if space is None else space
         rows = np.arange(len(self.given)) if rows is None else np.array(rows)
         given = self.given[rows] if given is None else np.array(given)
+        removed, zeros = np.empty((len(rows), 0), dtype=np.int32), np.zeros_like(rows)
         return gradient_completion(
             self.scorer,
             space,
-            torch.from_numpy(self.items.vectors[given]),
-            torch.from_numpy(self.items.present[given]),
+            CompletionTasks(list(given), removed, rows, zeros, missing=k, conditions=conditions),
+            [self.items.take(items) for items in given],
             forbidden_categories(given, self.categories, CATEGORIES),
-            conditions,
-            k,
             options,
-            np.stack([rows, np.zeros_like(rows)], axis=1),
             seed,
         )
 

@@ -11,7 +11,7 @@ from outfits.config.keys import may_change
 from outfits.config.load import load_config, save_config
 from outfits.config.schema import Config
 from outfits.config.schema.index import IndexConfig
-from outfits.config.schema.model import ModelConfig
+from outfits.config.schema.model import GeneratorArchitecture, ModelConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ConfigError
 from outfits.index import category_index, proposals
@@ -19,7 +19,7 @@ from outfits.index.catalogue_index import index_catalogue
 from outfits.index.category_index import CategoryIndex
 from outfits.index.proposals import on_grid
 from outfits.models.generator import Generator
-from tests.tiny_world import CATEGORIES, World, call, resources_of, tasks_of
+from tests.tiny_world import CATEGORIES, World, call, context_with, tasks_of
 
 SIZES, WIDTH = (700, 400, 60), 16
 KINDS = ("ivf", "ivf_pq")
@@ -186,7 +186,9 @@ def test_a_catalogue_is_mapped_block_by_block(retrieval, monkeypatch):
     ids, nothing = [str(item) for item in range(50)], [""] * 50
     items = Catalogue(ids, rng.integers(2, size=50).astype(np.int32), names, nothing, [None] * 50, features)
     torch.manual_seed(0)
-    model = Generator(5, 3, 3, 2, width=16, layers=1, retrieval=retrieval, retrieval_dim=6).eval()
+    model = Generator(
+        GeneratorArchitecture(k_max=2, width=16, layers=1, retrieval=retrieval, retrieval_dim=6), 5, 3, 3
+    ).eval()
     monkeypatch.setattr(category_index, "BLOCK", 7)
     index = index_catalogue(model, items, "cpu")
     with torch.no_grad():
@@ -225,8 +227,8 @@ class Store:
 @pytest.mark.parametrize("method", ["generator", "generator_rerank", "generator_beam"])
 def test_a_store_outside_the_process_can_stand_in_for_the_index(method):
     world = World()
-    own = complete(call(method), tasks_of(), resources_of(world))
-    stored = complete(call(method), tasks_of(), resources_of(world, index=Store(world.index)))
+    own = complete(call(method), tasks_of(), context_with(world))
+    stored = complete(call(method), tasks_of(), context_with(world, index=Store(world.index)))
     assert np.array_equal(own.chosen, stored.chosen)
     assert np.array_equal(own.removed_ranks, stored.removed_ranks)
 
@@ -237,7 +239,7 @@ def test_completions_from_inverted_lists_keep_the_rule(kind):
     config = IndexConfig(kind=kind, min_items=1, lists=4, probes=1)
     index = CategoryIndex(world.vectors, world.categories, num_categories=CATEGORIES, config=config)
     tasks = tasks_of()
-    chosen = complete(call("generator"), tasks, resources_of(world, index=index)).chosen
+    chosen = complete(call("generator"), tasks, context_with(world, index=index)).chosen
     for given, added in zip(tasks.given, chosen, strict=True):
         taken = set(world.categories[given])
         assert len({*world.categories[added]} - taken) == tasks.k

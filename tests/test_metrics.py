@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from outfits.completion.completion import UNRANKED
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
@@ -168,7 +169,7 @@ def test_official_labels_are_looked_up():
 
 def test_logits_of_questions_and_sets_are_those_of_the_plain_module(categories):
     torch.manual_seed(0)
-    module = OutfitTransformer(4, 4, width=8, layers=1, heads=2, feedforward=8).eval()
+    module = OutfitTransformer(ScorerArchitecture(width=8, layers=1, heads=2, feedforward=8), 4, 4).eval()
     vectors = np.random.default_rng(0).normal(size=(ITEMS, 8)).astype(np.float32)
     present = np.ones((ITEMS, 2), dtype=bool)
     scorer = CandidateScorer(module, vectors, present, categories, block=3)

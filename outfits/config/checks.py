@@ -18,6 +18,7 @@ from outfits.config.schema.data import DataConfig
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.index import PQ_BYTES
 from outfits.config.schema.methods import METHODS
+from outfits.config.schema.representation import IMAGE_MODELS
 from outfits.config.schema.stages import STAGES
 from outfits.config.schema.trainer import TrainerConfig
 
@@ -113,7 +114,7 @@ def _run_rules(config: Config) -> Iterator[Conflict]:
         yield ("seed", "judge.seed_offset"), text
     evaluate = config.evaluate
     lists = (
-        ("stages", config.stages, STAGES),
+        ("stages", config.stages, tuple(STAGES)),
         ("evaluate.methods", evaluate.methods, METHODS),
         ("evaluate.condition_methods", evaluate.condition_methods, METHODS),
         ("evaluate.sweep.methods", evaluate.sweep.methods, METHODS),
@@ -261,6 +262,7 @@ def _representation_rules(config: Config) -> Iterator[Conflict]:
         return
     model, prefix = config.model.representation, "model.representation"
     corruption, deforming, perceptual = model.corruption, model.deforming, model.perceptual
+    entry = IMAGE_MODELS[model.kind]
     if corruption.masked > 0 and model.image_size % corruption.patch:
         text = f"{corruption.patch} does not divide {prefix}.side={model.image_size}"
         yield (f"{prefix}.corruption.patch", f"{prefix}.side"), f"{prefix}.corruption.patch: {text}"
@@ -276,14 +278,14 @@ def _representation_rules(config: Config) -> Iterator[Conflict]:
         text = f"is null, which would leave {perceptual.network} with random weights; give a file"
         reads = (f"{prefix}.perceptual.network", f"{prefix}.perceptual.weights")
         yield reads, f"{prefix}.perceptual.weights: {text}"
-    if model.pixel_weight == perceptual.weight == 0 and model.kind != "contrastive":
+    if entry.generative and model.pixel_weight == perceptual.weight == 0:
         text = "and perceptual.weight are both 0; the model would learn nothing"
         yield (f"{prefix}.pixel_weight", f"{prefix}.perceptual.weight"), f"{prefix}.pixel_weight: {text}"
-    if model.kind == "contrastive" and perceptual.weight > 0:
-        text = "a contrastive model reconstructs nothing; set it to 0"
+    if not entry.generative and perceptual.weight > 0:
+        text = f"a {model.kind} model reconstructs nothing; set it to 0"
         yield (f"{prefix}.kind", f"{prefix}.perceptual.weight"), f"{prefix}.perceptual.weight: {text}"
-    if model.kind == "contrastive" and config.encoder.text == "none":
-        text = "is none, but a contrastive model learns from texts; set it"
+    if entry.texts and config.encoder.text == "none":
+        text = f"is none, but a {model.kind} model learns from texts; set it"
         yield (f"{prefix}.kind", "encoder.text", "stages"), f"encoder.text: {text}"
     if config.data.format == "tables" and config.data.tables.image is None:
         text = "is null, but a representation is learned from images; set it"

@@ -5,7 +5,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from outfits.config.schema.data import DataConfig
 from outfits.errors import DataError
+
+
+def root_of(config: DataConfig) -> Path:
+    """The folder of the configured data set.
+
+    Raises:
+        DataError: if it does not exist.
+    """
+    root = Path(config.root)
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder; set data.root to the folder of the {config.format} data set")
+    return root
 
 
 def read_text(path: Path) -> str:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
-from outfits.data.files import get, get_list, read_json_list, read_labelled_lines, read_lines, require_some
+from outfits.data.files import get, get_list, read_json_list, read_labelled_lines, read_lines, require_some, root_of
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 
@@ -11,6 +12,11 @@ LAYOUT = (
     "{train,valid,test}_no_dup.json, category_id.txt, fill_in_blank_test.json, fashion_compatibility_prediction.txt "
     "and images/SETID/INDEX.jpg"
 )
+
+
+def read_format(config: DataConfig) -> RawDataset:
+    """The data set that the ``data`` section names, read by :func:`read_maryland`."""
+    return read_maryland(root_of(config))
 
 
 def read_maryland(root: Path) -> RawDataset:

@@ -7,8 +7,18 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
-from outfits.data.files import get, get_list, read_json, read_json_list, read_labelled_lines, read_text, require_some
+from outfits.data.files import (
+    get,
+    get_list,
+    read_json,
+    read_json_list,
+    read_labelled_lines,
+    read_text,
+    require_some,
+    root_of,
+)
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 
@@ -30,6 +40,11 @@ class SplitFile:
 
     outfits: list[RawOutfit]
     item_ids: dict[str, str]
+
+
+def read_format(config: DataConfig) -> RawDataset:
+    """The data set that the ``data`` section names, read by :func:`read_polyvore_outfits`."""
+    return read_polyvore_outfits(root_of(config), config.variant, config.category_level)
 
 
 def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawDataset:

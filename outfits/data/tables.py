@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from outfits.config.schema.data import TablesConfig
+from outfits.config.schema.data import DataConfig, TablesConfig
 from outfits.data.dataset import Item, RawDataset, RawOutfit
-from outfits.data.files import read_text
+from outfits.data.files import read_text, root_of
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 
@@ -41,6 +41,11 @@ class Table:
     def at(self, row: int) -> str:
         """The place of the row at this position, for a message."""
         return f"{self.path.name} {self.place} {int(self.frame.index[row]):,}"
+
+
+def read_format(config: DataConfig) -> RawDataset:
+    """The data set that the ``data`` section names, read by :func:`read_tables`."""
+    return read_tables(root_of(config), config.tables)
 
 
 def read_tables(root: Path, config: TablesConfig) -> RawDataset:

@@ -1,4 +1,4 @@
-"""Embedding of a catalogue, at once or shard by shard."""
+"""Embedding of a data set at once, and what is recorded of embeddings however they were made."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,55 +13,10 @@ from torch.utils.data import DataLoader
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.data.dataset import OutfitDataset
-from outfits.encoders.base import ItemEncoder
+from outfits.encoders.base import EncoderSource, ItemEncoder
 from outfits.encoders.build import build_item_encoder
 from outfits.encoders.content import cache_key, content_hash
-from outfits.encoders.images import ItemShard, keep_shard
-from outfits.encoders.store import EmbeddingStore
-
-
-class CatalogueEmbedding:
-    """An encoder applied to every item of a catalogue, as work in shards; images are decoded in loader workers.
-
-    Args:
-        encoder: what embeds items.
-        catalogue: the items.
-        store: where shards go.
-        on_missing_image: policy for image files that are missing, ``error`` or ``mask``.
-        on_corrupt_image: policy for image files that cannot be decoded, ``error`` or ``mask``.
-    """
-
-    def __init__(
-        self,
-        encoder: ItemEncoder,
-        catalogue: Catalogue,
-        store: EmbeddingStore,
-        on_missing_image: str = "error",
-        on_corrupt_image: str = "error",
-    ) -> None:
-        self.encoder = encoder
-        self.store = store
-        self.shards = len(store)
-        self.inputs = encoder.images(
-            catalogue, store.shard_size, on_missing_image=on_missing_image, on_corrupt_image=on_corrupt_image
-        )
-
-    def pending(self) -> list[int]:
-        """Shards still to compute."""
-        return self.store.pending()
-
-    def to(self, device: torch.device) -> None:
-        """Moves the encoder's weights."""
-        self.encoder.to(device)
-
-    def run(self, batch: ItemShard) -> None:
-        """Embeds one shard and writes it.
-
-        Raises:
-            DataError: if an image could not be used, or an embedding is not finite.
-        """
-        vectors, present = self.encoder.encode_shard(batch)
-        self.store.write(batch.shard, vectors, present)
+from outfits.encoders.images import keep_shard
 
 
 def embed(
@@ -87,11 +42,10 @@ def embed(
     """
     config, catalogue = EncoderConfig() if config is None else config, dataset.catalogue
     policies = {"on_missing_image": on_missing_image, "on_corrupt_image": on_corrupt_image}
-    train_items = dataset.outfits.of("train").items
     with TemporaryDirectory() as fitted:
-        encoder = build_item_encoder(
-            config, catalogue, train_items, Path(fitted), **policies, background=config.background
-        ).to(device)
+        train_items = dataset.outfits.of("train").items
+        source = EncoderSource(config, catalogue, train_items, Path(fitted), policies)
+        encoder = build_item_encoder(source).to(device)
     images, collate = encoder.images(catalogue, config.shard_size, **policies), cast(Any, keep_shard)
     shards = DataLoader(images, batch_size=None, num_workers=config.num_workers, collate_fn=collate)
     parts = [encoder.encode_shard(shard) for shard in shards]
@@ -107,10 +61,9 @@ def embeddings_key(encoder: ItemEncoder, catalogue: Catalogue, policies: Mapping
 
 def embedded(dataset: OutfitDataset, embeddings: ItemEmbeddings, config: EncoderConfig) -> OutfitDataset:
     """The data set with embeddings of its catalogue, and the numbers of items without a part among its counts."""
-    embeddings = replace(embeddings, shared_space=config.image == config.text == "open_clip")
     masked = {
         "items without a usable image": int((~embeddings.present[:, 0]).sum()) if embeddings.image_dim else 0,
         "items without a usable text": int((~embeddings.present[:, 1]).sum()) if embeddings.text_dim else 0,
     }
-    catalogue = dataset.catalogue.with_embeddings(embeddings)
+    catalogue = dataset.catalogue.with_embeddings(replace(embeddings, shared_space=config.shared_space))
     return replace(dataset, catalogue=catalogue, counts={**dataset.counts, **masked})

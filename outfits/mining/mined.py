@@ -1,6 +1,6 @@
 """What is mined for a generator: tasks without and with conditions, and the targets of all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
-from outfits.mining.search import Miner, condition_tasks, conditions_have_texts
+from outfits.mining.search import Miner, condition_tasks
 from outfits.mining.targets import Targets
 from outfits.models.compatibility import OutfitTransformer
 
@@ -61,19 +61,36 @@ def validation_tasks(dataset: OutfitDataset, k: int, config: TargetsConfig, seed
 
 
 def training_kinds(
-    tasks: CompletionTasks, k_max: int, catalogue: Catalogue, config: TargetsConfig
+    tasks: CompletionTasks,
+    k_max: int,
+    catalogue: Catalogue,
+    config: TargetsConfig,
+    log: Callable[[str], object] = lambda line: None,
 ) -> dict[str, CompletionTasks]:
-    """Training tasks by name: without conditions and for ``k_max`` items, and under each kind of conditions.
-
-    Texts need a text encoder; a kind of which no condition can be fulfilled is left out.
-    """
+    """Training tasks by name: without conditions and for ``k_max`` items, and those that are fulfillable of each kind."""
     kinds = {FREE: tasks.asking_for(k_max)}
     for kind in config.conditions:
-        if "texts" not in kind or catalogue.require_embeddings.text_dim:
-            conditioned = condition_tasks(tasks, kind, catalogue, config.alpha)
-            if len(conditioned):
-                kinds[f"{FREE}-{kind}"] = conditioned
+        conditioned = fulfillable(tasks, kind, catalogue, config.alpha, log)
+        if conditioned is not None:
+            kinds[f"{FREE}-{kind}"] = conditioned
     return kinds
+
+
+def fulfillable(
+    tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float, log: Callable[[str], object]
+) -> CompletionTasks | None:
+    """The tasks whose removed items' own categories or texts, as ``kind`` says, can be fulfilled as conditions.
+
+    None if there are none, or texts are asked for and there is no text encoder. What is left out is logged.
+    """
+    if "texts" in kind and not catalogue.require_embeddings.text_dim:
+        log(f"no text encoder (encoder.text=none): conditions of kind {kind} are left out")
+        return None
+    found = condition_tasks(tasks, kind, catalogue, alpha)
+    if len(found) < len(tasks):
+        left_out = f"{len(tasks) - len(found):,} of {len(tasks):,} tasks have none that can be fulfilled"
+        log(f"{kind} conditions: {left_out}")
+    return found if len(found) else None
 
 
 def mine(
@@ -106,8 +123,7 @@ def mine(
         raise ValueError(f"targets are mined exactly here; search={search.search} needs a student and an audit")
 
     def targets(tasks: CompletionTasks) -> Targets:
-        texts, steps = conditions_have_texts(tasks), len(tasks) * tasks.k
-        miner = Miner(scorer, catalogue, search, torch.device(device), texts=texts, steps=steps)
+        miner = Miner(scorer, catalogue, search, torch.device(device), steps=len(tasks) * tasks.k)
         shards = np.split(np.arange(len(tasks)), np.arange(search.shard_size, len(tasks), search.shard_size))
         return Targets(tasks, SearchTrace.concatenate([miner.mine(tasks.take(rows)) for rows in shards]))
 

@@ -21,13 +21,18 @@ DASHED = (0, (3, 3))
 _TYPEFACE = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans'"
 
 
+def data_uri(kind: str, content: bytes) -> str:
+    """The content of an image file as a data URI; the kind is that of its MIME type, as in ``png``."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
+
+
 def svg_uri(figure: Figure) -> str:
     """The figure as SVG in a data URI; its text stays text, in the reader's own typeface."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "outfits"}):
         figure.savefig(buffer, format="svg", dpi=144, metadata={"Date": None, "Creator": None}, transparent=True)
     text = re.sub(r"'DejaVu Sans'", _TYPEFACE, buffer.getvalue().decode("utf-8"))
-    return "data:image/svg+xml;base64," + base64.b64encode(text.encode("utf-8")).decode("ascii")
+    return data_uri("svg+xml", text.encode("utf-8"))
 
 
 def png_bytes(figure: Figure, dpi: int = 144) -> bytes:

@@ -32,7 +32,7 @@ def main(file: str, ranks: int, arguments: list[str]) -> None:
     config = load_config(arguments)
     dataset = embed(load_dataset(config.data), config.encoder)
     L.seed_everything(0)
-    module = CompatibilityModule.for_catalogue(dataset.catalogue, config.scorer)
+    module = CompatibilityModule(dataset.catalogue, config.scorer)
     data, count = CompatibilityDataModule(dataset, config.scorer), CountOutfits()
     trainer = L.Trainer(
         accelerator="cpu", devices=ranks, max_epochs=1, callbacks=[count], logger=False, enable_checkpointing=False

@@ -11,10 +11,12 @@ from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
 from lightning_modules.generator import GeneratorModule
 from lightning_modules.trainer import build_trainer, is_rank_zero
+from outfits import run_files
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
+from outfits.models.frozen import load_generator
+from pipeline.compatibility import load_scorers
 from pipeline.embeddings import embed_catalogue
-from pipeline.finished import load_finished
 from pipeline.run import reopen_run
 from pipeline.targets import mine_targets
 
@@ -23,9 +25,10 @@ def main(file: str, arguments: list[str]) -> None:
     """One validation epoch."""
     run = reopen_run(load_config(arguments, "evaluate"))
     dataset = embed_catalogue(run, load_dataset(run.config.data))
-    scorers, generator, _ = load_finished(run, dataset)
-    targets = mine_targets(run, dataset, scorers.scorer)
-    module = GeneratorModule.for_catalogue(dataset.catalogue, run.config.model)
+    scorers = load_scorers(run, dataset)
+    generator = load_generator(run.folder / run_files.GENERATOR, scorers.scorer.sha256)
+    targets = mine_targets(run, dataset, scorers)
+    module = GeneratorModule(dataset.catalogue, run.config.model)
     module.model.load_state_dict(generator.state_dict())
     data = CompletionDataModule(dataset, targets, batch_size=run.config.optimizer.batch_size)
     evaluation = RetrievalEvaluation(data, scorers.scorer.module, run.config.targets)

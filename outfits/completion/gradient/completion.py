@@ -1,7 +1,7 @@
 """Completion by gradient: free embeddings ascend S, then the nearest real items answer for them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -9,12 +9,18 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from outfits.completion.completion import MethodOutcome
 from outfits.completion.conditions import Conditions
+from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import feasible_for
 from outfits.completion.gradient.projection import ItemSpace, Projection, project
 from outfits.completion.gradient.relaxation import RelaxedOptimum, RelaxedTask, ascend, text_similarity
-from outfits.completion.tasks import START_STREAM
+from outfits.completion.methods import Stopwatch
+from outfits.completion.search.expansion import named
+from outfits.completion.tasks import START_STREAM, CompletionTasks
 from outfits.config.schema.methods import GradientConfig
+from outfits.data.catalogue import ItemEmbeddings
+from outfits.data.category_rule import forbidden_categories
 from outfits.models.compatibility import OutfitTransformer
 
 # Outfits ascend together in groups that always have the same shape, padded with copies, and each begins at a multiple
@@ -45,16 +51,42 @@ class GradientCompletion:
     calls: NDArray[np.int64]
 
 
+def gradient(tasks: CompletionTasks, context: MethodContext, options: GradientConfig) -> MethodOutcome:
+    """Completes by ascending S in embedding space and taking the nearest items."""
+    scorer, space = context.scorer.module, context.space
+    stopwatch = Stopwatch()
+    forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
+    parts, order = [], []
+    for rows, outfits in tasks.by_size():
+        given = [context.embedded(np.sort(outfit)) for outfit in outfits.numpy()]
+        parts.append(
+            gradient_completion(scorer, space, tasks.take(rows), given, forbidden[rows], options, context.seed)
+        )
+        order.append(rows)
+    back = np.argsort(np.concatenate(order), kind="stable")
+    found = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])[back]
+        for field in fields(GradientCompletion)
+    }
+    return MethodOutcome(
+        tasks,
+        found["chosen"],
+        calls=found["calls"],
+        seconds=stopwatch.shares(len(tasks)),
+        gradients=found["gradients"],
+        relaxed=found["relaxed"],
+        moved=found["moved"],
+        lipschitz=found["lipschitz"],
+    )
+
+
 def gradient_completion(
     scorer: OutfitTransformer,
     space: ItemSpace,
-    given_vectors: Tensor,
-    given_present: Tensor,
+    tasks: CompletionTasks,
+    given: Sequence[ItemEmbeddings],
     forbidden: NDArray[np.bool_],
-    conditions: Conditions | None,
-    k: int,
     options: GradientConfig,
-    seeds: NDArray[np.int64],
     seed: int,
 ) -> GradientCompletion:
     r"""Adam on ``k`` free embeddings, then the nearest items that keep the category rule and the conditions.
@@ -62,13 +94,10 @@ def gradient_completion(
     Args:
         scorer: frozen compatibility model in evaluation mode, on the device of ``space``.
         space: the catalogue as points of the embedding space.
-        given_vectors: embeddings of the given items in any order, shape ``[B, n, d]``.
-        given_present: which parts they have, bool, shape ``[B, n, 2]``.
+        tasks: ``B`` tasks of equally many given items; embedding i is held to condition i.
+        given: embeddings of their given items, in any order.
         forbidden: categories of the given items, bool, shape ``[B, C]``.
-        conditions: conditions for each outfit; embedding i is held to condition i.
-        k: number of missing items.
         options: steps, step size, restarts, start, penalty and projection, and which restart answers.
-        seeds: what identifies each task in whatever batch it comes, shape ``[B, s]``.
         seed: seed of the experiment.
 
     Raises:
@@ -76,6 +105,7 @@ def gradient_completion(
         ValueError: if ``options.choose`` is another word, texts do not fit the embeddings, the scorer is in training
             mode, or S is not finite.
     """
+    conditions, k, seeds = tasks.conditions, tasks.k, tasks.seeds
     if options.choose not in ("relaxed", "projected"):
         raise ValueError(f"choose must be relaxed or projected, not {options.choose!r}")
     if conditions is not None and conditions.has_text.any() and conditions.texts.shape[2] != space.text_dim:
@@ -84,7 +114,7 @@ def gradient_completion(
         )
     feasible = np.stack(
         [
-            feasible_for(conditions, row, k, ~forbidden[row] & (space.counts > 0), f"outfit {row} of the batch")
+            feasible_for(conditions, row, k, ~forbidden[row] & (space.counts > 0), named(row))
             for row in range(len(seeds))
         ]
     )
@@ -94,11 +124,11 @@ def gradient_completion(
             for row in range(len(seeds))
         ]
     )
-    given = _given_tokens(scorer, given_vectors, given_present, space.device)
+    tokens = _given_tokens(scorer, given, space.device)
     parts = []
     for rows in _groups(len(seeds), options.restarts, space.device):
         task = _task(
-            given[rows], space, feasible[rows], conditions.take(rows) if conditions is not None else None, options
+            tokens[rows], space, feasible[rows], conditions.take(rows) if conditions is not None else None, options
         )
         points = torch.from_numpy(starts[rows]).to(space.device).flatten(0, 1)
         parts.append(_complete(scorer, task, points, options))
@@ -130,16 +160,15 @@ def _stages(options: GradientConfig, k: int) -> list[int]:
     return [max(1, len(part)) for part in np.array_split(np.arange(options.steps), k)]
 
 
-def _given_tokens(scorer: OutfitTransformer, vectors: Tensor, present: Tensor, device: torch.device) -> Tensor:
+def _given_tokens(scorer: OutfitTransformer, given: Sequence[ItemEmbeddings], device: torch.device) -> Tensor:
     """Tokens ``[B, n, width]`` of the given items in an order that only the items themselves decide."""
     rows = []
     with torch.no_grad(), torch.inference_mode(False):
-        for each, has in zip(vectors.cpu().numpy(), present.cpu().numpy(), strict=True):
-            order = np.lexsort(np.concatenate([each, has], axis=1).T)
+        for items in given:
+            ordered = items.take(np.lexsort(np.concatenate([items.vectors, items.present], axis=1).T))
             # one outfit per product: always the same shape, so the same bits in any batch
-            rows.append(
-                scorer.tokens(torch.from_numpy(each[order]).to(device), torch.from_numpy(has[order]).to(device))
-            )
+            vectors, present = torch.from_numpy(ordered.vectors), torch.from_numpy(ordered.present)
+            rows.append(scorer.tokens(vectors.to(device), present.to(device)))
     return torch.stack(rows)
 
 

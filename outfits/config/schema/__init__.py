@@ -28,7 +28,7 @@ class Config:
     cache_dir: str = key("cache", "folder of embeddings, scorers and targets that runs share, keyed by content")
     seed: int = key(0, "seed of weights, batches, negatives, removals and evaluation", ge=0)
     stages: list[str] = key(
-        list(MAIN_JOB), "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES
+        MAIN_JOB, "stages to run, in this order; a stage whose product exists is not repeated", choices=tuple(STAGES)
     )
     data: DataConfig = section(DataConfig)
     encoder: EncoderConfig = section(EncoderConfig)

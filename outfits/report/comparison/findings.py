@@ -1,12 +1,12 @@
 """The main metrics of an evaluation as sentences."""
 
+from outfits.config.schema.methods import methods_needing
 from outfits.report.comparison.method import MethodResult
 from outfits.report.comparison.results import EvaluationResult
 from outfits.report.style import family, label
 
 _CHEAP = 0.1  # of greedy search's calls of S
 _REPAIRS = ("start", "penalty", "sequential", "choose")  # options of gradient that mend what projection loses
-_UNINFORMED = ("original", "random", "most_frequent", "most_selected", "most_similar")
 _CONDITION_WORDS = {
     "categories": "categories",
     "texts": "texts",
@@ -29,13 +29,12 @@ def _against_greedy(result: EvaluationResult) -> list[str]:
     methods = result.methods
     if "greedy_k" not in methods:
         return []
+    informed = {*methods_needing("scorer", "generator")} - {"greedy_k"}
     most = _CHEAP * methods["greedy_k"].scorer_calls_per_outfit
     cheap = [
         name
         for name, method in methods.items()
-        if method.scorer_calls_per_outfit <= most
-        and method.ratio_to_greedy_k is not None
-        and family(name) not in (*_UNINFORMED, "greedy_k")
+        if method.scorer_calls_per_outfit <= most and method.ratio_to_greedy_k is not None and family(name) in informed
     ]
     if not cheap:
         return []
@@ -107,7 +106,7 @@ def _conditions(result: EvaluationResult) -> list[str]:
     said = []
     for kind, methods in result.conditions.items():
         recall = {name: share for name in methods if (share := methods[name].removed_recall["10"]) is not None}
-        generators = [name for name in recall if family(name).startswith("generator")]
+        generators = [name for name in recall if family(name) in methods_needing("generator")]
         best = max(generators, key=lambda name: recall[name], default="")
         shown = [name for name in (best, "greedy_k", "most_similar", "most_frequent") if name in recall]
         if shown and best:

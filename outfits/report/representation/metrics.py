@@ -66,7 +66,7 @@ def _psnr(error: float) -> float | None:
 @torch.inference_mode()
 def fidelity(items: EncodedItems, rows: NDArray[np.int64], draw: Draw) -> Fidelity:
     """Errors of some items' reconstructions, pooled over the items."""
-    background = items.model.settings["background_weight"]
+    background = items.model.config.background_weight
     sums = np.zeros(3)
     weight_of_garments = 0.0
     for maps in items.batches(rows):

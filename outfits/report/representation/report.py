@@ -1,23 +1,20 @@
 """The report of an image model: what its latents hold, as metrics, images and one page."""
 
-import base64
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
 from outfits import run_files
-from outfits.config.schema.representation import RepresentationReportConfig
+from outfits.config.schema.representation import IMAGE_MODELS, RepresentationReportConfig
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.packed import PackedImages
 from outfits.errors import DataError
 from outfits.metrics.disentanglement import Disentanglement, disentanglement
-from outfits.report.comparison.files import write_json
-from outfits.report.comparison.gallery import thumbnail_uri
-from outfits.report.drawing import png_bytes, svg_uri
+from outfits.report.drawing import data_uri, png_bytes, svg_uri
+from outfits.report.pages import render
 from outfits.report.representation.heatmap import heat_map
 from outfits.report.representation.images import (
     arithmetic,
@@ -42,7 +39,7 @@ from outfits.report.representation.result import BASELINES, RepresentationResult
 from outfits.report.representation.sheets import sheet_bytes
 from outfits.report.style import DARK, LIGHT, PRINT
 from outfits.representations.base import ImageModel
-from outfits.storage import write_text
+from outfits.storage import write_json, write_text
 
 IMAGES = (
     "reconstructions",
@@ -102,6 +99,7 @@ def write_representation_report(
     result = RepresentationResult(
         dataset=dataset,
         seed=seed,
+        model_name=model.title,
         settings=model.settings,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         training=dict(training),
@@ -173,28 +171,18 @@ def _sheets(
 def _page(
     result: RepresentationResult, drawn: Mapping[str, bytes], config: RepresentationReportConfig, config_yaml: str
 ) -> str:
-    """The page's HTML: no scripts, no references to anything outside, light and dark by the reader's preference."""
-    environment = Environment(
-        loader=PackageLoader("outfits.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(thumbnail=thumbnail_uri)  # the macros name it
+    """The page's HTML."""
     parts = result.disentanglement
     importances = {theme.name: svg_uri(heat_map(parts, theme)) for theme in (LIGHT, DARK)} if parts else None
-    return environment.get_template("representation.html.j2").render(
+    return render(
+        "representation.html.j2",
         result=result,
         settings=result.settings,
-        images={name: _png_uri(content) for name, content in drawn.items()},
+        texts=IMAGE_MODELS[result.settings["kind"]].texts,
+        images={name: data_uri("png", content) for name, content in drawn.items()},
         importances=importances,
         baselines=BASELINES,
         nearest=NEAREST,
         shown=config,
         config_yaml=config_yaml,
     )
-
-
-def _png_uri(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from outfits.metrics.disentanglement import Disentanglement
 from outfits.report.representation.metrics import ACTIVE, NEAREST, Agreement, Direction, Fidelity
-from outfits.representations.base import RepresentationSettings
 
 BASELINES = {"model": "This model", "pca": "PCA, as many components", "mean": "Mean training image"}
 
@@ -22,6 +21,7 @@ class RepresentationResult:
     Attributes:
         dataset: name of the data set.
         seed: seed of everything drawn.
+        model_name: the kind of model in words.
         settings: what the model was built from.
         parameters: number of its parameters.
         training: ``epochs`` trained and, where that is known, ``kept_epoch``, whose weights these are.
@@ -35,7 +35,8 @@ class RepresentationResult:
 
     dataset: str
     seed: int
-    settings: RepresentationSettings
+    model_name: str
+    settings: Mapping[str, Any]
     parameters: int
     training: Mapping[str, int]
     items: Mapping[str, int]
@@ -44,21 +45,6 @@ class RepresentationResult:
     attribute_directions: list[Direction]
     neighbour_agreement: dict[str, Agreement]
     disentanglement: Disentanglement | None
-
-    @property
-    def model_name(self) -> str:
-        """The kind of model in words."""
-        settings = self.settings
-        if settings["kind"] == "vae":
-            plain = settings["beta"] == 1 and settings["beta_start"] is None
-            return "Variational autoencoder" if plain else "Beta-VAE"
-        if settings["kind"] == "deforming":
-            kinds = ["intrinsic"] if settings["intrinsic"] else []
-            kinds += ["class-aware"] if settings["class_dim"] else []
-            return f"{', '.join(kinds)} deforming autoencoder".strip().capitalize()
-        if settings["kind"] == "contrastive":
-            return "Contrastive image tower"
-        return "Denoising autoencoder" if settings["noise"] or settings["masked"] else "Autoencoder"
 
     @property
     def kl(self) -> float | None:

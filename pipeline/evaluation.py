@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError
 from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
+from outfits.mining.mined import fulfillable
 from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
@@ -43,7 +44,7 @@ from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
 from pipeline.run import Run, content_key
 from pipeline.student import student_of, wants_student
-from pipeline.targets import fulfillable, read_selected
+from pipeline.targets import read_selected
 
 
 def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
@@ -235,7 +236,7 @@ class MethodEvaluator:
         return {text: self.outcome(text, tasks) for text in methods}
 
     def _conditioned(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
-        return fulfillable(self.run, "test", self.dataset.catalogue, kind, tasks, alpha)
+        return fulfillable(tasks, kind, self.dataset.catalogue, alpha, partial(self.run.log, "test"))
 
 
 def _calls_with(option: str, value: int) -> list[str]:

@@ -4,16 +4,19 @@ import re
 import shlex
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
+import wandb
 import yaml
 
+import tests.layouts as layouts
 from outfits.config.keys import ALIASES, keys, sections
 from outfits.config.load import load_config
 from outfits.data.tables import read_tables
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def name_of(path: Path) -> str:
@@ -26,9 +29,9 @@ def blocks_of(path: Path, language: str) -> list[str]:
 
 
 def code_of(path: Path) -> str:
-    """All code, in blocks and within lines."""
+    """All code, in blocks and within lines, but Python programs, where `data.setup` is no key."""
     text = path.read_text("utf-8")
-    found = re.findall(r"^```\w*\n(.*?)^```|`([^`\n]+)`", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(?!python)\w*\n(.*?)^```|`([^`\n]+)`", text, flags=re.MULTILINE | re.DOTALL)
     return "\n".join(block or inline for block, inline in found)
 
 
@@ -111,3 +114,28 @@ def test_documents_name_only_make_targets_that_exist(path: Path) -> None:
 def test_documents_link_only_to_files_that_exist(path: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text("utf-8"))
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+POLYVORE = {"polyvore_outfits": layouts.write_polyvore_root, "maryland": layouts.write_maryland_root}
+
+
+@pytest.mark.parametrize("layout", ["polyvore_outfits", pytest.param("maryland", marks=pytest.mark.slow)])
+def test_the_lightning_example_trains_a_generator(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other layout is read with its name in both places."""
+    (code,) = blocks_of(ROOT / "docs" / "lightning.md", "python")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    assert "pipeline" not in code
+    POLYVORE[layout](tmp_path / layout)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    names: dict[str, Any] = {}
+    try:
+        exec(compile(code.replace("polyvore_outfits", layout), "docs/lightning.md", "exec"), names)
+        board = names["logger"].experiment
+        assert board.offline
+        assert {"valid/score_mean", "test/score_mean"} <= dict(board.summary).keys()
+    finally:
+        wandb.finish()
+    assert names["dataset"].name.startswith(layout.split("_")[0])
+    assert names["trainer"].global_step == 5 * names["trainer"].num_training_batches > 0

@@ -1,7 +1,5 @@
 """The report of stage ``representation``: what the latents of an image model hold, in RUN_DIR/report."""
 
-from functools import partial
-
 import numpy as np
 import torch
 import wandb
@@ -13,7 +11,8 @@ from outfits import run_files
 from outfits.config.load import save_config
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders.packed import PackedImages
-from outfits.report.representation.report import IMAGES, write_representation_report
+from outfits.report.representation.items import encoded_items
+from outfits.report.representation.report import IMAGES, measure_representation, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.representations.base import ImageModel
 from pipeline.run import Run
@@ -37,24 +36,19 @@ def report_representation(
         train: catalogue positions of the items that it learned from.
         valid: catalogue positions of those that its loss was watched on.
     """
+    config = run.config.evaluate.representation
     folder = run.folder / run_files.REPORT
 
     def write() -> None:
         save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may change evaluate.*
-        result = write_representation_report(
-            model,
-            images,
-            dataset.catalogue,
-            train,
-            valid,
-            run.config.evaluate.representation,
-            folder,
-            dataset=dataset.name,
-            seed=run.config.seed,
-            training=_training(run),
-            config_yaml=(folder / run_files.CONFIG).read_text(encoding="utf-8"),
-            log=partial(run.log, "representation"),
+        items = encoded_items(model, images, dataset.catalogue, train, valid, config.factors, run.config.seed)
+        run.log("representation", f"{len(items):,} items encoded, {len(items.distinct()):,} different images")
+        result = measure_representation(
+            items, config.items, dataset=dataset.name, seed=run.config.seed, training=_training(run)
         )
+        run.log("representation", "drawing")
+        config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
+        write_representation_report(result, items, config, folder, config_yaml)
         print(f"\n{result.table()}\n")
         _log_to_wandb(run, result)
         run.log("representation", f"report → {folder / run_files.PAGE}")

@@ -25,6 +25,7 @@ from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError
 from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
 from outfits.mining.mined import fulfillable
+from outfits.mining.targets import read_selected
 from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
@@ -44,7 +45,6 @@ from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
 from pipeline.run import Run, content_key
 from pipeline.student import student_of, wants_student
-from pipeline.targets import read_selected
 
 
 def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
@@ -75,7 +75,8 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
         The metrics; on every rank the same.
     """
     config = run.config.evaluate
-    evaluator = MethodEvaluator(run, dataset, scorers, generator, read_selected(run, dataset))
+    selected = read_selected(run.folder / run_files.SELECTED, dataset.catalogue)
+    evaluator = MethodEvaluator(run, dataset, scorers, generator, selected)
     tasks = evaluator.tasks(run.config.model.k, config.outfits)
     run.log("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
     for k in config.sweep.k:

@@ -61,14 +61,6 @@ def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -
     on_rank_zero(lambda: write_text(run.folder / run_files.SELECTED, frame.to_csv(index=False)))
 
 
-def read_selected(run: Run, dataset: OutfitDataset) -> NDArray[np.int64]:
-    """How often greedy search selected each item for the run's training outfits, shape ``[N]``."""
-    selected = pd.read_csv(run.folder / run_files.SELECTED, dtype={"item_id": str}, keep_default_na=False)
-    counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
-    counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
-    return counts
-
-
 @dataclass(frozen=True)
 class TargetMiner:
     """Greedy search with one S for the tasks of a run; finished products in the cache are used again.

@@ -23,7 +23,7 @@ from outfits.config.schema.methods import METHODS, spec_of
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError
-from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
+from outfits.metrics.method_evaluation import PROTOCOL, collected, evaluation_store, evaluation_work
 from outfits.mining.mined import fulfillable
 from outfits.mining.targets import read_selected
 from outfits.models.frozen import load_generator
@@ -223,15 +223,15 @@ class MethodEvaluator:
             *([] if self.student is None or "student" not in needs else [weights_digest(self.student)]),
         )
         folder = run.folder / run_files.SHARDS / f"{call.name}-{key}"
-        experiment = MethodExperiment(call, tasks, self.context, folder, config.shard_size)
-        missing = before_writing(experiment.store.pending)
+        store = evaluation_store(folder, call, tasks, config.shard_size)
+        missing = before_writing(store.pending)
         if missing:
-            run.log("test", f"{text}: {len(missing)} of {len(experiment.store)} shards{_what(tasks)}")
-            run_shards(missing, experiment.start, run.config.trainer)
+            run.log("test", f"{text}: {len(missing)} of {len(store)} shards{_what(tasks)}")
+            run_shards(missing, evaluation_work(store, call, tasks, self.context), run.config.trainer)
         else:
             run.log("test", f"{text}: reusing {folder}{_what(tasks)}")
         names = [self.outfits.outfit_ids[position] for position in tasks.outfits]
-        return replace(experiment.collect(), outfit_ids=np.array(names))
+        return replace(collected(store, tasks), outfit_ids=np.array(names))
 
     def _outcomes(self, methods: Sequence[str], tasks: CompletionTasks) -> dict[str, MethodOutcome]:
         return {text: self.outcome(text, tasks) for text in methods}

@@ -98,8 +98,7 @@ class RetrievalEvaluation(Callback):
         """
         given = [graphs.given[task] for task in task_ids]
         removed = graphs.removed[task_ids]
-        module = self.scorer.module
-        context = MethodContext(self.catalogue, module, generator=model, search=self.search, device=device)
+        context = MethodContext(self.catalogue, self.scorer, generator=model, search=self.search, device=device)
         index = context.index
         forbidden = forbidden_categories(given, index.categories, index.num_categories)
         chosen = complete_from_latents(latents, index, forbidden)

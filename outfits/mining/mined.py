@@ -67,7 +67,7 @@ def training_kinds(
     config: TargetsConfig,
     log: Callable[[str], object] = lambda line: None,
 ) -> dict[str, CompletionTasks]:
-    """Training tasks by name: without conditions and for ``k_max`` items, and those that are fulfillable of each kind."""
+    """Training tasks by name: without conditions and for ``k_max`` items, and the fulfillable ones of each kind."""
     kinds = {FREE: tasks.asking_for(k_max)}
     for kind in config.conditions:
         conditioned = fulfillable(tasks, kind, catalogue, config.alpha, log)

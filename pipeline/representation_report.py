@@ -1,7 +1,5 @@
 """The report of stage ``representation``: what the latents of an image model hold, in RUN_DIR/report."""
 
-from functools import partial
-
 import torch
 import wandb
 from lightning.pytorch.loggers import WandbLogger
@@ -11,7 +9,8 @@ from lightning_modules.trainer import on_rank_zero
 from outfits import run_files
 from outfits.config.load import save_config
 from outfits.data.dataset import OutfitDataset
-from outfits.report.representation.report import IMAGES, write_representation_report
+from outfits.report.representation.items import encoded_items
+from outfits.report.representation.report import IMAGES, measure_representation, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.representations.base import ImageModel
 from pipeline.run import Run
@@ -26,24 +25,20 @@ def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel, d
         model: the model, in evaluation mode.
         data: the images that it learned from, and those that its loss was watched on.
     """
+    config = run.config.evaluate.representation
     folder = run.folder / run_files.REPORT
 
     def write() -> None:
         save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may change evaluate.*
-        result = write_representation_report(
-            model,
-            data.images,
-            dataset.catalogue,
-            data.items["train"],
-            data.items["valid"],
-            run.config.evaluate.representation,
-            folder,
-            dataset=dataset.name,
-            seed=run.config.seed,
-            training=_training(run),
-            config_yaml=(folder / run_files.CONFIG).read_text(encoding="utf-8"),
-            log=partial(run.log, "representation"),
+        train, valid = data.items["train"], data.items["valid"]
+        items = encoded_items(model, data.images, dataset.catalogue, train, valid, config.factors, run.config.seed)
+        run.log("representation", f"{len(items):,} items encoded, {len(items.distinct()):,} different images")
+        result = measure_representation(
+            items, config.items, dataset=dataset.name, seed=run.config.seed, training=_training(run)
         )
+        run.log("representation", "drawing")
+        config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
+        write_representation_report(result, items, config, folder, config_yaml)
         print(f"\n{result.table()}\n")
         _log_to_wandb(run, result)
         run.log("representation", f"report → {folder / run_files.PAGE}")

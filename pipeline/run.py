@@ -33,6 +33,7 @@ MAY_DIFFER = (
     "run_dir",
     "run",
     "resume",
+    "plugins",
     "cache_dir",
     "stages",
     "evaluate",

@@ -113,7 +113,7 @@ def test_an_unknown_id_suggests_the_nearest_ones(person, stylist):
     assert re.search(r"did you mean .*_\d", line)
 
 
-def test_all_mistakes_of_a_command_are_shown_at_once(person):
+def test_all_errors_of_a_command_are_shown_at_once(person):
     status, _, errors = person(
         "itmes=[a]",
         "k=0",
@@ -146,7 +146,7 @@ def test_all_mistakes_of_a_command_are_shown_at_once(person):
         ([], "items: give the partial outfit"),
         (["items=[a]", "text=red"], "text: generates an outfit from nothing; beside items"),
         (["text=' '"], "text: is empty"),
-        (["text=red", "texts=[blue]"], "texts: conditions belong to an partial outfit"),
+        (["text=red", "texts=[blue]"], "texts: conditions belong to a partial outfit"),
         (["items=[a]", "texts=[a,b,c]"], "texts: 3 texts for k=2"),
         (["items=[a]", "categories=[[a]]"], "categories: 1 lists for k=2"),
         (["items=[a]", "method=original"], "method: original"),
@@ -155,7 +155,7 @@ def test_all_mistakes_of_a_command_are_shown_at_once(person):
         (["items=[a]", "k=two"], "k: expected a whole number"),
     ],
 )
-def test_what_contradicts_itself_is_named(person, arguments, text):
+def test_conflicts_of_a_command_are_named(person, arguments, text):
     assert text in one_line(person(*arguments))
 
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from outfits.completion.methods import complete
-from outfits.config.checks import check
 from outfits.config.keys import may_change
 from outfits.config.load import load_config, save_config
 from outfits.config.schema import Config
 from outfits.config.schema.index import IndexConfig
-from outfits.config.schema.model import GeneratorArchitecture, ModelConfig
+from outfits.config.schema.model import GeneratorArchitecture
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ConfigError
 from outfits.index import category_index, proposals
@@ -253,15 +252,26 @@ def test_a_code_width_that_does_not_divide_the_vectors_is_refused(catalogue):
     CategoryIndex(*catalogue, config=IndexConfig(kind="ivf_pq", min_items=100, pq_bytes=8))
 
 
-def test_contradictions_of_the_index_are_found():
-    config = Config(index=IndexConfig(kind="ivf", lists=8, probes=9))
-    assert check(config) == ["index.probes: 9 is more than index.lists=8; lower it"]
-    config = Config(index=IndexConfig(kind="ivf_pq", pq_bytes=12), model=ModelConfig(retrieval_dim=64))
-    (mistake,) = check(config)
-    assert mistake.startswith("index.pq_bytes: 12 does not divide model.retrieval_dim=64; 1, 2, 4, 8, 16, 32, 64 do")
-    assert check(Config(index=IndexConfig(kind="flat", lists=8, probes=9))) == []
-    (mistake,) = check(Config(index=IndexConfig(kind="hnsw")))
-    assert mistake.startswith("index.kind: 'hnsw' is not one of flat, ivf, ivf_pq")
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ("index.kind=ivf index.lists=8 index.probes=9", "index.probes: 9 is more than index.lists=8; lower it"),
+        (
+            "index.kind=ivf_pq index.pq_bytes=12 model.retrieval_dim=64",
+            "index.pq_bytes: 12 does not divide model.retrieval_dim=64; 1, 2, 4, 8, 16, 32, 64 do",
+        ),
+        ("index.kind=hnsw", "index.kind: 'hnsw' is not one of flat, ivf, ivf_pq"),
+    ],
+)
+def test_conflicts_of_the_index_are_found(arguments, error):
+    with pytest.raises(ConfigError) as caught:
+        load_config(arguments.split())
+    (line,) = caught.value.errors
+    assert line.startswith(error)
+
+
+def test_settings_of_another_index_are_no_conflict():
+    assert load_config(["index.kind=flat", "index.lists=8", "index.probes=9"])
 
 
 def test_the_kind_may_change_when_a_finished_run_is_evaluated(tmp_path):

@@ -1,15 +1,14 @@
 """What a method did: its invariants, and its way through the shards of an evaluation."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from outfits.completion.completion import concatenated
 from outfits.completion.conditions import Conditions
+from outfits.errors import ArtifactError
 from outfits.metrics.method_evaluation import MethodExperiment
 from tests.outcomes import an_outcome, some_tasks
-from tests.tiny_world import CATEGORIES, REMOVED, TEXT, World, call, resources_of, tasks_of
+from tests.tiny_world import CATEGORIES, REMOVED, TEXT, World, call, context_with, tasks_of
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,7 @@ from tests.tiny_world import CATEGORIES, REMOVED, TEXT, World, call, resources_o
         ({"tasks": some_tasks(np.empty((0, 2)))}, "no outfit was completed"),
     ],
 )
-def test_an_outcome_refuses_what_cannot_be(changes, message):
+def test_an_outcome_refuses_what_is_no_completion(changes, message):
     with pytest.raises(ValueError, match=message):
         an_outcome(**changes)
 
@@ -67,13 +66,14 @@ def world():
 
 
 def an_experiment(world, folder, name="greedy_k", tasks=None, shard_size=2):
-    prepared = SimpleNamespace(scorer=world.scorer, judge=world.scorer, methods=resources_of(world))
-    return MethodExperiment(call(name), tasks or tasks_of(), prepared, folder, shard_size)
+    context = context_with(world)
+    context.judge = world.scorer
+    return MethodExperiment(call(name), tasks or tasks_of(), context, folder, shard_size)
 
 
 def evaluated(experiment):
-    for shard in experiment.pending():
-        experiment.run((shard,))
+    for shard in experiment.store.pending():
+        experiment.run(shard)
     return experiment.collect()
 
 
@@ -101,8 +101,8 @@ def test_a_damaged_shard_is_done_again(world, tmp_path):
     experiment = an_experiment(world, tmp_path)
     whole = evaluated(experiment)
     (tmp_path / "shard-000001.npz").write_bytes(b"cut short")
-    assert experiment.pending() == [1]
-    with pytest.raises(RuntimeError, match="1 shards in .* are not there"):
+    assert experiment.store.pending() == [1]
+    with pytest.raises(ArtifactError, match="1 of 3 shards"):
         experiment.collect()
     assert evaluated(experiment).chosen.tolist() == whole.chosen.tolist()
 

@@ -149,7 +149,7 @@ def test_figures_equal_those_computed_by_hand() -> None:
     assert result.methods["greedy_k"].removed_recall == {"1": None, "10": None, "50": None}
 
 
-def test_paired_figures_are_taken_over_the_outfits_that_both_completed() -> None:
+def test_paired_metrics_use_the_outfits_that_both_completed() -> None:
     original = an_outcome(scores=np.array([0.2, 0.5, 0.1]), judge=np.array([0.5, 0.6, 0.1]))
     greedy = an_outcome(scores=np.array([1.0, 0.8, 0.5]))
     exact = an_outcome(scores=np.array([1.0, 0.9, 0.6])).take(np.array([2, 0]))  # outfits a and c alone
@@ -322,7 +322,7 @@ def a_full_result(names: Sequence[str] = CALLS) -> tuple[EvaluationResult, dict[
     ), outcomes
 
 
-def test_files_hold_the_result_and_lists_of_numbers_stand_on_one_line(tmp_path: Path) -> None:
+def test_results_json_has_lists_of_numbers_on_one_line(tmp_path: Path) -> None:
     result, _ = a_full_result()
     write_results(result, tmp_path)
     assert results_json(tmp_path) == json.loads(json.dumps(result.to_json()))
@@ -366,7 +366,7 @@ def test_metrics_keep_their_bounds() -> None:
             assert 0 <= method.relaxation["share_within_bound"] <= 1
 
 
-def test_a_full_report_draws_every_section_and_the_next_one_takes_away_what_it_lacks(tmp_path: Path) -> None:
+def test_a_report_draws_its_sections_and_removes_old_ones(tmp_path: Path) -> None:
     result, outcomes = a_full_result(["original", "greedy_k", "gradient:projection=l10", "generator"])
     paths = write_report(result, [], tmp_path, "")
     page = paths["page"].read_text(encoding="utf-8")
@@ -417,7 +417,7 @@ def test_no_two_labels_of_the_trade_off_overlap() -> None:
         assert not any(box.overlaps(other) for other in boxes[:place])
 
 
-def test_the_findings_name_the_best_cheap_method_the_gap_and_what_projection_loses() -> None:
+def test_findings_name_cheap_methods_the_gap_and_the_loss() -> None:
     relaxed = {"relaxed": np.ones(3), "moved": np.ones(3), "gradients": np.full(3, 60), "calls": np.full(3, 600)}
     unranked = an_outcome(removed_ranks=np.full((3, 2), 9))
     conditions = summarise_conditions({"categories": {"generator": an_outcome(), "most_frequent": unranked}})
@@ -580,7 +580,7 @@ def test_all_methods_of_a_page_have_colours_of_their_own(theme: Theme) -> None:
     assert colours(["gradient:projection=l1"], theme)["gradient:projection=l1"] == found["gradient"]
 
 
-def test_the_gallery_shows_the_best_call_of_each_method_where_it_completed_the_outfit() -> None:
+def test_the_gallery_shows_the_best_call_of_each_method() -> None:
     result, outcomes = a_full_result()
     tasks = some_tasks(np.tile([0, 1], (30, 1)), [[2]] * 30)
     chosen = np.tile([3, 4], (30, 1))
@@ -675,7 +675,7 @@ def test_the_page_is_whole_by_itself_and_escapes_what_items_say(tmp_path: Path) 
             assert np.asarray(image.convert("L")).std() > 0
 
 
-def test_a_report_of_one_outfit_one_method_and_no_gallery_is_written(tmp_path: Path) -> None:
+def test_a_report_of_one_outfit_and_one_method_is_written(tmp_path: Path) -> None:
     outcome = MethodOutcome(
         some_tasks(np.array([[0]])),
         np.array([[2]]),

@@ -3,7 +3,7 @@
 import textwrap
 from pathlib import Path
 
-from outfits.config.keys import Key, keys, may_change, sections
+from outfits.config.keys import SIGNS, Key, keys, may_change, sections
 from outfits.config.recipes import CONFIGS, file_of, names_of, purpose_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
@@ -65,11 +65,10 @@ def _default(key: Key) -> str:
 
 def _allowed(key: Key) -> str:
     """Type, bounds and choices of a key in a few words."""
-    bounds = " and ".join(f"{sign} {bound:g}" for sign, bound in key.bounds)
-    choices = "one of " + ", ".join(map(str, key.choices)) if key.choices else ""
-    if key.kind is list:
-        choices = choices.replace("one", "any", 1)
-        bounds = bounds and f"each {bounds}"
+    bounds = " and ".join(f"{SIGNS[sign]} {bound:g}" for sign, bound in key.bounds.items())
+    choices = f"{'any' if key.is_list else 'one'} of {', '.join(map(str, key.choices))}" if key.choices else ""
+    if key.is_list and bounds:
+        bounds = f"each {bounds}"
     return "; ".join(part for part in (key.type_name, bounds, choices) if part)
 
 

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from string import Formatter
@@ -16,6 +15,7 @@ from outfits.data.dataset import Item, RawDataset, RawOutfit
 from outfits.data.files import read_text, root_of
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
+from outfits.naming import near
 
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "valid", "validation": "valid"}
 
@@ -135,8 +135,8 @@ def _require_columns(table: Table, columns: Sequence[tuple[str, str]]) -> None:
 
 
 def _missing(key: str, column: str, present: Sequence[str]) -> str:
-    near = get_close_matches(column, present, n=3, cutoff=0.6)
-    hint = f", did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    alike = near(column, present)
+    hint = f", did you mean {' or '.join(map(repr, alike))}?" if alike else ""
     return f"column {column!r} (set {key}{hint})"
 
 

@@ -81,7 +81,7 @@ class EncoderSource:
     state_dir: Path
     policies: Mapping[str, str] = field(default_factory=dict)
     kept: Path | None = None
-    shared: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict, init=False)
 
 
 def no_encoder(source: EncoderSource) -> None:

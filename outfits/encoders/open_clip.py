@@ -1,6 +1,5 @@
 """Image and text encoders from open_clip: contrastive models of image and text (arXiv 2103.00020, 2212.07143)."""
 
-import difflib
 import json
 import logging
 import pickle
@@ -21,6 +20,7 @@ from outfits.encoders.content import content_hash, weights_sha256
 from outfits.encoders.images import Prepare
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError
+from outfits.naming import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -191,8 +191,7 @@ def _check_names(model: str, pretrained: str | None) -> None:
         return
     known = open_clip.list_models()
     if model not in known:
-        near = difflib.get_close_matches(model, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; give an architecture, hf-hub:ORG/NAME or local-dir:PATH"
+        hint = did_you_mean(model, known) or "; give an architecture, hf-hub:ORG/NAME or local-dir:PATH"
         raise ConfigError([f"encoder.open_clip.model: open_clip has no architecture '{model}'{hint}"])
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained is None:
@@ -203,10 +202,9 @@ def _check_names(model: str, pretrained: str | None) -> None:
         )
         raise ConfigError([f"encoder.open_clip.pretrained: {model} alone would have random weights; give {offer}"])
     if not open_clip.is_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
-        near = difflib.get_close_matches(pretrained, tags, n=1)
-        offer = f"did you mean {near[0]}?" if near else f"it has {', '.join(tags) or 'none'}"
+        offer = did_you_mean(pretrained, tags) or f"; it has {', '.join(tags) or 'none'}"
         raise ConfigError(
-            [f"encoder.open_clip.pretrained: '{pretrained}' is neither a file nor a tag of {model}; {offer}"]
+            [f"encoder.open_clip.pretrained: '{pretrained}' is neither a file nor a tag of {model}{offer}"]
         )
 
 

@@ -1,7 +1,6 @@
 """The stylist: completes, generates, scores and finds outfits with a finished run."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from outfits.completion.context import MethodContext
 from outfits.completion.generation import GeneratedOutfit, Generation, generate, generate_with_generator
 from outfits.completion.methods import complete
 from outfits.completion.tasks import CompletionTasks
-from outfits.config.checks import conflicts
 from outfits.config.method_calls import MethodCall, resolve_call
 from outfits.config.schema.methods import methods_needing
 from outfits.data.category_rule import is_outfit
@@ -415,14 +413,12 @@ class Stylist:
         return weight
 
     def _call(self, method: str) -> MethodCall:
-        if method in methods_needing("removed"):
+        if method.partition(":")[0] in methods_needing("removed"):
             raise ConfigError([f"method: {method} gives removed items back; from a partial outfit none was removed"])
-        config = self._run.config
-        asked = replace(config, evaluate=replace(config.evaluate, methods=[method]))
-        errors = [line for names, line in conflicts(asked) if names == ("evaluate.methods",)]
-        if errors:
-            raise ConfigError([line.replace("evaluate.methods", "method", 1) for line in errors])
-        return resolve_call(method, config.evaluate)
+        try:
+            return resolve_call(method, self._run.config.evaluate)
+        except ValueError as error:
+            raise ConfigError([f"method: {error}"]) from None
 
     def _context(self, partial_outfit: PartialOutfit) -> MethodContext:
         context = self._run.context

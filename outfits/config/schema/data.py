@@ -73,7 +73,7 @@ class DataConfig:
     format: str = key(
         "synthetic",
         "layout of data.root; synthetic writes a small Maryland-layout root there first if it is missing",
-        choices=tuple(DATA_FORMATS),
+        choices=DATA_FORMATS,
     )
     root: str = key("data/synthetic", "folder of the data set")
     variant: str = key("nondisjoint", "polyvore_outfits: which official split", choices=("disjoint", "nondisjoint"))

@@ -73,12 +73,12 @@ class EncoderConfig:
     image: str = key(
         "classical",
         "image encoder; learned is a model trained on the catalogue's own images, none leaves images out",
-        choices=tuple(IMAGE_ENCODERS),
+        choices=IMAGE_ENCODERS,
     )
     text: str = key(
         "classical",
         "text encoder; none leaves texts out",
-        choices=tuple(TEXT_ENCODERS),
+        choices=TEXT_ENCODERS,
     )
     image_dim: int = key(64, "classical: width of the image part", ge=2)
     background: str = key(

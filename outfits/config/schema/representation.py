@@ -109,7 +109,7 @@ class RepresentationConfig:
         "vae",
         "network: autoencoder (denoising with corruption), vae (with vae.beta), deforming (shape and appearance apart) "
         "or contrastive (images against their texts)",
-        choices=tuple(IMAGE_MODELS),
+        choices=IMAGE_MODELS,
     )
     image_size: int = key(
         64, "side of the square that images are padded to with white, pixels", choices=(16, 32, 64, 128)

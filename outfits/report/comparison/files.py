@@ -26,6 +26,6 @@ def write_results(result: EvaluationResult, folder: Path) -> dict[str, Path]:
             paths[f"{name}_csv"] = path
         else:
             path.unlink(missing_ok=True)
-    # last and in one move: who finds results.json finds all of it
+    # last and in one move, so that results.json is there only beside everything else
     write_json(paths["results_json"], result.to_json())
     return paths

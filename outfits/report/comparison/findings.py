@@ -16,12 +16,12 @@ _CONDITION_WORDS = {
 
 def findings(result: EvaluationResult) -> list[str]:
     """The main metrics as sentences; what was not evaluated is not mentioned."""
-    said = [*_against_greedy(result), *_highest(result), *_gap(result), *_relaxation(result), *_conditions(result)]
+    sentences = [*_against_greedy(result), *_highest(result), *_gap(result), *_relaxation(result), *_conditions(result)]
     greedy = result.methods.get("greedy_k")
     if greedy is not None:
         picks = result.k * greedy.outfits
-        said.append(f"Greedy search in k steps chose {greedy.distinct_items:,} distinct items in {picks:,} picks.")
-    return said
+        sentences.append(f"Greedy search in k steps chose {greedy.distinct_items:,} distinct items in {picks:,} picks.")
+    return sentences
 
 
 def _against_greedy(result: EvaluationResult) -> list[str]:
@@ -60,10 +60,10 @@ def _highest(result: EvaluationResult) -> list[str]:
     """The method of the highest mean S among those that completed every outfit, and the original outfits."""
     whole = {name: method for name, method in result.methods.items() if method.outfits == result.outfits}
     best = max(whole, key=lambda name: whole[name].score_mean)
-    said = [f"Highest mean S: {_means(whole[best])}, by “{label(best)}”."]
+    sentences = [f"Highest mean S: {_means(whole[best])}, by “{label(best)}”."]
     if "original" in result.methods and best != "original":
-        said.append(f"Mean S of the original outfits: {_means(result.methods['original'])}.")
-    return said
+        sentences.append(f"Mean S of the original outfits: {_means(result.methods['original'])}.")
+    return sentences
 
 
 def _gap(result: EvaluationResult) -> list[str]:
@@ -86,7 +86,7 @@ def _relaxation(result: EvaluationResult) -> list[str]:
     if not relaxed:
         return []
     repaired = [name for name in relaxed if any(f":{option}=" in name for option in _REPAIRS)]
-    said = []
+    sentences = []
     for which, names in (
         ("The best plain", [name for name in relaxed if name not in repaired]),
         ("The best repaired", repaired),
@@ -94,16 +94,16 @@ def _relaxation(result: EvaluationResult) -> list[str]:
         if names:
             best = max(names, key=lambda name: relaxed[name].score_mean)
             metrics = relaxed[best].relaxation or {}
-            said.append(
+            sentences.append(
                 f"{which} gradient call, “{label(best)}”, reaches mean S {metrics['relaxed_mean']:.3f} at its relaxed "
                 f"optimum and {metrics['projected_mean']:.3f} once projected to real items."
             )
-    return said
+    return sentences
 
 
 def _conditions(result: EvaluationResult) -> list[str]:
     """Recall of the removed items by the best of the generator's methods, greedy search and the controls."""
-    said = []
+    sentences = []
     for kind, methods in result.conditions.items():
         recall = {name: share for name in methods if (share := methods[name].removed_recall["10"]) is not None}
         generators = [name for name in recall if family(name) in methods_needing("generator")]
@@ -111,8 +111,10 @@ def _conditions(result: EvaluationResult) -> list[str]:
         shown = [name for name in (best, "greedy_k", "most_similar", "most_frequent") if name in recall]
         if shown and best:
             parts = [f"{recall[name]:.1%} by “{label(name)}”" for name in shown]
-            said.append(f"Given the removed items' {_CONDITION_WORDS[kind]}, recall of them at 10: {', '.join(parts)}.")
-    return said
+            sentences.append(
+                f"Given the removed items' {_CONDITION_WORDS[kind]}, recall of them at 10: {', '.join(parts)}."
+            )
+    return sentences
 
 
 def _share(value: float) -> str:

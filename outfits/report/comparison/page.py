@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing beside itself."""
+"""The report: plots, tables, and one HTML file without references to others."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -133,12 +133,12 @@ def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[
 
 
 def _compatibility_rows(result: EvaluationResult) -> list[tuple[str, str, str]]:
-    """Measure, setting and figure of every compatibility entry, the official ones last."""
+    """Measure, setting and value of every compatibility entry, the official ones last."""
     rows = []
     for key, value in sorted(result.compatibility.items(), key=lambda entry: entry[0].startswith("official")):
         measure, _, setting = key.removeprefix("official_").partition("_")
         setting = _COMPATIBILITY_LABELS.get(setting, setting.replace("_", " "))
-        figure = "–" if value is None else f"{value:.3f}" if measure == "auc" else f"{value:.1%}"
+        shown = "–" if value is None else f"{value:.3f}" if measure == "auc" else f"{value:.1%}"
         source = " (official file)" if key.startswith("official_") else ""
-        rows.append((_COMPATIBILITY_LABELS.get(measure, measure) + source, setting, figure))
+        rows.append((_COMPATIBILITY_LABELS.get(measure, measure) + source, setting, shown))
     return rows

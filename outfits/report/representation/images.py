@@ -76,7 +76,7 @@ def traversals(
     row: int,
     coordinates: NDArray[np.int64],
     steps: int,
-    carries: Sequence[tuple[str, float] | None],
+    factors: Sequence[tuple[str, float] | None],
 ) -> Image.Image:
     """One coordinate after another moved over most of its range, all else as in one item's latent.
 
@@ -85,8 +85,8 @@ def traversals(
         row: the item.
         coordinates: coordinates to move.
         steps: images per coordinate.
-        carries: factor that each coordinate of the latent carries most and its importance for it, shape ``[d]``; may be
-            empty.
+        factors: factor that each coordinate of the latent matters most for, and its importance for it, shape ``[d]``;
+            may be empty.
     """
     low, high = np.quantile(items.latents, [LOW, HIGH], axis=0)
     here = items.latent_tensor(np.array([row]))
@@ -96,8 +96,8 @@ def traversals(
         latents[:, coordinate] = torch.linspace(float(low[coordinate]), float(high[coordinate]), steps).to(latents)
         rows.append(_drawn(items.model, latents))
         label = f"{coordinate}{_part(items.model, coordinate)}"
-        carried = carries[coordinate] if carries else None
-        labels.append(label if carried is None else f"{label}\ncarries {carried[0]} {carried[1]:.0%}")
+        factor = factors[coordinate] if factors else None
+        labels.append(label if factor is None else f"{label}\n{factor[0]} {factor[1]:.0%}")
     first = torch.cat([_originals(items, np.array([row])), _drawn(items.model, here)])
     heads = [f"{LOW:.0%}", *[""] * (steps - 2), f"{HIGH:.0%}"]
     above = sheet([first], heads=["image", "as encoded"], title="One held-out item", left=labels_width(labels))

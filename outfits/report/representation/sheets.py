@@ -46,7 +46,7 @@ def framed(images: Tensor, colour: str = FRAME, width: int = 1) -> Tensor:
 
 
 def warp_tiles(grids: Tensor, side: int) -> Tensor:
-    """A square mesh, drawn on the template and carried along by warps, as framed images ``[n, 3, side, side]``.
+    """A square mesh, drawn on the template and deformed by warps, as framed images ``[n, 3, side, side]``.
 
     Args:
         grids: where each pixel reads the template, [-1, 1] being its extent, shape ``[n, S, S, 2]``.

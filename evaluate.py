@@ -10,13 +10,16 @@ from collections.abc import Sequence
 import outfits.threads  # noqa: F401, before torch
 from outfits.config.command import run_command
 from outfits.config.load import load_config
-from outfits.data.load import load_dataset
-from pipeline.run import evaluation_of, reopen_run
 
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates the run as the table of stages says for what it made."""
-    run = reopen_run(load_config(argv, "evaluate"))
+    config = load_config(argv, "evaluate")
+    # Imported here, so that neither --help nor an error waits for torch.
+    from outfits.data.load import load_dataset
+    from pipeline.run import evaluation_of, reopen_run
+
+    run = reopen_run(config)
     evaluate = evaluation_of(run)
     evaluate(run, load_dataset(run.config.data))
 

@@ -11,13 +11,16 @@ import outfits.threads  # noqa: F401, before torch
 from outfits.config.command import run_command
 from outfits.config.load import load_config
 from outfits.config.schema.stages import with_needed
-from pipeline.dataset import open_dataset
-from pipeline.run import open_run
 
 
 def main(argv: Sequence[str]) -> None:
     """Calls the configured stages, and those that they build on, each with what earlier ones left."""
-    run = open_run(load_config(argv, "train"))
+    config = load_config(argv, "train")
+    # Imported here, so that neither --help nor an error waits for torch.
+    from pipeline.dataset import open_dataset
+    from pipeline.run import open_run
+
+    run = open_run(config)
     products: dict[str, Any] = {"dataset": open_dataset(run)}
     for stage in with_needed(run.config.stages):
         products[stage.leaves] = stage.load()(run, *(products[name] for name in stage.needs))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import wandb
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -29,8 +30,7 @@ from outfits.representations.base import Features, ImageModel
 from outfits.representations.batch import ImageBatch
 from outfits.storage import read_arrays, write_arrays
 from pipeline.embeddings import embed_catalogue
-from pipeline.representation import train_representation
-from pipeline.representation_report import report_representation
+from pipeline.representation import learn_representation
 from pipeline.run import Run, open_run
 from tests.encoder_items import draw_garment, write_catalogue
 
@@ -153,16 +153,17 @@ def small_run(folder: Path, **encoder: Any) -> Run:
     return open_run(replace(config, encoder=replace(config.encoder, **encoder)))
 
 
-def test_an_image_model_from_outside_is_trained_and_encodes(tmp_path: Path) -> None:
+def test_an_image_model_from_outside_is_trained_and_encodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb, "run", None)  # another test's run, which is over
     run = small_run(tmp_path / "run")
     dataset = load_dataset(run.config.data)
-    model = train_representation(run, dataset)
+    model = learn_representation(run, dataset)
     assert isinstance(model, MeanColour)
     assert model.scale.item() > 0.5, "it has learned"
     assert model.generative
-    metrics = report_representation(run, dataset, model)
-    assert metrics["model"]["kind"] == "mean_colour"
-    assert "Mean colour with a latent of 3 numbers" in (run.folder / run_files.REPORT / run_files.PAGE).read_text()
+    report = run.folder / run_files.REPORT
+    assert json.loads((report / run_files.RESULTS).read_text())["model"]["kind"] == "mean_colour"
+    assert "Mean colour with a latent of 3 numbers" in (report / run_files.PAGE).read_text()
 
     other = small_run(tmp_path / "other", image="learned", text="none", learned=LearnedConfig(str(run.folder)))
     embedded = embed_catalogue(

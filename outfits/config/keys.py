@@ -89,7 +89,7 @@ class Key:
     @property
     def type_name(self) -> str:
         """The type in words, as messages and the help say it."""
-        return f"{TYPE_NAMES[self.kind]} or null" if self.optional else TYPE_NAMES[self.kind]
+        return TYPE_NAMES.get(self.kind, str(self.kind)) + " or null" * self.optional
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
@@ -105,10 +105,11 @@ class Key:
         return TypeAdapter(whole, config=ConfigDict(strict=strict, coerce_numbers_to_str=True, allow_inf_nan=False))
 
     def _chosen(self, value: Any) -> Any:
-        choices = [str(choice) for choice in self.choices or ()]
-        if value in (self.choices or ()):
+        choices = list(self.choices or ())
+        if value in choices:
             return value
-        raise ValueError(f"{value!r} is not one of {', '.join(choices)}{did_you_mean(str(value), choices)}")
+        hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise ValueError(f"{value!r} is not one of {', '.join(map(str, choices))}{hint}")
 
     def validate(self, value: Any) -> Any:
         """The value in the key's type.

@@ -20,7 +20,7 @@ from outfits.config.merge import build, merge
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
-from outfits.config.sources import Setting, read_arguments, read_file
+from outfits.config.sources import Setting, read_argument, read_file
 from outfits.errors import ConfigError
 from outfits.naming import did_you_mean
 from outfits.storage import write_text
@@ -80,7 +80,7 @@ def _read_command(argv: Sequence[str], program: str, schema: type) -> list[Setti
     if {"-h", "--help"} & set(argv):
         print_help(program)
         raise SystemExit(0)
-    return read_arguments(argv, schema)
+    return [setting for argument in argv for setting in read_argument(argument, schema)]
 
 
 def _picks_group(setting: Setting) -> bool:

@@ -3,7 +3,7 @@
 YAML turns ``007`` into 7, which is wrong for a text key; so a text keeps the characters that the user wrote.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,16 +112,12 @@ def read_file(path: Path, shown: str, prefix: str = "") -> list[Setting]:
     return [setting for setting in found if setting.value is not None or setting.key not in sections()]
 
 
-def read_arguments(argv: Sequence[str], schema: type = Config) -> list[Setting]:
-    """Settings of the command line, malformed arguments among them; the value of ``key=value`` is YAML.
+def read_argument(argument: str, schema: type) -> list[Setting]:
+    """Settings of an argument ``key=value``, whose value is YAML; one with an error where it is malformed.
 
     A text key takes the words as they stand where YAML would see a mapping in them, so that
     ``data.tables.text='{colour} {name}'`` needs no second pair of quotes.
     """
-    return [setting for argument in argv for setting in _read_argument(argument, schema)]
-
-
-def _read_argument(argument: str, schema: type) -> list[Setting]:
     name, equals, text = argument.partition("=")
     name = name.strip()
     if equals and not name:

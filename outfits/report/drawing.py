@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import textwrap
+from collections.abc import Sequence
 from functools import lru_cache
 
 import matplotlib
@@ -60,6 +61,24 @@ def plain(axis: Axes, theme: Theme) -> None:
     for side in axis.spines.values():
         side.set_visible(False)
     axis.tick_params(length=0, labelsize=SIZE, labelcolor=theme.muted, pad=5)
+
+
+def panels(
+    names: Sequence[str], across: int, height: float, xlabel: str, ylabel: str, theme: Theme
+) -> tuple[Figure, dict[str, Axes]]:
+    """A figure of this height, inches, and on it an axis per name, row by row, all with the same limits."""
+    figure = page_figure(height)
+    grid = figure.subplots(-(-len(names) // across), across, sharex=True, sharey=True, squeeze=False)
+    for axis in grid.flat[len(names) :]:
+        axis.remove()
+    axes = dict(zip(names, grid.flat, strict=False))
+    for place, axis in enumerate(axes.values()):
+        plain(axis, theme)
+        axis.grid(True, color=theme.faint, linewidth=0.6)
+        axis.tick_params(labelbottom=place + across >= len(names))
+    figure.supxlabel(xlabel, size=SIZE, color=theme.muted)
+    figure.supylabel(ylabel, size=SIZE, color=theme.muted)
+    return figure, axes
 
 
 def titled(axis: Axes, text: str, theme: Theme) -> None:

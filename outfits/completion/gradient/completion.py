@@ -1,7 +1,7 @@
 """Completion by gradient: free embeddings ascend S, then the nearest real items answer for them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from outfits.completion.completion import MethodOutcome
+from outfits.completion.completion import MethodOutcome, concatenated
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import feasible_for
@@ -29,28 +29,6 @@ _ROWS = {"cpu": 32, "cuda": 1024}
 _ROW_BLOCK = 4
 
 
-@dataclass(frozen=True)
-class GradientCompletion:
-    r"""Completions of ``B`` outfits, with what comparing the score lost with :math:`M \varepsilon` takes.
-
-    Attributes:
-        chosen: catalogue positions, int64, shape ``[B, k]``; item i answers condition i.
-        relaxed: S at the relaxed optimum before any projection, float64, shape ``[B]``.
-        moved: :math:`\varepsilon`, summed Euclidean distances of the free embeddings to the items they were projected
-            to, float64, shape ``[B]``.
-        lipschitz: lower bound of M, the steepest slope of S on the ascents of all restarts, float64, shape ``[B]``.
-        gradients: gradients of S taken, one per restart and step, int64, shape ``[B]``.
-        calls: calls of S beyond those gradients, int64, shape ``[B]``.
-    """
-
-    chosen: NDArray[np.int64]
-    relaxed: NDArray[np.float64]
-    moved: NDArray[np.float64]
-    lipschitz: NDArray[np.float64]
-    gradients: NDArray[np.int64]
-    calls: NDArray[np.int64]
-
-
 def gradient(tasks: CompletionTasks, context: MethodContext, options: GradientConfig) -> MethodOutcome:
     """Completes by ascending S in embedding space and taking the nearest items."""
     scorer, space = context.scorer.module, context.space
@@ -63,21 +41,9 @@ def gradient(tasks: CompletionTasks, context: MethodContext, options: GradientCo
             gradient_completion(scorer, space, tasks.take(rows), given, forbidden[rows], options, context.seed)
         )
         order.append(rows)
-    back = np.argsort(np.concatenate(order), kind="stable")
-    found = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts])[back]
-        for field in fields(GradientCompletion)
-    }
-    return MethodOutcome(
-        tasks,
-        found["chosen"],
-        calls=found["calls"],
-        seconds=stopwatch.shares(len(tasks)),
-        gradients=found["gradients"],
-        relaxed=found["relaxed"],
-        moved=found["moved"],
-        lipschitz=found["lipschitz"],
-    )
+    back, found = np.argsort(np.concatenate(order), kind="stable"), concatenated([part.arrays() for part in parts])
+    arrays: dict[str, Any] = {name: array[back] for name, array in found.items()}
+    return MethodOutcome(tasks, **(arrays | {"seconds": stopwatch.shares(len(tasks))}))
 
 
 def gradient_completion(
@@ -88,7 +54,7 @@ def gradient_completion(
     forbidden: NDArray[np.bool_],
     options: GradientConfig,
     seed: int,
-) -> GradientCompletion:
+) -> MethodOutcome:
     r"""Adam on ``k`` free embeddings, then the nearest items that keep the category rule and the conditions.
 
     Args:
@@ -99,6 +65,10 @@ def gradient_completion(
         forbidden: categories of the given items, bool, shape ``[B, C]``.
         options: steps, step size, restarts, start, penalty and projection, and which restart answers.
         seed: seed of the experiment.
+
+    Returns:
+        Completions with the relaxed optimum; the distance moved is the sum over the items, the slope the steepest on
+        the ascents of all restarts. No time is taken: ``seconds`` is 0.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
@@ -132,13 +102,16 @@ def gradient_completion(
         )
         points = torch.from_numpy(starts[rows]).to(space.device).flatten(0, 1)
         parts.append(_complete(scorer, task, points, options))
-    return GradientCompletion(
-        chosen=np.concatenate([part[0] for part in parts]),
-        relaxed=np.concatenate([part[1] for part in parts]),
-        moved=np.concatenate([part[2] for part in parts]),
-        lipschitz=np.concatenate([part[3] for part in parts]),
-        gradients=np.full(len(seeds), options.restarts * sum(_stages(options, k)), dtype=np.int64),
-        calls=np.full(len(seeds), options.restarts if options.choose == "projected" else 0, dtype=np.int64),
+    chosen, relaxed, moved, lipschitz = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return MethodOutcome(
+        tasks,
+        chosen,
+        calls=np.full(len(tasks), options.restarts if options.choose == "projected" else 0, dtype=np.int64),
+        seconds=np.zeros(len(tasks)),
+        gradients=np.full(len(tasks), options.restarts * sum(_stages(options, k)), dtype=np.int64),
+        relaxed=relaxed,
+        moved=moved,
+        lipschitz=lipschitz,
     )
 
 

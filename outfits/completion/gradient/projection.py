@@ -125,7 +125,7 @@ class ItemSpace:
 def project(
     points: Tensor, space: ItemSpace, feasible: NDArray[np.bool_], distance: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    r"""The exact minimiser of :math:`\sum_i \rho(\tilde X_i, X_i)` over items of pairwise different, allowed categories.
+    r"""The exact minimiser of :math:`\sum_i \rho(\tilde X_i, X_i)` over items of different, allowed categories.
 
     Within a category only its nearest item can be best for a point, so choosing items is assigning points to categories
     (Kuhn–Munkres).

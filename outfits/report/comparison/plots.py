@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from outfits.report.comparison.results import EvaluationResult
-from outfits.report.drawing import DASHED, SIZE, ground, page_figure, plain, titled, wrapped_label
+from outfits.report.drawing import DASHED, SIZE, ground, page_figure, panels, plain, titled, wrapped_label
 from outfits.report.style import LIGHT, Theme, colours, family, label
 
 
@@ -67,17 +67,13 @@ def cumulative(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
     across = min(3 if len(shown) <= 6 else 4, len(shown))
     down = -(-len(shown) // across)
     lines = max(wrapped_label(name, 25).count("\n") for name in shown)
-    figure = page_figure(0.5 + ((2.35 if across < 4 else 1.85) + 0.2 * lines) * down)
-    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    height = 0.5 + ((2.35 if across < 4 else 1.85) + 0.2 * lines) * down
+    labels = ("S of the completed outfit", "share of outfits with at most this S")
+    figure, axes = panels(shown, across, height, *labels, theme)
     shades = colours(result.all_methods, theme)
     shares = {name: _cumulative_shares(result.methods[name].score_histogram) for name in methods}
     edges = np.linspace(0, 1, len(shares[reference]))
-    for place, axis in enumerate(grid.flat):
-        if place >= len(shown):
-            axis.remove()
-            continue
-        name = shown[place]
-        plain(axis, theme)
+    for name, axis in axes.items():
         for other in methods:
             if other not in (name, reference):
                 axis.plot(edges, shares[other], color=theme.faint, linewidth=0.8)
@@ -85,11 +81,7 @@ def cumulative(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
         axis.plot(edges, shares[name], color=shades[name], linewidth=2.2)
         axis.set(xlim=(0, 1), ylim=(0, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-        axis.grid(True, color=theme.faint, linewidth=0.6)
         titled(axis, wrapped_label(name, 25), theme)
-        axis.tick_params(labelbottom=place + across >= len(shown))
-    figure.supxlabel("S of the completed outfit", size=SIZE, color=theme.muted)
-    figure.supylabel("share of outfits with at most this S", size=SIZE, color=theme.muted)
     return figure
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.catalogue import Catalogue
-from outfits.data.cleaning import clean, count_outfits
+from outfits.data.cleaning import clean, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
 from outfits.data.maryland import read_maryland
+from outfits.data.naming import what_is_there
 from outfits.data.outfits import Outfits
 from outfits.data.polyvore_outfits import read_polyvore_outfits
 from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen
@@ -34,7 +35,10 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
     """
     raw = read(config)
     cleaned = clean(raw, config)
-    codes, facts = assign_splits(cleaned.outfits, cleaned.splits, config.split)
+    try:
+        codes, facts = assign_splits(cleaned.outfits, cleaned.splits, config.split)
+    except DataError as error:
+        raise DataError(f"{error.args[0]}; before splitting: {left_out(cleaned.counts)}") from None
     kept = np.flatnonzero(codes >= 0)
     outfits = Outfits.from_lists(
         [cleaned.outfit_ids[index] for index in kept], [cleaned.outfits[index] for index in kept], codes[kept]
@@ -52,7 +56,8 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         "official compatibility rows kept": _total(labelled),
     }
     facts |= {"pairs_seen": pairs_seen(outfits), "twin_share": near_duplicate_share(outfits)}
-    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts)
+    notes = [*raw.notes, *cleaned.notes]
+    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes)
 
 
 def read(config: DataConfig) -> RawDataset:
@@ -67,7 +72,10 @@ def read(config: DataConfig) -> RawDataset:
             write_synthetic(root, config.synthetic)
         return _with_factors(replace(read_maryland(root), name="synthetic"), root)
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; set data.root to the folder of the {config.format} data set")
+        raise DataError(
+            f"{root} is not a folder; set data.root to the folder of the {config.format} data set; "
+            f"{what_is_there(root)}"
+        )
     if config.format == "maryland":
         return read_maryland(root)
     if config.format == "polyvore_outfits":

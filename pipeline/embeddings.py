@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
 from outfits.config.schema.data import DataConfig
+from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
+from outfits.data.naming import named
 from outfits.encoders import build_item_encoder
 from outfits.encoders.content import cache_key, content_hash
 from outfits.encoders.embedding import CatalogueEmbedding
@@ -18,6 +21,15 @@ from pipeline.run import Run
 def image_policies(config: DataConfig) -> dict[str, str]:
     """What is done with images that are missing or cannot be decoded, by the names of the readers' arguments."""
     return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
+
+
+def count_undecodable(run: Run, stage: str, catalogue: Catalogue, present: NDArray[np.bool_]) -> dict[str, int]:
+    """Logs and returns how many image files, by ``present`` ``[N]``, are masked as undecodable; nothing for none."""
+    items = zip(catalogue.item_ids, catalogue.image_paths, present, strict=True)
+    corrupt = [item_id for item_id, path, usable in items if path is not None and not usable]
+    if corrupt:
+        run.log(stage, f"{len(corrupt):,} images that cannot be decoded: of items {named(corrupt)}")
+    return {"images that cannot be decoded": len(corrupt)} if corrupt else {}
 
 
 def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
@@ -57,4 +69,9 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         "items without a usable image": int((~embeddings.present[:, 0]).sum()) if embeddings.image_dim else 0,
         "items without a usable text": int((~embeddings.present[:, 1]).sum()) if embeddings.text_dim else 0,
     }
+    for what, count in masked.items():
+        if count:
+            run.log("embeddings", f"{what}: {count:,}")
+    if embeddings.image_dim:
+        masked |= count_undecodable(run, "embeddings", catalogue, embeddings.present[:, 0])
     return replace(dataset, catalogue=catalogue.with_embeddings(embeddings), counts={**dataset.counts, **masked})

@@ -26,7 +26,7 @@ from outfits.representations.store import (
     save_representation,
     settings_of,
 )
-from pipeline.embeddings import embed_catalogue, image_policies
+from pipeline.embeddings import count_undecodable, embed_catalogue, image_policies
 from pipeline.run import Run
 
 HELD_OUT = 0.05  # of the training items, where all items stand in training outfits
@@ -47,6 +47,7 @@ def train_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
     images = prepared_images(run, dataset)
     missing = int((~images.present).sum())
     run.log("representation", f"{len(images.present) - missing:,} images, {missing:,} items without a usable one")
+    count_undecodable(run, "representation", dataset.catalogue, images.present)
     if path.exists():
         run.log("representation", f"reusing {path}")
         return load_representation(path)[0]

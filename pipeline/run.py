@@ -76,12 +76,14 @@ class Run:
         counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
         sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
         self.log("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
+        for note in dataset.notes:
+            self.log("data", note)
         facts = dataset.split_facts
         seen = f"{facts['pairs_seen']:.1%} of the item pairs of a test outfit also stand in a training outfit"
         near_duplicates = f"{facts['twin_share']:.1%} of the test outfits have a near duplicate in training"
         self.log("data", f"split {facts['mode']}: {seen}; {near_duplicates}")
         for what, count in dataset.counts.items():
-            if count:
+            if count or dataset.counts.get(what.replace("kept", "read")):  # that none of some was kept is news
                 self.log("data", f"{what}: {count:,}")
 
     def require(self, stage: str, wanted_by: str) -> None:

@@ -101,13 +101,13 @@ def _mine(
     store = TargetStore(run.cache / "targets" / f"{name}-{key}", manifest, tasks, config.shard_size, config.candidates)
     missing = len(store.pending())
     wait_for_all_ranks()  # nobody mines before everybody has looked
+    left_out = f"; {tasks.left_out} outfits are too small for k={tasks.removed.shape[1]}" if tasks.left_out else ""
     if missing:
         run.require("targets", wanted_by="the generator")
-        left_out = f"; {tasks.left_out} outfits are too small for k={tasks.removed.shape[1]}" if tasks.left_out else ""
         run.log("targets", f"mining {missing} of {store.shards} shards, {len(tasks):,} {name} tasks{left_out}")
         run_shards(TargetMining(store, scorer.module, catalogue, config, two_stage), run.config.trainer)
     else:
-        run.log("targets", f"reusing {len(tasks):,} {name} targets in {store.folder}")
+        run.log("targets", f"reusing {len(tasks):,} {name} targets in {store.folder}{left_out}")
     return store.load()
 
 

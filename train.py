@@ -5,53 +5,24 @@ Every stage reuses what an earlier run with the same inputs left and goes on whe
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from outfits.config.command import run_command
 from outfits.config.load import load_config
-from outfits.data.load import load_dataset
-from pipeline.compatibility import train_scorers
-from pipeline.embeddings import embed_catalogue
-from pipeline.evaluation import run_experiment
-from pipeline.finished import record_dataset, save_selected
-from pipeline.generator import train_generator
-from pipeline.representation import train_representation
-from pipeline.representation_report import report_representation
-from pipeline.run import open_run
-from pipeline.targets import mine_targets
+from outfits.config.schema.stages import with_needed
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the configured stages in their order."""
+    """Calls the configured stages, and those that they build on, each with what earlier ones left."""
     config = load_config(argv, "train")
+    # Imported here, so that neither --help nor an error waits for torch.
+    from pipeline.dataset import open_dataset
+    from pipeline.run import open_run
+
     run = open_run(config)
-    wanted = config.stages
-
-    dataset = load_dataset(config.data)
-    run.describe(dataset)
-    if "representation" in wanted:
-        report_representation(run, dataset, train_representation(run, dataset))
-    if not {"embeddings", "compatibility", "targets", "generator", "test"} & set(wanted):
-        run.log("done", str(run.folder))
-        return
-
-    dataset = embed_catalogue(run, dataset)
-    record_dataset(run, dataset)
-    if not {"compatibility", "targets", "generator", "test"} & set(wanted):
-        return
-
-    scorers = train_scorers(run, dataset)
-    if not {"targets", "generator", "test"} & set(wanted):
-        return
-
-    targets = mine_targets(run, dataset, scorers.scorer)
-    selected = targets.train.selected_counts(len(dataset.catalogue))
-    save_selected(run, dataset, selected)
-    if not {"generator", "test"} & set(wanted):
-        return
-
-    generator = train_generator(run, dataset, scorers.scorer, targets)
-    if "test" in wanted:
-        run_experiment(run, dataset, scorers, generator, selected)
+    products: dict[str, Any] = {"dataset": open_dataset(run)}
+    for stage in with_needed(run.config.stages):
+        products[stage.leaves] = stage.load()(run, *(products[name] for name in stage.needs))
     run.log("done", str(run.folder))
 
 

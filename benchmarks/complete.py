@@ -26,31 +26,26 @@ from machine import cpu_name, peak_memory
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outfits.completion.context import Resources
+from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete
-from outfits.completion.search.two_stage import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
 from outfits.config.schema.evaluate import EvaluateConfig
 from outfits.config.schema.index import IndexConfig
+from outfits.config.schema.methods import spec_of
 from outfits.config.schema.model import ModelConfig
 from outfits.config.schema.scorer import ScorerConfig
-from outfits.config.schema.targets import TwoStageConfig
-from outfits.data.catalogue import ItemEmbeddings
-from outfits.graphs.completion_graph import completion_graph
-from outfits.index.catalogue_index import RetrievalVectors
-from outfits.index.category_index import CategoryIndex
+from outfits.config.schema.targets import TargetsConfig, TwoStageConfig
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator, latents_of
 from outfits.models.student import TwoTower
-from outfits.scoring.candidates import CandidateScorer
 
 import faiss  # isort: skip
 
 SIZES, BATCHES = (1000, 10_000, 100_000, 1_000_000), (1, 256)
 IMAGE_DIM, TEXT_DIM, CATEGORIES, K, SEED = 256, 256, 100, 2, 0
 COMPARED = ("random", "greedy_k", "beam", "greedy_two_stage", "generator", "generator_rerank", "generator_beam")
-WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")  # their time grows with the catalogue
 PARTS = ("graphs", "network", "search")
 BLOCK = 2**15  # embeddings drawn at once
 PILOT_ITEMS = 10_000  # size of the catalogue that tells how long a method may take
@@ -91,7 +86,7 @@ class Cell:
 
     def at(self, items: int, batch: int) -> "Cell":
         """What this measurement lets expect of another catalogue and number of outfits."""
-        larger = items / self.items if self.method.partition(":")[0] in WHOLE_CATALOGUE else 1
+        larger = items / self.items if spec_of(self.method).scans_catalogue else 1
         seconds, calls = self.seconds * larger * batch / self.batch, self.calls * larger
         parts = self.parts if (items, batch) == (self.items, self.batch) else None
         return replace(self, items=items, batch=batch, seconds=seconds, calls=calls, parts=parts)
@@ -106,31 +101,18 @@ class Answer:
     parts: dict[str, float]
 
 
-class TimedLatents:
-    """The generator's latents, and how long graphs and network took the last time.
+class TimedContext(MethodContext):
+    """What methods need, and how long graphs and network of the generator's latents took the last time, seconds."""
 
-    Args:
-        model: untrained generator.
-        device: where it is.
-    """
+    graph_seconds = network_seconds = 0.0
 
-    def __init__(self, model: Generator, device: torch.device) -> None:
-        self.model = model
-        self.device = device
-        self.graphs = self.network = 0.0
-        self.resources: Resources | None = None
-
-    def __call__(self, tasks: CompletionTasks) -> Tensor:
+    def latents(self, tasks: CompletionTasks) -> Tensor:
         """Latents ``[B, k, r]``."""
-        assert self.resources is not None
         start = time.perf_counter()
-        graphs = []
-        for given in tasks.given:
-            found = self.resources.embedded(given)
-            graphs.append(completion_graph(found.vectors, found.present, self.resources.categories[given]))
+        graphs = self.graphs(tasks)
         made = time.perf_counter()
-        latents = latents_of(self.model, graphs, tasks.k, self.device)
-        self.graphs, self.network = made - start, time.perf_counter() - made
+        latents = latents_of(self.require_generator(), graphs, tasks.k, self.device)
+        self.graph_seconds, self.network_seconds = made - start, time.perf_counter() - made
         return latents
 
 
@@ -139,26 +121,24 @@ class World:
     """A catalogue of random embeddings with untrained models over it.
 
     Attributes:
-        resources: what methods need.
-        latents: the generator's latents, timed.
+        context: what methods need.
         scorer_seconds: how long S took to look at every item.
         index_seconds: how long it took to map the items and build the index.
     """
 
-    resources: Resources
-    latents: TimedLatents
+    context: TimedContext
     scorer_seconds: float
     index_seconds: float
 
     @property
     def items(self) -> int:
         """Size of the catalogue."""
-        return len(self.resources.categories)
+        return len(self.context.categories)
 
     def tasks(self, batch: int) -> CompletionTasks:
         """Random outfits of three and four items of different categories."""
         rng = np.random.default_rng([SEED, self.items])
-        categories, given = self.resources.categories, []
+        categories, given = self.context.categories, []
         for number in range(batch):
             items = rng.choice(self.items, min(self.items, 50), replace=False)
             first = np.sort(np.unique(categories[items], return_index=True)[1])
@@ -169,9 +149,9 @@ class World:
     def answer(self, call: MethodCall, tasks: CompletionTasks) -> Answer:
         """Completes a batch once."""
         start = time.perf_counter()
-        completions = complete(call, tasks, self.resources)  # the answer is on the CPU: no GPU work is left
+        completions = complete(call, tasks, self.context)  # the answer is on the CPU: no GPU work is left
         seconds = time.perf_counter() - start
-        graphs, network = self.latents.graphs, self.latents.network
+        graphs, network = self.context.graph_seconds, self.context.network_seconds
         parts = dict(zip(PARTS, (graphs, network, seconds - graphs - network), strict=True))
         return Answer(seconds, float(completions.calls.mean()), parts)
 
@@ -192,7 +172,7 @@ def main(arguments: list[str] | None = None) -> list[Cell]:
     built = []
     with tempfile.TemporaryDirectory() as folder:
         vectors = random_embeddings(max(options.items), Path(folder))
-        two_stage = any(call.name.endswith("two_stage") for call in calls)
+        two_stage = any("student" in spec_of(call.name).needs for call in calls)
         build = partial(
             build_world,
             vectors,
@@ -328,40 +308,35 @@ def build_world(
     """
     categories = np.random.default_rng([SEED, 1]).integers(CATEGORIES, size=len(vectors))[:items]
     features = ItemEmbeddings(vectors[:items], np.ones((items, 2), dtype=np.bool_), IMAGE_DIM, TEXT_DIM)
+    catalogue = Catalogue(
+        [str(item) for item in range(items)],
+        categories.astype(np.int32),
+        [str(category) for category in range(CATEGORIES)],
+        [""] * items,
+        [None] * items,
+        features,
+    )
     torch.manual_seed(SEED)
-    s, g = ScorerConfig(), ModelConfig()
-    module = OutfitTransformer(IMAGE_DIM, TEXT_DIM, s.width, s.layers, s.heads, s.feedforward)
-    model = Generator(IMAGE_DIM, TEXT_DIM, CATEGORIES, g.k_max, g.width, g.layers, retrieval_dim=g.retrieval_dim)
-    model = model.eval().requires_grad_(False).to(device)
-    start = time.perf_counter()
-    scorer = CandidateScorer(
-        module.eval().requires_grad_(False),
-        features.vectors,
-        features.present,
-        categories,
-        device,
-        precision,
-        num_categories=CATEGORIES,
-        compile=compile,
-    )
-    scored = time.perf_counter()
-    mapped = RetrievalVectors(model, features, device)
-    found = CategoryIndex(mapped, categories, device, num_categories=CATEGORIES, config=index)
-    indexed = time.perf_counter()
-    latents = TimedLatents(model, device)
-    two = TwoStageConfig()
-    resources = Resources(
-        categories=categories,
-        num_categories=CATEGORIES,
+    module = OutfitTransformer(ScorerConfig(), IMAGE_DIM, TEXT_DIM)
+    model = Generator(ModelConfig(), IMAGE_DIM, TEXT_DIM, CATEGORIES)
+    context = TimedContext(
+        catalogue,
+        scorer_module=module.eval().requires_grad_(False),
+        generator=model.eval().requires_grad_(False),
+        student=TwoTower(TwoStageConfig(), module.config.width).eval() if student else None,
+        search=TargetsConfig(precision=precision, compile="always" if compile else "never"),
+        index_config=index,
         seed=SEED,
-        scorer=scorer,
-        index=found,
-        latents=latents,
-        items=features,
-        shortlists=Shortlists(TwoTower(s.width, two.width, two.hidden).eval(), scorer) if student else None,
+        device=device,
     )
-    latents.resources = resources
-    return World(resources, latents, scored - start, indexed - scored)
+    start = time.perf_counter()
+    _ = context.scorer
+    scored = time.perf_counter()
+    _ = context.index
+    indexed = time.perf_counter()
+    if student:
+        _ = context.shortlists
+    return World(context, scored - start, indexed - scored)
 
 
 def _cell(call: MethodCall, world: World, outfits: int, answers: Sequence[Answer]) -> Cell:

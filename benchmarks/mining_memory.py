@@ -16,9 +16,10 @@ from machine import cpu_name, peak_memory, reset_peak_memory
 from score_catalogue import CATEGORIES, IMAGE_DIM, MODELS, TEXT_DIM
 
 from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
-from outfits.mining.search import TargetMining, TwoStage
+from outfits.mining.search import TwoStage, mining_work
 from outfits.mining.targets import TargetStore
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.student import TwoTower
@@ -33,7 +34,9 @@ def main(arguments: list[str] | None = None) -> float | None:
     with tempfile.TemporaryDirectory() as folder:
         catalogue = random_catalogue(Path(folder) / "vectors.npy", asked.items)
         torch.manual_seed(0)
-        scorer = OutfitTransformer(IMAGE_DIM, TEXT_DIM, **MODELS["default"]).eval().requires_grad_(False)
+        scorer = (
+            OutfitTransformer(ScorerArchitecture(**MODELS["default"]), IMAGE_DIM, TEXT_DIM).eval().requires_grad_(False)
+        )
         print(f"{cpu_name()}, {torch.get_num_threads()} threads; {asked.items:,} items x {IMAGE_DIM + TEXT_DIM}")
         print(f"model: {MODELS['default']}, search: {asked.search}, precision: {asked.precision}")
         reset_peak_memory(cpu)
@@ -43,14 +46,14 @@ def main(arguments: list[str] | None = None) -> float | None:
         two_stage = None
         if asked.search == "two_stage":
             two_stage = TwoStage(student_of(scorer, config), config.two_stage.candidates)
-        mining = TargetMining(store, scorer, catalogue, config, two_stage)
+        mining = mining_work(store, scorer, catalogue, config, two_stage)
         _say("models", cpu)
         started = time.perf_counter()
-        mining.to(cpu)
+        mine = mining(cpu)
         _say(f"states of all items, {time.perf_counter() - started:.0f} s", cpu)
         for shard in store.pending():
             started = time.perf_counter()
-            mining.run((shard,))
+            mine(shard)
             _say(f"outfit {shard + 1} of {asked.outfits}, {time.perf_counter() - started:.1f} s", cpu)
         calls = store.load().trace.calls.sum()
         print(f"{calls:,} calls of S")
@@ -89,8 +92,7 @@ def random_tasks(outfits: int, catalogue: Catalogue, given: int = 3, k: int = 2)
 
 def student_of(scorer: OutfitTransformer, config: TargetsConfig) -> TwoTower:
     """An untrained student, as fast as a trained one."""
-    settings = config.two_stage
-    return TwoTower(scorer.settings["width"], settings.width, settings.hidden).eval().requires_grad_(False)
+    return TwoTower(config.two_stage, scorer.config.width).eval().requires_grad_(False)
 
 
 def _say(what: str, device: torch.device) -> None:

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring.candidates import CandidateScorer
 from outfits.stylist.loading import load_run
@@ -136,13 +137,15 @@ def subjects(asked: argparse.Namespace) -> Iterator[Subject]:
         run = load_run(asked.run, "cpu", None, None)
         features, test = run.catalogue.require_embeddings, run.outfits.of("test")
         outfits = [torch.from_numpy(test[row][:-1].astype(np.int64)) for row in range(min(asked.outfits, len(test)))]
-        module, categories = run.prepared.scorer.module, run.catalogue.categories.astype(np.int64)
+        module, categories = run.context.scorer.module, run.catalogue.categories.astype(np.int64)
         yield Subject("run", module, np.array(features.vectors), np.array(features.present), categories, outfits)
         return
     for name in asked.models:
         for items in asked.items:
             torch.manual_seed(0)
-            module = OutfitTransformer(IMAGE_DIM, TEXT_DIM, **MODELS[name]).eval().requires_grad_(False)
+            module = (
+                OutfitTransformer(ScorerArchitecture(**MODELS[name]), IMAGE_DIM, TEXT_DIM).eval().requires_grad_(False)
+            )
             rng = np.random.default_rng(0)
             vectors = rng.standard_normal((items, IMAGE_DIM + TEXT_DIM), dtype=np.float32)
             categories = rng.integers(CATEGORIES, size=items)

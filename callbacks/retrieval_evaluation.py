@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch
 
+from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.completion import complete_from_latents, latent_ranks
-from outfits.completion.prepared import candidate_scorer
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.category_rule import forbidden_categories
 from outfits.graphs.completion_graph import CompletionGraphs
-from outfits.index.catalogue_index import index_catalogue
 from outfits.metrics.completion import distinct_share, recall_at
 from outfits.models.frozen import FrozenScorer
 from outfits.models.generator import Generator
@@ -101,12 +100,13 @@ class RetrievalEvaluation(Callback):
         """
         given = [graphs.given[task] for task in task_ids]
         removed = graphs.removed[task_ids]
-        index = index_catalogue(model, self.catalogue, device)
+        module = self.scorer.module
+        context = MethodContext(self.catalogue, module, generator=model, search=self.search, device=device)
+        index = context.index
         forbidden = forbidden_categories(given, index.categories, index.num_categories)
-        chosen = complete_from_latents(latents, index, forbidden).chosen
-        scorer = candidate_scorer(self.scorer.module, self.catalogue, self.search, device)
+        chosen = complete_from_latents(latents, index, forbidden)
         completed = [np.concatenate([items, added]) for items, added in zip(given, chosen, strict=True)]
-        scores = scorer.ragged_logits(completed).double().sigmoid().cpu().numpy()
+        scores = context.scorer.ragged_logits(completed).double().sigmoid().cpu().numpy()
         metrics = {
             "score_mean": float(scores.mean()),
             "distinct_share": distinct_share(chosen),

@@ -10,7 +10,8 @@ from torchmetrics.classification import BinaryAUROC
 from datamodules.compatibility import CompatibilityBatch
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.scorer import ScorerConfig
-from outfits.models.compatibility import OutfitTransformer, ScorerSettings
+from outfits.data.catalogue import Catalogue
+from outfits.models.compatibility import OutfitTransformer
 from outfits.models.losses import focal_loss
 
 
@@ -18,15 +19,16 @@ class CompatibilityModule(L.LightningModule):
     """Trains an :class:`OutfitTransformer` on outfits and their negatives.
 
     Args:
-        settings: what the network is built from.
-        config: losses, negatives and optimiser.
+        catalogue: items with embeddings.
+        config: network, losses, negatives and optimiser; None: the defaults.
         name: prefix of the logged metrics, ``scorer`` or ``judge``.
     """
 
-    def __init__(self, settings: ScorerSettings, config: ScorerConfig, name: str = "scorer") -> None:
+    def __init__(self, catalogue: Catalogue, config: ScorerConfig | None = None, name: str = "scorer") -> None:
         super().__init__()
-        self.model = OutfitTransformer(**settings)
-        self.config = config
+        self.config = ScorerConfig() if config is None else config
+        items = catalogue.require_embeddings
+        self.model = OutfitTransformer(self.config, items.image_dim, items.text_dim)
         self.name = name
         self.auc = BinaryAUROC()
 
@@ -69,14 +71,7 @@ class CompatibilityModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay."""
-        return adamw_with_warmup(
-            self.model.parameters(),
-            lr=self.config.lr,
-            weight_decay=self.config.weight_decay,
-            warmup=self.config.warmup,
-            schedule="cosine",
-            total_steps=int(self.trainer.estimated_stepping_batches),
-        )
+        return adamw_with_warmup(self, self.config, "cosine")
 
     def _logits(self, tokens: Tensor, sets: Tensor, padding: Tensor) -> Tensor:
         rows, count, size = sets.shape

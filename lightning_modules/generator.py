@@ -1,6 +1,7 @@
 """Training of the generator on what greedy search selected."""
 
 import lightning as L
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -8,8 +9,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch
 
 from lightning_modules.optim import adamw_with_warmup
-from outfits.config.schema.model import LossConfig, OptimizerConfig
-from outfits.models.generator import Generator, GeneratorSettings
+from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
+from outfits.data.catalogue import Catalogue
+from outfits.models.generator import Generator
 from outfits.models.losses import assignment_cost, best_assignment, cosine_distance_to_targets, listwise_distillation
 
 # The training mixture. Of a batch, all tasks are asked for one k: half of the batches for the k of the experiment, the
@@ -26,39 +28,36 @@ class GeneratorModule(L.LightningModule):
     data, not weights.
 
     Args:
-        settings: what the network is built from.
-        loss: weights and temperatures of the losses.
-        optimizer: learning rate and schedule.
-        vectors: catalogue embeddings, shape ``[N, d]``.
-        categories: category of every catalogue item, int64, shape ``[N]``.
-        k: number of missing items in validation and test, at most ``settings["k_max"]``.
+        catalogue: items with embeddings.
+        config: the network, and the number of missing items in validation and test; None: the defaults.
+        loss: weights and temperatures of the losses; None: the defaults.
+        optimizer: learning rate and schedule; None: the defaults.
     """
 
     def __init__(
         self,
-        settings: GeneratorSettings,
-        loss: LossConfig,
-        optimizer: OptimizerConfig,
-        vectors: Tensor,
-        categories: Tensor,
-        k: int,
+        catalogue: Catalogue,
+        config: ModelConfig | None = None,
+        loss: LossConfig | None = None,
+        optimizer: OptimizerConfig | None = None,
     ) -> None:
         super().__init__()
-        self.model = Generator(**settings)
+        items, config = catalogue.require_embeddings, ModelConfig() if config is None else config
+        self.model = Generator(config, items.image_dim, items.text_dim, len(catalogue.category_names))
+        self.k = config.k
+        self.loss = LossConfig() if loss is None else loss
+        self.optimizer_config = OptimizerConfig() if optimizer is None else optimizer
         # Without the listwise loss nothing depends on it, and DDP refuses trainable parameters without a gradient.
-        learned = loss.listwise_weight > 0
-        self.log_temperature = nn.Parameter(torch.tensor(loss.latent_temperature).log(), requires_grad=learned)
-        self.loss = loss
-        self.optimizer_config = optimizer
-        self.k = k
+        learned = self.loss.listwise_weight > 0
+        self.log_temperature = nn.Parameter(torch.tensor(self.loss.latent_temperature).log(), requires_grad=learned)
         self.vectors: Tensor
         self.categories: Tensor
-        self.register_buffer("vectors", vectors, persistent=False)
-        self.register_buffer("categories", categories, persistent=False)
+        self.register_buffer("vectors", torch.from_numpy(np.array(items.vectors)), persistent=False)
+        self.register_buffer("categories", torch.from_numpy(catalogue.categories.astype(np.int64)), persistent=False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The configured mixture of both losses under the configured assignment of latents to targets."""
-        k = draw_k(self.k, self.model.k_max)
+        k = draw_k(self.k, self.model.config.k_max)
         if "condition_categories" in batch:
             batch.condition_categories = drop_categories(
                 batch.condition_categories, batch.condition_texts, CATEGORY_DROP
@@ -80,15 +79,7 @@ class GeneratorModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and the configured schedule."""
-        config = self.optimizer_config
-        return adamw_with_warmup(
-            self.parameters(),
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-            warmup=config.warmup,
-            schedule=config.schedule,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-        )
+        return adamw_with_warmup(self, self.optimizer_config, self.optimizer_config.schedule)
 
     def losses(self, latents: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Losses of latents ``[B, k, r]``: the mean over tasks, its parts, and that over tasks without and with

@@ -1,11 +1,13 @@
 """AdamW with a linear warm-up, as every trained module here uses it."""
 
 import math
-from collections.abc import Iterable
 
+import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import nn
+
+from outfits.config.schema.model import OptimizerConfig
+from outfits.config.schema.scorer import ScorerConfig
 
 
 def warmup_then(schedule: str, warmup_steps: int, total_steps: int, step: int) -> float:
@@ -19,31 +21,23 @@ def warmup_then(schedule: str, warmup_steps: int, total_steps: int, step: int) -
 
 
 def adamw_with_warmup(
-    parameters: Iterable[nn.Parameter],
-    *,
-    lr: float,
-    weight_decay: float,
-    warmup: float,
-    schedule: str,
-    total_steps: int,
+    module: L.LightningModule, config: ScorerConfig | OptimizerConfig, schedule: str
 ) -> OptimizerLRSchedulerConfig:
     """Lightning's optimiser configuration; matrices decay, vectors (biases, norms, learned tokens) do not.
 
     Args:
-        parameters: what is trained.
-        lr: peak learning rate.
-        weight_decay: decay of matrices.
-        warmup: share of ``total_steps`` with rising learning rate.
+        module: what is trained, attached to its trainer.
+        config: peak learning rate, decay of matrices, share of the steps with rising learning rate.
         schedule: ``cosine`` or ``constant`` after the warm-up.
-        total_steps: optimiser steps of the whole training.
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    total_steps = int(module.trainer.estimated_stepping_batches)
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=lr)
-    warmup_steps = round(warmup * total_steps)
+    optimizer = torch.optim.AdamW(groups, lr=config.lr)
+    warmup_steps = round(config.warmup * total_steps)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_then(schedule, warmup_steps, total_steps, step)
     )

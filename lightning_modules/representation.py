@@ -1,7 +1,5 @@
 """Training of an image model on a catalogue's images."""
 
-from dataclasses import asdict
-
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -10,8 +8,8 @@ from torchmetrics import MeanMetric
 
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.model import OptimizerConfig
-from outfits.config.schema.representation import AugmentationConfig
-from outfits.representations.base import Features, RepresentationSettings
+from outfits.config.schema.representation import RepresentationConfig
+from outfits.representations.base import Features
 from outfits.representations.batch import ImageBatch, augmented
 from outfits.representations.store import build_model
 
@@ -20,23 +18,24 @@ class RepresentationModule(L.LightningModule):
     """Trains any :class:`outfits.representations.base.ImageModel`; its losses are the model's own.
 
     Args:
-        settings: what the model is built from.
-        augmented: how training images are augmented.
+        config: the model, and how its training images are augmented.
         optimizer: learning rate and schedule.
+        categories: number of categories of the catalogue.
+        text_dim: width of the frozen text embeddings; 0 for models that see no texts.
         features: frozen features of the perceptual loss.
     """
 
     def __init__(
         self,
-        settings: RepresentationSettings,
-        augmented: AugmentationConfig,
+        config: RepresentationConfig,
         optimizer: OptimizerConfig,
+        categories: int,
+        text_dim: int,
         features: Features | None = None,
     ) -> None:
         super().__init__()
-        self.model = build_model(settings, features).to(memory_format=torch.channels_last)
+        self.model = build_model(config, categories, text_dim, features).to(memory_format=torch.channels_last)
         self.features = (features,)  # a tuple: a frozen network in an attribute of its own would enter the checkpoints
-        self.augmented = augmented
         self.optimizer_config = optimizer
         self.means: dict[str, MeanMetric] = {}
 
@@ -49,7 +48,7 @@ class RepresentationModule(L.LightningModule):
     def training_step(self, batch: ImageBatch, batch_index: int) -> Tensor:
         """The model's objective on augmented images."""
         progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        losses = self.model.losses(augmented(batch, **asdict(self.augmented)), progress)
+        losses = self.model.losses(augmented(batch, self.model.config.augmented), progress)
         for name, value in losses.items():
             self.log(f"representation/train_{name}", value, prog_bar=name == "loss", batch_size=len(batch))
         return losses["loss"]
@@ -69,12 +68,4 @@ class RepresentationModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and the configured schedule."""
-        config = self.optimizer_config
-        return adamw_with_warmup(
-            self.model.parameters(),
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-            warmup=config.warmup,
-            schedule=config.schedule,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-        )
+        return adamw_with_warmup(self, self.optimizer_config, self.optimizer_config.schedule)

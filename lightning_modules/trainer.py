@@ -3,20 +3,22 @@
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 
 from outfits.config.schema.trainer import TrainerConfig
+
+T = TypeVar("T")
 
 NOT_LIGHTNINGS = ("timeout_minutes",)
 
@@ -86,18 +88,6 @@ def _auto_is_ddp(options: dict[str, Any]) -> bool:
     return isinstance(idle.strategy, DDPStrategy)
 
 
-def checkpoints(folder: Path, monitor: str, mode: str = "max") -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """``best.ckpt``, of the epoch with the best ``monitor``, and ``last.ckpt``, of the last finished epoch.
-
-    Which is best, the largest or the smallest, ``mode`` says: ``max`` or ``min``.
-
-    These are two callbacks, since ``save_last`` of one would write the last epoch only where it is the best so far, and
-    an interrupted run would go on from there.
-    """
-    best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
-    return best, ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-
-
 def is_rank_zero() -> bool:
     """Whether this process writes what all ranks share; true before any other rank exists."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -109,3 +99,17 @@ def wait_for_all_ranks() -> None:
     """Barrier over all ranks; nothing to do in a single process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+def before_writing(look: Callable[[], T]) -> T:
+    """What a look at files finds on this rank; no rank goes on, and writes, before all have looked."""
+    found = look()
+    wait_for_all_ranks()
+    return found
+
+
+def on_rank_zero(write: Callable[[], object]) -> None:
+    """Calls ``write`` on rank zero alone, while the others wait."""
+    if is_rank_zero():
+        write()
+    wait_for_all_ranks()

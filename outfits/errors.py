@@ -2,7 +2,7 @@
 
 
 class OutfitError(Exception):
-    """Base of every mistake that is the user's to mend; the entry points print it and exit with status 2."""
+    """Base of every error that is the user's to mend; the entry points print it and exit with status 2."""
 
     kind = "error"
 
@@ -32,4 +32,4 @@ class ConfigError(OutfitError):
         self.errors = errors
 
     def __str__(self) -> str:
-        return "\n".join(f"{self.kind}: {mistake}" for mistake in self.errors)
+        return "\n".join(f"{self.kind}: {error}" for error in self.errors)

@@ -1,7 +1,7 @@
 """Tables of what can be chosen by name: data formats, encoders, models, methods, stages.
 
 An entry names its code instead of importing it, so that a table can stand beside its section of the configuration and
-neither ``--help`` nor a mistake waits for torch. A plug-in adds a line of its own with :meth:`Table.register`.
+neither ``--help`` nor an error waits for torch. A plug-in adds a line of its own with :meth:`Table.register`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,6 +1,8 @@
 """Files that are whole or not there: a kill at any moment leaves the old file or the new one, never half of one."""
 
+import json
 import os
+import re
 import uuid
 import zipfile
 import zlib
@@ -35,6 +37,18 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file, atomically."""
     write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def write_json(path: Path, values: object) -> None:
+    """Writes a JSON file, atomically; lists of numbers stand on one line each.
+
+    Raises:
+        ValueError: if a number is not finite.
+    """
+    text = json.dumps(values, indent=2, allow_nan=False)
+    # within a JSON string there is no line break, so none is touched
+    text = re.sub(r"\[\n[-+.\deE,\s]*\]", lambda found: " ".join(found[0].split()), text)
+    write_text(path, text + "\n")
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:

@@ -1,20 +1,49 @@
-"""Weights in files: safetensors with the settings that a network is built from, known by their SHA-256."""
+"""Networks in files: safetensors with what the network is built from, known by their SHA-256."""
 
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, get_type_hints
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
-from torch import Tensor, nn
+from torch import nn
 
 from outfits.errors import ArtifactError
 from outfits.storage import write_atomically
 
 # What reading a file of weights raises that is missing, cut short, or no such file.
 READING_WEIGHTS = (OSError, SafetensorError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError)
+
+A = TypeVar("A")
+N = TypeVar("N", bound="Network[Any]")
+
+
+class Network(nn.Module, Generic[A]):
+    """A network that knows what it is built from, so that its file can say so.
+
+    Args:
+        architecture: dataclass of the configuration keys that it is built from.
+        config: a section that has these keys, perhaps among others.
+        sizes: what the data decide, by the names of the constructor's arguments.
+
+    Attributes:
+        config: the keys of ``architecture`` and no others.
+        sizes: as given.
+    """
+
+    def __init__(self, architecture: type[A], config: A, **sizes: int) -> None:
+        super().__init__()
+        self.config: A = architecture(**{field.name: getattr(config, field.name) for field in fields(architecture)})  # type: ignore[arg-type]
+        self.sizes = sizes
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Architecture and sizes as JSON values by name."""
+        return {**asdict(self.config), **self.sizes}  # type: ignore[call-overload]
 
 
 def file_sha256(path: Path) -> str:
@@ -32,35 +61,65 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def save_weights(module: nn.Module, described: dict[str, Any], path: Path) -> str:
-    """Writes a network's parameters and buffers with a JSON-serialisable description, atomically.
+def save_network(network: Network[Any], path: Path, **facts: str) -> str:
+    """Writes a network's parameters and buffers with what it is built from, atomically.
+
+    Args:
+        network: the network.
+        path: the file.
+        facts: what else the file says of it.
 
     Returns:
         The SHA-256 of the file.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # one metadata entry: safetensors writes several in no fixed order, and the digest would change
-    data = serialise(tensors, metadata={"described": json.dumps(described, sort_keys=True)})
+    described = json.dumps({"settings": network.settings, **facts}, sort_keys=True)
+    data = serialise(tensors, metadata={"described": described})
     write_atomically(path, lambda file: file.write(data))
     return file_sha256(path)
 
 
-def load_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor], str]:
-    """Description, tensors and SHA-256 of a file of :func:`save_weights`.
+def load_network(
+    build: Callable[..., N], architecture: type, path: Path, what: str, way_out: str
+) -> tuple[N, dict[str, str], str]:
+    """Loads a network in evaluation mode, without gradients on its parameters.
 
     Args:
-        path: the file.
+        build: makes it from its architecture and, by name, its sizes.
+        architecture: dataclass of the keys that it is built from.
+        path: file written by :func:`save_network`.
         what: how messages call it.
+        way_out: what to do about a file of another version, for messages.
+
+    Returns:
+        The network, what else the file says of it, and the SHA-256 of the file.
 
     Raises:
-        ArtifactError: if the file is missing or cannot be read.
+        ArtifactError: if the file is missing, cannot be read, or was written by another version of the network.
     """
     if not path.is_file():
         raise ArtifactError(f"{what} {path} does not exist; run train.py to make it")
     try:
         with safe_open(path, framework="pt") as file:
-            described: dict[str, Any] = json.loads(file.metadata()["described"])
+            facts: dict[str, Any] = json.loads(file.metadata()["described"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{what} {path} cannot be read ({error}); delete it and run train.py again") from error
-    return described, weights, file_sha256(path)
+    try:
+        settings = facts.pop("settings")
+        names = {field.name for field in fields(architecture)}
+        network = build(_rebuilt(architecture, settings), **{n: v for n, v in settings.items() if n not in names})
+        if network.settings != settings:
+            raise ValueError("its settings are not those of this version")
+        network.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{what} {path} was made by another version of the network; {way_out}") from error
+    return network.eval().requires_grad_(False), facts, file_sha256(path)
+
+
+def _rebuilt(kind: type, values: dict[str, Any]) -> Any:
+    """A dataclass, and those in its fields, from JSON values."""
+    hints = get_type_hints(kind)
+    parts = {field.name: values[field.name] for field in fields(kind)}
+    return kind(**{n: _rebuilt(hints[n], value) if is_dataclass(hints[n]) else value for n, value in parts.items()})

@@ -1,5 +1,6 @@
-"""The stages of the main job, each a function from what the stages before it left to what the next one needs.
+"""The stages of runs, each a function from what stages before it left to what later ones need.
 
-Every stage keeps its product under a key made from everything it depends on, says whether it computed or reused it, and
-goes on where a killed run stopped. All ranks call every stage.
+Which there are, and in which order they run, is written in ``outfits/config/schema/stages.py``. Every stage keeps its
+product under a key made from everything it depends on, logs whether it computed or reused it, and goes on where a
+killed run stopped. All ranks call every stage.
 """

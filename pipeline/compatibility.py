@@ -6,25 +6,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
-import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from callbacks.batch_seed import BatchSeed
 from datamodules.compatibility import CompatibilityDataModule
 from lightning_modules.compatibility import CompatibilityModule
-from lightning_modules.trainer import build_trainer, checkpoints, is_rank_zero, wait_for_all_ranks
+from lightning_modules.fitting import Checkpoints, fit_resumable
+from lightning_modules.trainer import build_trainer, is_rank_zero, on_rank_zero
 from outfits import run_files
-from outfits.completion.prepared import candidate_scorer
+from outfits.completion.context import MethodContext
 from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
 from outfits.metrics.evaluate_scorer import measure_compatibility
-from outfits.models.compatibility import ScorerSettings
-from outfits.models.frozen import FrozenScorer, load_scorer, save_scorer
+from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.storage import write_atomically, write_text
+from outfits.weights import save_network
 from pipeline.run import Run, content_key
 
 
@@ -38,8 +35,7 @@ class Scorers:
 
 
 def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
-    """Trains S on its judge_holdout of the training outfits and the judge on the other, or loads what is there;
-    measures S.
+    """Trains S, and the judge on training outfits that S never sees, or loads what is there; measures S.
 
     Raises:
         ArtifactError: if a model is missing and the stage was not asked for.
@@ -68,6 +64,20 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
     return Scorers(frozen, frozen_judge, measure_scorer(run, dataset, frozen, frozen_judge, outfits_of_scorer))
 
 
+def load_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
+    """Loads S and the judge of a finished run and measures S.
+
+    Raises:
+        ArtifactError: if a file is missing or was changed.
+    """
+    recorded = json.loads((run.folder / run_files.COMPATIBILITY).read_text())
+    scorer = load_scorer(run.folder / run_files.SCORER, recorded["sha256"])
+    judge_sha256 = recorded["judge_sha256"]
+    judge = load_scorer(run.folder / run_files.JUDGE, judge_sha256) if judge_sha256 else None
+    outfits_of_scorer, _ = scorer_and_judge_outfits(run, dataset)
+    return Scorers(scorer, judge, measure_scorer(run, dataset, scorer, judge, outfits_of_scorer))
+
+
 def _copy(source: Path, target: Path) -> None:
     write_atomically(target, lambda file: file.write(source.read_bytes()))
 
@@ -86,7 +96,7 @@ def measure_scorer(
     """Metrics of S, trained on ``train``, on the evaluated split; rank zero writes them with both SHA-256."""
     config = run.config.evaluate
     metrics = measure_compatibility(
-        candidate_scorer(scorer.module, dataset.catalogue, run.config.targets, "cpu"),
+        MethodContext(dataset.catalogue, scorer.module, search=run.config.targets).scorer,
         dataset,
         train,
         config.split,
@@ -96,10 +106,9 @@ def measure_scorer(
     )
     shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if value is not None)
     run.log("compatibility", f"{config.split} split: {shown}")
-    if is_rank_zero():
-        digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}
-        write_text(run.folder / run_files.COMPATIBILITY, json.dumps({**metrics, **digests}, indent=2) + "\n")
-    wait_for_all_ranks()
+    digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}
+    text = json.dumps({**metrics, **digests}, indent=2) + "\n"
+    on_rank_zero(lambda: write_text(run.folder / run_files.COMPATIBILITY, text))
     return metrics
 
 
@@ -108,21 +117,11 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     catalogue, trainer_config = dataset.catalogue, run.config.trainer
     features = catalogue.require_embeddings
     valid = dataset.outfits.of("valid")
-    settings = ScorerSettings(
-        image_dim=features.image_dim,
-        text_dim=features.text_dim,
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-        feedforward=config.feedforward,
-        dropout=config.dropout,
-        input_dropout=config.input_dropout,
-    )
     # Loggers and checkpoints are the stage's own; an idle trainer tells how many ranks share a batch.
     world_size = build_trainer(trainer_config).world_size
     key = content_key(
         asdict(config),
-        settings,
+        [features.image_dim, features.text_dim],
         features.key,
         catalogue.categories.tolist(),
         [train.items.tolist(), train.offsets.tolist(), valid.items.tolist(), valid.offsets.tolist()],
@@ -137,44 +136,20 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         return folder
     run.require("compatibility", wanted_by=f"this run's {name}")
     run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
-    module = _fit(run, folder, settings, config, train, dataset, seed, name)
-    wait_for_all_ranks()  # nobody looks for the file any more
-    if is_rank_zero():
-        save_scorer(module.model, folder / run_files.SCORER)
-        shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
-    wait_for_all_ranks()
-    return folder
-
-
-def _fit(
-    run: Run,
-    folder: Path,
-    settings: ScorerSettings,
-    config: ScorerConfig,
-    train: Outfits,
-    dataset: OutfitDataset,
-    seed: int,
-    name: str,
-) -> CompatibilityModule:
-    L.seed_everything(seed, verbose=False)
-    module = CompatibilityModule(settings, config, name)
-    data = CompatibilityDataModule(
-        dataset.catalogue, train, dataset.outfits.of("valid"), config, run.config.data.num_workers, seed
-    )
-    best, each = checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_auc")
-    callbacks: list[Callback] = [BatchSeed(seed), best, each]
-    if config.patience:
-        callbacks.append(EarlyStopping(f"{name}/valid_auc", mode="max", patience=config.patience))
-    last = folder / run_files.CHECKPOINTS / run_files.LAST
-    trainer = build_trainer(
-        run.config.trainer,
+    module = fit_resumable(
+        lambda: CompatibilityModule(catalogue, config, name),
+        CompatibilityDataModule(catalogue, train, valid, config, run.config.data.num_workers, seed),
+        trainer_config,
+        Checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_auc", patience=config.patience),
+        seed=seed,
         loggers=run.loggers(name),
-        callbacks=callbacks,
         max_epochs=config.epochs,
         check_val_every_n_epoch=1,
     )
-    trainer.fit(module, data, ckpt_path=last if last.exists() else None)
-    if best.best_model_path:
-        weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-        module.load_state_dict(weights)
-    return module
+
+    def export() -> None:
+        save_network(module.model, folder / run_files.SCORER)
+        shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
+
+    on_rank_zero(export)
+    return folder

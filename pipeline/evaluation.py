@@ -1,10 +1,10 @@
 """Stage ``test``: every method completes the same outfits, and the report says what came of it."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import wandb
@@ -12,82 +12,96 @@ from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 
 from lightning_modules.sharded import run_shards
-from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
-from outfits.completion.prepared import PreparedRun
+from outfits.completion.completion import MethodOutcome
+from outfits.completion.context import MethodContext
 from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.config.load import save_config
 from outfits.config.method_calls import resolve_call
+from outfits.config.schema.methods import METHODS, spec_of
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
+from outfits.errors import ArtifactError
 from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
-from outfits.mining.search import condition_tasks
+from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
-from outfits.report.comparison.conditions import summarise_conditions
 from outfits.report.comparison.gallery import gallery_outfits
-from outfits.report.comparison.page import ReportPaths, write_report
-from outfits.report.comparison.records import MethodRecord
-from outfits.report.comparison.results import EvaluationResult, summarise
-from outfits.report.comparison.sweeps import SweepPoint, sweep_point
+from outfits.report.comparison.page import write_report
+from outfits.report.comparison.results import (
+    EvaluationResult,
+    score_table,
+    summarise,
+    summarise_conditions,
+    summarise_sweeps,
+)
 from outfits.report.comparison.table import results_table
 from outfits.weights import weights_digest
-from pipeline.compatibility import Scorers
+from pipeline.compatibility import Scorers, load_scorers
+from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
 from pipeline.run import Run, content_key
-from pipeline.student import TWO_STAGE, student_of, wants_student
-
-NEAREST_ITEMS = ("generator", "generator_rerank", "generator_beam", "greedy_two_stage", "beam_two_stage")
-"""Methods that look in an index."""
-WHOLE_CATALOGUE = ("exhaustive", "greedy_1", "greedy_k", "beam")
-"""Methods that ask S about every item."""
+from pipeline.student import student_of, wants_student
+from pipeline.targets import fulfillable, read_selected
 
 
-def run_experiment(
-    run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator, selected: NDArray[np.int64]
-) -> EvaluationResult:
+def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
+    """Runs the experiment with the models that a finished run left in its folder, without its training products.
+
+    Raises:
+        ArtifactError: if the run is not finished, a file of it was changed, or the data are no longer those of the run.
+    """
+    missing = [name for name in (run_files.COMPATIBILITY, run_files.SELECTED) if not (run.folder / name).exists()]
+    if missing:
+        raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
+    dataset = embed_dataset(run, dataset)
+    scorers = load_scorers(run, dataset)
+    generator = load_generator(run.folder / run_files.GENERATOR, scorers.scorer.sha256)
+    return run_experiment(run, dataset, scorers, generator)
+
+
+def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator) -> EvaluationResult:
     """Completes the split's outfits by every configured method and writes ``RUN_DIR/report``.
 
     Args:
-        run: the run.
+        run: the run, with the counts of selected items in its folder.
         dataset: data set with embeddings.
         scorers: S and the judge.
         generator: trained generator.
-        selected: how often greedy search selected each item for training outfits, shape ``[N]``.
 
     Returns:
         The metrics; on every rank the same.
     """
     config = run.config.evaluate
-    evaluator = MethodEvaluator(run, dataset, scorers, generator, selected)
+    evaluator = MethodEvaluator(run, dataset, scorers, generator, read_selected(run, dataset))
     tasks = evaluator.tasks(run.config.model.k, config.outfits)
     run.log("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
     for k in config.sweep.k:
         evaluator.tasks(k, config.sweep.outfits)  # before hours of work: are there outfits large enough?
-    records = evaluator.compare(tasks)
-    conditions = dict(evaluator.with_conditions(tasks))
+    outcomes = evaluator.compare(tasks)
+    conditions = evaluator.with_conditions(tasks)
     sweeps = evaluator.sweeps()
     test_generator(run, dataset, scorers.scorer, generator, tasks)
     if not scorers.scorer.unchanged():
         raise RuntimeError("the frozen scorer's weights changed during the evaluation")
-    result = summarise(
-        records,
-        catalogue=dataset.catalogue,
+    result = EvaluationResult(
         dataset=dataset.name,
         split=config.split,
+        k=tasks.k,
+        catalogue=len(dataset.catalogue),
         seed=run.config.seed,
         scorer_sha256=scorers.scorer.sha256,
         compatibility=scorers.metrics,
+        methods=summarise(outcomes, dataset.catalogue, seed=run.config.seed, resamples=config.resamples),
         split_facts=dataset.split_facts,
         counts={**dataset.counts, f"{config.split} outfits too small for k={tasks.k}": tasks.left_out},
-        removed=dict(zip(evaluator.names(tasks), tasks.removed, strict=True)),
         resamples=config.resamples,
-        sweeps=sweeps,
-        conditions=summarise_conditions(conditions, config.alpha),
+        sweeps=summarise_sweeps(sweeps),
+        conditions=summarise_conditions(conditions),
+        scores=score_table(outcomes, dataset.catalogue),
     )
-    if is_rank_zero():
-        _report(run, dataset, evaluator, tasks, records, result)
-    wait_for_all_ranks()
+    on_rank_zero(lambda: _report(run, dataset, outcomes, result))
     return result
 
 
@@ -112,18 +126,18 @@ class MethodEvaluator:
     def __post_init__(self) -> None:
         self.outfits: Outfits = self.dataset.outfits.of(self.run.config.evaluate.split)
         catalogue = self.dataset.catalogue
-        self.prepared = PreparedRun(
+        self.context = MethodContext(
             catalogue,
-            self.scorers.scorer.module,
-            None if self.scorers.judge is None else self.scorers.judge.module,
-            self.generator,
-            self.selected,
-            self.run.config.targets,
-            self.run.config.seed,
-            np.bincount(self.dataset.outfits.of("train").items, minlength=len(catalogue)),
-            planned_calls=self._planned_calls(),
-            index=self.run.config.index,
+            scorer_module=self.scorers.scorer.module,
+            judge_module=None if self.scorers.judge is None else self.scorers.judge.module,
+            generator=self.generator,
             student=self.student,
+            selected=self.selected,
+            occurrences=np.bincount(self.dataset.outfits.of("train").items, minlength=len(catalogue)),
+            search=self.run.config.targets,
+            index_config=self.run.config.index,
+            planned_calls=self._planned_calls(),
+            seed=self.run.config.seed,
         )
 
     @cached_property
@@ -135,7 +149,7 @@ class MethodEvaluator:
         """About how many calls of S the compared searches over the whole catalogue will make."""
         config = self.run.config
         outfits = len(self.outfits) if config.evaluate.outfits is None else config.evaluate.outfits
-        searches = sum(text.partition(":")[0] in WHOLE_CATALOGUE for text in config.evaluate.methods)
+        searches = sum(spec_of(text).scans_catalogue for text in config.evaluate.methods)
         return searches * outfits * config.model.k * len(self.dataset.catalogue)
 
     def tasks(self, k: int, limit: int | None) -> CompletionTasks:
@@ -145,55 +159,55 @@ class MethodEvaluator:
             limit = config.evaluate.shard_size
         return make_tasks(self.outfits, k, 1, limit, config.seed)
 
-    def names(self, tasks: CompletionTasks) -> list[str]:
-        """The data set's names of the tasks' outfits."""
-        return [self.outfits.outfit_ids[position] for position in tasks.outfits]
-
-    def compare(self, tasks: CompletionTasks) -> list[MethodRecord]:
+    def compare(self, tasks: CompletionTasks) -> dict[str, MethodOutcome]:
         """Every method of ``evaluate.methods`` on the same tasks, slow ones on some of them."""
         config = self.run.config.evaluate
         few = self.tasks(tasks.k, min(config.slow_outfits, len(tasks)))
-        records = {}
-        # exhaustive search first: it may refuse, and then at once
-        for text in sorted(config.methods, key=lambda text: not text.startswith("exhaustive")):
+        outcomes = {}
+        # slow methods first: one may refuse, and then at once
+        for text in sorted(config.methods, key=lambda text: not spec_of(text).slow):
             slow = {text, text.partition(":")[0]} & set(config.slow_methods)
-            records[text] = self.record(text, few if slow else tasks)
-        return [records[text] for text in config.methods]
+            outcomes[text] = self.outcome(text, few if slow else tasks)
+        return outcomes
 
-    def with_conditions(self, tasks: CompletionTasks) -> list[tuple[str, list[MethodRecord]]]:
+    def with_conditions(self, tasks: CompletionTasks) -> dict[str, dict[str, MethodOutcome]]:
         """The methods of ``evaluate.condition_methods`` with the removed items' categories or texts as conditions."""
         config = self.run.config.evaluate
-        done = []
+        done = {}
         for kind in config.conditions:
             conditioned = self._conditioned(kind, tasks, config.alpha)
             if conditioned is not None:
-                methods = [text for text in config.condition_methods if kind != "categories" or text != "most_similar"]
-                done.append((kind, [self.record(text, conditioned) for text in methods]))
+                methods = [
+                    text
+                    for text in config.condition_methods
+                    if kind != "categories" or "texts" not in spec_of(text).needs
+                ]
+                done[kind] = self._outcomes(methods, conditioned)
         return done
 
-    def sweeps(self) -> list[SweepPoint]:
-        """The points of ``evaluate.sweep``, one per parameter, value and method."""
+    def sweeps(self) -> dict[str, dict[float, dict[str, MethodOutcome]]]:
+        """The methods of ``evaluate.sweep`` at every value of every parameter, with greedy search beside them."""
         config, k = self.run.config.evaluate.sweep, self.run.config.model.k
-        points: list[SweepPoint] = []
-        for value in config.k:
-            points += self._point("k", value, self.tasks(value, config.outfits), config.methods)
         tasks = self.tasks(k, config.outfits)
-        for width in config.width:
-            texts = [f"{name}:width={width}" for name in ("beam", "generator_beam")]
-            points += self._point("width", width, tasks, texts, reference="greedy_k")
-        for candidates in config.candidates:
-            texts = [f"{name}:candidates={candidates}" for name in ("generator_rerank", "generator_beam")]
-            points += self._point("candidates", candidates, tasks, texts, reference="greedy_k")
-        for alpha in config.alpha:
-            conditioned = self._conditioned("texts", tasks, alpha)
-            if conditioned is not None:
-                points += self._point("alpha", alpha, conditioned, config.methods)
-        return points
+        conditioned = {alpha: self._conditioned("texts", tasks, alpha) for alpha in config.alpha}
+        return {
+            "k": {value: self._outcomes(config.methods, self.tasks(value, config.outfits)) for value in config.k},
+            "width": {
+                width: self._outcomes([*_calls_with("width", width), "greedy_k"], tasks) for width in config.width
+            },
+            "candidates": {
+                r: self._outcomes([*_calls_with("candidates", r), "greedy_k"], tasks) for r in config.candidates
+            },
+            "alpha": {
+                alpha: self._outcomes(config.methods, each) for alpha, each in conditioned.items() if each is not None
+            },
+        }
 
-    def record(self, text: str, tasks: CompletionTasks) -> MethodRecord:
+    def outcome(self, text: str, tasks: CompletionTasks) -> MethodOutcome:
         """What one method does with tasks; shards that an earlier run left are used again."""
         run, config = self.run, self.run.config.evaluate
         call = resolve_call(text, config)
+        needs = set(spec_of(text).needs)
         judge = self.scorers.judge
         key = content_key(
             tasks.digest(),
@@ -203,47 +217,30 @@ class MethodEvaluator:
             self.dataset.catalogue.require_embeddings.key,
             [call.name, None if call.options is None else asdict(call.options)],
             [PROTOCOL, config.shard_size, run.search_precision(), run.config.seed],
-            asdict(run.config.index) if call.name in NEAREST_ITEMS else None,
-            *([] if self.student is None or call.name not in TWO_STAGE else [weights_digest(self.student)]),
+            asdict(run.config.index) if {"generator", "student"} & needs else None,
+            *([] if self.student is None or "student" not in needs else [weights_digest(self.student)]),
         )
         folder = run.folder / run_files.SHARDS / f"{call.name}-{key}"
-        experiment = MethodExperiment(call, tasks, self.prepared, folder, config.shard_size)
-        missing = len(experiment.pending())
-        wait_for_all_ranks()  # nobody writes before everybody has looked
+        experiment = MethodExperiment(call, tasks, self.context, folder, config.shard_size)
+        missing = before_writing(experiment.store.pending)
         if missing:
-            run.log("test", f"{text}: {missing} of {experiment.shards} shards{_what(tasks)}")
-            run_shards(experiment, run.config.trainer)
+            run.log("test", f"{text}: {len(missing)} of {len(experiment.store)} shards{_what(tasks)}")
+            run_shards(missing, experiment.start, run.config.trainer)
         else:
             run.log("test", f"{text}: reusing {folder}{_what(tasks)}")
-        fields: dict[str, Any] = {"judge": None, "removed_ranks": None, **experiment.collect()}
-        return MethodRecord(text, self.names(tasks), **fields)
+        names = [self.outfits.outfit_ids[position] for position in tasks.outfits]
+        return replace(experiment.collect(), outfit_ids=np.array(names))
 
-    def _point(
-        self,
-        parameter: str,
-        value: float,
-        tasks: CompletionTasks,
-        methods: Sequence[str],
-        reference: str | None = None,
-    ) -> list[SweepPoint]:
-        """The methods at one value, each beside greedy search where that is among them or named as the reference."""
-        records = {text: self.record(text, tasks) for text in methods}
-        greedy = records.get("greedy_k") if reference is None else self.record(reference, tasks)
-        return [sweep_point(parameter, value, record, greedy) for record in records.values()]
+    def _outcomes(self, methods: Sequence[str], tasks: CompletionTasks) -> dict[str, MethodOutcome]:
+        return {text: self.outcome(text, tasks) for text in methods}
 
     def _conditioned(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
-        """The tasks with the removed items' own categories or texts as conditions, as far as these can be fulfilled.
+        return fulfillable(self.run, "test", self.dataset.catalogue, kind, tasks, alpha)
 
-        None, and said so, where texts are asked for and there is no text encoder, or no condition can be fulfilled.
-        """
-        if kind != "categories" and not self.dataset.catalogue.require_embeddings.text_dim:
-            self.run.log("test", f"no text encoder (encoder.text=none): conditions of kind {kind} are left out")
-            return None
-        conditioned = condition_tasks(tasks, kind, self.dataset.catalogue, alpha)
-        if len(conditioned) < len(tasks):
-            left_out = len(tasks) - len(conditioned)
-            self.run.log("test", f"{left_out:,} of {len(tasks):,} {kind} conditions break the category rule: left out")
-        return conditioned if len(conditioned) else None
+
+def _calls_with(option: str, value: int) -> list[str]:
+    """Calls with a value of a swept option of their own."""
+    return [f"{name}:{option}={value}" for name, spec in METHODS.items() if option in spec.swept]
 
 
 def _what(tasks: CompletionTasks) -> str:
@@ -256,31 +253,18 @@ def _what(tasks: CompletionTasks) -> str:
     return f" (conditions: {', '.join(what)})"
 
 
-def _report(
-    run: Run,
-    dataset: OutfitDataset,
-    evaluator: MethodEvaluator,
-    tasks: CompletionTasks,
-    records: list[MethodRecord],
-    result: EvaluationResult,
-) -> None:
-    names = evaluator.names(tasks)
-    whole = {
-        name: evaluator.outfits[int(position)].tolist() for name, position in zip(names, tasks.outfits, strict=True)
-    }
-    removed = {name: items.tolist() for name, items in zip(names, tasks.removed, strict=True)}
-    gallery = gallery_outfits(records, dataset.catalogue, whole, removed, run.config.evaluate.gallery)
+def _report(run: Run, dataset: OutfitDataset, outcomes: Mapping[str, MethodOutcome], result: EvaluationResult) -> None:
+    gallery = gallery_outfits(outcomes, result.methods, dataset.catalogue, run.config.evaluate.gallery)
     folder = run.folder / run_files.REPORT
     save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may have been given other evaluate.* than the run
     paths = write_report(result, gallery, folder, (folder / run_files.CONFIG).read_text(encoding="utf-8"))
     print(f"\n{results_table(result)}\n")
-    for name, path in vars(paths).items():
-        if path is not None:
-            print(f"{name.replace('_', ' '):>16}: {path}")
+    for name, path in paths.items():
+        print(f"{name.replace('_', ' '):>16}: {path}")
     _log_to_wandb(run, result, paths)
 
 
-def _log_to_wandb(run: Run, result: EvaluationResult, paths: ReportPaths) -> None:
+def _log_to_wandb(run: Run, result: EvaluationResult, paths: Mapping[str, Path]) -> None:
     for logger in run.loggers("test"):
         if isinstance(logger, WandbLogger):
             board = logger.experiment
@@ -288,7 +272,7 @@ def _log_to_wandb(run: Run, result: EvaluationResult, paths: ReportPaths) -> Non
                 {
                     "test/results": wandb.Table(dataframe=result.frame()),
                     **{f"test/{name}": wandb.Table(dataframe=table) for name, table in result.tables().items()},
-                    **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.images.items()},
+                    **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.items() if path.suffix == ".png"},
                     **{
                         f"test/scores/{name}": wandb.Histogram(rows["score"].tolist())
                         for name, rows in result.scores.groupby("method")

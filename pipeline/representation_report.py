@@ -1,65 +1,59 @@
 """The report of stage ``representation``: what the latents of an image model hold, in RUN_DIR/report."""
 
-import json
-from functools import partial
-from typing import Any
-
+import numpy as np
 import torch
 import wandb
 from lightning.pytorch.loggers import WandbLogger
+from numpy.typing import NDArray
 
-from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import on_rank_zero
 from outfits import run_files
 from outfits.config.load import save_config
 from outfits.data.dataset import OutfitDataset
-from outfits.report.representation.items import known_factors
-from outfits.report.representation.report import IMAGES, write_representation_report
+from outfits.encoders.packed import PackedImages
+from outfits.report.representation.items import encoded_items
+from outfits.report.representation.report import IMAGES, measure_representation, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.representations.base import ImageModel
-from pipeline.representation import image_collate, items_to_learn_from, prepared_images
 from pipeline.run import Run
 
 
-def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel) -> dict[str, Any]:
+def report_representation(
+    run: Run,
+    dataset: OutfitDataset,
+    model: ImageModel,
+    images: PackedImages,
+    train: NDArray[np.int64],
+    valid: NDArray[np.int64],
+) -> None:
     """Measures an image model and writes metrics, images and page to ``RUN_DIR/report``.
 
     Args:
         run: the run.
         dataset: the data set that the model was trained on.
         model: the model, in evaluation mode.
-
-    Returns:
-        The metrics, as in ``results.json``; on every rank the same.
-
-    Raises:
-        ConfigError: if ``evaluate.representation.factors`` names an attribute that the items do not have.
+        images: the catalogue's images as the model sees them.
+        train: catalogue positions of the items that it learned from.
+        valid: catalogue positions of those that its loss was watched on.
     """
-    known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # refused on every rank
-    images = prepared_images(run, dataset)
-    train, valid = items_to_learn_from(run, dataset, image_collate(run, dataset, images))
+    config = run.config.evaluate.representation
     folder = run.folder / run_files.REPORT
-    if is_rank_zero():
+
+    def write() -> None:
         save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may change evaluate.*
-        result = write_representation_report(
-            model,
-            images,
-            dataset.catalogue,
-            train,
-            valid,
-            run.config.evaluate.representation,
-            folder,
-            dataset=dataset.name,
-            seed=run.config.seed,
-            training=_training(run),
-            config_yaml=(folder / run_files.CONFIG).read_text(encoding="utf-8"),
-            log=partial(run.log, "representation"),
+        items = encoded_items(model, images, dataset.catalogue, train, valid, config.factors, run.config.seed)
+        run.log("representation", f"{len(items):,} items encoded, {len(items.distinct()):,} different images")
+        result = measure_representation(
+            items, config.items, dataset=dataset.name, seed=run.config.seed, training=_training(run)
         )
+        run.log("representation", "drawing")
+        config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
+        write_representation_report(result, items, config, folder, config_yaml)
         print(f"\n{result.table()}\n")
         _log_to_wandb(run, result)
-        run.log("representation", f"report → {folder / 'index.html'}")
-    wait_for_all_ranks()
-    metrics: dict[str, Any] = json.loads((folder / run_files.RESULTS).read_text(encoding="utf-8"))
-    return metrics
+        run.log("representation", f"report → {folder / run_files.PAGE}")
+
+    on_rank_zero(write)
 
 
 def _training(run: Run) -> dict[str, int]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +17,8 @@ from lightning_modules.trainer import build_trainer, is_rank_zero
 from outfits import run_files
 from outfits.config.load import read_config, save_config
 from outfits.config.schema import Config
+from outfits.config.schema.stages import STAGES
 from outfits.data.dataset import OutfitDataset
-from outfits.data.outfits import SPLITS
 from outfits.errors import ArtifactError, ConfigError
 from outfits.scoring.capacity import resolve_precision
 
@@ -32,6 +33,7 @@ MAY_DIFFER = (
     "run_dir",
     "run",
     "resume",
+    "plugins",
     "cache_dir",
     "stages",
     "evaluate",
@@ -70,21 +72,6 @@ class Run:
         """One line of progress from rank zero, with minutes since the start."""
         if is_rank_zero():
             print(f"[{(time.time() - self.started) / 60:5.1f} min] {stage}: {what}", flush=True)
-
-    def describe(self, dataset: OutfitDataset) -> None:
-        """Says what the data set is, how it is split and what was left out of it."""
-        counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
-        sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-        self.log("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
-        for note in dataset.notes:
-            self.log("data", note)
-        facts = dataset.split_facts
-        seen = f"{facts['pairs_seen']:.1%} of the item pairs of a test outfit also stand in a training outfit"
-        near_duplicates = f"{facts['twin_share']:.1%} of the test outfits have a near duplicate in training"
-        self.log("data", f"split {facts['mode']}: {seen}; {near_duplicates}")
-        for what, count in dataset.counts.items():
-            if count or dataset.counts.get(what.replace("kept", "read")):  # that none of some was kept is news
-                self.log("data", f"{what}: {count:,}")
 
     def require(self, stage: str, wanted_by: str) -> None:
         """Refuses to compute a product whose stage was not asked for.
@@ -140,6 +127,21 @@ def open_run(config: Config) -> Run:
 def reopen_run(config: Config) -> Run:
     """The run that ``run=RUN_DIR`` names, for evaluation."""
     return Run(config, Path(str(config.run)), time.time())
+
+
+def evaluation_of(run: Run) -> Callable[[Run, OutfitDataset], Any]:
+    """How a finished run is evaluated: as the table of stages says for the first stage whose file it has.
+
+    Raises:
+        ArtifactError: if it has none.
+    """
+    evaluations = [stage.evaluation for stage in STAGES.values() if stage.evaluation is not None]
+    for evaluation in evaluations:
+        if (run.folder / evaluation.name).is_file():
+            evaluate: Callable[[Run, OutfitDataset], Any] = evaluation.load()
+            return evaluate
+    files = " nor ".join(evaluation.name for evaluation in evaluations)
+    raise ArtifactError(f"run {run.folder} has neither {files}; finish it with train.py resume={run.folder}")
 
 
 def _run_folder(config: Config) -> Path:

@@ -1,20 +1,29 @@
 """The student of two-stage search: taught by S on a share of the training outfits, then frozen."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from lightning_modules.sharded import run_shards
-from lightning_modules.trainer import is_rank_zero, wait_for_all_ranks
+import torch
+
+from lightning_modules.sharded import run_once, run_shards
+from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.config.schema.methods import methods_needing
 from outfits.data.dataset import OutfitDataset
-from outfits.mining.distillation import DistillationSplit, StudentTraining, TeacherScoring
-from outfits.models.frozen import FrozenScorer, load_student, save_student
+from outfits.mining.distillation import (
+    DistillationSplit,
+    teaching_calls,
+    teaching_store,
+    teaching_work,
+    train_student,
+)
+from outfits.models.frozen import FrozenScorer, load_student
 from outfits.models.student import TwoTower
-from outfits.weights import weights_digest
+from outfits.shards import ShardStore
+from outfits.weights import save_network, weights_digest
 from pipeline.run import Run, content_key
 
-TWO_STAGE = ("greedy_two_stage", "beam_two_stage")
-"""Methods that need a student of S."""
 NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")  # tasks say who teaches
 
 
@@ -42,7 +51,7 @@ def training_tasks(run: Run, dataset: OutfitDataset) -> CompletionTasks:
     return make_tasks(train, run.config.model.k, config.removals, config.train_outfits, run.config.seed)
 
 
-def train_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TaughtStudent:
+def teach_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TaughtStudent:
     """Teaches the student on every device of the trainer and trains it on one, or loads what is there.
 
     Raises:
@@ -61,40 +70,48 @@ def train_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
         [run.search_precision(), config.shard_size, seed],
     )
     folder = run.cache / "students" / f"student-{key}"
-    taught: list[TeacherScoring] = []
+    rounds: list[ShardStore] = []
     student: TwoTower | None = None
     for number, tasks in enumerate(split.rounds, start=1):
-        place = folder / f"round-{number}"
-        teaching = TeacherScoring(place, tasks, scorer.module, catalogue, config, student, seed + number)
-        taught.append(teaching)
-        training = StudentTraining(folder / f"student-{number}.safetensors", list(taught), scorer.sha256, seed)
-        missing, untrained = len(teaching.pending()), len(training.pending())
-        wait_for_all_ranks()  # nobody writes before everybody has looked
-        if missing or untrained:
+        store = teaching_store(folder / f"round-{number}", tasks, config.shard_size)
+        path = folder / f"student-{number}.safetensors"
+        rounds.append(store)
+        missing, trained = before_writing(store.pending), before_writing(path.exists)
+        if missing or not trained:
             run.require("targets", wanted_by="two-stage search")
         if missing:
-            what = f"S scores additions to {len(tasks):,} training tasks, {missing} of {teaching.shards} shards"
+            what = f"S scores additions to {len(tasks):,} training tasks, {len(missing)} of {len(store)} shards"
             run.log("targets", f"teaching the student, round {number} of {len(split.rounds)}: {what}")
-            run_shards(teaching, run.config.trainer)
-        if untrained:
-            run.log("targets", f"training the student → {training.path}")
-            run_shards(training, run.config.trainer)
+            teaching = teaching_work(store, tasks, scorer.module, catalogue, config, student, seed + number)
+            run_shards(missing, teaching, run.config.trainer)
+        if not trained:
+            run.log("targets", f"training the student → {path}")
+            _train(run, dataset, scorer, rounds, path)
         elif not missing:
-            run.log("targets", f"reusing the student in {training.path}")
-        student = training.student()
+            run.log("targets", f"reusing the student in {path}")
+        student = load_student(path, scorer.sha256)
     if student is None:
         raise RuntimeError("a split has at least one round")
-    if is_rank_zero():
-        save_student(student, run.folder / run_files.STUDENT, scorer.sha256)
-    wait_for_all_ranks()
-    return TaughtStudent(student, weights_digest(student), split, sum(part.calls() for part in taught))
+    taught = TaughtStudent(student, weights_digest(student), split, teaching_calls(rounds))
+    on_rank_zero(lambda: save_network(taught.module, run.folder / run_files.STUDENT, scorer_sha256=scorer.sha256))
+    return taught
+
+
+def _train(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, rounds: list[ShardStore], path: Path) -> None:
+    config, seed = run.config.targets, run.config.seed
+
+    def train(device: torch.device) -> None:
+        student = train_student(rounds, scorer.module, dataset.catalogue, config, seed, device)
+        save_network(student, path, scorer_sha256=scorer.sha256)
+
+    run_once(train, run.config.trainer)
 
 
 def wants_student(run: Run) -> bool:
     """Whether a method that needs a student is asked for."""
     config = run.config.evaluate
     texts = (*config.methods, *config.condition_methods, *config.sweep.methods)
-    return any(text.partition(":")[0] in TWO_STAGE for text in texts)
+    return any(text.partition(":")[0] in methods_needing("student") for text in texts)
 
 
 def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTower:
@@ -104,6 +121,6 @@ def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTow
         ArtifactError: if it is missing and stage ``targets`` was not asked for, or was taught by another S.
     """
     path = run.folder / run_files.STUDENT
-    there = path.exists()
-    wait_for_all_ranks()  # nobody writes before everybody has looked
-    return load_student(path, scorer.sha256) if there else train_student(run, dataset, scorer).module
+    if before_writing(path.exists):
+        return load_student(path, scorer.sha256)
+    return teach_student(run, dataset, scorer).module

@@ -4,35 +4,39 @@ from typing import Any
 
 import torch
 
-from outfits.config.schema.representation import RepresentationConfig
-from outfits.representations.base import ImageModel, RepresentationSettings
+from outfits.config.schema.representation import CorruptionConfig, DeformingConfig, RepresentationConfig, VaeConfig
+from outfits.representations.base import Features, ImageModel
 from outfits.representations.batch import ImageBatch
-from outfits.representations.store import build_model, settings_of
+from outfits.representations.store import build_model
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "autoencoder": {"kind": "autoencoder"},
-    "denoising": {"kind": "autoencoder", "noise": 0.1, "masked": 0.3},
+    "denoising": {"kind": "autoencoder", "corruption": CorruptionConfig(noise=0.1, masked=0.3, patch=4)},
     "vae": {"kind": "vae"},
-    "beta_vae": {"kind": "vae", "beta": 1.0, "beta_start": 16.0, "free_bits": 0.1},
+    "beta_vae": {"kind": "vae", "vae": VaeConfig(beta=1.0, beta_start=16.0, free_bits=0.1)},
     "deforming": {"kind": "deforming"},
-    "class_aware": {"kind": "deforming", "class_dim": 2},
-    "intrinsic": {"kind": "deforming", "intrinsic": True},
+    "class_aware": {"kind": "deforming", "deforming": DeformingConfig(shape_dim=3, class_dim=2)},
+    "intrinsic": {"kind": "deforming", "deforming": DeformingConfig(shape_dim=3, intrinsic=True)},
     "contrastive": {"kind": "contrastive"},
 }
 SIDE, TEXT_DIM, CATEGORIES = 16, 6, 3
 
 
-def small_settings(**changes: Any) -> RepresentationSettings:
-    """Settings of a model of 16 pixels and 8 coordinates."""
-    settings = settings_of(RepresentationConfig(image_size=SIDE, width=8, latent_dim=8), CATEGORIES, TEXT_DIM)
-    defaults: dict[str, Any] = {"shape_dim": 3, "patch": 4}
-    return {**settings, **defaults, **changes}  # type: ignore[typeddict-item]
+def small_config(**changes: Any) -> RepresentationConfig:
+    """A model of 16 pixels and 8 coordinates."""
+    small = {"image_size": SIDE, "width": 8, "latent_dim": 8, "deforming": DeformingConfig(shape_dim=3)}
+    return RepresentationConfig(**{**small, **changes})
+
+
+def built(config: RepresentationConfig, features: Features | None = None) -> ImageModel:
+    """A model over the items of :func:`drawn_batch`, in evaluation mode."""
+    return build_model(config, CATEGORIES, TEXT_DIM, features).eval()
 
 
 def small_model(variant: str, seed: int = 0) -> ImageModel:
     """A model with seeded random weights, in evaluation mode."""
     torch.manual_seed(seed)
-    return build_model(small_settings(**VARIANTS[variant])).eval()
+    return built(small_config(**VARIANTS[variant]))
 
 
 def drawn_batch(count: int = 12, seed: int = 0) -> ImageBatch:

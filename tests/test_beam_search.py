@@ -11,7 +11,7 @@ from outfits.completion.completion import UNRANKED
 from outfits.completion.conditions import Conditions, conditions_of_items
 from outfits.completion.search.beam import beam_search, extend
 from outfits.completion.search.exhaustive import exhaustive_search
-from outfits.completion.search.expansion import Expansions, Hypothesis
+from outfits.completion.search.expansion import Expansions, Hypothesis, SearchQuery
 from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
 from outfits.data.category_rule import feasible_categories, keeps_outfit
 from outfits.errors import ConfigError, DataError
@@ -71,8 +71,8 @@ def test_beam_of_width_one_is_k_step_greedy(world, k, kind):
     conditions = None if kind is None else conditions_for(world, k, kind)
     removed = np.array([[2, 3, 5]] * 3)[:, :k]
     arguments = {"conditions": conditions, "similarity": world.similarity, "rank_of": removed}
-    greedy = greedy_k_step(world.scorer, outfits, k, 6, **arguments)
-    beam = beam_search(world.scorer, outfits, k, 1, candidates_kept=6, **arguments)
+    greedy = greedy_k_step(world.query(outfits, k, candidates_kept=6, **arguments))
+    beam = beam_search(world.query(outfits, k, candidates_kept=6, **arguments), 1)
     for name, value in vars(greedy).items():
         np.testing.assert_array_equal(getattr(beam, name), value, err_msg=name)
 
@@ -83,8 +83,8 @@ def test_beam_of_full_width_and_exhaustive_search_are_plain_enumeration(world, k
     outfits = torch.tensor(OUTFITS)
     conditions = None if kind is None else conditions_for(world, k, kind)
     arguments = {"conditions": conditions, "similarity": world.similarity}
-    beam = beam_search(world.scorer, outfits, k, WHOLE, **arguments)
-    exhaustive = exhaustive_search(world.scorer, outfits, k, WHOLE, **arguments)
+    beam = beam_search(world.query(outfits, k, **arguments), WHOLE)
+    exhaustive = exhaustive_search(world.query(outfits, k, **arguments), WHOLE)
     for row, outfit in enumerate(OUTFITS):
         _, best = best_by_enumeration(world, outfit, k, conditions, row)
         for trace in (beam, exhaustive):
@@ -100,15 +100,15 @@ def test_beam_of_full_width_and_exhaustive_search_are_plain_enumeration(world, k
 
 def test_a_full_beam_of_three_items_is_exhaustive_search(world):
     outfits = torch.tensor(OUTFITS[:1])
-    wide = beam_search(world.scorer, outfits, 3, WHOLE)
-    exact = exhaustive_search(world.scorer, outfits, 3, WHOLE)
+    wide = beam_search(world.query(outfits, 3), WHOLE)
+    exact = exhaustive_search(world.query(outfits, 3), WHOLE)
     assert sorted(wide.chosen[0].tolist()) == exact.chosen[0].tolist()
 
 
 def test_every_search_reaches_at_most_the_exact_optimum_and_wider_beams_find_no_less_here(world):
     outfits = torch.tensor(OUTFITS)
-    exact = exhaustive_search(world.scorer, outfits, 2, WHOLE).logits[:, -1]
-    reached = [beam_search(world.scorer, outfits, 2, width).logits[:, -1] for width in (1, 2, 4, 16, WHOLE)]
+    exact = exhaustive_search(world.query(outfits, 2), WHOLE).logits[:, -1]
+    reached = [beam_search(world.query(outfits, 2), width).logits[:, -1] for width in (1, 2, 4, 16, WHOLE)]
     assert all((values <= exact + 1e-5).all() for values in reached)
     # for k = 2 the second step scores every partner of each partial outfit, and a wider beam keeps the narrower's
     assert all((wide >= narrow - 1e-5).all() for narrow, wide in zip(reached, reached[1:], strict=False))
@@ -117,20 +117,20 @@ def test_every_search_reaches_at_most_the_exact_optimum_and_wider_beams_find_no_
 def test_searches_count_exactly_the_sets_that_s_scored(world):
     outfits = torch.tensor(OUTFITS)
     for search in (
-        lambda: beam_search(world.scorer, outfits, 3, 4),
-        lambda: exhaustive_search(world.scorer, outfits, 2, WHOLE),
-        lambda: greedy_k_step(world.scorer, outfits, 2, 0, conditions=conditions_for(world, 2, "categories")),
+        lambda: beam_search(world.query(outfits, 3), 4),
+        lambda: exhaustive_search(world.query(outfits, 2), WHOLE),
+        lambda: greedy_k_step(world.query(outfits, 2, conditions=conditions_for(world, 2, "categories"))),
     ):
         before = world.scorer.calls
         assert search().calls.sum() == world.scorer.calls - before
-    calls = beam_search(world.scorer, outfits, 3, 4).calls
+    calls = beam_search(world.query(outfits, 3), 4).calls
     assert (calls <= (1 + 2 * 4) * len(world.categories)).all()
 
 
 def test_an_item_that_answers_several_like_conditions_takes_one_place_of_the_beam():
     items, slots = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
     values = np.repeat(np.array([4.0, 3.0, 2.0, 1.0]), 3)
-    expansions = Expansions(items, slots, values, values.astype(np.float32), np.zeros(12, dtype=np.float32), calls=4)
+    expansions = Expansions(items, slots, values, values.astype(np.float32), np.zeros(12, dtype=np.float32))
     kept = extend([Hypothesis()], [expansions], np.zeros(3, dtype=np.int64), 3)
     assert [partial.items for partial in kept] == [(0,), (1,), (2,)]
     apart = extend([Hypothesis()], [expansions], np.arange(3), 3)
@@ -139,7 +139,7 @@ def test_an_item_that_answers_several_like_conditions_takes_one_place_of_the_bea
 
 def test_alternatives_are_the_best_completions_best_first(world):
     outfits = torch.tensor(OUTFITS[:1])
-    found = exhaustive_search(world.scorer, outfits, 2, WHOLE, alternatives=5).alternatives[0]
+    found = exhaustive_search(world.query(outfits, 2, alternatives=5), WHOLE).alternatives[0]
     logit = [world.logit([*OUTFITS[0], *items]) for items in found]
     assert sorted(logit, reverse=True) == logit
     every = sorted(
@@ -151,21 +151,21 @@ def test_alternatives_are_the_best_completions_best_first(world):
         reverse=True,
     )
     np.testing.assert_allclose(logit, every[:5], atol=1e-5)
-    wide = beam_search(world.scorer, outfits, 2, WHOLE, alternatives=5).alternatives[0]
+    wide = beam_search(world.query(outfits, 2, alternatives=5), WHOLE).alternatives[0]
     assert [sorted(items) for items in wide.tolist()] == [sorted(items) for items in found.tolist()]
-    greedy = greedy_k_step(world.scorer, outfits, 2, 0, alternatives=3)
+    greedy = greedy_k_step(world.query(outfits, 2, alternatives=3))
     assert greedy.alternatives[0, 0].tolist() == greedy.chosen[0].tolist()
     assert len({tuple(items) for items in greedy.alternatives[0].tolist()}) == 3
 
 
 def test_exhaustive_search_refuses_to_start_and_says_how_many_calls_it_needs(world):
-    needed = int(exhaustive_search(world.scorer, torch.tensor(OUTFITS[:1]), 2, WHOLE).calls[0])
+    needed = int(exhaustive_search(world.query(OUTFITS[:1], 2), WHOLE).calls[0])
     assert needed == sum(
         len(set(world.categories[list(items)])) == 2 for items in combinations(world.allowed(OUTFITS[0]), 2)
     )
     before = world.scorer.calls
     with pytest.raises(ConfigError, match=f"needs {needed:,} calls of S, more than {needed - 1:,}"):
-        exhaustive_search(world.scorer, torch.tensor(OUTFITS[:1]), 2, needed - 1)
+        exhaustive_search(world.query(OUTFITS[:1], 2), needed - 1)
     assert world.scorer.calls == before
 
 
@@ -179,7 +179,7 @@ def test_conditioned_categories_are_kept_even_where_the_best_first_item_would_le
     feasible = feasible_categories(conditions.allowed[0], np.ones(2, dtype=bool), np.ones(CATEGORIES, dtype=bool))
     assert np.flatnonzero(feasible[0]).tolist() == [3]
     for search in (greedy_k_step, greedy_one_step):
-        chosen = search(world.scorer, torch.tensor([[0, 7]]), 2, 0, conditions=conditions).by_condition
+        chosen = search(world.query([[0, 7]], 2, conditions=conditions)).by_condition
         assert world.categories[chosen[0]].tolist() == [3, 2]
 
 
@@ -189,14 +189,10 @@ def test_conditions_that_no_completion_can_meet_are_named(world):
     taken = Conditions.none(1, 1, CATEGORIES, TEXT)
     taken.allowed[:] = np.arange(CATEGORIES) == 0  # the category of a given item
     for search in (
-        lambda conditions: greedy_k_step(world.scorer, torch.tensor([[0, 7]]), conditions.k, 0, conditions=conditions),
-        lambda conditions: greedy_one_step(
-            world.scorer, torch.tensor([[0, 7]]), conditions.k, 0, conditions=conditions
-        ),
-        lambda conditions: beam_search(world.scorer, torch.tensor([[0, 7]]), conditions.k, 3, conditions=conditions),
-        lambda conditions: exhaustive_search(
-            world.scorer, torch.tensor([[0, 7]]), conditions.k, WHOLE, conditions=conditions
-        ),
+        lambda conditions: greedy_k_step(world.query([[0, 7]], conditions.k, conditions=conditions)),
+        lambda conditions: greedy_one_step(world.query([[0, 7]], conditions.k, conditions=conditions)),
+        lambda conditions: beam_search(world.query([[0, 7]], conditions.k, conditions=conditions), 3),
+        lambda conditions: exhaustive_search(world.query([[0, 7]], conditions.k, conditions=conditions), WHOLE),
     ):
         for asked in (conditions, taken):
             with pytest.raises(DataError, match="allowed categories leave missing item 1 none"):
@@ -206,19 +202,14 @@ def test_conditions_that_no_completion_can_meet_are_named(world):
 @pytest.mark.parametrize("k", [1, 2])
 def test_alpha_one_ignores_texts_and_alpha_zero_heeds_nothing_else(world, k):
     outfits = torch.tensor(OUTFITS)
-    plain = greedy_k_step(world.scorer, outfits, k, 0)
+    plain = greedy_k_step(world.query(outfits, k))
     only_s = greedy_k_step(
-        world.scorer,
-        outfits,
-        k,
-        0,
-        conditions=conditions_for(world, k, "texts", alpha=1.0),
-        similarity=world.similarity,
+        world.query(outfits, k, conditions=conditions_for(world, k, "texts", alpha=1.0), similarity=world.similarity)
     )
     assert np.sort(only_s.chosen).tolist() == np.sort(plain.chosen).tolist()
     conditions = conditions_for(world, 1, "texts", alpha=0.0)
     conditions = conditions.take(slice(1, 3))
-    only_text = greedy_k_step(world.scorer, outfits[1:], 1, 0, conditions=conditions, similarity=world.similarity)
+    only_text = greedy_k_step(world.query(outfits[1:], 1, conditions=conditions, similarity=world.similarity))
     for row, outfit in enumerate(OUTFITS[1:]):
         nearest = max(world.allowed(outfit), key=lambda item: world.similarity(conditions.texts[row])[0, item])
         assert only_text.chosen[row].tolist() == [nearest]
@@ -227,21 +218,19 @@ def test_alpha_one_ignores_texts_and_alpha_zero_heeds_nothing_else(world, k):
 def test_without_a_text_the_alpha_does_not_matter(world):
     for alpha in (0.0, 1.0):
         conditions = Conditions.none(1, 2, CATEGORIES, TEXT, alpha)
-        chosen = greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0, conditions=conditions).chosen
-        assert chosen.tolist() == greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0).chosen.tolist()
+        chosen = greedy_k_step(world.query([[0, 7]], 2, conditions=conditions)).chosen
+        assert chosen.tolist() == greedy_k_step(world.query([[0, 7]], 2)).chosen.tolist()
 
 
 def test_ranks_under_conditions_are_places_among_what_each_condition_allows(world):
     removed = np.array([[3, 8]])
     conditions = conditions_of_items("categories", removed, world.categories, CATEGORIES, world.features, 0.5)
-    trace = greedy_k_step(world.scorer, torch.tensor([[0, 7]]), 2, 0, rank_of=removed, conditions=conditions)
+    trace = greedy_k_step(world.query([[0, 7]], 2, rank_of=removed, conditions=conditions))
     for number, item in enumerate(removed[0]):
         same = [i for i in range(len(world.categories)) if world.categories[i] == world.categories[item]]
         ranking = sorted(same, key=lambda i: -world.logit([0, 7, i]))
         assert trace.ranks[0, number] == ranking.index(item)
-    elsewhere = greedy_k_step(
-        world.scorer, torch.tensor([[0, 7]]), 2, 0, rank_of=removed[:, ::-1], conditions=conditions
-    )
+    elsewhere = greedy_k_step(world.query([[0, 7]], 2, rank_of=removed[:, ::-1], conditions=conditions))
     assert elsewhere.ranks.tolist() == [[UNRANKED, UNRANKED]]
     assert world.categories[trace.by_condition[0]].tolist() == world.categories[removed[0]].tolist()
 
@@ -287,10 +276,9 @@ def test_an_external_item_stands_in_outfits_and_is_never_chosen(world):
     )
     torch.testing.assert_close(hosting.addition_logits(as_external), world.scorer.addition_logits(as_items))
     for search in (greedy_k_step, greedy_one_step):
-        assert (
-            search(hosting, as_external, 2, 0).chosen.tolist() == search(world.scorer, as_items, 2, 0).chosen.tolist()
-        )
-    exact = exhaustive_search(hosting, as_external, 2, WHOLE)
-    assert exact.chosen.tolist() == exhaustive_search(world.scorer, as_items, 2, WHOLE).chosen.tolist()
+        hosted = search(SearchQuery(hosting, as_external, 2))
+        assert hosted.chosen.tolist() == search(world.query(as_items, 2)).chosen.tolist()
+    exact = exhaustive_search(SearchQuery(hosting, as_external, 2), WHOLE)
+    assert exact.chosen.tolist() == exhaustive_search(world.query(as_items, 2), WHOLE).chosen.tolist()
     assert keeps_outfit([np.array([0, 3, 4])], exact.chosen, world.categories).all()
     assert len(world.scorer.categories) == size  # the scorer without external is as it was

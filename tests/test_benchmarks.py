@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import score_catalogue
 
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.compatibility import OutfitTransformer
 
 
@@ -34,7 +35,7 @@ def test_scoring_a_catalogue_prints_paired_figures(small, tmp_path, capsys):
 
 def test_the_formulas_operations_are_counted():
     width, hidden, tokens, dim = 32, 64, 5, score_catalogue.IMAGE_DIM
-    module = OutfitTransformer(dim, dim, width, 2, 4, hidden).eval().requires_grad_(False)
+    module = OutfitTransformer(ScorerArchitecture(width, 2, 4, hidden), dim, dim).eval().requires_grad_(False)
     vectors = np.ones((1024, 2 * dim), dtype=np.float32)
     counted = score_catalogue.operations_per_candidate(
         module, vectors, np.ones((1024, 2), dtype=bool), "plain fp32", given=3

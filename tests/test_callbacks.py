@@ -16,6 +16,8 @@ from callbacks import loggers
 from callbacks.batch_seed import BatchSeed
 from callbacks.retrieval_evaluation import RetrievalEvaluation, gather_by_id
 from lightning_modules.trainer import build_trainer
+from outfits.config.schema.model import GeneratorArchitecture
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.targets import TargetsConfig
 from outfits.config.schema.trainer import TrainerConfig, WandbConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
@@ -49,12 +51,14 @@ class Tiny:
         rng = np.random.default_rng(1)
         torch.manual_seed(0)
         self.catalogue = a_catalogue()
-        module = OutfitTransformer(IMAGE, TEXT, width=16, layers=2, heads=2, feedforward=24)
+        module = OutfitTransformer(ScorerArchitecture(width=16, layers=2, heads=2, feedforward=24), IMAGE, TEXT)
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.mul_(2.5)  # so that scores of different outfits differ clearly
-        self.scorer = FrozenScorer(module.eval().requires_grad_(False), {}, "", "")
-        self.generator = Generator(IMAGE, TEXT, CATEGORIES, k_max=K, width=16, layers=1, retrieval_dim=6).eval()
+        self.scorer = FrozenScorer(module.eval().requires_grad_(False), "", "")
+        self.generator = Generator(
+            GeneratorArchitecture(k_max=K, width=16, layers=1, retrieval_dim=6), IMAGE, TEXT, CATEGORIES
+        ).eval()
         self.targets = GraphTargets(
             rng.integers(ITEMS, size=(len(GIVEN), K)).astype(np.int32),
             np.zeros((len(GIVEN), K, 3), dtype=np.int32),

@@ -1,20 +1,29 @@
 """The compatibility model S: laws that hold for any weights, and its files."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from outfits.config.schema.scorer import ScorerArchitecture, ScorerConfig
 from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.frozen import load_scorer, save_scorer
+from outfits.models.frozen import load_scorer
+from outfits.weights import save_network
 
 IMAGE_DIM, TEXT_DIM = 6, 4
 
 
 def a_scorer(seed: int = 0) -> OutfitTransformer:
     torch.manual_seed(seed)
-    return OutfitTransformer(IMAGE_DIM, TEXT_DIM, width=16, layers=2, heads=4, feedforward=32).eval()
+    return OutfitTransformer(
+        ScorerArchitecture(width=16, layers=2, heads=4, feedforward=32), IMAGE_DIM, TEXT_DIM
+    ).eval()
 
 
 def some_sets(count: int, size: int, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,22 +72,51 @@ def test_values_of_a_missing_part_do_not_matter() -> None:
 
 def test_width_must_be_divisible_by_heads() -> None:
     with pytest.raises(ValueError, match="not divisible"):
-        OutfitTransformer(IMAGE_DIM, TEXT_DIM, width=10, heads=4)
+        OutfitTransformer(ScorerArchitecture(width=10, heads=4), IMAGE_DIM, TEXT_DIM)
 
 
 def test_a_saved_scorer_loads_with_the_same_logits_and_digest(tmp_path: Path) -> None:
     scorer = a_scorer()
-    sha256 = save_scorer(scorer, tmp_path / "scorer.safetensors")
+    sha256 = save_network(scorer, tmp_path / "scorer.safetensors")
     loaded = load_scorer(tmp_path / "scorer.safetensors", sha256)
-    assert loaded.sha256 == sha256 == save_scorer(scorer, tmp_path / "again.safetensors")
-    assert loaded.settings == scorer.settings
+    assert loaded.sha256 == sha256 == save_network(scorer, tmp_path / "again.safetensors")
+    assert loaded.module.settings == scorer.settings
     vectors, present = some_sets(3, 4)
     assert torch.equal(loaded.module(vectors, present), scorer(vectors, present))
     assert not any(parameter.requires_grad for parameter in loaded.module.parameters())
 
 
+def test_a_file_tells_the_architecture_and_no_training_key(tmp_path: Path) -> None:
+    section = ScorerConfig(width=16, layers=1, heads=4, feedforward=32, epochs=3)
+    save_network(OutfitTransformer(section, IMAGE_DIM, TEXT_DIM), tmp_path / "scorer.safetensors")
+    with safe_open(tmp_path / "scorer.safetensors", framework="pt") as file:
+        (described,) = file.metadata().values()
+    assert described == (  # the SHA-256 of every scorer depends on these bytes
+        '{"settings": {"dropout": 0.2, "feedforward": 32, "heads": 4, "image_dim": 6, "input_dropout": 0.1, '
+        '"layers": 1, "text_dim": 4, "width": 16}}'
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda settings: settings.pop("dropout"), id="a key is missing"),
+        pytest.param(lambda settings: settings.update(depth=3), id="a key too many"),
+        pytest.param(lambda settings: settings.update(width=32), id="weights of other shapes"),
+        pytest.param(lambda settings: settings.update(heads=3), id="a value that the network refuses"),
+    ],
+)
+def test_a_file_of_another_version_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    scorer, path = a_scorer(), tmp_path / "scorer.safetensors"
+    settings = scorer.settings
+    change(settings)
+    save_file(scorer.state_dict(), path, {"described": json.dumps({"settings": settings})})
+    with pytest.raises(ArtifactError, match="was made by another version of the network; train it again"):
+        load_scorer(path)
+
+
 def test_changed_weights_of_a_frozen_scorer_are_noticed(tmp_path: Path) -> None:
-    save_scorer(a_scorer(), tmp_path / "scorer.safetensors")
+    save_network(a_scorer(), tmp_path / "scorer.safetensors")
     loaded = load_scorer(tmp_path / "scorer.safetensors")
     assert loaded.unchanged()
     loaded.module.task.add_(1e-6)
@@ -86,8 +124,8 @@ def test_changed_weights_of_a_frozen_scorer_are_noticed(tmp_path: Path) -> None:
 
 
 def test_another_scorer_file_is_refused(tmp_path: Path) -> None:
-    sha256 = save_scorer(a_scorer(0), tmp_path / "one.safetensors")
-    save_scorer(a_scorer(1), tmp_path / "other.safetensors")
+    sha256 = save_network(a_scorer(0), tmp_path / "one.safetensors")
+    save_network(a_scorer(1), tmp_path / "other.safetensors")
     with pytest.raises(ArtifactError, match="not those that"):
         load_scorer(tmp_path / "other.safetensors", sha256)
 

@@ -14,7 +14,7 @@ from outfits.config.keys import keys
 from outfits.config.schema.complete import CompleteConfig
 from outfits.stylist import Stylist
 from outfits.stylist.sheet import FRAME, draw_outfits
-from tests.tiny_run import make_run
+from tests.tiny_run import added_ids, make_run
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_it_prints_what_the_stylist_says_and_writes_a_picture(person, stylist, t
     expected = stylist.complete([first, second], 2, texts=conditions, method="beam:width=3", top=3, alpha=0.4)
     for outfit in expected:
         assert f"S {outfit.score:.3f}  similarity {outfit.similarity:.3f}  objective {outfit.objective:.3f}" in output
-        assert all(item_id in output for item_id in outfit.added_ids)
+        assert all(item_id in output for item_id in added_ids(outfit))
     assert output.splitlines()[-1] == "image: completions.png"
     with Image.open(tmp_path / "completions.png") as image:
         assert image.width > 500
@@ -63,7 +63,7 @@ def test_one_text_stands_for_all_missing_items_and_categories_for_each(person, s
     _, output, _ = person(f"items=[{first}]", "texts=[red]", f"categories=[[{names[0]}],[{names[1]}]]", "top=1")
     (expected,) = stylist.complete([first], 2, texts="red", categories=[[names[0]], [names[1]]], top=1)
     assert [item.category for item in expected.added] == names
-    assert all(item_id in output for item_id in expected.added_ids)
+    assert all(item_id in output for item_id in added_ids(expected))
 
 
 def test_garments_of_ones_own_give_a_completion(person, stylist, tmp_path):
@@ -113,7 +113,7 @@ def test_an_unknown_id_suggests_the_nearest_ones(person, stylist):
     assert re.search(r"did you mean .*_\d", line)
 
 
-def test_all_mistakes_of_a_command_are_shown_at_once(person):
+def test_all_errors_of_a_command_are_shown_at_once(person):
     status, _, errors = person(
         "itmes=[a]",
         "k=0",
@@ -146,7 +146,7 @@ def test_all_mistakes_of_a_command_are_shown_at_once(person):
         ([], "items: give the partial outfit"),
         (["items=[a]", "text=red"], "text: generates an outfit from nothing; beside items"),
         (["text=' '"], "text: is empty"),
-        (["text=red", "texts=[blue]"], "texts: conditions belong to an partial outfit"),
+        (["text=red", "texts=[blue]"], "texts: conditions belong to a partial outfit"),
         (["items=[a]", "texts=[a,b,c]"], "texts: 3 texts for k=2"),
         (["items=[a]", "categories=[[a]]"], "categories: 1 lists for k=2"),
         (["items=[a]", "method=original"], "method: original"),
@@ -155,7 +155,7 @@ def test_all_mistakes_of_a_command_are_shown_at_once(person):
         (["items=[a]", "k=two"], "k: expected a whole number"),
     ],
 )
-def test_what_contradicts_itself_is_named(person, arguments, text):
+def test_conflicts_of_a_command_are_named(person, arguments, text):
     assert text in one_line(person(*arguments))
 
 

@@ -8,11 +8,23 @@ import pytest
 from outfits.completion.completion import UNRANKED
 from outfits.completion.conditions import Conditions, conditions_of_items
 from outfits.completion.from_latents.completion import complete_from_latents_and_texts, latent_shortlists
-from outfits.completion.methods import METHODS, complete
+from outfits.completion.methods import complete
 from outfits.completion.search.expansion import Hypothesis, OutfitConditions
+from outfits.config.schema.methods import METHODS
 from outfits.data.category_rule import keeps_outfit
 from outfits.errors import DataError
-from tests.tiny_world import CATEGORIES, GIVEN, IMAGE, REMOVED, TEXT, World, call, resources_of, tasks_of
+from tests.tiny_world import (
+    CATEGORIES,
+    GIVEN,
+    IMAGE,
+    REMOVED,
+    TEXT,
+    World,
+    call,
+    context_with,
+    latents_by_seed,
+    tasks_of,
+)
 
 CHOOSING = [name for name in METHODS if name not in ("original", "most_similar")]
 SEEING_TEXTS = [
@@ -35,19 +47,19 @@ def conditions(world, kind, alpha=0.5):
 
 @pytest.mark.parametrize("name", CHOOSING)
 def test_conditioned_categories_come_in_the_order_of_the_conditions(world, name):
-    completions = complete(call(name), conditions(world, "categories"), resources_of(world))
+    completions = complete(call(name), conditions(world, "categories"), context_with(world))
     assert world.categories[completions.chosen].tolist() == world.categories[np.array(REMOVED)].tolist()
-    assert keeps_outfit(completions.given, completions.chosen, world.categories).all()
+    assert keeps_outfit(completions.tasks.given, completions.chosen, world.categories).all()
 
 
 @pytest.mark.parametrize("name", [*CHOOSING, "most_similar"])
 def test_neither_the_batch_nor_the_order_of_given_items_changes_a_completion_with_conditions(world, name):
-    tasks, resources = conditions(world, "categories_texts"), resources_of(world)
-    together = complete(call(name), tasks, resources)
+    tasks, context = conditions(world, "categories_texts"), context_with(world)
+    together = complete(call(name), tasks, context)
     turned = replace(tasks, given=[given[::-1] for given in tasks.given])
-    assert complete(call(name), turned, resources).chosen.tolist() == together.chosen.tolist()
+    assert complete(call(name), turned, context).chosen.tolist() == together.chosen.tolist()
     for row in range(len(tasks)):
-        alone = complete(call(name), tasks.take([row]), resources)
+        alone = complete(call(name), tasks.take([row]), context)
         assert alone.chosen[0].tolist() == together.chosen[row].tolist()
 
 
@@ -60,7 +72,7 @@ def test_with_alpha_zero_the_described_items_come(world, name):
     conditions = conditions_of_items(
         "categories_texts", tasks.removed, world.categories, CATEGORIES, world.features, 0.0
     )
-    completions = complete(call(name), tasks.conditioned(conditions), resources_of(world))
+    completions = complete(call(name), tasks.conditioned(conditions), context_with(world))
     if name == "gradient":  # which moves the whole embedding, so the image part of its latents may decide
         assert world.categories[completions.chosen].tolist() == world.categories[np.array(removed)].tolist()
     else:
@@ -71,7 +83,7 @@ def test_with_alpha_zero_the_described_items_come(world, name):
 @pytest.mark.parametrize("name", CHOOSING)
 def test_with_alpha_one_texts_change_nothing(world, name):
     with_texts, without = conditions(world, "categories_texts", alpha=1.0), conditions(world, "categories", alpha=1.0)
-    chosen = [complete(call(name), tasks, resources_of(world)).chosen.tolist() for tasks in (with_texts, without)]
+    chosen = [complete(call(name), tasks, context_with(world)).chosen.tolist() for tasks in (with_texts, without)]
     assert chosen[0] == chosen[1]
 
 
@@ -79,7 +91,7 @@ def test_a_condition_of_another_category_leaves_the_removed_item_unranked(world)
     tasks = conditions(world, "categories")
     turned = replace(tasks, conditions=Conditions(tasks.conditions.allowed[:, ::-1], tasks.conditions.texts))
     for name in ("random", "most_frequent", "greedy_k", "generator", "generator_rerank"):
-        assert (complete(call(name), turned, resources_of(world)).removed_ranks == UNRANKED).all()
+        assert (complete(call(name), turned, context_with(world)).removed_ranks == UNRANKED).all()
 
 
 @pytest.mark.parametrize("name", CHOOSING)
@@ -88,7 +100,7 @@ def test_impossible_conditions_are_named(world, name):
     conditions = Conditions.none(1, 2, CATEGORIES, TEXT)
     conditions.allowed[:] = np.arange(CATEGORIES) == 2
     with pytest.raises(DataError, match="allowed categories leave missing item"):
-        complete(call(name), tasks.conditioned(conditions), resources_of(world))
+        complete(call(name), tasks.conditioned(conditions), context_with(world))
 
 
 @pytest.mark.parametrize("name", CHOOSING)
@@ -100,17 +112,17 @@ def test_items_of_ones_own_stand_in_the_outfit_and_are_never_chosen(world, name,
         conditions = conditions_of_items(kind, tasks.removed, world.categories, CATEGORIES, world.features, 0.5)
         tasks = tasks.conditioned(conditions)
     own = world.features.take(np.array(external))
-    scorer = world.scorer.with_external(own.vectors, own.present, world.categories[external])
-    resources = replace(resources_of(world), scorer=scorer, categories=scorer.categories, external=own)
-    completions = complete(call(name), tasks, resources)
+    context = context_with(world).with_external(own, world.categories[external])
+    completions = complete(call(name), tasks, context)
     assert (completions.chosen < size).all()
-    assert keeps_outfit(tasks.given, completions.chosen, scorer.categories).all()
+    assert keeps_outfit(tasks.given, completions.chosen, context.categories).all()
 
 
 def test_nothing_removed_is_nothing_ranked(world):
-    tasks = replace(tasks_of(GIVEN, np.zeros((len(GIVEN), 0), dtype=np.int32)), missing=2)
+    tasks = tasks_of(GIVEN, np.zeros((len(GIVEN), 0), dtype=np.int32))
+    tasks = replace(tasks, missing=2, alternatives=3)
     for name in CHOOSING:
-        completions = complete(call(name), tasks, resources_of(world, alternatives=3))
+        completions = complete(call(name), tasks, context_with(world))
         assert completions.chosen.shape == (len(GIVEN), 2)
         if completions.alternatives is not None:
             assert completions.alternatives[:, 0].tolist() == completions.chosen.tolist()
@@ -118,8 +130,7 @@ def test_nothing_removed_is_nothing_ranked(world):
 
 def test_the_generators_choice_with_texts_is_the_best_of_all_pairs(world):
     tasks = conditions(world, "texts", alpha=0.4)
-    resources = resources_of(world)
-    latents = resources.latents(tasks)
+    latents = latents_by_seed(tasks)
     forbidden = np.stack([np.isin(np.arange(CATEGORIES), world.categories[given]) for given in tasks.given])
     chosen, ranks = complete_from_latents_and_texts(
         latents, world.index, forbidden, tasks.conditions, world.similarity, tasks.removed
@@ -137,10 +148,10 @@ def test_the_generators_choice_with_texts_is_the_best_of_all_pairs(world):
 
 def test_shortlists_hold_what_is_near_the_latent_and_what_is_near_the_text(world):
     tasks = conditions(world, "texts").take([0])
-    latents = resources_of(world).latents(tasks)
+    latents = latents_by_seed(tasks)
     feasible = np.broadcast_to(~np.isin(np.arange(CATEGORIES), world.categories[GIVEN[0]]), (2, CATEGORIES))
-    propose = latent_shortlists(latents, world.index, 4)(0, OutfitConditions.of(tasks.conditions, 0, world.similarity))
-    items, mask = propose(Hypothesis(), feasible, np.array([True, True]))
+    conditions_of_first = OutfitConditions.of(tasks.conditions, 0, world.similarity)
+    items, mask = latent_shortlists(latents, world.index, 4)(0, conditions_of_first, Hypothesis(), feasible)
     allowed = np.flatnonzero(feasible[0][world.categories])
     for slot in range(2):
         near_text = sorted(allowed, key=lambda i: -world.similarity(tasks.conditions.texts[0])[slot, i])[:2]
@@ -166,7 +177,7 @@ def test_texts_are_compared_with_pictures_where_the_encoder_has_one_space_for_bo
 def test_a_shortlist_of_everything_ranks_as_greedy_search_does(world):
     tasks = conditions(world, "texts", alpha=0.4)
     ranks = [
-        complete(call(text), tasks, resources_of(world)).removed_ranks.tolist()
+        complete(call(text), tasks, context_with(world)).removed_ranks.tolist()
         for text in ("greedy_k", f"generator_rerank:candidates={2 * len(world.categories)}")
     ]
     assert ranks[0] == ranks[1]

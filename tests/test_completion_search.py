@@ -6,23 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from outfits.completion.completion import UNRANKED, Completions
-from outfits.completion.context import Resources, score
+from outfits.completion.completion import UNRANKED
 from outfits.completion.from_latents.completion import (
     complete_from_latents,
     latent_ranks,
     latent_shortlists,
     rerank_ranks,
 )
-from outfits.completion.methods import METHODS, complete
+from outfits.completion.methods import complete
 from outfits.completion.search.beam import beam_search
+from outfits.completion.search.expansion import SearchQuery
 from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
-from outfits.config.schema import methods as schema
+from outfits.config.schema.methods import METHODS
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.category_rule import forbidden_categories, is_outfit, keeps_outfit
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring.candidates import CandidateScorer
-from tests.tiny_world import CATEGORIES, GIVEN, IMAGE, ITEMS, REMOVED, TEXT, World, call, resources_of, tasks_of
+from tests.tiny_world import CATEGORIES, GIVEN, IMAGE, ITEMS, REMOVED, TEXT, World, call, context_with, tasks_of
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +35,8 @@ UNCONDITIONED = [name for name in METHODS if name != "most_similar"]  # which ne
 
 
 def rerank(latents, index, scorer, outfits, r, joint=True):
-    return beam_search(
-        scorer,
-        outfits,
-        latents.shape[1],
-        1,
-        propose=latent_shortlists(latents, index, r, joint=joint),
-        candidates_kept=r * latents.shape[1],
-    )
+    k, propose = latents.shape[1], latent_shortlists(latents, index, r, joint=joint)
+    return beam_search(SearchQuery(scorer, outfits, k, propose=propose, candidates_kept=r * k), 1)
 
 
 # The scorer
@@ -97,7 +92,7 @@ def test_bf16_scores_are_near_those_of_fp32(world):
 
 
 def test_a_scorer_in_training_mode_is_refused(world):
-    module = OutfitTransformer(IMAGE, TEXT, width=16, layers=1, heads=2, feedforward=8)
+    module = OutfitTransformer(ScorerArchitecture(width=16, layers=1, heads=2, feedforward=8), IMAGE, TEXT)
     with pytest.raises(ValueError, match="training mode"):
         CandidateScorer(module, world.vectors, world.present, world.categories)
 
@@ -126,7 +121,7 @@ def test_the_rule_binds_chosen_items_only():
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_greedy_k_step_is_a_plain_loop(world, k):
     outfits = torch.tensor([[0, 7, 14], [9, 4, 11]])
-    trace = greedy_k_step(world.scorer, outfits, k, 5)
+    trace = greedy_k_step(world.query(outfits, k, candidates_kept=5))
     for row, outfit in enumerate(outfits.tolist()):
         for step in range(k):
             ranking = sorted(world.allowed(outfit), key=lambda item: (-world.logit([*outfit, item]), item))
@@ -138,7 +133,7 @@ def test_greedy_k_step_is_a_plain_loop(world, k):
 
 
 def test_greedy_one_step_takes_the_best_additions_of_different_categories(world):
-    trace = greedy_one_step(world.scorer, torch.tensor([[0, 7]]), 3, 60)
+    trace = greedy_one_step(world.query([[0, 7]], 3, candidates_kept=60))
     ranking = sorted(world.allowed([0, 7]), key=lambda item: (-world.logit([0, 7, item]), item))
     expected = []
     for item in ranking:
@@ -151,11 +146,12 @@ def test_greedy_one_step_takes_the_best_additions_of_different_categories(world)
 
 
 def test_equal_scores_go_to_the_smaller_position(world):
-    module = OutfitTransformer(IMAGE, TEXT, width=16, layers=1, heads=2, feedforward=8).eval()
+    module = OutfitTransformer(ScorerArchitecture(width=16, layers=1, heads=2, feedforward=8), IMAGE, TEXT).eval()
     torch.nn.init.zeros_(module.head[-1].weight)
     scorer = CandidateScorer(module, world.vectors, world.present, world.categories, block=3)
-    assert greedy_k_step(scorer, torch.tensor([[6, 1]]), 2, 4).candidates[0].tolist() == [[2, 3, 4, 5], [3, 4, 5, 9]]
-    assert greedy_one_step(scorer, torch.tensor([[6, 1]]), 3, 0).chosen[0].tolist() == [2, 3, 4]
+    two, three = (SearchQuery(scorer, torch.tensor([[6, 1]]), k, candidates_kept=4) for k in (2, 3))
+    assert greedy_k_step(two).candidates[0].tolist() == [[2, 3, 4, 5], [3, 4, 5, 9]]
+    assert greedy_one_step(three).chosen[0].tolist() == [2, 3, 4]
     latents = torch.ones(1, 2, IMAGE + TEXT)
     shortlist = world.index.nearest(latents[0, :1], 5, forbidden_categories([[6, 1]], world.categories, CATEGORIES))[1]
     assert rerank(latents, world.index, scorer, torch.tensor([[6, 1]]), 5).chosen[0, 0] == shortlist.min()
@@ -163,7 +159,7 @@ def test_equal_scores_go_to_the_smaller_position(world):
 
 def test_more_candidates_never_lower_the_first_steps_maximum():
     best = [
-        greedy_k_step(World(items).scorer, torch.tensor([[0, 7], [1, 2]]), 1, 0).logits[:, 0]
+        greedy_k_step(SearchQuery(World(items).scorer, torch.tensor([[0, 7], [1, 2]]), 1)).logits[:, 0]
         for items in range(12, ITEMS + 1, 6)
     ]
     assert (np.diff(np.stack(best), axis=0) >= -1e-5).all()
@@ -172,16 +168,16 @@ def test_more_candidates_never_lower_the_first_steps_maximum():
 
 def test_ranks_are_places_among_the_first_additions(world):
     rank_of = np.array([[3, 6], [5, 20]])  # 6 has the category of the given 0
-    trace = greedy_k_step(world.scorer, torch.tensor([[0, 7], [0, 7]]), 2, 60, rank_of=rank_of)
+    trace = greedy_k_step(world.query([[0, 7], [0, 7]], 2, candidates_kept=60, rank_of=rank_of))
     first = trace.candidates[0, 0].tolist()
     assert trace.ranks.tolist() == [[first.index(3), UNRANKED], [first.index(5), first.index(20)]]
 
 
 def test_too_few_categories_are_named(world):
     with pytest.raises(DataError, match="only 3 categories with items are not taken yet; ask for at most 3"):
-        greedy_k_step(world.scorer, torch.tensor([[0, 7, 14]]), 4, 0)
+        greedy_k_step(world.query([[0, 7, 14]], 4))
     with pytest.raises(DataError, match="at most 3"):
-        greedy_one_step(world.scorer, torch.tensor([[0, 7, 14]]), 4, 0)
+        greedy_one_step(world.query([[0, 7, 14]], 4))
     with pytest.raises(DataError, match="at most 3"):
         rerank(torch.randn(1, 4, 9), world.index, world.scorer, torch.tensor([[0, 7, 14]]), 3)
 
@@ -191,7 +187,7 @@ def test_a_score_that_is_not_finite_is_refused(world):
     vectors[17] = np.nan
     scorer = CandidateScorer(world.module, vectors, np.ones((ITEMS, 2), dtype=bool), world.categories)
     with pytest.raises(ValueError, match="not finite"):
-        greedy_k_step(scorer, torch.tensor([[0, 7]]), 1, 0)
+        greedy_k_step(SearchQuery(scorer, torch.tensor([[0, 7]]), 1))
 
 
 # Latents
@@ -205,19 +201,18 @@ def test_the_assignment_is_the_best_of_all_tuples(world, k):
     latents = torch.from_numpy(base + 0.3 * rng.normal(size=(rows, k, 9))).float()  # near each other: categories clash
     forbidden = rng.random((rows, CATEGORIES)) < 0.3
     forbidden[:, :3] = False
-    nearest = complete_from_latents(latents, world.index, forbidden)
+    chosen = complete_from_latents(latents, world.index, forbidden)
     cosine = torch.nn.functional.normalize(latents, dim=-1).numpy() @ world.index.vectors.numpy().T
     clashes = 0
     for row in range(rows):
         inside = [item for item in range(ITEMS) if not forbidden[row, world.categories[item]]]
         total = np.full([len(inside)] * k, -np.inf)  # of every tuple of allowed items
         for places in product(range(len(inside)), repeat=k):
-            chosen = [inside[place] for place in places]
-            if len(set(world.categories[chosen].tolist())) == k:
-                total[places] = sum(cosine[row, j, item] for j, item in enumerate(chosen))
+            items = [inside[place] for place in places]
+            if len(set(world.categories[items].tolist())) == k:
+                total[places] = sum(cosine[row, j, item] for j, item in enumerate(items))
         best = [inside[place] for place in np.unravel_index(total.argmax(), total.shape)]
-        assert nearest.chosen[row].tolist() == best
-        np.testing.assert_allclose(nearest.similarity[row], cosine[row, range(k), best], atol=1e-6)
+        assert chosen[row].tolist() == best
         favourites = [max(inside, key=lambda item: cosine[row, j, item]) for j in range(k)]
         clashes += not is_outfit(world.categories[favourites])
     assert k == 1 or clashes  # both ways to the answer were taken
@@ -278,23 +273,19 @@ def test_rerank_of_the_whole_catalogue_is_greedy(world):
     outfits = torch.tensor([[0, 7], [9, 4]])
     latents = torch.from_numpy(np.random.default_rng(7).normal(size=(2, 2, 9))).float()
     trace = rerank(latents, world.index, world.scorer, outfits, ITEMS)
-    np.testing.assert_array_equal(trace.chosen, greedy_k_step(world.scorer, outfits, 2, 0).chosen)
+    np.testing.assert_array_equal(trace.chosen, greedy_k_step(world.query(outfits, 2)).chosen)
 
 
 # All methods
 
 
-def test_every_configured_method_is_registered():
-    assert tuple(METHODS) == schema.METHODS
-
-
 @pytest.mark.parametrize("name", [name for name in UNCONDITIONED if name != "original"])
 def test_every_method_returns_outfits_in_the_order_of_the_tasks(world, name):
-    tasks, resources = tasks_of(), resources_of(world)
-    completions = complete(call(name), tasks, resources)
+    tasks, context = tasks_of(), context_with(world)
+    completions = complete(call(name), tasks, context)
     assert keeps_outfit(tasks.given, completions.chosen, world.categories).all()
     for row in range(len(tasks)):  # alone or in a batch of other sizes: the same answer
-        alone = complete(call(name), tasks.take([row]), resources)
+        alone = complete(call(name), tasks.take([row]), context)
         assert alone.chosen.tolist() == completions.chosen[row : row + 1].tolist()
         if name == "gradient":
             assert completions.removed_ranks is None
@@ -304,17 +295,17 @@ def test_every_method_returns_outfits_in_the_order_of_the_tasks(world, name):
 
 @pytest.mark.parametrize("name", UNCONDITIONED)
 def test_the_order_of_given_items_changes_no_method(world, name):
-    resources = resources_of(world)
+    context = context_with(world)
     turned = tasks_of([items[::-1] for items in GIVEN])
-    completions = [complete(call(name), tasks, resources) for tasks in (tasks_of(), turned)]
+    completions = [complete(call(name), tasks, context) for tasks in (tasks_of(), turned)]
     assert completions[0].chosen.tolist() == completions[1].chosen.tolist()
 
 
 def test_methods_count_their_calls(world):
-    tasks, resources = tasks_of(), resources_of(world)
+    tasks, context = tasks_of(), context_with(world)
     for name in UNCONDITIONED:
         before = world.scorer.calls
-        completions = complete(call(name), tasks, resources)
+        completions = complete(call(name), tasks, context)
         if name != "exhaustive":  # which ranks the removed items by further calls
             assert completions.calls.sum() == world.scorer.calls - before
         searching = ("exhaustive", "greedy_1", "greedy_k", "beam", "generator_rerank", "generator_beam")
@@ -322,24 +313,23 @@ def test_methods_count_their_calls(world):
 
 
 def test_original_returns_the_removed_items(world):
-    completions = complete(call("original"), tasks_of(), resources_of(world))
+    completions = complete(call("original"), tasks_of(), context_with(world))
     assert completions.chosen.tolist() == REMOVED
     assert completions.removed_ranks is None
 
 
 def test_scores_are_s_of_the_completed_outfits(world):
-    completions = score(complete(call("greedy_k"), tasks_of(), resources_of(world)), world.scorer)
+    completions = complete(call("greedy_k"), tasks_of(), context_with(world))
     expected = [1 / (1 + np.exp(-world.logit(items))) for items in completions.sets()]
-    np.testing.assert_allclose(completions.scores, expected, atol=1e-5)
     np.testing.assert_allclose(completions.step_scores[:, -1], expected, atol=1e-5)
 
 
 def test_most_selected_is_the_same_for_all_as_far_as_the_rule_allows(world):
     selected = np.zeros(ITEMS, dtype=np.int64)
     selected[[8, 3, 15, 5]] = [9, 7, 7, 2]  # categories 2, 3, 3, 5
-    resources = Resources(world.categories, CATEGORIES, selected=selected)
+    context = world.context_of(selected=selected)
     tasks = tasks_of([[0, 1], [2, 0], [3, 0]], [[3, 15], [4, 1], [8, 6]])
-    completions = complete(call("most_selected"), tasks, resources)
+    completions = complete(call("most_selected"), tasks, context)
     assert completions.chosen.tolist() == [[8, 3], [3, 5], [8, 5]]
     assert completions.removed_ranks[0].tolist() == [1, 2]
     assert completions.removed_ranks[2].tolist() == [0, UNRANKED]
@@ -347,49 +337,20 @@ def test_most_selected_is_the_same_for_all_as_far_as_the_rule_allows(world):
 
 def test_random_depends_on_seed_and_outfit_only(world):
     tasks = tasks_of([[0, 7]] * 40, [[2, 3]] * 40)
-    first, again = (complete(call("random"), tasks, Resources(world.categories, CATEGORIES, seed=3)) for _ in range(2))
-    other = complete(call("random"), tasks, Resources(world.categories, CATEGORIES, seed=4))
+    first, again = (complete(call("random"), tasks, world.context_of(seed=3)) for _ in range(2))
+    other = complete(call("random"), tasks, world.context_of(seed=4))
     assert first.chosen.tolist() == again.chosen.tolist() != other.chosen.tolist()
     assert len(np.unique(first.chosen)) > 20
     assert set(world.categories[first.chosen].ravel()) == {2, 3, 4, 5}
 
 
 def test_what_a_method_lacks_is_named_with_the_way_out(world):
-    bare = Resources(world.categories, CATEGORIES)
+    bare = world.context_of()
     stages = {"greedy_k": "compatibility", "generator": "generator", "most_selected": "targets"}
     for name, stage in stages.items():
         with pytest.raises(ArtifactError, match=rf"stages=\[{stage}\]"):
             complete(call(name), tasks_of(), bare)
     with pytest.raises(ConfigError, match="most_similar needs texts of conditions"):
-        complete(call("most_similar"), tasks_of(), resources_of(world))
+        complete(call("most_similar"), tasks_of(), context_with(world))
     with pytest.raises(ValueError, match="'best' is not one of original"):
         call("best")
-
-
-# Completions
-
-
-def completions_with(**changes):
-    fields = {
-        "given": [np.array([0, 1])],
-        "chosen": np.array([[2, 3]]),
-        "calls": np.array([0]),
-        "seconds": np.array([0.1]),
-    }
-    return Completions(**(fields | changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"chosen": np.array([[2, 2]])}, "chooses an item twice"),
-        ({"chosen": np.array([[2, 1]])}, "chooses a given item"),
-        ({"chosen": np.array([[2, -1]])}, "no catalogue position"),
-        ({"scores": np.array([np.nan])}, "scores of completion 0 is not finite"),
-        ({"calls": np.array([0, 1])}, r"calls must have shape \[1\]"),
-        ({"given": []}, "0 outfits"),
-    ],
-)
-def test_a_completion_that_is_none_is_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        completions_with(**changes)

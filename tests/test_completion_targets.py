@@ -116,7 +116,7 @@ def store_at(folder, tasks, **changes):
 
 def fill(store, shards=None):
     for shard in store.pending() if shards is None else shards:
-        store.write(shard, trace_of(store.shard_tasks(shard)))
+        store.write_trace(shard, trace_of(store.shard_tasks(shard)))
     return store
 
 
@@ -179,10 +179,10 @@ def test_counts_are_those_of_as_many_selections_as_items_were_removed(tmp_path, 
         trace = trace_of(store.shard_tasks(shard))
         trace.chosen[:, 2] = -1
         trace.chosen[0, 1] = -1
-        store.write(shard, trace)
+        store.write_trace(shard, trace)
     targets = store.load()
     counts = targets.selected_counts(200)
-    assert counts.sum() == 2 * len(tasks) - store.shards
+    assert counts.sum() == 2 * len(tasks) - len(store)
     np.testing.assert_array_equal(
         targets.graph_targets().scores,
         [
@@ -246,7 +246,7 @@ def test_a_trace_has_slots_if_and_only_if_its_tasks_have_conditions(tmp_path, ta
     free_store, condition_store = store_at(tmp_path / "free", tasks), store_at(tmp_path / "conditions", conditions)
     for store, trace in ((condition_store, trace_of(tasks)), (free_store, trace_of(conditions))):
         with pytest.raises(ValueError, match="slots and similarities if its tasks have conditions"):
-            store.write(0, trace.take(np.arange(4)))
+            store.write_trace(0, trace.take(np.arange(4)))
 
 
 def test_targets_of_something_else_are_refused(tmp_path, outfits, tasks):
@@ -277,6 +277,6 @@ def test_the_manifest_says_what_the_targets_depend_on(tmp_path, tasks):
 def test_a_trace_that_does_not_fit_its_shard_is_refused(tmp_path, tasks):
     store = store_at(tmp_path, tasks)
     with pytest.raises(ValueError, match="shard 4 needs candidates"):
-        store.write(4, trace_of(store.shard_tasks(0)))
+        store.write_trace(4, trace_of(store.shard_tasks(0)))
     with pytest.raises(ValueError, match="shard 5 is not one of 5"):
         store.shard_tasks(5)

@@ -1,6 +1,8 @@
 """The help names every key, recipe and group once, from the schema itself."""
 
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -53,6 +55,15 @@ def test_help_flag_prints_help_and_ends_with_status_0(
         load_config(["nonsense", flag], program)
     assert caught.value.code == 0
     assert capsys.readouterr().out == help_text(program)
+
+
+@pytest.mark.parametrize("program", ["train", "evaluate", "complete"])
+def test_help_does_not_wait_for_torch(program: str) -> None:
+    code = (
+        f"import atexit, sys, {program}; atexit.register(lambda: print('torch' in sys.modules)); {program}.main(['-h'])"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], cwd=CONFIGS.parent, capture_output=True, text=True)
+    assert finished.stdout.splitlines()[-1] == "False", finished.stderr
 
 
 def test_lines_fit_a_terminal() -> None:

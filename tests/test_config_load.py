@@ -37,7 +37,7 @@ def finished(tmp_path: Path) -> Path:
     return run
 
 
-def mistakes_of(argv: list[str], program: str = "train") -> list[str]:
+def errors_of(argv: list[str], program: str = "train") -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_config(argv, program)
     return caught.value.errors
@@ -158,9 +158,7 @@ def test_evaluation_takes_the_runs_own_configuration(finished: Path) -> None:
 
 
 def test_evaluation_refuses_to_change_the_run(finished: Path) -> None:
-    errors = mistakes_of(
-        [f"run={finished}", "model.k=2", "scorer.width=32", "seed=9", "evaluate.outfits=5"], "evaluate"
-    )
+    errors = errors_of([f"run={finished}", "model.k=2", "scorer.width=32", "seed=9", "evaluate.outfits=5"], "evaluate")
     assert [line.split(":")[0] for line in errors] == ["seed", "scorer.width", "model.k"]
     assert all("cannot change; only evaluate.*" in line for line in errors)
 
@@ -170,14 +168,14 @@ def test_naming_a_value_that_the_run_has_already_is_no_change(finished: Path) ->
 
 
 def test_evaluation_needs_a_run(tmp_path: Path) -> None:
-    assert mistakes_of([], "evaluate")[0].startswith("run: is not set")
-    assert "does not exist; name the folder of a run" in mistakes_of([f"run={tmp_path}"], "evaluate")[0]
-    assert mistakes_of(["run=", "seed=1"], "evaluate")[0].startswith("run: is not set")
-    assert "belongs to train.py; did you" not in mistakes_of([f"resume={tmp_path}"], "evaluate")[0]
+    assert errors_of([], "evaluate")[0].startswith("run: is not set")
+    assert "does not exist; name the folder of a run" in errors_of([f"run={tmp_path}"], "evaluate")[0]
+    assert errors_of(["run=", "seed=1"], "evaluate")[0].startswith("run: is not set")
+    assert "belongs to train.py; did you" not in errors_of([f"resume={tmp_path}"], "evaluate")[0]
 
 
 def test_training_refuses_run_and_names_resume() -> None:
-    assert mistakes_of(["run=runs/x"]) == ["run: belongs to evaluate.py; did you mean resume?"]
+    assert errors_of(["run=runs/x"]) == ["run: belongs to evaluate.py; did you mean resume?"]
 
 
 def test_resume_continues_in_the_runs_folder_with_its_configuration(finished: Path) -> None:
@@ -187,7 +185,7 @@ def test_resume_continues_in_the_runs_folder_with_its_configuration(finished: Pa
 
 
 def test_resume_refuses_another_configuration_or_folder(finished: Path) -> None:
-    errors = mistakes_of([f"resume={finished}", "scorer.epochs=99", "run_dir=elsewhere", "evaluate.outfits=1"])
+    errors = errors_of([f"resume={finished}", "scorer.epochs=99", "run_dir=elsewhere", "evaluate.outfits=1"])
     assert [line.split(":")[0] for line in errors] == ["run_dir", "scorer.epochs", "evaluate.outfits"]
     assert "leave run_dir out" in errors[0]
 
@@ -198,8 +196,8 @@ def test_a_moved_run_is_found_where_it_is_now(finished: Path, tmp_path: Path) ->
     assert load_config([f"resume={moved}"]).run_dir == str(moved)
 
 
-def test_resume_with_fast_dev_run_is_a_contradiction(finished: Path) -> None:
-    assert mistakes_of([f"resume={finished}", "trainer.fast_dev_run=true"]) == [
+def test_resume_with_fast_dev_run_is_a_conflict(finished: Path) -> None:
+    assert errors_of([f"resume={finished}", "trainer.fast_dev_run=true"]) == [
         "trainer.fast_dev_run: keeps nothing, so it cannot continue resume"
     ]
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 from outfits import run_files
 from outfits.config.schema.encoder import EncoderConfig, LearnedConfig
-from outfits.encoders import build_item_encoder
-from outfits.encoders.build import pretrained_parts
+from outfits.encoders import EncoderSource, build_item_encoder
 from outfits.encoders.learned import LearnedImages, image_tensor, prepare_image
 from outfits.encoders.packed import load_packed, pack_images, packing_key
 from outfits.errors import ArtifactError, ConfigError, DataError
-from outfits.representations.store import fit_components, save_representation
+from outfits.representations.store import fit_components
+from outfits.weights import save_network
 from tests.encoder_items import draw_garment, write_catalogue
 from tests.representation_settings import SIDE, small_model
 
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Path:
 def save_run(folder: Path, seed: int = 0) -> Path:
     model = small_model("autoencoder", seed)
     fit_components(model, np.random.default_rng(seed).normal(size=(40, 8)).astype(np.float32))
-    save_representation(model, folder / run_files.REPRESENTATION)
+    save_network(model, folder / run_files.REPRESENTATION)
     return folder
 
 
@@ -79,7 +79,7 @@ def test_the_key_changes_with_weights_and_precision_and_not_with_the_folder(run:
 def test_it_stands_beside_any_text_encoder(run: Path, tmp_path: Path) -> None:
     catalogue = write_catalogue(tmp_path / "data", 12)
     config = EncoderConfig(image="learned", text="classical", text_dim=5, learned=LearnedConfig(str(run)))
-    encoder = build_item_encoder(config, catalogue, np.arange(12), tmp_path / "state")
+    encoder = build_item_encoder(EncoderSource(config, catalogue, np.arange(12), tmp_path / "state"))
     shard = encoder.images(catalogue, 12)[0]
     vectors, present = encoder.encode_shard(shard)
     assert vectors.shape == (12, 8 + 5)
@@ -89,10 +89,12 @@ def test_it_stands_beside_any_text_encoder(run: Path, tmp_path: Path) -> None:
 
 def test_a_missing_or_unfinished_run_is_named_with_the_way_out(tmp_path: Path) -> None:
     config = EncoderConfig(image="learned", learned=LearnedConfig(str(tmp_path / "absent")))
+    source = EncoderSource(config, write_catalogue(tmp_path / "data", 2), np.arange(2), tmp_path / "state")
     with pytest.raises(ConfigError, match="encoder.learned.run: there is no folder"):
-        pretrained_parts(config)
+        build_item_encoder(source)
+    config = replace(config, learned=LearnedConfig(str(tmp_path)))
     with pytest.raises(ArtifactError, match=f"has no {run_files.REPRESENTATION}; finish that run"):
-        pretrained_parts(replace(config, learned=LearnedConfig(str(tmp_path))))
+        build_item_encoder(replace(source, config=config))
 
 
 def test_packed_pictures_are_those_prepared_one_by_one(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from outfits.config.schema.encoder import EncoderConfig, OpenClipConfig, SentenceConfig
-from outfits.encoders import build_item_encoder
+from outfits.encoders import EncoderSource, build_item_encoder
 from outfits.encoders.open_clip import OpenClip, OpenClipImages, OpenClipTexts
 from outfits.encoders.precision import encoder_dtype
 from outfits.encoders.sentence import SentenceTexts, packaged_model
@@ -82,7 +82,7 @@ def test_open_clip_embeddings_are_those_of_the_model(tiny: Path) -> None:
 def test_image_and_text_share_one_open_clip_model(tiny: Path, tmp_path: Path) -> None:
     config = EncoderConfig(image="open_clip", text="open_clip", open_clip=OpenClipConfig(model=f"local-dir:{tiny}"))
     catalogue = write_catalogue(tmp_path / "data", 5)
-    encoder = build_item_encoder(config, catalogue, np.arange(0), tmp_path)
+    encoder = build_item_encoder(EncoderSource(config, catalogue, np.arange(0), tmp_path))
     assert isinstance(encoder.image, OpenClipImages)
     assert isinstance(encoder.text, OpenClipTexts)
     assert encoder.image.clip is encoder.text.clip
@@ -95,7 +95,7 @@ def test_image_and_text_share_one_open_clip_model(tiny: Path, tmp_path: Path) ->
 
 def test_open_clip_images_go_with_classical_texts(tiny: Path, tmp_path: Path) -> None:
     config = EncoderConfig(image="open_clip", text_dim=6, open_clip=OpenClipConfig(model=f"local-dir:{tiny}"))
-    encoder = build_item_encoder(config, write_catalogue(tmp_path / "data", 9), np.arange(9), tmp_path)
+    encoder = build_item_encoder(EncoderSource(config, write_catalogue(tmp_path / "data", 9), np.arange(9), tmp_path))
     assert (encoder.image_dim, encoder.text_dim) == (16, 6)
 
 
@@ -180,7 +180,7 @@ def test_local_weights_file_of_a_known_architecture(tmp_path: Path, caplog: pyte
     assert "use local-dir:" in caplog.text  # a bare file does not say how its model wants images
     with torch.no_grad():
         expected = model.encode_text(open_clip.get_tokenizer("tiny-test-clip")(TEXTS))
-    assert clip.encode_texts(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)
+    assert OpenClipTexts(clip).encode(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)
 
 
 def test_half_precision_is_close_to_single_and_automatic_only_where_the_device_has_it(tiny: Path) -> None:
@@ -201,7 +201,7 @@ def test_paraphrases_are_closer_than_unrelated_texts(tmp_path: Path) -> None:
     config = EncoderConfig(
         image="none", text="sentence_transformers", sentence=SentenceConfig(model=f"package:{MINILM.replace('_', '-')}")
     )
-    encoder = build_item_encoder(config, catalogue, np.arange(0), tmp_path)
+    encoder = build_item_encoder(EncoderSource(config, catalogue, np.arange(0), tmp_path))
     assert encoder.text_dim == 384
     texts = [
         "a pair of blue jeans",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from outfits.encoders import EmbeddingStore, cache_key
 from outfits.errors import ArtifactError, DataError
+from outfits.storage import Arrays
 from tests.encoder_items import write_catalogue
 
 ITEMS, SHARD = 23, 5
@@ -32,7 +33,7 @@ def present() -> NDArray[np.bool_]:
 def fill(store: EmbeddingStore, shards: list[int], vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> None:
     for shard in shards:
         start, stop = store.bounds(shard)
-        store.write(shard, vectors[start:stop], present[start:stop])
+        store.write_vectors(shard, vectors[start:stop], present[start:stop])
 
 
 def test_finished_embeddings_are_what_was_written(
@@ -71,7 +72,7 @@ def test_damaged_shard_is_pending_again(
 ) -> None:
     store = new_store(tmp_path)
     fill(store, store.pending(), vectors, present)
-    path = store.shard_path(2)
+    path = store.path(2)
     data = bytearray(path.read_bytes())
     if damage == "truncated":
         data = data[: len(data) // 2]
@@ -85,7 +86,7 @@ def test_damaged_shard_is_pending_again(
     if damage == "foreign":
         other = new_store(tmp_path / "other", "o" * 64)
         fill(other, [2], vectors, present)
-        shutil.copy(other.shard_path(2), path)
+        shutil.copy(other.path(2), path)
     assert store.pending() == [2]
 
 
@@ -114,14 +115,14 @@ def test_finish_by_two_processes_gives_both_the_embeddings(
 ) -> None:
     slow, fast = new_store(tmp_path), new_store(tmp_path)
     fill(slow, slow.pending(), vectors, present)
-    read = slow._read
+    read = slow.read
 
-    def finish_meanwhile(shard: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    def finish_meanwhile(shard: int) -> Arrays | None:
         if shard == 2:
             fast.finish()
         return read(shard)
 
-    monkeypatch.setattr(slow, "_read", finish_meanwhile)
+    monkeypatch.setattr(slow, "read", finish_meanwhile)
     assert np.array_equal(slow.finish().vectors, vectors)
     assert np.array_equal(fast.finish().vectors, vectors)
 
@@ -129,7 +130,7 @@ def test_finish_by_two_processes_gives_both_the_embeddings(
 def test_vectors_that_are_not_finite_are_refused(tmp_path: Path, vectors: NDArray[np.float32]) -> None:
     vectors[7, 1] = np.nan
     with pytest.raises(DataError, match="catalogue position 7"):
-        new_store(tmp_path).write(1, vectors[5:10], np.ones((5, 2), dtype=np.bool_))
+        new_store(tmp_path).write_vectors(1, vectors[5:10], np.ones((5, 2), dtype=np.bool_))
 
 
 def test_cache_key_follows_content_and_not_place(tmp_path: Path) -> None:

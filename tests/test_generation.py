@@ -1,19 +1,19 @@
 """Generation from a text, against plain enumeration of all outfits of a tiny catalogue."""
 
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 
+from outfits.completion.context import MethodContext
 from outfits.completion.generation import generate, generate_with_generator
+from outfits.config.schema.model import GeneratorArchitecture
 from outfits.data.category_rule import is_outfit
 from outfits.errors import ArtifactError, DataError
-from outfits.graphs.completion_graph import completion_graph
-from outfits.index.category_index import CategoryIndex
-from outfits.models.generator import Generator, latents_of
-from tests.tiny_world import CATEGORIES, IMAGE, TEXT, World, call, resources_of
+from outfits.models.generator import Generator
+from tests.tiny_world import CATEGORIES, IMAGE, TEXT, World, call
 
 WHOLE = 10**6
 ITEMS = 24
@@ -115,33 +115,22 @@ def test_more_items_than_categories_are_refused_with_the_way_out(world, similari
         generate(world.scorer, similarity, 0)
 
 
-@pytest.fixture(scope="module")
-def resources(world):
-    """Resources with a generator of random weights, which heeds conditions and emits at most two items at once."""
-    import torch
-
+@pytest.fixture
+def context(world):
+    """A generator of random weights, which heeds conditions and emits at most two items at once."""
     torch.manual_seed(1)
-    model = Generator(IMAGE, TEXT, CATEGORIES, 2, width=16, layers=1, retrieval="item").eval()
-
-    def latents(tasks):
-        graphs = [
-            completion_graph(
-                world.vectors[given],
-                world.present[given],
-                world.categories[given],
-                conditions=(tasks.conditions.allowed[row], tasks.conditions.texts[row]),
-            )
-            for row, given in enumerate(tasks.given)
-        ]
-        return latents_of(model, graphs, tasks.k, "cpu")
-
-    return resources_of(world, latents=latents, index=CategoryIndex(world.vectors, world.categories))
+    model = Generator(
+        GeneratorArchitecture(k_max=2, width=16, layers=1, retrieval="item"), IMAGE, TEXT, CATEGORIES
+    ).eval()
+    context = world.context_of(scorer_module=world.module, generator=model)
+    context.scorer = world.scorer
+    return context
 
 
 @pytest.mark.parametrize("method", ["generator", "generator_rerank", "generator_beam"])
 @pytest.mark.parametrize("size", [None, 1, 2, 3, 5])
-def test_the_generator_starts_from_the_best_matching_item(world, resources, text, similarity, method, size):
-    generation = generate_with_generator(call(method), resources, text, 6, 2, size=size, alpha=0.5, top=10)
+def test_the_generator_starts_from_the_best_matching_item(world, context, text, similarity, method, size):
+    generation = generate_with_generator(call(method), context, text, 6, size=size, alpha=0.5, top=10)
     assert sorted(len(outfit.items) for outfit in generation.outfits) == ([size] if size else [1, 2, 3, 4, 5, 6])
     for outfit in generation.outfits:
         assert outfit.items[0] == similarity.argmax()
@@ -153,29 +142,27 @@ def test_the_generator_starts_from_the_best_matching_item(world, resources, text
     assert objectives == sorted(objectives, reverse=True)
 
 
-def test_the_generators_size_is_the_best_of_those_it_can_make(resources, text):
-    every = [
-        generate_with_generator(call("generator"), resources, text, 6, 2, size=size).outfits[0] for size in range(1, 7)
-    ]
-    (best,) = generate_with_generator(call("generator"), resources, text, 6, 2).outfits
+def test_the_generators_size_is_the_best_of_those_it_can_make(context, text):
+    every = [generate_with_generator(call("generator"), context, text, 6, size=size).outfits[0] for size in range(1, 7)]
+    (best,) = generate_with_generator(call("generator"), context, text, 6).outfits
     assert best.objective == max(outfit.objective for outfit in every)
     assert best in every
 
 
-def test_the_text_is_the_condition_for_every_missing_item(resources, text):
+def test_the_text_is_the_condition_for_every_missing_item(context, text):
     seen = []
 
     def latents(tasks):
         seen.append((len(tasks.given[0]), tasks.conditions.texts.copy()))
-        return resources.latents(tasks)
+        return MethodContext.latents(context, tasks)
 
-    generate_with_generator(call("generator"), replace(resources, latents=latents), text, 4, 2, size=4)
+    context.latents = latents
+    generate_with_generator(call("generator"), context, text, 4, size=4)
     assert [given for given, _ in seen] == [1, 3]  # one full pass, and the rest from the outfit that it made
     for _, texts in seen:
         assert (texts == text).all()
 
 
 def test_generation_without_a_generator_says_what_is_missing(world, text):
-    bare = resources_of(world, latents=None, index=None)
     with pytest.raises(ArtifactError, match="generator"):
-        generate_with_generator(call("generator"), bare, text, 3, 2)
+        generate_with_generator(call("generator"), world.context_of(scorer_module=world.module), text, 3)

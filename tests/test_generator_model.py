@@ -2,20 +2,22 @@
 
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Batch
 
-from outfits.config.schema.model import ModelConfig
+from outfits.config.schema.model import GeneratorArchitecture
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import complete_edges, completion_graph
-from outfits.models.frozen import load_generator, save_generator
+from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator, canonical_order, join_query_nodes, latents_of
+from outfits.weights import save_network
 
-AGGREGATIONS = ModelConfig.__dataclass_fields__["aggregation"].metadata["choices"]
+AGGREGATIONS = GeneratorArchitecture.__dataclass_fields__["aggregation"].metadata["choices"]
 ITEMS, IMAGE_DIM, TEXT_DIM, CATEGORIES = 30, 5, 3, 6
 
 
@@ -66,11 +68,10 @@ def a_batch(outfits: list[list[int]], conditions: list[list[Condition]] | None =
     return Batch.from_data_list(graphs)
 
 
-def a_generator(**changes: object) -> Generator:
+def a_generator(image_dim: int = IMAGE_DIM, text_dim: int = TEXT_DIM, **changes: Any) -> Generator:
     torch.manual_seed(0)
-    settings = {"k_max": 3, "width": 16, "layers": 2, "dropout": 0.3, "retrieval_dim": 7, **changes}
-    dims = {"image_dim": IMAGE_DIM, "text_dim": TEXT_DIM, "categories": CATEGORIES}
-    return Generator(**{**dims, **settings}).eval()  # type: ignore[arg-type]
+    small: dict[str, Any] = {"k_max": 3, "width": 16, "layers": 2, "dropout": 0.3, "retrieval_dim": 7}
+    return Generator(GeneratorArchitecture(**{**small, **changes}), image_dim, text_dim, CATEGORIES).eval()
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -227,7 +228,7 @@ def test_without_a_text_encoder_categories_are_conditioned_for_all_the_same() ->
 def test_a_generator_belongs_to_the_scorer_that_taught_it(tmp_path: Path) -> None:
     generator = a_generator()
     path = tmp_path / "generator.safetensors"
-    save_generator(generator, path, "a" * 64)
+    save_network(generator, path, scorer_sha256="a" * 64)
     batch = a_batch([[3, 9, 14]])
     assert torch.equal(load_generator(path, "a" * 64)(batch), generator(batch))
     with pytest.raises(ArtifactError, match="another scorer"):

@@ -1,5 +1,6 @@
 """Training of the generator: what its losses count, and that it learns to heed conditions."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,8 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from lightning_modules.generator import CATEGORY_DROP, GeneratorModule, draw_k, drop_categories
-from outfits.config.schema.model import LossConfig, OptimizerConfig
+from outfits.config.schema.model import LossConfig, ModelConfig
 from outfits.graphs.completion_graph import CompletionGraphs, GraphTargets, TrainingGraphs
-from outfits.models.generator import GeneratorSettings
 from tests.test_generator_model import (
     AGGREGATIONS,
     CATEGORIES,
@@ -27,31 +27,14 @@ GIVEN = ([0, 1], [7, 0, 12], [6, 13])  # categories 0 and 1: all others may be a
 CANDIDATES = 4
 
 
-def a_module(k: int = 2, image_dim: int = IMAGE_DIM, text_dim: int = TEXT_DIM, **changes: Any) -> GeneratorModule:
+def a_module(k: int = 2, text_dim: int = TEXT_DIM, **changes: Any) -> GeneratorModule:
     torch.manual_seed(0)
-    settings = GeneratorSettings(
-        image_dim=image_dim,
-        text_dim=text_dim,
-        categories=CATEGORIES,
-        k_max=3,
-        width=16,
-        layers=1,
-        dropout=0.0,
-        aggregation=changes.pop("aggregation", "sum"),
-        readout=changes.pop("readout", "queries"),
-        retrieval=changes.pop("retrieval", "map"),
-        retrieval_dim=8,
-    )
-    catalogue = a_catalogue()
+    named = {name: changes.pop(name) for name in ("aggregation", "readout", "retrieval") if name in changes}
+    config = ModelConfig(k=k, k_max=3, width=16, layers=1, dropout=0.0, retrieval_dim=8, **named)
     loss = LossConfig(**{"random_candidates": 20, **changes})
-    return GeneratorModule(
-        settings,
-        loss,
-        OptimizerConfig(),
-        torch.from_numpy(catalogue.require_embeddings.vectors),
-        torch.from_numpy(catalogue.categories.astype(np.int64)),
-        k,
-    )
+    catalogue = a_catalogue()
+    items = replace(catalogue.require_embeddings, image_dim=IMAGE_DIM + TEXT_DIM - text_dim, text_dim=text_dim)
+    return GeneratorModule(catalogue.with_embeddings(items), config, loss)
 
 
 def tasks_with(
@@ -113,7 +96,7 @@ def test_every_trainable_parameter_gets_a_gradient_in_every_step(aggregation: st
 @pytest.mark.parametrize("changes", [{"listwise_weight": 0.0}, {"cosine_weight": 0.0}, {"random_candidates": 0}])
 @pytest.mark.parametrize("text_dim", [TEXT_DIM, 0])
 def test_parameters_without_a_use_are_not_trainable(changes: dict[str, Any], text_dim: int) -> None:
-    module = a_module(image_dim=IMAGE_DIM + TEXT_DIM - text_dim, text_dim=text_dim, **changes)
+    module = a_module(text_dim=text_dim, **changes)
     batch = batch_of(FREE, CONDITIONED)
     batch.condition_texts = batch.condition_texts[..., :text_dim]
     module.losses(module.model(batch, 3), batch)["loss"].backward()

@@ -1,6 +1,6 @@
 """Completion by gradient against scorers of known optimum and slope, and against brute force."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -12,7 +12,9 @@ from outfits.completion.conditions import Conditions
 from outfits.completion.gradient.completion import gradient_completion
 from outfits.completion.gradient.projection import ItemSpace, project
 from outfits.completion.gradient.relaxation import RelaxedTask, ascend, relaxed_value, text_similarity
+from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.methods import GradientConfig
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import forbidden_categories, keeps_outfit
 from outfits.errors import DataError
@@ -40,7 +42,7 @@ def catalogue(image=IMAGE, text=TEXT, items=ITEMS, missing=0.1, shared=False, se
 
 def transformer(image=IMAGE, text=TEXT, scale=2.5):
     torch.manual_seed(0)
-    module = OutfitTransformer(image, text, width=16, layers=2, heads=2, feedforward=24)
+    module = OutfitTransformer(ScorerArchitecture(width=16, layers=2, heads=2, feedforward=24), image, text)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(scale)
@@ -51,7 +53,7 @@ class Known(OutfitTransformer):
     """A scorer whose tokens are the embeddings and whose logit is a given function of their sum."""
 
     def __init__(self, image, text, logit):
-        super().__init__(image, text, width=4, layers=1, heads=2, feedforward=4)
+        super().__init__(ScorerArchitecture(width=4, layers=1, heads=2, feedforward=4), image, text)
         self.logit = logit
         self.seen = []
         self.eval().requires_grad_(False)
@@ -92,16 +94,14 @@ class World:
         space = ItemSpace(self.items, self.categories, CATEGORIES, device) if space is None else space
         rows = np.arange(len(self.given)) if rows is None else np.array(rows)
         given = self.given[rows] if given is None else np.array(given)
+        removed, zeros = np.empty((len(rows), 0), dtype=np.int32), np.zeros_like(rows)
         return gradient_completion(
             self.scorer,
             space,
-            torch.from_numpy(self.items.vectors[given]),
-            torch.from_numpy(self.items.present[given]),
+            CompletionTasks(list(given), removed, rows, zeros, missing=k, conditions=conditions),
+            [self.items.take(items) for items in given],
             forbidden_categories(given, self.categories, CATEGORIES),
-            conditions,
-            k,
             options,
-            np.stack([rows, np.zeros_like(rows)], axis=1),
             seed,
         )
 
@@ -117,7 +117,8 @@ def world():
 
 
 def equal(one, other):
-    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    arrays = other.arrays()
+    return all(np.array_equal(array, arrays[name]) for name, array in one.arrays().items())
 
 
 def task_of(world, given, k, penalty=0.0, texts=None, alpha=1.0):
@@ -211,11 +212,11 @@ def test_projection_is_the_nearest_of_all_sets_that_keep_the_rule(distance):
     points[:4, 1] = points[:4, 0] + 0.01  # two embeddings that want the same item
     feasible = rng.random((8, 2, CATEGORIES)) < 0.6
     feasible[:, 0, 0], feasible[:, 1, 1] = True, True
-    found = project(points, space, feasible, distance)
+    chosen, distances = project(points, space, feasible, distance)
     for row in range(8):
         total, items = brute_force(points[row], world, feasible[row], distance)
-        assert found.chosen[row].tolist() == list(items)
-        assert found.distances[row].sum() == pytest.approx(total, rel=1e-5)
+        assert chosen[row].tolist() == list(items)
+        assert distances[row].sum() == pytest.approx(total, rel=1e-5)
 
 
 def test_cosine_to_an_item_without_any_part_is_zero():
@@ -448,12 +449,10 @@ def test_completion_does_not_depend_on_the_batch(restarts, repairs):
     together = world.complete(options, choose="projected")
     order = np.random.default_rng(0).permutation(11)
     shuffled = world.complete(options, rows=order, choose="projected")
-    for field in fields(together):
-        assert np.array_equal(getattr(together, field.name)[order], getattr(shuffled, field.name))
+    assert equal(together.take(order), shuffled)
     for row in (0, 5, 10):
         alone = world.complete(options, rows=[row], choose="projected")
-        for field in fields(together):
-            assert np.array_equal(getattr(together, field.name)[[row]], getattr(alone, field.name))
+        assert equal(together.take(np.array([row])), alone)
 
 
 def test_weights_and_their_gradients_are_left_alone_inside_inference_mode():

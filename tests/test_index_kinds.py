@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from outfits.completion.methods import complete
-from outfits.config.checks import check
 from outfits.config.keys import may_change
 from outfits.config.load import load_config, save_config
 from outfits.config.schema import Config
 from outfits.config.schema.index import IndexConfig
-from outfits.config.schema.model import ModelConfig
+from outfits.config.schema.model import GeneratorArchitecture
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ConfigError
 from outfits.index import category_index, proposals
@@ -19,7 +18,7 @@ from outfits.index.catalogue_index import index_catalogue
 from outfits.index.category_index import CategoryIndex
 from outfits.index.proposals import on_grid
 from outfits.models.generator import Generator
-from tests.tiny_world import CATEGORIES, World, call, resources_of, tasks_of
+from tests.tiny_world import CATEGORIES, World, call, context_with, tasks_of
 
 SIZES, WIDTH = (700, 400, 60), 16
 KINDS = ("ivf", "ivf_pq")
@@ -186,7 +185,9 @@ def test_a_catalogue_is_mapped_block_by_block(retrieval, monkeypatch):
     ids, nothing = [str(item) for item in range(50)], [""] * 50
     items = Catalogue(ids, rng.integers(2, size=50).astype(np.int32), names, nothing, [None] * 50, features)
     torch.manual_seed(0)
-    model = Generator(5, 3, 3, 2, width=16, layers=1, retrieval=retrieval, retrieval_dim=6).eval()
+    model = Generator(
+        GeneratorArchitecture(k_max=2, width=16, layers=1, retrieval=retrieval, retrieval_dim=6), 5, 3, 3
+    ).eval()
     monkeypatch.setattr(category_index, "BLOCK", 7)
     index = index_catalogue(model, items, "cpu")
     with torch.no_grad():
@@ -225,8 +226,8 @@ class Store:
 @pytest.mark.parametrize("method", ["generator", "generator_rerank", "generator_beam"])
 def test_a_store_outside_the_process_can_stand_in_for_the_index(method):
     world = World()
-    own = complete(call(method), tasks_of(), resources_of(world))
-    stored = complete(call(method), tasks_of(), resources_of(world, index=Store(world.index)))
+    own = complete(call(method), tasks_of(), context_with(world))
+    stored = complete(call(method), tasks_of(), context_with(world, index=Store(world.index)))
     assert np.array_equal(own.chosen, stored.chosen)
     assert np.array_equal(own.removed_ranks, stored.removed_ranks)
 
@@ -237,7 +238,7 @@ def test_completions_from_inverted_lists_keep_the_rule(kind):
     config = IndexConfig(kind=kind, min_items=1, lists=4, probes=1)
     index = CategoryIndex(world.vectors, world.categories, num_categories=CATEGORIES, config=config)
     tasks = tasks_of()
-    chosen = complete(call("generator"), tasks, resources_of(world, index=index)).chosen
+    chosen = complete(call("generator"), tasks, context_with(world, index=index)).chosen
     for given, added in zip(tasks.given, chosen, strict=True):
         taken = set(world.categories[given])
         assert len({*world.categories[added]} - taken) == tasks.k
@@ -251,15 +252,26 @@ def test_a_code_width_that_does_not_divide_the_vectors_is_refused(catalogue):
     CategoryIndex(*catalogue, config=IndexConfig(kind="ivf_pq", min_items=100, pq_bytes=8))
 
 
-def test_contradictions_of_the_index_are_found():
-    config = Config(index=IndexConfig(kind="ivf", lists=8, probes=9))
-    assert check(config) == ["index.probes: 9 is more than index.lists=8; lower it"]
-    config = Config(index=IndexConfig(kind="ivf_pq", pq_bytes=12), model=ModelConfig(retrieval_dim=64))
-    (mistake,) = check(config)
-    assert mistake.startswith("index.pq_bytes: 12 does not divide model.retrieval_dim=64; 1, 2, 4, 8, 16, 32, 64 do")
-    assert check(Config(index=IndexConfig(kind="flat", lists=8, probes=9))) == []
-    (mistake,) = check(Config(index=IndexConfig(kind="hnsw")))
-    assert mistake.startswith("index.kind: 'hnsw' is not one of flat, ivf, ivf_pq")
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ("index.kind=ivf index.lists=8 index.probes=9", "index.probes: 9 is more than index.lists=8; lower it"),
+        (
+            "index.kind=ivf_pq index.pq_bytes=12 model.retrieval_dim=64",
+            "index.pq_bytes: 12 does not divide model.retrieval_dim=64; 1, 2, 4, 8, 16, 32, 64 do",
+        ),
+        ("index.kind=hnsw", "index.kind: 'hnsw' is not one of flat, ivf, ivf_pq"),
+    ],
+)
+def test_conflicts_of_the_index_are_found(arguments, error):
+    with pytest.raises(ConfigError) as caught:
+        load_config(arguments.split())
+    (line,) = caught.value.errors
+    assert line.startswith(error)
+
+
+def test_settings_of_another_index_are_no_conflict():
+    assert load_config(["index.kind=flat", "index.lists=8", "index.probes=9"])
 
 
 def test_the_kind_may_change_when_a_finished_run_is_evaluated(tmp_path):

@@ -6,12 +6,11 @@ import torch
 from scipy.special import expit
 
 from outfits.config.schema.targets import TargetsConfig
-from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
-from outfits.mining.search import TargetMining, condition_tasks
+from outfits.mining.search import condition_tasks, mining_work
 from outfits.mining.targets import TargetStore
 from outfits.models.similarity import item_similarity
-from tests.tiny_world import CATEGORIES, GIVEN, REMOVED, World, tasks_of
+from tests.tiny_world import GIVEN, REMOVED, World, tasks_of
 
 KEPT, ALPHA = 5, 0.3
 
@@ -21,23 +20,12 @@ def world():
     return World()
 
 
-def catalogue_of(world, categories=None):
-    items = len(world.vectors)
-    categories = world.categories if categories is None else categories
-    names = [f"category-{n}" for n in range(CATEGORIES)]
-    return Catalogue(
-        [str(n) for n in range(items)], categories.astype(np.int32), names, ["text"] * items, [None] * items,
-        world.features,
-    )  # fmt: skip
-
-
 def mined(world, catalogue, tasks, folder):
     config = TargetsConfig(candidates=KEPT, candidate_block=11)
     store = TargetStore(folder, {}, tasks, shard_size=3, candidates_kept=KEPT)
-    mining = TargetMining(store, world.module, catalogue, config)
-    mining.to(torch.device("cpu"))
-    for shard in mining.pending():
-        mining.run((shard,))
+    mine = mining_work(store, world.module, catalogue, config)(torch.device("cpu"))
+    for shard in store.pending():
+        mine(shard)
     return store.load()
 
 
@@ -63,7 +51,7 @@ def greedy_by_hand(world, given, conditions, text_of, k):
 
 @pytest.mark.parametrize("kind", ["free", "categories", "categories_texts"])
 def test_mined_targets_are_those_of_a_plain_loop(world, tmp_path, kind):
-    catalogue = catalogue_of(world)
+    catalogue = world.catalogue
     tasks = tasks_of(GIVEN[:4], REMOVED[:4])
     tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue, ALPHA)
     k = 3 if kind == "free" else 2
@@ -95,7 +83,7 @@ def test_mined_targets_are_those_of_a_plain_loop(world, tmp_path, kind):
 
 
 def test_fewer_steps_are_the_first_of_more(world, tmp_path):
-    catalogue, tasks = catalogue_of(world), tasks_of(GIVEN[:4], REMOVED[:4])
+    catalogue, tasks = world.catalogue, tasks_of(GIVEN[:4], REMOVED[:4])
     three = mined(world, catalogue, tasks.asking_for(3), tmp_path / "three")
     two = mined(world, catalogue, tasks, tmp_path / "two")
     np.testing.assert_array_equal(three.trace.chosen[:, :2], two.trace.chosen)
@@ -103,7 +91,7 @@ def test_fewer_steps_are_the_first_of_more(world, tmp_path):
 
 
 def test_an_outfit_with_room_for_fewer_items_has_fewer_targets(world, tmp_path):
-    catalogue = catalogue_of(world)
+    catalogue = world.catalogue
     crowded, spacious = [0, 1, 2, 3], [0, 1]
     tasks = tasks_of([spacious, crowded, spacious], [[4, 5], [4, 5], [8, 9]]).asking_for(4)
     targets = mined(world, catalogue, tasks, tmp_path)
@@ -119,13 +107,13 @@ def test_an_outfit_with_room_for_fewer_items_has_fewer_targets(world, tmp_path):
 def test_an_outfit_without_room_for_the_removed_items_is_an_error(world, tmp_path):
     tasks = tasks_of([[0, 1, 2, 3, 4]], [[5, 11]]).asking_for(3)
     with pytest.raises(DataError, match="2 items are missing, but only 1 .* ask for at most 1"):
-        mined(world, catalogue_of(world), tasks, tmp_path)
+        mined(world, world.catalogue, tasks, tmp_path)
 
 
 def test_conditions_that_the_category_rule_bars_are_left_out(world):
     given = [[0, 7], [0, 7], [1, 2], [1, 2]]
     removed = [[6, 3], [2, 8], [3, 9], [3, 4]]  # a given item's category; one category twice, twice; two free ones
-    found = condition_tasks(tasks_of(given, removed), "categories", catalogue_of(world), ALPHA)
+    found = condition_tasks(tasks_of(given, removed), "categories", world.catalogue, ALPHA)
     assert found.outfits.tolist() == [3]
     np.testing.assert_array_equal(found.conditions.allowed[0].argmax(axis=1), [3, 4])
     assert found.conditions.alpha == ALPHA
@@ -133,7 +121,7 @@ def test_conditions_that_the_category_rule_bars_are_left_out(world):
 
 def test_removed_items_without_texts_are_no_condition_for_texts(world):
     tasks = tasks_of(GIVEN, REMOVED)
-    found = condition_tasks(tasks, "texts", catalogue_of(world), ALPHA)
+    found = condition_tasks(tasks, "texts", world.catalogue, ALPHA)
     with_text = world.present[np.array(REMOVED), 1].any(axis=1)
     assert found.outfits.tolist() == np.flatnonzero(with_text).tolist()
     assert found.conditions.allowed.all()

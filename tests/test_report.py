@@ -2,40 +2,41 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from outfits.config.schema.methods import METHODS
+from outfits.completion.completion import MethodOutcome
+from outfits.completion.conditions import Conditions
+from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema.methods import METHODS, methods_shown
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
 from outfits.encoders.images import decode_image
-from outfits.errors import ArtifactError
-from outfits.report import (
+from outfits.report.comparison.files import write_results
+from outfits.report.comparison.findings import findings
+from outfits.report.comparison.gallery import gallery_outfits, item_thumbnail, thumbnail_uri
+from outfits.report.comparison.page import write_report
+from outfits.report.comparison.plots import trade_off
+from outfits.report.comparison.results import (
     EvaluationResult,
-    MethodRecord,
-    MethodResult,
-    SweepPoint,
-    gallery_outfits,
-    read_results,
-    results_table,
+    score_table,
     summarise,
     summarise_conditions,
-    sweep_point,
-    write_report,
-    write_results,
+    summarise_sweeps,
 )
-from outfits.report.comparison.findings import findings
-from outfits.report.comparison.gallery import SHOWN, item_thumbnail, thumbnail_uri
-from outfits.report.comparison.plots import trade_off
+from outfits.report.comparison.table import results_table
 from outfits.report.style import DARK, LIGHT, Theme, colours, description, in_order, label
+from tests.outcomes import an_outcome, some_tasks
 
+Outcomes = Mapping[str, MethodOutcome]
 SHA = "0123456789abcdef" * 4
 COMPATIBILITY = {
     "auc_random": 0.9,
@@ -72,77 +73,67 @@ def a_catalogue(folder: Path | None = None) -> Catalogue:
     )
 
 
-def a_record(name: str = "generator", **changes: Any) -> MethodRecord:
-    """Three outfits, two items each, with values that can be checked by hand."""
-    values: dict[str, Any] = {
-        "outfit_ids": ["a", "b", "c"],
-        "scores": np.array([0.2, 0.4, 0.9]),
-        "judge": np.array([0.5, 0.5, 0.8]),
-        "chosen": np.array([[0, 1], [0, 2], [1, 3]]),
-        "valid": np.array([True, True, False]),
-        "calls": np.array([0, 0, 3]),
-        "ms": np.array([1.0, 2.0, 6.0]),
-        "removed_ranks": np.array([[0, 9], [10, -1], [1, 49]]),
-    }
-    return MethodRecord(name, **(values | changes))
+def with_texts(outcome: MethodOutcome, similarity: Sequence[float], alpha: float) -> MethodOutcome:
+    """The outcome with texts of this similarity as conditions."""
+    conditions = Conditions(
+        np.ones((len(outcome), 2, 1), dtype=np.bool_), np.ones((len(outcome), 2, 1), np.float32), alpha
+    )
+    return replace(outcome, tasks=outcome.tasks.conditioned(conditions), similarity=np.array(similarity))
 
 
-def the_records() -> list[MethodRecord]:
+def the_outcomes(tasks: CompletionTasks | None = None) -> dict[str, MethodOutcome]:
     rng = np.random.default_rng(0)
-    records = []
+    outcomes = {}
     for name in METHODS:
         ranks = rng.integers(0, 12, (5, 2)) if name.startswith(("greedy", "generator")) else None
         chosen = np.stack([rng.permutation(12)[:2] for _ in range(5)])
-        outfit_ids = [f"outfit {place}" for place in range(5)]
         scores, judge, valid = rng.random(5), rng.random(5), rng.random(5) < 0.9
-        calls, ms = rng.integers(0, 30, 5), rng.random(5)
-        records.append(MethodRecord(name, outfit_ids, scores, judge, chosen, valid, calls, ms, ranks))
-    return records
+        outcomes[name] = MethodOutcome(
+            some_tasks(np.tile([0, 1], (5, 1))) if tasks is None else tasks,
+            chosen,
+            calls=rng.integers(0, 30, 5),
+            seconds=rng.random(5) / 1000,
+            removed_ranks=ranks,
+            scores=scores,
+            judge=judge,
+            valid=valid,
+            outfit_ids=np.array([f"outfit {place}" for place in range(5)]),
+        )
+    return outcomes
 
 
-def a_result(records: list[MethodRecord], catalogue: Catalogue | None = None, **changes: Any) -> EvaluationResult:
+def a_result(outcomes: Outcomes, catalogue: Catalogue | None = None, **changes: Any) -> EvaluationResult:
+    catalogue = catalogue or a_catalogue()
+    resamples = changes.get("resamples", 2000)
     values: dict[str, Any] = {
         "dataset": "toy",
         "split": "test",
+        "k": next(iter(outcomes.values())).tasks.k,
+        "catalogue": len(catalogue),
         "seed": 7,
         "scorer_sha256": SHA,
         "compatibility": COMPATIBILITY,
+        "methods": summarise(outcomes, catalogue, seed=7, resamples=resamples),
         "split_facts": {"mode": "grouped", "seed": 0, "pairs_seen": 0.125, "twin_share": 0.0625},
         "counts": {"outfits read": 9, "outfits dropped": 4},
+        "scores": score_table(outcomes, catalogue),
     }
-    return summarise(records, catalogue=catalogue or a_catalogue(), **(values | changes))
+    return EvaluationResult(**(values | changes))
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"chosen": np.array([[0, 1], [2, 2], [1, 3]])}, "chosen twice for outfit 'b'"),
-        ({"chosen": np.array([[0, 1], [2, -1], [1, 3]])}, "no catalogue position"),
-        ({"chosen": np.array([0, 1, 2])}, r"not \[3, k\]"),
-        ({"scores": np.array([0.2, np.nan, 0.9])}, "scores must be numbers"),
-        ({"scores": np.array([0.2, np.inf, 0.9])}, "scores must be numbers"),
-        ({"judge": np.array([0.2, 1.1, 0.9])}, "judge must be numbers"),
-        ({"scores": np.array([0.2, 0.9])}, r"scores has shape \[2\]"),
-        ({"removed_ranks": np.zeros((3, 1), int)}, r"removed_ranks has shape \[3, 1\]"),
-        ({"valid": np.ones(4, bool)}, "valid has shape"),
-        ({"ms": np.array([1.0, np.nan, 1.0])}, "ms must be finite"),
-        ({"calls": np.array([0, -1, 0])}, "not negative"),
-        ({"outfit_ids": ["a", "b", "a"]}, "recorded twice"),
-        ({"gradients": np.array([0, -1, 0])}, "gradients must be finite and not negative"),
-        ({"similarity": np.array([0, np.nan, 0])}, "similarity must be finite"),
-        ({"relaxed": np.ones(3)}, "relaxed and moved belong together"),
-        ({"lipschitz": np.ones(3)}, "lipschitz to them"),
-        ({"relaxed": 2 * np.ones(3), "moved": np.ones(3)}, "relaxed must be numbers"),
-        ({"relaxed": np.ones(3), "moved": -np.ones(3)}, "moved must be finite and not negative"),
-    ],
-)
-def test_a_record_refuses_what_cannot_be(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        a_record(**changes)
+def results_json(folder: Path) -> Any:
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("missing", ["outfit_ids", "scores", "valid"])
+def test_an_outcome_is_reported_once_it_was_evaluated(missing: str) -> None:
+    with pytest.raises(ValueError, match="to be reported"):
+        a_result({"generator": replace(an_outcome(), **{missing: None})})
 
 
 def test_figures_equal_those_computed_by_hand() -> None:
-    result = a_result([a_record(), a_record("greedy_k", scores=np.array([1.0, 1.0, 0.5]), removed_ranks=None)])
+    greedy = an_outcome(scores=np.array([1.0, 1.0, 0.5]), removed_ranks=None)
+    result = a_result({"generator": an_outcome(), "greedy_k": greedy})
     metrics = result.methods["generator"]
     assert (result.k, result.outfits, result.catalogue) == (2, 3, 12)
     assert metrics.score_mean == pytest.approx(0.5)
@@ -160,11 +151,12 @@ def test_figures_equal_those_computed_by_hand() -> None:
     assert result.methods["greedy_k"].removed_recall == {"1": None, "10": None, "50": None}
 
 
-def test_paired_figures_are_taken_over_the_outfits_that_both_completed() -> None:
-    original = a_record("original", scores=np.array([0.2, 0.5, 0.1]), judge=np.array([0.5, 0.6, 0.1]))
-    greedy = a_record("greedy_k", scores=np.array([1.0, 0.8, 0.5]))
-    exact = a_record("exhaustive", scores=np.array([1.0, 0.9, 0.6])).take(np.array([2, 0]))  # outfits a and c alone
-    result = a_result([a_record(), original, greedy, exact])
+def test_paired_metrics_use_the_outfits_that_both_completed() -> None:
+    original = an_outcome(scores=np.array([0.2, 0.5, 0.1]), judge=np.array([0.5, 0.6, 0.1]))
+    greedy = an_outcome(scores=np.array([1.0, 0.8, 0.5]))
+    exact = an_outcome(scores=np.array([1.0, 0.9, 0.6])).take(np.array([2, 0]))  # outfits a and c alone
+    outcomes = {"generator": an_outcome(), "original": original, "greedy_k": greedy}
+    result = a_result(outcomes | {"exhaustive": exact})
     metrics, slow = result.methods["generator"], result.methods["exhaustive"]
     assert (result.outfits, metrics.outfits, slow.outfits) == (3, 3, 2)
     assert metrics.win_rate == (0.5 + 0 + 1) / 3
@@ -185,16 +177,17 @@ def test_paired_figures_are_taken_over_the_outfits_that_both_completed() -> None
     assert result.methods["original"].win_rate is None
     assert result.methods["original"].difference_to_original is None
     assert result.methods["greedy_k"].ratio_to_greedy_k == 1
-    alone = a_result([a_record(judge=None)]).methods["generator"]
+    alone = a_result({"generator": an_outcome(judge=None)}).methods["generator"]
     assert (alone.win_rate, alone.judge_win_rate, alone.difference_to_original) == (None, None, None)
     assert (alone.gap_to_exhaustive, alone.ratio_to_greedy_k, alone.judge_histogram) == (None, None, None)
-    unjudged = a_result([replace(record, judge=None) for record in (a_record(), original, greedy)])
+    unjudged = a_result({name: replace(outcome, judge=None) for name, outcome in outcomes.items()})
     assert unjudged.methods["generator"].win_rate == 0.5
     assert unjudged.methods["generator"].judge_win_rate is None
 
 
 def test_histograms_count_every_outfit_in_its_bin() -> None:
-    histogram = list(a_result([a_record(scores=np.array([0.0, 0.51, 1.0]))]).methods["generator"].score_histogram)
+    result = a_result({"generator": an_outcome(scores=np.array([0.0, 0.51, 1.0]))})
+    histogram = list(result.methods["generator"].score_histogram)
     assert (len(histogram), sum(histogram)) == (40, 3)
     assert [histogram[0], histogram[20], histogram[39]] == [1, 1, 1]
 
@@ -207,7 +200,7 @@ def test_relaxation_by_hand() -> None:
         "lipschitz": np.array([0.5, 0.25, 1.0]),
         "gradients": np.array([10, 20, 60]),
     }
-    metrics = a_result([a_record("gradient:projection=l1", **changes)]).methods["gradient:projection=l1"]
+    metrics = a_result({"gradient:projection=l1": an_outcome(**changes)}).methods["gradient:projection=l1"]
     assert metrics.gradients_per_outfit == 30
     assert metrics.relaxation == {
         "relaxed_mean": 0.75,
@@ -220,29 +213,27 @@ def test_relaxation_by_hand() -> None:
         "share_within_bound": pytest.approx(2 / 3),
         "points": [[1.0, 0.5], [0.5, 0.25], [2.0, -0.125]],
     }
-    unmeasured = a_result([a_record("gradient", **(changes | {"lipschitz": None}))]).methods["gradient"].relaxation
+    unmeasured = a_result({"gradient": an_outcome(**changes | {"lipschitz": None})}).methods["gradient"].relaxation
     assert unmeasured is not None
     assert (unmeasured["lipschitz"], unmeasured["share_within_bound"]) == (None, None)
-    plain = a_result([a_record()]).methods["generator"]
+    plain = a_result({"generator": an_outcome()}).methods["generator"]
     assert (plain.relaxation, plain.gradients_per_outfit) == (None, 0)
 
 
-def test_figures_by_category_need_the_removed_items() -> None:
-    removed = {"a": np.array([0, 1]), "b": np.array([4, 5]), "c": np.array([8, 2])}
-    metrics = a_result([a_record()], removed=removed).methods["generator"].categories
+def test_figures_by_category_are_those_of_the_removed_items() -> None:
+    outcome = an_outcome(tasks=some_tasks(np.array([[0, 1], [4, 5], [8, 2]])))
+    metrics = a_result({"generator": outcome}).methods["generator"].categories
     assert {name: metrics[name]["removed"] for name in metrics} == {"tops": 3, "shoes": 2, "bags": 1, "a <b>": 0}
     assert metrics["bags"] == {"removed": 1, "chosen": 1, "score_mean": 0.9, "recall_at_10": 0}
-    assert a_result([a_record()]).methods["generator"].categories == {}
-    with pytest.raises(ValueError, match="removed items of outfit 'c' are not given"):
-        a_result([a_record()], removed={name: removed[name] for name in "ab"})
-    with pytest.raises(ValueError, match="another number was removed"):
-        a_result([a_record()], removed=removed | {"b": np.array([4])})
 
 
 def test_figures_with_conditions_by_hand() -> None:
-    similar = a_record("greedy_k", similarity=np.array([1.0, 0.5, 0.0]))
+    similar = with_texts(an_outcome(), [1.0, 0.5, 0.0], alpha=0.25)
     conditions = summarise_conditions(
-        {"categories": [a_record()], "categories_texts": [a_record(), similar]}, alpha=0.25
+        {
+            "categories": {"generator": an_outcome()},
+            "categories_texts": {"generator": an_outcome(), "greedy_k": similar},
+        }
     )
     assert list(conditions["categories_texts"]) == ["greedy_k", "generator"]
     metrics = conditions["categories_texts"]["greedy_k"]
@@ -251,80 +242,92 @@ def test_figures_with_conditions_by_hand() -> None:
     plain = conditions["categories"]["generator"]
     assert (plain.objective_mean, plain.similarity_mean, plain.alpha) == (None, None, None)
     assert plain.removed_recall["10"] == 0.5
-    with pytest.raises(ValueError, match="recorded twice"):
-        summarise_conditions({"categories": [a_record(), a_record()]}, 0.5)
     with pytest.raises(ValueError, match="'sizes' is not one of"):
-        a_result([a_record()], conditions={"sizes": conditions["categories"]})
+        a_result({"generator": an_outcome()}, conditions={"sizes": conditions["categories"]})
 
 
 def test_points_of_a_sweep_by_hand() -> None:
-    record = a_record("generator_beam:candidates=8:width=4")
-    greedy = a_record("greedy_k", scores=np.array([1.0, 1.0, 0.6])).take(np.array([2, 0]))
-    point = sweep_point("width", 4, record, greedy)
-    assert (point.method, point.value, point.outfits) == ("generator_beam:candidates=8", 4, 3)
+    greedy = an_outcome(scores=np.array([1.0, 1.0, 0.6])).take(np.array([2, 0]))
+    swept = {f"beam:width={width}": an_outcome() for width in (16, 2, 8)}
+    widths = {float(name.partition("=")[2]): {name: outcome} for name, outcome in swept.items()}
+    widths[4.0] = {"generator_beam:candidates=8:width=4": an_outcome(), "greedy_k": greedy}
+    sweeps = summarise_sweeps({"k": {1.0: {"generator": an_outcome()}}, "width": widths, "alpha": {}})
+    assert {parameter: list(methods) for parameter, methods in sweeps.items()} == {
+        "k": ["generator"],
+        "width": ["beam", "generator_beam:candidates=8"],
+    }
+    assert list(sweeps["width"]["beam"]) == [2, 8, 16]
+    (point,) = sweeps["width"]["generator_beam:candidates=8"].values()
+    assert point.outfits == 3
     assert point.score_mean == pytest.approx(0.5)
     assert point.ratio_to_greedy_k == pytest.approx((0.2 + 0.9) / (1.0 + 0.6))
-    assert sweep_point("k", 2, record).ratio_to_greedy_k is None
-    points = [sweep_point("width", width, replace(record, name=f"beam:width={width}")) for width in (16, 2, 8)]
-    result = a_result([a_record()], sweeps=[*points, sweep_point("k", 1, a_record())])
-    assert [(point.parameter, point.value) for point in result.sweeps] == [
-        ("k", 1),
-        ("width", 2),
-        ("width", 8),
-        ("width", 16),
+    assert sweeps["k"]["generator"][1].ratio_to_greedy_k is None
+    result = a_result({"generator": an_outcome()}, sweeps=sweeps)
+    assert [(point["parameter"], point["value"], point["method"]) for point in result.to_json()["sweeps"]] == [
+        ("k", 1, "generator"),
+        ("width", 2, "beam"),
+        ("width", 8, "beam"),
+        ("width", 16, "beam"),
+        ("width", 4, "generator_beam:candidates=8"),
     ]
-    assert result.all_methods == ["beam", "generator"]
-    with pytest.raises(ValueError, match="beam has two points at width=2"):
-        a_result([a_record()], sweeps=[*points, points[1]])
+    assert result.all_methods == ["beam", "generator", "generator_beam:candidates=8"]
     with pytest.raises(ValueError, match="'depth' is not one of"):
-        sweep_point("depth", 2, record)
+        a_result({"generator": an_outcome()}, sweeps={"depth": sweeps["k"]})
 
 
-def a_full_result(names: Sequence[str] = CALLS) -> tuple[EvaluationResult, list[MethodRecord]]:
+def test_greedy_search_is_a_method_of_a_sweep_that_changes_it() -> None:
+    sweeps = summarise_sweeps({"k": {1.0: {"generator": an_outcome(), "greedy_k": an_outcome()}}})
+    assert sweeps["k"]["greedy_k"][1].ratio_to_greedy_k == 1
+
+
+def a_full_result(names: Sequence[str] = CALLS) -> tuple[EvaluationResult, dict[str, MethodOutcome]]:
     """Every kind of figure at once: calls with options, relaxation, conditions, sweeps and a method of few outfits."""
     rng = np.random.default_rng(2)
-    ids = [f"outfit {place:02d}" for place in range(30)]
+    tasks = some_tasks(np.stack([rng.permutation(12)[:2] for _ in range(30)]))
 
-    def of(name: str, **changes: Any) -> MethodRecord:
-        chosen = np.stack([rng.permutation(12)[:2] for _ in ids])
-        record = a_record(
-            name,
-            outfit_ids=ids,
-            scores=rng.random(30),
-            judge=rng.random(30),
-            chosen=chosen,
-            valid=np.ones(30, bool),
-            calls=rng.integers(0, 30, 30),
-            ms=rng.random(30),
-            removed_ranks=rng.integers(0, 12, (30, 2)),
-        )
+    def of(name: str, **changes: Any) -> MethodOutcome:
+        values: dict[str, Any] = {
+            "tasks": tasks,
+            "outfit_ids": np.array([f"outfit {place:02d}" for place in range(30)]),
+            "scores": rng.random(30),
+            "judge": rng.random(30),
+            "chosen": np.stack([rng.permutation(12)[:2] for _ in range(30)]),
+            "valid": np.ones(30, bool),
+            "calls": rng.integers(0, 30, 30),
+            "seconds": rng.random(30) / 1000,
+            "removed_ranks": rng.integers(0, 12, (30, 2)),
+        }
         if name.startswith("gradient"):
-            steep = {"relaxed": rng.random(30), "moved": rng.random(30), "lipschitz": rng.random(30)}
-            changes = {"gradients": np.full(30, 600), **steep} | changes
-        return replace(record, **changes)
+            values |= {"relaxed": rng.random(30), "moved": rng.random(30), "lipschitz": rng.random(30)}
+            values |= {"gradients": np.full(30, 600)}
+        return an_outcome(**values | changes)
 
-    records = [of(name) for name in names] + [of("beam:width=8"), of("exhaustive").take(np.arange(10))]
-    similarity = rng.random(30)
+    outcomes = {name: of(name) for name in (*names, "beam:width=8")} | {
+        "exhaustive": of("exhaustive").take(np.arange(10))
+    }
+    similarity = rng.random(30).tolist()
     methods = ("random", "most_frequent", "greedy_k", "generator")
     conditions = {
-        "categories": [of(name) for name in methods],
-        "categories_texts": [of(name, similarity=similarity) for name in methods],
+        "categories": {name: of(name) for name in methods},
+        "categories_texts": {name: with_texts(of(name), similarity, 0.5) for name in methods},
     }
-    sweeps = [sweep_point("k", k, of(name)) for k in (1, 2, 3) for name in ("greedy_k", "generator")]
-    sweeps += [sweep_point("width", width, of(f"beam:width={width}")) for width in (1, 2, 4, 16)]
-    sweeps += [sweep_point("alpha", alpha, of("generator", similarity=similarity)) for alpha in (0.0, 0.5, 1.0)]
-    removed = {outfit_id: rng.permutation(12)[:2] for outfit_id in ids}
+    sweeps: dict[str, dict[float, Outcomes]] = {
+        "k": {k: {name: of(name) for name in ("greedy_k", "generator")} for k in (1, 2, 3)},
+        "width": {width: {f"beam:width={width}": of("beam")} for width in (1, 2, 4, 16)},
+        "alpha": {alpha: {"generator": with_texts(of("generator"), similarity, alpha)} for alpha in (0.0, 0.5, 1.0)},
+    }
     return a_result(
-        records, removed=removed, conditions=summarise_conditions(conditions, 0.5), sweeps=sweeps, resamples=200
-    ), records
+        outcomes,
+        conditions=summarise_conditions(conditions),
+        sweeps=summarise_sweeps(sweeps),
+        resamples=200,
+    ), outcomes
 
 
-def test_everything_written_reads_back_equal_and_lists_of_numbers_stand_on_one_line(tmp_path: Path) -> None:
+def test_results_json_has_lists_of_numbers_on_one_line(tmp_path: Path) -> None:
     result, _ = a_full_result()
     write_results(result, tmp_path)
-    again = read_results(tmp_path)
-    assert again == result
-    assert isinstance(again.sweeps[0], SweepPoint)
+    assert results_json(tmp_path) == json.loads(json.dumps(result.to_json()))
     text = (tmp_path / "results.json").read_text()
     assert re.search(r'"score_histogram": \[ ?\d+(, \d+){39} ?\]', text)
     frame = result.frame()
@@ -338,25 +341,37 @@ def test_everything_written_reads_back_equal_and_lists_of_numbers_stand_on_one_l
     }
 
 
-def test_a_result_refuses_paired_figures_that_cannot_be() -> None:
+def test_metrics_keep_their_bounds() -> None:
     result, _ = a_full_result()
-    metrics = result.methods["gradient:projection=l1"]
-    with pytest.raises(ValueError, match="low <= mean <= high"):
-        replace(metrics, difference_to_original={"mean": 0.5, "low": 0.6, "high": 0.7})
-    with pytest.raises(ValueError, match="keys mean, low, high"):
-        replace(metrics, judge_difference_to_greedy_k={"mean": 0.5})
-    with pytest.raises(ValueError, match="40 counts of 30 outfits"):
-        replace(metrics, score_histogram=[1] * 40)
-    with pytest.raises(ValueError, match="point for every outfit"):
-        replace(metrics, relaxation={**(metrics.relaxation or {}), "points": []})
-    with pytest.raises(ValueError, match="win_rate must lie"):
-        replace(metrics, win_rate=1.5)
+    points = [point for methods in result.sweeps.values() for values in methods.values() for point in values.values()]
+    conditioned = [method for methods in result.conditions.values() for method in methods.values()]
+    for method in [*result.methods.values(), *points, *conditioned]:
+        shares = [method.score_mean, method.judge_mean, method.win_rate, method.judge_win_rate, method.distinct_share]
+        shares += [method.valid_share, *method.removed_recall.values()]
+        assert all(0 <= share <= 1 for share in shares if share is not None)
+        assert min(method.outfits, method.distinct_items) > 0
+        assert min(method.scorer_calls_per_outfit, method.gradients_per_outfit, method.ms_per_outfit) >= 0
+        for quantiles, histogram in (
+            (method.score_quantiles, method.score_histogram),
+            (method.judge_quantiles, method.judge_histogram),
+        ):
+            assert quantiles is not None
+            assert histogram is not None
+            assert list(quantiles.values()) == sorted(quantiles.values())
+            assert (len(histogram), sum(histogram)) == (40, method.outfits)
+        for interval in (method.difference_to_original, method.judge_difference_to_greedy_k):
+            if interval is not None:
+                assert list(interval) == ["mean", "low", "high"]
+                assert -1 <= interval["low"] <= interval["mean"] <= interval["high"] <= 1
+        if method.relaxation is not None:
+            assert len(method.relaxation["points"]) == method.outfits
+            assert 0 <= method.relaxation["share_within_bound"] <= 1
 
 
-def test_a_full_report_draws_every_section_and_the_next_one_takes_away_what_it_lacks(tmp_path: Path) -> None:
-    result, records = a_full_result(["original", "greedy_k", "gradient:projection=l10", "generator"])
+def test_a_report_draws_its_sections_and_removes_old_ones(tmp_path: Path) -> None:
+    result, outcomes = a_full_result(["original", "greedy_k", "gradient:projection=l10", "generator"])
     paths = write_report(result, [], tmp_path, "")
-    page = paths.page.read_text(encoding="utf-8")
+    page = paths["page"].read_text(encoding="utf-8")
     for title in ("Optimality gap", "Relaxation", "With conditions", "Sweeps", "By category", "Paired differences"):
         assert f"{title}</" in page
     assert "on 10 of the 30 outfits" in page
@@ -365,7 +380,8 @@ def test_a_full_report_draws_every_section_and_the_next_one_takes_away_what_it_l
     assert not re.search(r"https?://|<script|<iframe|@import|url\(", page)
     # three plots, relaxation and three sweeps, each in light and dark
     assert page.count("data:image/svg+xml;base64,") == 14
-    assert set(paths.images) == {
+    images = {name: path for name, path in paths.items() if path.suffix == ".png"}
+    assert set(images) == {
         "distributions",
         "cumulative",
         "trade_off",
@@ -374,14 +390,15 @@ def test_a_full_report_draws_every_section_and_the_next_one_takes_away_what_it_l
         "sweep_width",
         "sweep_alpha",
     }
-    for path in paths.images.values():
+    for path in images.values():
         with Image.open(path) as image:
             assert np.asarray(image.convert("L")).std() > 0
-    assert paths.conditions_csv is not None
-    assert paths.sweep_candidates is None
-    bare = write_report(a_result([replace(records[0], judge=None)]), [], tmp_path, "")
-    page = bare.page.read_text(encoding="utf-8")
-    assert (bare.relaxation, bare.sweep_k, bare.conditions_csv) == (None, None, None)
+    assert paths["conditions_csv"].is_file()
+    tasks = replace(outcomes["original"].tasks, removed=np.empty((30, 0), dtype=np.int32), missing=2)
+    plain = replace(outcomes["original"], tasks=tasks, removed_ranks=None, judge=None)
+    bare = write_report(a_result({"original": plain}), [], tmp_path, "")
+    page = bare["page"].read_text(encoding="utf-8")
+    assert not {"relaxation", "sweep_k", "conditions_csv"} & set(bare)
     assert not any(
         (tmp_path / name).exists() for name in ("relaxation.png", "sweep_k.png", "conditions.csv", "sweeps.csv")
     )
@@ -390,10 +407,11 @@ def test_a_full_report_draws_every_section_and_the_next_one_takes_away_what_it_l
 
 
 def test_no_two_labels_of_the_trade_off_overlap() -> None:
-    crowded = [a_record(name, scores=np.full(3, 0.9 - place / 200)) for place, name in enumerate(CALLS)]
-    steep = [replace(record, calls=np.full(3, 600)) for record in crowded if record.name.startswith("g")]
-    result = a_result([*steep, *(record for record in crowded if not record.name.startswith("g"))])
-    figure = trade_off(result)
+    crowded = {
+        name: an_outcome(scores=np.full(3, 0.9 - place / 200), calls=np.full(3, 600 if name.startswith("g") else 1))
+        for place, name in enumerate(CALLS)
+    }
+    figure = trade_off(a_result(crowded))
     figure.draw_without_rendering()
     boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]  # without the leaders
     assert len(boxes) == len(CALLS)
@@ -401,18 +419,19 @@ def test_no_two_labels_of_the_trade_off_overlap() -> None:
         assert not any(box.overlaps(other) for other in boxes[:place])
 
 
-def test_the_findings_name_the_best_cheap_method_the_gap_and_what_projection_loses() -> None:
-    greedy = a_record("greedy_k", scores=np.array([1.0, 0.9, 0.6]), calls=np.full(3, 1000))
-    exact = a_record("exhaustive", scores=np.array([1.0, 1.0, 0.75]), calls=np.full(3, 10**6))
-    cheap = a_record("generator_rerank", scores=np.array([0.9, 0.7, 0.4]), calls=np.full(3, 30))
-    dear = a_record("generator_beam", scores=np.array([1.0, 0.8, 0.6]), calls=np.full(3, 200))
+def test_findings_name_cheap_methods_the_gap_and_the_loss() -> None:
     relaxed = {"relaxed": np.ones(3), "moved": np.ones(3), "gradients": np.full(3, 60), "calls": np.full(3, 600)}
-    gradient = a_record("gradient", **relaxed)
-    conditions = summarise_conditions(
-        {"categories": [a_record(), a_record("most_frequent", removed_ranks=np.full((3, 2), 9))]}, 1
-    )
-    records = [greedy, exact, cheap, dear, gradient, a_record(calls=np.zeros(3, int))]
-    said = " ".join(findings(a_result(records, conditions=conditions)))
+    unranked = an_outcome(removed_ranks=np.full((3, 2), 9))
+    conditions = summarise_conditions({"categories": {"generator": an_outcome(), "most_frequent": unranked}})
+    outcomes = {
+        "greedy_k": an_outcome(scores=np.array([1.0, 0.9, 0.6]), calls=np.full(3, 1000)),
+        "exhaustive": an_outcome(scores=np.array([1.0, 1.0, 0.75]), calls=np.full(3, 10**6)),
+        "generator_rerank": an_outcome(scores=np.array([0.9, 0.7, 0.4]), calls=np.full(3, 30)),
+        "generator_beam": an_outcome(scores=np.array([1.0, 0.8, 0.6]), calls=np.full(3, 200)),
+        "gradient": an_outcome(**relaxed),
+        "generator": an_outcome(calls=np.zeros(3, int)),
+    }
+    said = " ".join(findings(a_result(outcomes, conditions=conditions)))
     assert "The generator reaches 60.0% of greedy search's mean S with no call of S." in said
     assert "“Generator, re-ranked” reaches 80.0%" in said
     assert "with 3.0% of its calls of S (30 of 1,000 per outfit)" in said
@@ -423,64 +442,51 @@ def test_the_findings_name_the_best_cheap_method_the_gap_and_what_projection_los
 
 def test_figures_depend_on_no_order() -> None:
     rng = np.random.default_rng(1)
-    removed = {f"outfit {place}": np.array([place, place + 1]) for place in range(5)}
-    straight = a_result(the_records(), removed=removed)
-    shuffled = []
-    for record in reversed(the_records()):
-        order = rng.permutation(len(record.outfit_ids))
-        shuffled.append(record.take(order))
-    other = a_result(shuffled, removed=dict(reversed(removed.items())))
+    outcomes = the_outcomes(some_tasks(np.array([[place, place + 1] for place in range(5)])))
+    straight = a_result(outcomes)
+    other = a_result({name: outcome.take(rng.permutation(5)) for name, outcome in reversed(outcomes.items())})
     assert json.dumps(other.to_json()) == json.dumps(straight.to_json())
     assert list(other.methods) == list(METHODS)
     assert other.scores.equals(straight.scores)
 
 
-def test_parts_of_a_record_join_to_the_whole() -> None:
-    whole = a_record()
-    columns = ("outfit_ids", "scores", "chosen", "valid", "calls", "ms", "removed_ranks")
-    parts = [
-        MethodRecord("generator", judge=None, **{name: getattr(whole, name)[rows] for name in columns})
-        for rows in (slice(2, 3), slice(0, 2))
-    ]
-    joined = MethodRecord.joined(parts)
-    assert a_result([joined]).to_json() == a_result([replace(whole, judge=None)]).to_json()
-    with pytest.raises(ValueError, match="recorded twice"):
-        MethodRecord.joined([*parts, parts[0]])
-    with pytest.raises(ValueError, match="some parts have judge"):
-        MethodRecord.joined([parts[0], replace(parts[1], judge=np.array([0.1, 0.2]))])
-
-
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (a_record("random", outfit_ids=["a", "b", "d"]), "different outfits"),
-        (a_record("random", chosen=np.array([[0], [1], [2]]), removed_ranks=None), "items and"),
-        (a_record("random", chosen=np.array([[0, 1], [2, 3], [4, 12]])), "no catalogue position"),
-        (a_record("random", judge=None), "every method or none"),
-        (a_record(), "method is recorded twice"),
+        (an_outcome(outfit_ids=np.array(["a", "b", "d"])), "different outfits"),
+        (
+            an_outcome(
+                tasks=some_tasks(np.array([[0], [1], [2]])), chosen=np.array([[0], [1], [2]]), removed_ranks=None
+            ),
+            "items and",
+        ),
+        (an_outcome(chosen=np.array([[0, 1], [2, 3], [4, 13]])), "no catalogue position"),
+        (an_outcome(judge=None), "every method or none"),
     ],
+    ids=["other outfits", "other k", "no item", "no judge"],
 )
-def test_records_that_do_not_belong_together_are_refused(second: MethodRecord, message: str) -> None:
+def test_methods_that_do_not_belong_together_are_refused(second: MethodOutcome, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        a_result([a_record(), second])
+        a_result({"generator": an_outcome(), "random": second})
 
 
-def test_a_result_refuses_figures_out_of_range() -> None:
-    result = a_result([a_record()])
-    metrics = result.methods["generator"]
+def test_a_result_refuses_figures_out_of_range(tmp_path: Path) -> None:
+    result = a_result({"generator": an_outcome()})
     with pytest.raises(ValueError, match="compatibility lacks fitb_random"):
         replace(result, compatibility={key: value for key, value in COMPATIBILITY.items() if key != "fitb_random"})
+    with pytest.raises(ValueError, match="auc_random must lie"):
+        replace(result, compatibility=COMPATIBILITY | {"auc_random": 1.5})
     with pytest.raises(ValueError, match="64 hexadecimal"):
         replace(result, scorer_sha256="none")
-    with pytest.raises(ValueError, match="score_mean must lie"):
-        replace(metrics, score_mean=float("nan"))
-    with pytest.raises(ValueError, match="must not fall"):
-        replace(metrics, score_quantiles=dict.fromkeys(metrics.score_quantiles, 0.5) | {"0.95": 0.1})
+    broken = replace(result, methods={"generator": replace(result.methods["generator"], score_mean=float("nan"))})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_results(broken, tmp_path)
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_results_json_has_the_keys_that_checks_rely_on(tmp_path: Path) -> None:
-    write_results(a_result([replace(record, judge=None) for record in the_records()]), tmp_path)
-    values = json.loads((tmp_path / "results.json").read_text())
+    write_results(a_result({name: replace(one, judge=None) for name, one in the_outcomes().items()}), tmp_path)
+    values = results_json(tmp_path)
     top = {"dataset", "split", "k", "outfits", "catalogue", "seed", "scorer_sha256", "compatibility", "methods"}
     assert top <= set(values)
     assert (values["dataset"], values["k"], values["outfits"], values["catalogue"]) == ("toy", 2, 5, 12)
@@ -502,44 +508,33 @@ def test_results_json_has_the_keys_that_checks_rely_on(tmp_path: Path) -> None:
     assert values["methods"]["random"]["removed_recall"]["10"] is None
 
 
-def test_written_results_read_back_equal(tmp_path: Path) -> None:
-    for judged in (True, False):
-        records = [record if judged else replace(record, judge=None) for record in the_records()]
-        result = a_result(records)
-        write_results(result, tmp_path)
-        again = read_results(tmp_path)
-        assert again == result
-        assert again.scores.equals(result.scores)
-        assert again.judged is judged
+@pytest.mark.parametrize("judged", [True, False])
+def test_written_files_hold_the_result(judged: bool, tmp_path: Path) -> None:
+    outcomes = {name: one if judged else replace(one, judge=None) for name, one in the_outcomes().items()}
+    result = a_result(outcomes)
+    write_results(result, tmp_path)
+    assert results_json(tmp_path) == json.loads(json.dumps(result.to_json()))
+    assert pd.read_parquet(tmp_path / "scores.parquet").equals(result.scores)
+    assert result.judged is judged
     assert (tmp_path / "results.csv").read_text().count("\n") == 1 + len(METHODS)
 
 
 def test_item_ids_stay_text_in_the_scores(tmp_path: Path) -> None:
     ids = ["007", "NA", "", *(f"1e{place}" for place in range(9))]
-    result = a_result([a_record()], replace(a_catalogue(), item_ids=ids))
+    result = a_result({"generator": an_outcome()}, replace(a_catalogue(), item_ids=ids))
     write_results(result, tmp_path)
-    assert read_results(tmp_path).scores["chosen_1"].tolist() == ["007", "007", "NA"]
-    assert read_results(tmp_path).scores["chosen_2"].tolist() == ["NA", "", "1e0"]
-
-
-def test_results_of_another_version_are_refused_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"run evaluate\.py again"):
-        read_results(tmp_path)
-    values = a_result([a_record()]).to_json()
-    with pytest.raises(ArtifactError, match="surplus"):
-        EvaluationResult.from_json(values | {"surplus": 1})
-    del values["methods"]["generator"]["valid_share"]
-    with pytest.raises(ArtifactError, match="valid_share"):
-        MethodResult.from_json(values["methods"]["generator"])
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert scores["chosen_1"].tolist() == ["007", "007", "NA"]
+    assert scores["chosen_2"].tolist() == ["NA", "", "1e0"]
 
 
 def test_the_table_has_a_line_per_method_and_aligned_columns() -> None:
-    lines = results_table(a_result(the_records())).splitlines()
+    lines = results_table(a_result(the_outcomes())).splitlines()
     assert "5 outfits, 2 items removed from each, 12 items to choose from" in lines[0]
     assert [line.split()[0] for line in lines[4:]] == list(METHODS)
     assert len({len(line) for line in lines[2:]}) == 1
     assert "judge" in lines[2]
-    assert "judge" not in results_table(a_result([a_record(judge=None)]))
+    assert "judge" not in results_table(a_result({"generator": an_outcome(judge=None)}))
 
 
 def test_the_table_of_many_calls_fits_a_terminal() -> None:
@@ -587,19 +582,23 @@ def test_all_methods_of_a_page_have_colours_of_their_own(theme: Theme) -> None:
     assert colours(["gradient:projection=l1"], theme)["gradient:projection=l1"] == found["gradient"]
 
 
-def test_the_gallery_shows_the_best_call_of_each_method_where_it_completed_the_outfit() -> None:
-    _, records = a_full_result()
-    ids = records[0].outfit_ids
-    slow = next(record for record in records if record.name == "beam")
-    records = [record for record in records if not record.name.startswith("beam")] + [slow.take(np.arange(3))]
+def test_the_gallery_shows_the_best_call_of_each_method() -> None:
+    result, outcomes = a_full_result()
+    tasks = some_tasks(np.tile([0, 1], (30, 1)), [[2]] * 30)
+    chosen = np.tile([3, 4], (30, 1))
+    shown = {
+        name: replace(outcome, tasks=tasks, chosen=chosen) for name, outcome in outcomes.items() if len(outcome) == 30
+    }
+    shown = {name: outcome for name, outcome in shown.items() if not name.startswith("beam")}
+    shown["beam"] = replace(outcomes["beam"], tasks=tasks, chosen=chosen).take(np.arange(3))
     best = max(
-        (record for record in records if record.name.startswith("gradient")), key=lambda record: record.scores.mean()
+        (name for name in shown if name.startswith("gradient")), key=lambda name: result.methods[name].score_mean
     )
-    whole, removed = dict.fromkeys(ids, [0, 1, 2]), dict.fromkeys(ids, [0, 1])
-    first, last = gallery_outfits(records, a_catalogue(), whole, removed, 2)
-    expected = ["original", "greedy_k", "beam", best.name, "generator", "generator_rerank", "generator_beam"]
-    assert [completion.method for completion in first.completions] == expected
-    assert [completion.method for completion in last.completions] == [name for name in expected if name != "beam"]
+    methods = {name: result.methods[name] for name in result.methods if name in shown}
+    first, last = gallery_outfits(shown, methods, a_catalogue(), 2)
+    expected = ["original", "greedy_k", "beam", best, "generator", "generator_rerank", "generator_beam"]
+    assert list(first.completions) == expected
+    assert list(last.completions) == [name for name in expected if name != "beam"]
 
 
 def test_methods_unknown_to_the_configuration_come_last() -> None:
@@ -608,27 +607,38 @@ def test_methods_unknown_to_the_configuration_come_last() -> None:
 
 
 def test_the_gallery_shows_given_and_removed_items_apart() -> None:
-    records = [record for record in the_records() if record.name != "original"]
-    whole = {f"outfit {place}": [place, place + 1, place + 2, place + 3] for place in range(5)}
-    removed = {f"outfit {place}": [place + 3, place + 1] for place in range(5)}
-    shown = gallery_outfits(records, a_catalogue(), whole, removed, 3)
+    removed = np.array([[place + 3, place + 1] for place in range(5)])
+    given = [[place, place + 2] for place in range(5)]
+    outcomes = {
+        name: replace(
+            outcome, tasks=some_tasks(removed, given), chosen=np.array([[8, 9], [0, 9], [8, 9], [0, 1], [0, 1]])
+        )
+        for name, outcome in the_outcomes().items()
+        if name != "original"
+    }
+    methods = summarise(outcomes, a_catalogue(), seed=0)
+    shown = gallery_outfits(outcomes, methods, a_catalogue(), 3)
     assert [outfit.outfit_id for outfit in shown] == ["outfit 0", "outfit 2", "outfit 4"]
     assert [item.item_id for item in shown[1].given] == ["item-2", "item-4"]
     assert [item.item_id for item in shown[1].removed] == ["item-5", "item-3"]
-    assert [completion.method for completion in shown[1].completions] == list(SHOWN)
-    assert (shown[1].completions[0].items, shown[1].completions[0].score) == (shown[1].removed, None)
-    greedy = next(record for record in records if record.name == "greedy_k")
-    completion = next(completion for completion in shown[1].completions if completion.method == "greedy_k")
-    assert [item.item_id for item in completion.items] == [f"item-{item}" for item in greedy.chosen[2]]
-    assert completion.score == greedy.scores[2]
-    assert gallery_outfits(records, a_catalogue(), whole, removed, 0) == []
+    assert list(shown[1].completions) == methods_shown("gallery")
+    assert shown[1].completions["original"] == shown[1].removed
+    assert "original" not in shown[1].scores
+    greedy = outcomes["greedy_k"]
+    assert greedy.scores is not None
+    assert greedy.judge is not None
+    assert [item.item_id for item in shown[1].completions["greedy_k"]] == ["item-8", "item-9"]
+    assert shown[1].scores["greedy_k"] == {"S": greedy.scores[2], "judge": greedy.judge[2]}
+    assert gallery_outfits(outcomes, methods, a_catalogue(), 0) == []
 
 
 def test_a_photo_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     catalogue = a_catalogue(tmp_path)
     Image.new("RGBA", (400, 400), (0, 0, 0, 0)).save(tmp_path / "0.jpg", "PNG")
     (tmp_path / "1.jpg").unlink()
-    shown = gallery_outfits([a_record()], catalogue, dict.fromkeys("abc", [0, 1, 3, 4]), dict.fromkeys("abc", [3]), 1)
+    tasks = some_tasks(np.array([[3], [3], [3]]), [[0, 1, 4]] * 3)
+    outcome = an_outcome(tasks=tasks, chosen=np.array([[2], [2], [2]]), removed_ranks=None)
+    shown = gallery_outfits({"generator": outcome}, summarise({"generator": outcome}, catalogue, seed=0), catalogue, 1)
     whole, gone, damaged = shown[0].given
     clear = item_thumbnail(whole)
     assert clear is not None
@@ -656,13 +666,13 @@ def test_a_thumbnail_is_read_as_an_encoder_reads(tmp_path: Path, orientation: in
 
 def test_the_page_is_whole_by_itself_and_escapes_what_items_say(tmp_path: Path) -> None:
     catalogue = a_catalogue(tmp_path)
-    records = the_records()
-    result = a_result(records, catalogue, dataset="toy <set>")
-    whole = {f"outfit {place}": [0, 3, 4, 7] for place in range(5)}
-    removed = {f"outfit {place}": [0, 7] for place in range(5)}
-    gallery = gallery_outfits(records, catalogue, whole, removed, 2)
+    tasks = some_tasks(np.tile([0, 7], (5, 1)), [[3, 4]] * 5)
+    chosen = np.tile([8, 9], (5, 1))
+    outcomes = {name: replace(one, tasks=tasks, chosen=chosen) for name, one in the_outcomes().items()}
+    result = a_result(outcomes, catalogue, dataset="toy <set>")
+    gallery = gallery_outfits(outcomes, result.methods, catalogue, 2)
     paths = write_report(result, gallery, tmp_path / "report", "run: <unsafe>\nseed: 7\n")
-    page = paths.page.read_text(encoding="utf-8")
+    page = paths["page"].read_text(encoding="utf-8")
     assert not re.search(r"https?://|<script|<iframe|@import|url\(", page)
     assert all(source.startswith("data:") for source in re.findall(r'(?:src|srcset|href)="([^"]*)"', page))
     assert "&lt;script&gt;" in page
@@ -675,32 +685,38 @@ def test_the_page_is_whole_by_itself_and_escapes_what_items_say(tmp_path: Path) 
         assert shown in page
     # six plots: three, each in light and dark
     assert page.count("data:image/svg+xml;base64,") == 6
-    assert paths.completions is not None
-    for image in (paths.completions, paths.distributions, paths.trade_off):
-        with Image.open(image) as image:
+    assert page.count("<picture><source") == page.count("</picture>") == 3
+    for name in ("completions", "distributions", "trade_off"):
+        with Image.open(paths[name]) as image:
             assert image.format == "PNG"
             assert np.asarray(image.convert("L")).std() > 0
 
 
-def test_a_report_of_one_outfit_one_method_and_no_gallery_is_written(tmp_path: Path) -> None:
-    record = MethodRecord(
-        "beam", ["only"], np.ones(1), None, np.array([[2]]), np.array([True]), np.array([4]), np.array([0.5]), None
+def test_a_report_of_one_outfit_and_one_method_is_written(tmp_path: Path) -> None:
+    outcome = MethodOutcome(
+        some_tasks(np.array([[0]])),
+        np.array([[2]]),
+        calls=np.array([4]),
+        seconds=np.array([0.5]),
+        scores=np.ones(1),
+        valid=np.array([True]),
+        outfit_ids=np.array(["only"]),
     )
     compatibility = COMPATIBILITY | {"fitb_same_category": None, "official_fitb": 0.5}
-    result = a_result([record], compatibility=compatibility, split_facts={}, counts={})
+    result = a_result({"beam": outcome}, compatibility=compatibility, split_facts={}, counts={})
     paths = write_report(result, [], tmp_path, "")
-    page = paths.page.read_text(encoding="utf-8")
+    page = paths["page"].read_text(encoding="utf-8")
     assert "Beam" in page
     assert "under the judge" not in page
     assert "Completed outfits" not in page
     assert "(official file)" in page
-    assert paths.completions is None
-    assert read_results(tmp_path) == result
+    assert "completions" not in paths
+    assert results_json(tmp_path) == json.loads(json.dumps(result.to_json()))
 
 
 def test_the_same_result_gives_the_same_page(tmp_path: Path) -> None:
     pages = []
     for place in range(2):
-        paths = write_report(a_result([a_record()]), [], tmp_path / str(place), "seed: 7\n")
-        pages.append(paths.page.read_bytes())
+        paths = write_report(a_result({"generator": an_outcome()}), [], tmp_path / str(place), "seed: 7\n")
+        pages.append(paths["page"].read_bytes())
     assert pages[0] == pages[1]

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
+from outfits.config.schema.representation import AugmentationConfig, CorruptionConfig
 from outfits.representations.batch import ImageBatch, augmented, corrupted
 from outfits.representations.gaussian import (
     beta_at,
@@ -140,7 +141,7 @@ def batch_of(images: Tensor) -> ImageBatch:
 def test_varied_pictures_are_mirrored_or_not_and_nothing_else() -> None:
     images = random(16, 3, 8, 8)
     torch.manual_seed(0)
-    seen = augmented(batch_of(images), flip=True, translate=0.0, brightness=0.0).images
+    seen = augmented(batch_of(images), AugmentationConfig()).images
     mirrored = [torch.allclose(new, old.flip(-1), atol=1e-5) for new, old in zip(seen, images, strict=True)]
     kept = [torch.allclose(new, old, atol=1e-5) for new, old in zip(seen, images, strict=True)]
     assert all(one != other for one, other in zip(mirrored, kept, strict=True))
@@ -151,7 +152,7 @@ def test_varied_pictures_are_mirrored_or_not_and_nothing_else() -> None:
 def test_shifted_pictures_let_white_backdrop_in() -> None:
     batch = batch_of(torch.zeros(32, 3, 8, 8))
     torch.manual_seed(0)
-    seen = augmented(batch, flip=False, translate=0.25, brightness=0.0)
+    seen = augmented(batch, AugmentationConfig(flip=False, translate=0.25))
     assert seen.images[:, :, 4, 4].max() < 1e-5, "the middle stays black"
     edge = torch.cat([seen.images[:, 0, 0], seen.images[:, 0, -1]])
     assert edge.max() == 1.0
@@ -161,7 +162,7 @@ def test_shifted_pictures_let_white_backdrop_in() -> None:
 
 def test_light_scales_whole_pictures_within_bounds() -> None:
     torch.manual_seed(0)
-    seen = augmented(batch_of(torch.full((64, 3, 4, 4), 0.5)), flip=False, translate=0.0, brightness=0.2).images
+    seen = augmented(batch_of(torch.full((64, 3, 4, 4), 0.5)), AugmentationConfig(flip=False, brightness=0.2)).images
     levels = seen.flatten(1)
     assert torch.equal(levels.min(dim=1).values, levels.max(dim=1).values)
     assert 0.4 <= levels.min() < 0.45 < 0.55 < levels.max() <= 0.6
@@ -169,7 +170,7 @@ def test_light_scales_whole_pictures_within_bounds() -> None:
 
 def test_masked_patches_are_whole_and_of_the_configured_share() -> None:
     torch.manual_seed(0)
-    seen = corrupted(torch.ones(64, 3, 16, 16), noise=0.0, masked=0.3, patch=4)
+    seen = corrupted(torch.ones(64, 3, 16, 16), CorruptionConfig(masked=0.3, patch=4))
     patches = seen.view(64, 3, 4, 4, 4, 4).amin(dim=(1, 3, 5)), seen.view(64, 3, 4, 4, 4, 4).amax(dim=(1, 3, 5))
     assert torch.equal(*patches)
     assert (patches[0] == 0.5).float().mean().item() == pytest.approx(0.3, abs=0.05)
@@ -177,6 +178,6 @@ def test_masked_patches_are_whole_and_of_the_configured_share() -> None:
 
 def test_noise_has_the_configured_deviation_and_stays_in_range() -> None:
     torch.manual_seed(0)
-    seen = corrupted(torch.full((8, 3, 32, 32), 0.5), noise=0.1, masked=0.0, patch=8)
+    seen = corrupted(torch.full((8, 3, 32, 32), 0.5), CorruptionConfig(noise=0.1))
     assert seen.std().item() == pytest.approx(0.1, abs=0.005)
-    assert corrupted(torch.ones(2, 3, 8, 8), noise=1.0, masked=0.0, patch=8).max() <= 1.0
+    assert corrupted(torch.ones(2, 3, 8, 8), CorruptionConfig(noise=1.0)).max() <= 1.0

@@ -1,5 +1,6 @@
 """Image models: shapes, what their objectives add up, that they learn, and their files."""
 
+import json
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +14,7 @@ from torchvision.models import resnet18
 from lightning_modules.representation import RepresentationModule
 from outfits import run_files
 from outfits.config.schema.model import OptimizerConfig
-from outfits.config.schema.representation import AugmentationConfig, PerceptualConfig, RepresentationConfig
+from outfits.config.schema.representation import DeformingConfig, PerceptualConfig, RepresentationConfig, VaeConfig
 from outfits.errors import ArtifactError, ConfigError
 from outfits.representations.blocks import channels_of, levels_of
 from outfits.representations.contrastive import ContrastiveTower
@@ -21,14 +22,13 @@ from outfits.representations.deforming import DeformingAutoencoder
 from outfits.representations.losses import info_nce, pixel_weight, squared_error
 from outfits.representations.perceptual import network_features
 from outfits.representations.store import (
-    build_model,
     fit_components,
     load_representation,
     perceptual_features,
-    save_representation,
 )
 from outfits.representations.vae import VariationalAutoencoder
-from tests.representation_settings import SIDE, VARIANTS, drawn_batch, small_model, small_settings
+from outfits.weights import save_network
+from tests.representation_settings import SIDE, VARIANTS, built, drawn_batch, small_config, small_model
 
 GENERATIVE = [variant for variant in VARIANTS if variant != "contrastive"]
 
@@ -86,7 +86,7 @@ def test_the_loss_of_a_vae_is_the_negative_elbo_per_pixel() -> None:
 def test_beta_weighs_the_divergence_and_follows_its_schedule() -> None:
     batch = drawn_batch()
     torch.manual_seed(0)
-    model = build_model(small_settings(kind="vae", beta=1.0, beta_start=16.0, beta_fall=0.5)).eval()
+    model = built(small_config(kind="vae", vae=VaeConfig(beta=1.0, beta_start=16.0, beta_fall=0.5)))
     for progress, beta in ((0.0, 16.0), (0.25, 4.0), (1.0, 1.0)):
         torch.manual_seed(1)
         terms = model.losses(batch, progress)
@@ -134,7 +134,8 @@ def test_the_template_of_an_intrinsic_model_is_albedo_times_shading() -> None:
 def test_the_loss_of_a_deforming_model_is_the_weighted_sum_of_its_terms() -> None:
     torch.manual_seed(0)
     weights = {"variation_weight": 0.3, "bias_weight": 0.7, "shading_weight": 0.2, "class_weight": 0.4}
-    model = build_model(small_settings(kind="deforming", class_dim=2, intrinsic=True, **weights)).eval()
+    options = DeformingConfig(shape_dim=3, class_dim=2, intrinsic=True, **weights)
+    model = built(small_config(kind="deforming", deforming=options))
     terms = model.losses(drawn_batch(), 1.0)
     expected = (
         terms["reconstruction"]
@@ -148,7 +149,7 @@ def test_the_loss_of_a_deforming_model_is_the_weighted_sum_of_its_terms() -> Non
 
 def test_a_deforming_model_without_room_for_appearance_is_refused() -> None:
     with pytest.raises(ValueError, match="appearance"):
-        build_model(small_settings(kind="deforming", shape_dim=6, class_dim=2))
+        built(small_config(kind="deforming", deforming=DeformingConfig(shape_dim=6, class_dim=2)))
 
 
 def test_a_contrastive_tower_draws_nothing_and_bounds_its_temperature() -> None:
@@ -197,7 +198,7 @@ def test_a_model_that_gives_one_code_to_everything_is_refused() -> None:
 def test_a_stored_model_comes_back_the_same(variant: str, tmp_path: Path) -> None:
     model = small_model(variant)
     fit_components(model, np.random.default_rng(0).normal(size=(20, 8)).astype(np.float32))
-    sha256 = save_representation(model, tmp_path / run_files.REPRESENTATION)
+    sha256 = save_network(model, tmp_path / run_files.REPRESENTATION)
     loaded, digest = load_representation(tmp_path / run_files.REPRESENTATION)
     images = drawn_batch().images
     assert digest == sha256
@@ -212,6 +213,16 @@ def test_a_file_of_something_else_is_refused_with_the_way_out(tmp_path: Path) ->
         load_representation(tmp_path / "other.safetensors")
     with pytest.raises(ArtifactError, match="does not exist"):
         load_representation(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("section", ["vae", "augmented"])
+def test_a_representation_with_a_key_that_is_no_more_is_refused(section: str, tmp_path: Path) -> None:
+    model = small_model("vae")
+    settings = model.settings
+    settings[section]["gone"] = 1.0
+    save_file(model.state_dict(), tmp_path / "old.safetensors", {"described": json.dumps({"settings": settings})})
+    with pytest.raises(ArtifactError, match="was made by another version of the network; train it again"):
+        load_representation(tmp_path / "old.safetensors")
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
@@ -252,7 +263,7 @@ def test_a_layer_that_the_network_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_an_encoder_trained_here_serves_the_perceptual_loss(tmp_path: Path) -> None:
-    save_representation(small_model("autoencoder"), tmp_path / run_files.REPRESENTATION)
+    save_network(small_model("autoencoder"), tmp_path / run_files.REPRESENTATION)
     config = RepresentationConfig(
         pixel_weight=0.5, perceptual=PerceptualConfig(weight=2.0, network=f"learned:{tmp_path}")
     )
@@ -262,7 +273,7 @@ def test_an_encoder_trained_here_serves_the_perceptual_loss(tmp_path: Path) -> N
     assert [map_.shape[-1] for map_ in features(batch.images)] == [8, 4]
     for kind in ("autoencoder", "vae", "deforming"):
         torch.manual_seed(0)
-        model = build_model(small_settings(kind=kind, pixel_weight=0.5, perceptual_weight=2.0), features)
+        model = built(small_config(kind=kind, pixel_weight=0.5, perceptual=PerceptualConfig(weight=2.0)), features)
         assert not any(name.startswith("_features") for name, _ in model.named_parameters()), "no submodule"
         terms = model.losses(batch, 1.0)
         assert terms["perceptual_distance"] > 0
@@ -281,12 +292,12 @@ def test_sides_that_cannot_be_halved_down_are_refused() -> None:
 
 
 def test_frozen_features_go_where_the_model_goes_and_into_no_checkpoint(tmp_path: Path) -> None:
-    save_representation(small_model("autoencoder"), tmp_path / run_files.REPRESENTATION)
+    save_network(small_model("autoencoder"), tmp_path / run_files.REPRESENTATION)
     perceptual = PerceptualConfig(weight=1.0, network=f"learned:{tmp_path}")
     features = perceptual_features(RepresentationConfig(perceptual=perceptual))
     assert features is not None
-    settings = small_settings(kind="vae", perceptual_weight=1.0)
-    module = RepresentationModule(settings, AugmentationConfig(), OptimizerConfig(), features).to("meta")
+    config = small_config(kind="vae", perceptual=perceptual)
+    module = RepresentationModule(config, OptimizerConfig(), 3, 6, features).to("meta")
     module.on_fit_start()
     assert {parameter.device.type for parameter in features.parameters()} == {"meta"}
     assert not any("features" in name for name in module.state_dict())

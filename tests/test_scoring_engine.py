@@ -8,6 +8,7 @@ import torch
 
 from outfits.completion.search import expansion
 from outfits.completion.search.expansion import Hypothesis, expand
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring import candidates, capacity
 from outfits.scoring.candidates import CandidateScorer
@@ -22,7 +23,9 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ 
 def transformer(layers=3, heads=4, seed=0):
     """A scorer with weights far from their initial values, so that every part of the network matters."""
     torch.manual_seed(seed)
-    module = OutfitTransformer(IMAGE, TEXT, width=32, layers=layers, heads=heads, feedforward=48).eval()
+    module = OutfitTransformer(
+        ScorerArchitecture(width=32, layers=layers, heads=heads, feedforward=48), IMAGE, TEXT
+    ).eval()
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(False)
         if "norm" in name or name.endswith("bias") or "head.0" in name:
@@ -228,11 +231,11 @@ def test_without_a_compiler_the_plain_function_answers(monkeypatch, own_passes):
 
 
 def test_blocks_follow_the_free_memory(monkeypatch):
-    settings, cpu = transformer().settings, torch.device("cpu")
+    config, cpu = transformer().config, torch.device("cpu")
     sizes = []
     for free in (2**20, 2**27, 2**40):
         monkeypatch.setattr(capacity, "_free_bytes", lambda device, free=free: free)
-        sizes.append(capacity.block_size(settings, cpu))
+        sizes.append(capacity.block_size(config, cpu))
     assert sizes[0] == 16 < sizes[1] < sizes[2] == capacity.LARGEST_BLOCK["cpu"]
 
 

@@ -1,7 +1,7 @@
 """The student, search in two stages, and the audit that bounds what it loses."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -12,18 +12,25 @@ from scipy.special import expit
 from outfits.completion.methods import complete
 from outfits.completion.search.beam import beam_search
 from outfits.completion.search.greedy import greedy_k_step
-from outfits.completion.search.two_stage import Shortlists, beam_two_stage, greedy_two_stage
-from outfits.config.schema.targets import TargetsConfig, TwoStageConfig
+from outfits.completion.search.shortlists import Shortlists
+from outfits.config.schema.targets import StudentArchitecture, TargetsConfig, TwoStageConfig
 from outfits.data.category_rule import keeps_outfit
 from outfits.errors import ArtifactError, DataError
-from outfits.mining.audit import Audit, Loss, Share, upper_bound
-from outfits.mining.distillation import DistillationSplit, StudentTraining, TeacherScoring
-from outfits.mining.search import Miner, TargetMining, TwoStage, condition_tasks
+from outfits.mining.audit import Loss, Share, audit_metrics, audit_store, audit_work, upper_bound
+from outfits.mining.distillation import (
+    DistillationSplit,
+    teacher_scores,
+    teaching_calls,
+    teaching_store,
+    teaching_work,
+    train_student,
+)
+from outfits.mining.search import Miner, TwoStage, condition_tasks, mining_work
 from outfits.mining.targets import Targets, TargetStore
-from outfits.models.frozen import load_student, save_student
+from outfits.models.frozen import load_student
 from outfits.models.student import TeacherScores, TwoTower, distil
-from tests.test_mining import catalogue_of
-from tests.tiny_world import CATEGORIES, GIVEN, ITEMS, REMOVED, World, call, resources_of, tasks_of
+from outfits.weights import save_network
+from tests.tiny_world import CATEGORIES, GIVEN, ITEMS, REMOVED, World, call, context_with, tasks_of
 
 CONFIG = TargetsConfig(
     candidates=4,
@@ -50,31 +57,33 @@ def many_tasks(count, k=2):
     return tasks_of(given, removed).asking_for(k)
 
 
-def finish(work):
-    work.to(CPU)
-    for shard in work.pending():
-        work.run((shard,))
-    return work
+def finish(store, work, order=1):
+    """Computes the shards of a store that are pending, forwards or backwards."""
+    compute = work(CPU)
+    for shard in store.pending()[::order]:
+        compute(shard)
+    return store
 
 
 def taught(world, folder, tasks, config=CONFIG, order=1):
     """A student taught in rounds by all tasks that are not audited; shards are run in an order."""
     student, rounds = None, []
     for number, part in enumerate(DistillationSplit.of(tasks, config, 0).rounds):
-        catalogue = catalogue_of(world)
-        teaching = TeacherScoring(folder / str(number), part, world.module, catalogue, config, student, number)
-        teaching.to(CPU)
-        for shard in teaching.pending()[::order]:
-            teaching.run((shard,))
-        rounds.append(teaching)
-        student = finish(StudentTraining(folder / f"{number}.safetensors", list(rounds), "S", 0)).student()
+        catalogue = world.catalogue
+        store = teaching_store(folder / str(number), part, config.shard_size)
+        finish(store, teaching_work(store, part, world.module, catalogue, config, student, number), order)
+        rounds.append((part, store))
+        path = folder / f"{number}.safetensors"
+        if not path.exists():
+            stores = [store for _, store in rounds]
+            save_network(train_student(stores, world.module, catalogue, config, 0, CPU), path, scorer_sha256="S")
+        student = load_student(path, "S")
     return student, rounds
 
 
 def exact_targets(world, folder, tasks):
     store = TargetStore(folder, {}, tasks, CONFIG.shard_size, CONFIG.candidates)
-    finish(TargetMining(store, world.module, catalogue_of(world), CONFIG))
-    return store.load()
+    return finish(store, mining_work(store, world.module, world.catalogue, CONFIG)).load()
 
 
 # The student
@@ -89,7 +98,7 @@ def test_a_student_learns_scores_that_are_an_inner_product_of_outfit_and_item():
     said = logits[:160].gather(1, shown.clamp(min=0)).masked_fill(shown < 0, -torch.inf)
     teacher_scores = TeacherScores(embeddings[:160], shown, said)
     torch.manual_seed(0)
-    student = TwoTower(6, width=8, hidden=32)
+    student = TwoTower(StudentArchitecture(width=8, hidden=32), 6)
     distil(student, tokens, teacher_scores, steps=400, lr=1e-2, seed=0)
     with torch.inference_mode():
         queries, offsets = student.outfits(embeddings[160:])
@@ -130,7 +139,7 @@ def test_a_taught_student_ranks_what_s_prefers_higher_than_chance(world, tmp_pat
 
 def test_a_student_in_a_file_is_the_same_and_knows_its_teacher(world, tmp_path):
     path = tmp_path / "student.safetensors"
-    save_student(world.student, path, "S")
+    save_network(world.student, path, scorer_sha256="S")
     again = load_student(path, "S")
     tokens = world.scorer.item_tokens.clone()
     assert torch.equal(again.items(tokens), world.student.items(tokens))
@@ -138,7 +147,7 @@ def test_a_student_in_a_file_is_the_same_and_knows_its_teacher(world, tmp_path):
         load_student(path, "T")
 
 
-# TeacherScoring
+# Teaching
 
 
 def test_audited_outfits_never_teach_and_every_round_has_its_own():
@@ -157,17 +166,17 @@ def test_audited_outfits_never_teach_and_every_round_has_its_own():
 def test_lessons_are_scores_of_s_and_count_their_calls(world, tmp_path):
     tasks = many_tasks(40)
     student, rounds = taught(world, tmp_path, tasks)
-    for teaching in rounds:
-        teacher_scores = teaching.teacher_scores()
-        known = teacher_scores.candidates >= 0
-        assert teaching.calls() == int(known.sum()) + 2 * len(teaching.tasks)
-        for row, given in enumerate(teaching.tasks.given):
-            state = teacher_scores.candidates[2 * row], teacher_scores.logits[2 * row], given.tolist()
+    for part, store in rounds:
+        scores = teacher_scores([store])
+        known = scores.candidates >= 0
+        assert teaching_calls([store]) == int(known.sum()) + 2 * len(part)
+        for row, given in enumerate(part.given):
+            state = scores.candidates[2 * row], scores.logits[2 * row], given.tolist()
             for item, logit in zip(*(part[:3].tolist() for part in state[:2]), strict=True):
                 assert world.logit([*given.tolist(), item]) == pytest.approx(logit, abs=1e-4)
                 assert world.categories[item] not in world.categories[given]
             best = int(state[0][state[1].argmax()])
-            second = teacher_scores.candidates[2 * row + 1]
+            second = scores.candidates[2 * row + 1]
             assert world.categories[best] not in world.categories[second[second >= 0]]
     assert isinstance(student, TwoTower)
 
@@ -180,7 +189,7 @@ def test_a_student_does_not_depend_on_the_order_of_shards_or_on_damage(world, tm
     assert (tmp_path / "other" / "1.safetensors").read_bytes() == weights
     (tmp_path / "other" / "1" / "shard-000000.npz").write_bytes(b"PK")
     (tmp_path / "other" / "1.safetensors").unlink()
-    assert rounds[1].pending() == [0]
+    assert rounds[1][1].pending() == [0]
     taught(world, tmp_path / "other", tasks)
     assert (tmp_path / "other" / "1.safetensors").read_bytes() == weights
 
@@ -191,10 +200,10 @@ def test_a_student_does_not_depend_on_the_order_of_shards_or_on_damage(world, tm
 @pytest.mark.parametrize("kind", ["free", "categories", "texts", "categories_texts"])
 def test_shortlists_as_long_as_the_catalogue_select_what_exact_search_selects(world, kind):
     tasks = tasks_of(GIVEN[:4], REMOVED[:4])
-    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue_of(world), 0.3)
-    exact = Miner(world.module, catalogue_of(world), CONFIG, CPU, texts=True).mine(tasks)
+    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, world.catalogue, 0.3)
+    exact = Miner(world.module, world.catalogue, CONFIG, CPU).mine(tasks)
     two_stage = TwoStage(world.student, ITEMS)
-    found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
+    found = Miner(world.module, world.catalogue, CONFIG, CPU, two_stage).mine(tasks)
     np.testing.assert_array_equal(found.chosen, exact.chosen)
     np.testing.assert_array_equal(found.candidates, exact.candidates)
     np.testing.assert_array_equal(found.calls, exact.calls + tasks.k)
@@ -205,8 +214,8 @@ def test_shortlists_as_long_as_the_catalogue_select_what_exact_search_selects(wo
 
 def test_a_beam_over_shortlists_as_long_as_the_catalogue_is_beam_search(world):
     outfits, wanted = torch.tensor([[0, 7], [1, 2]]), np.array([[3, 4], [3, 5]])
-    exact = beam_search(world.scorer, outfits, 3, 4, rank_of=wanted)
-    found = beam_two_stage(world.scorer, world.shortlists, outfits, 3, 4, ITEMS, rank_of=wanted)
+    exact = beam_search(world.query(outfits, 3, rank_of=wanted), 4)
+    found = beam_search(world.shortlists.narrowed(world.query(outfits, 3, rank_of=wanted), ITEMS, every_slot=True), 4)
     np.testing.assert_array_equal(found.chosen, exact.chosen)
     np.testing.assert_array_equal(found.ranks, exact.ranks)
     np.testing.assert_array_equal(found.calls, exact.calls + 1 + 2 * 4)
@@ -215,19 +224,19 @@ def test_a_beam_over_shortlists_as_long_as_the_catalogue_is_beam_search(world):
 def test_no_step_scores_more_than_its_shortlist(world):
     outfits = torch.tensor([[0, 7], [1, 2]])
     before = world.scorer.calls
-    trace = greedy_two_stage(world.scorer, world.shortlists, outfits, 3, 5, 8)
+    trace = greedy_k_step(world.shortlists.narrowed(world.query(outfits, 3, candidates_kept=8), 5))
     assert trace.calls.tolist() == [3 * (5 + 1)] * 2
     assert trace.calls.sum() == world.scorer.calls - before
     assert ((trace.candidates >= 0).sum(axis=2) == 5).all()
-    exact = greedy_k_step(world.scorer, outfits, 3, 0)
+    exact = greedy_k_step(world.query(outfits, 3))
     assert (trace.logits[:, 0] <= exact.logits[:, 0] + 1e-5).all()
 
 
 def test_a_conditioned_text_puts_its_items_on_the_shortlist(world):
-    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "texts", catalogue_of(world), 0.0)
+    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "texts", world.catalogue, 0.0)
     assert len(tasks) > 1
-    miner = Miner(world.module, catalogue_of(world), CONFIG, CPU, TwoStage(world.student, 3), texts=True)
-    exact = Miner(world.module, catalogue_of(world), CONFIG, CPU, texts=True).mine(tasks)
+    miner = Miner(world.module, world.catalogue, CONFIG, CPU, TwoStage(world.student, 3))
+    exact = Miner(world.module, world.catalogue, CONFIG, CPU).mine(tasks)
     np.testing.assert_array_equal(miner.mine(tasks).chosen, exact.chosen)  # alpha 0: the text alone decides
 
 
@@ -236,17 +245,24 @@ def test_a_conditioned_text_puts_its_items_on_the_shortlist(world):
 def test_methods_keep_the_rule_and_the_conditions(world, name, kind):
     tasks = tasks_of(GIVEN[:4], REMOVED[:4])
     if kind != "free":
-        tasks = condition_tasks(tasks, kind, catalogue_of(world), 0.5)
-    resources = resources_of(world)
-    completions = complete(call(f"{name}:candidates=2"), tasks, resources)
+        tasks = condition_tasks(tasks, kind, world.catalogue, 0.5)
+    context = context_with(world)
+    completions = complete(call(f"{name}:candidates=2"), tasks, context)
     assert keeps_outfit(tasks.given, completions.chosen, world.categories).all()
     if kind != "free":
         assert (world.categories[completions.chosen] == world.categories[tasks.removed]).all()
     with pytest.raises(ArtifactError, match="student"):
-        complete(call(name), tasks, replace(resources, shortlists=None))
+        complete(call(name), tasks, world.context_of(scorer_module=world.module))
 
 
 # The audit
+
+
+def audited(world, folder, exact, two_stage):
+    """A finished audit, and the work that finishes it again."""
+    store = audit_store(folder, exact, CONFIG.shard_size)
+    work = audit_work(store, exact, world.module, world.catalogue, CONFIG, two_stage)
+    return finish(store, work), work
 
 
 def test_shares_and_bounds_are_those_of_the_books():
@@ -272,12 +288,11 @@ def test_shares_and_bounds_are_those_of_the_books():
 @pytest.mark.parametrize("kind", ["free", "categories_texts"])
 def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
     tasks, c = tasks_of(GIVEN[:4], REMOVED[:4]), 3 if kind == "free" else 1  # eight items have a conditions category
-    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, catalogue_of(world), 0.95)
+    tasks = tasks.asking_for(3) if kind == "free" else condition_tasks(tasks, kind, world.catalogue, 0.95)
     exact = exact_targets(world, tmp_path / "exact", tasks)
     two_stage = TwoStage(world.student, c)
-    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    metrics, calls = audit.metrics()
-    found = Miner(world.module, catalogue_of(world), CONFIG, CPU, two_stage, texts=True).mine(tasks)
+    metrics, calls = audit_metrics(audited(world, tmp_path / "audit", exact, two_stage)[0], exact, c)
+    found = Miner(world.module, world.catalogue, CONFIG, CPU, two_stage).mine(tasks)
 
     def score(row, chosen):
         return expit(world.logit([*tasks.given[row], *chosen]))
@@ -316,17 +331,16 @@ def test_audit_figures_are_those_of_a_comparison_by_hand(world, tmp_path, kind):
         ]
         assert metrics.objective_regret.mean == pytest.approx(np.mean(losses), abs=1e-5)
         assert metrics.bound == metrics.objective_regret.bound
-    assert json.loads(json.dumps(metrics.to_json()))["outfits"] == len(tasks)
+    assert json.loads(json.dumps(asdict(metrics)))["outfits"] == len(tasks)
     assert "recall" not in str(metrics)
     assert f"shortlists of {c}" in str(metrics)
 
 
 def test_a_shortlist_of_everything_lists_every_choice_and_loses_nothing(world, tmp_path):
-    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "categories", catalogue_of(world), 0.4)
+    tasks = condition_tasks(tasks_of(GIVEN[:4], REMOVED[:4]), "categories", world.catalogue, 0.4)
     exact = exact_targets(world, tmp_path / "exact", tasks)
     two_stage = TwoStage(world.student, ITEMS)
-    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    metrics, _ = audit.metrics()
+    metrics, _ = audit_metrics(audited(world, tmp_path / "audit", exact, two_stage)[0], exact, ITEMS)
     assert metrics.recall.share == metrics.recall_first.share == 1
     assert metrics.regret.bound == pytest.approx(0, abs=1e-6)
     assert metrics.regret.worse.share == 0
@@ -335,13 +349,13 @@ def test_a_shortlist_of_everything_lists_every_choice_and_loses_nothing(world, t
 def test_a_damaged_audit_shard_is_pending_again_and_ends_the_same(world, tmp_path):
     exact = exact_targets(world, tmp_path / "exact", tasks_of())
     two_stage = TwoStage(world.student, 3)
-    audit = finish(Audit(tmp_path / "audit", exact, world.module, catalogue_of(world), CONFIG, two_stage))
-    before = audit.metrics()
+    store, work = audited(world, tmp_path / "audit", exact, two_stage)
+    before = audit_metrics(store, exact, 3)
     (tmp_path / "audit" / "shard-000001.npz").write_bytes(b"")
     with pytest.raises(ArtifactError, match="1 of 2 shards"):
-        audit.metrics()
-    assert audit.pending() == [1]
-    assert finish(audit).metrics() == before
+        audit_metrics(store, exact, 3)
+    assert store.pending() == [1]
+    assert audit_metrics(finish(store, work), exact, 3) == before
 
 
 def test_targets_mined_in_parts_stand_in_the_order_of_the_tasks(world, tmp_path):

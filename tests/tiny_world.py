@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from outfits.completion.context import Resources
-from outfits.completion.search.two_stage import Shortlists
+from outfits.completion.context import MethodContext
+from outfits.completion.search.expansion import SearchQuery
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import resolve_call
 from outfits.config.schema.evaluate import EvaluateConfig
@@ -15,12 +15,12 @@ from outfits.config.schema.methods import (
     GreedyTwoStageConfig,
     RerankConfig,
 )
-from outfits.data.catalogue import ItemEmbeddings
+from outfits.config.schema.scorer import ScorerArchitecture
+from outfits.config.schema.targets import StudentArchitecture, TargetsConfig
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.index.category_index import CategoryIndex
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
-from outfits.scoring.candidates import CandidateScorer
 
 ITEMS, CATEGORIES, IMAGE, TEXT = 48, 6, 5, 4
 
@@ -35,21 +35,32 @@ class World:
             self.vectors[:, part] /= np.linalg.norm(self.vectors[:, part], axis=1, keepdims=True)
         self.present = (rng.random((ITEMS, 2)) < 0.9)[:items]
         self.features = ItemEmbeddings(self.vectors, self.present, IMAGE, TEXT)
-        self.similarity = TextSimilarity(self.features)
         self.categories = (np.arange(ITEMS) % CATEGORIES)[:items]
         torch.manual_seed(0)
-        module = OutfitTransformer(IMAGE, TEXT, width=16, layers=2, heads=2, feedforward=24)
+        module = OutfitTransformer(ScorerArchitecture(width=16, layers=2, heads=2, feedforward=24), IMAGE, TEXT)
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.mul_(2.5)
         self.module = module.eval().requires_grad_(False)
-        self.scorer = CandidateScorer(
-            self.module, self.vectors, self.present, self.categories, precision=precision, block=block
-        )
         self.index = CategoryIndex(self.vectors, self.categories)
         torch.manual_seed(1)
-        self.student = TwoTower(16, width=8, hidden=12).eval().requires_grad_(False)
-        self.shortlists = Shortlists(self.student, self.scorer)
+        self.student = TwoTower(StudentArchitecture(width=8, hidden=12), 16).eval().requires_grad_(False)
+        self.search = TargetsConfig(precision=precision, candidate_block=block)
+        ids, names = [str(n) for n in range(items)], [f"category-{n}" for n in range(CATEGORIES)]
+        self.catalogue = Catalogue(
+            ids, self.categories.astype(np.int32), names, ["text"] * items, [None] * items, self.features
+        )
+        self.context = self.context_of(scorer_module=self.module, student=self.student)
+        self.scorer, self.similarity = self.context.scorer, self.context.similarity
+        self.shortlists = self.context.shortlists
+
+    def query(self, outfits, k, **options):
+        """What a search with this world's scorer is asked."""
+        return SearchQuery(self.scorer, torch.as_tensor(outfits), k, **options)
+
+    def context_of(self, **options):
+        """What methods may use of this world."""
+        return MethodContext(self.catalogue, search=self.search, **options)
 
     def logit(self, items):
         items = list(items)
@@ -75,27 +86,29 @@ def tasks_of(given=GIVEN, removed=REMOVED):
     )
 
 
-def resources_of(world, **options):
-    def latents(tasks):
-        return torch.stack(
-            [
-                torch.from_numpy(np.random.default_rng([5, *sorted(g.tolist())]).normal(size=(tasks.k, 9))).float()
-                for g in tasks.given
-            ]
-        )
+def latents_by_seed(tasks):
+    """Latents that only the given items of a task decide."""
+    return torch.stack(
+        [
+            torch.from_numpy(np.random.default_rng([5, *sorted(g.tolist())]).normal(size=(tasks.k, 9))).float()
+            for g in tasks.given
+        ]
+    )
 
+
+def context_with(world, **parts):
+    """What methods may use, with an index and latents that no generator made, and the world's own scorer."""
     rng = np.random.default_rng(1)
-    given = {
-        "scorer": world.scorer,
-        "index": world.index,
-        "latents": latents,
-        "selected": rng.integers(5, size=len(world.categories)),
-        "occurrences": rng.integers(9, size=len(world.categories)),
-        "items": world.features,
-        "similarity": world.similarity,
-        "shortlists": world.shortlists,
-    }
-    return Resources(world.categories, CATEGORIES, **{**given, **options})
+    context = world.context_of(
+        scorer_module=world.module,
+        student=world.student,
+        selected=rng.integers(5, size=len(world.categories)),
+        occurrences=rng.integers(9, size=len(world.categories)),
+    )
+    made = {"scorer": world.scorer, "shortlists": world.shortlists, "index": world.index, "latents": latents_by_seed}
+    for name, part in (made | parts).items():
+        setattr(context, name, part)
+    return context
 
 
 OPTIONS = EvaluateConfig(

@@ -1,116 +1,175 @@
-"""What methods return: completions with their invariants, and the trace of a search with S."""
+"""What a search with S saw and what a method did, with a row per outfit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from outfits.completion.tasks import CompletionTasks
+from outfits.storage import Arrays
 
 UNRANKED = np.iinfo(np.int64).max
 """Rank of an item that a method cannot choose at all: it counts as a miss at every cut."""
 
 
-def _concatenate(parts: Sequence[NDArray[Any] | None]) -> Any:
-    arrays = [part for part in parts if part is not None]
-    if not arrays:
-        return None
-    if len(arrays) != len(parts):
-        raise ValueError("a field that some batches have and others lack cannot be concatenated")
-    return np.concatenate(arrays)
-
-
-@dataclass(frozen=True)
-class Relaxation:
-    r"""How far the relaxed optimum of the gradient method lies from what it was projected to.
-
-    If S is M-Lipschitz in :math:`\sum_i \rho(X_i, X'_i)`, the score lost is at most M times the distance moved.
-
-    Attributes:
-        scores: S at the relaxed optimum, before projection, float64, shape ``[B]``.
-        moved: summed Euclidean distance between relaxed and real items, in embedding units, float64, shape ``[B]``.
-        lipschitz: largest slope of S seen along the ascent, a lower bound of M, float64, shape ``[B]``.
-    """
-
-    scores: NDArray[np.float64]
-    moved: NDArray[np.float64]
-    lipschitz: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Completions:
-    """The answers of one method to a batch of ``B`` tasks.
-
-    Attributes:
-        given: catalogue positions of the given items, ``B`` arrays.
-        chosen: catalogue positions of the chosen items, shape ``[B, k]``, in the order of selection; where there were
-            conditions, item i is the answer to condition i.
-        calls: calls of S that choosing took, shape ``[B]``; the final scoring is the experiment's, not the method's.
-        seconds: wall time of choosing, shape ``[B]``; the batch's time in equal shares.
-        step_scores: S after each step, shape ``[B, k]``, of methods that look at S step by step; of ``greedy_1`` S of
-            each item added alone, of ``exhaustive``, which takes no steps, that of the whole.
-        removed_ranks: 0-based rank of every removed item in the method's own ranking of single expansions, shape
-            ``[B, j]``; :data:`UNRANKED` where the method cannot choose it. None for methods that do not rank.
-        scores: S of the completed outfit, shape ``[B]``, once scored; without the zero of sets that are not outfits.
-        gradients: gradients of S taken, shape ``[B]``; None: none.
-        relaxation: what the gradient method saw before projection.
-        alternatives: further answers, best first and the chosen one first among them, shape ``[B, m, k]``; rows of -1
-            where there are fewer. None for methods that have but one answer.
+def concatenated(parts: Sequence[Arrays]) -> Arrays:
+    """The arrays of several batches as those of one.
 
     Raises:
-        ValueError: if shapes differ, an item is chosen twice, is a given one or no catalogue position, or a number is
-            not finite.
+        ValueError: if there is no batch, or some batches have an array that others lack.
+    """
+    if not parts:
+        raise ValueError("there is nothing to concatenate")
+    names = {name for part in parts for name in part}
+    if partial := sorted(name for name in names if not all(name in part for part in parts)):
+        raise ValueError(f"some parts have {', '.join(partial)} and some have not")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True, eq=False)
+class OutfitRows:
+    """Fields with a row per outfit; one that has no meaning is None."""
+
+    def arrays(self) -> Arrays:
+        """The arrays by field, without those that are None."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+    def take(self, rows: NDArray[np.integer]) -> Self:
+        """These rows, in this order."""
+        taken: dict[str, Any] = {
+            name: value[rows] if isinstance(value, np.ndarray) else value.take(rows)
+            for name, value in vars(self).items()
+            if value is not None
+        }
+        return replace(self, **taken)
+
+
+@dataclass(frozen=True, eq=False)
+class MethodOutcome(OutfitRows):
+    r"""What one method did with ``B`` tasks of ``k`` missing items, from the search to the report.
+
+    A method fills the fields up to ``alternatives``; evaluation adds the others.
+
+    If S is M-Lipschitz in :math:`\sum_i \rho(X_i, X'_i)`, projection of a relaxed optimum to real items loses at most M
+    times the distance moved: ``relaxed``, ``moved`` and ``lipschitz`` are what this is compared with.
+
+    Attributes:
+        tasks: what was completed.
+        chosen: catalogue positions of the chosen items, int64, shape ``[B, k]``, in the order of selection; where there
+            were conditions, item i is the answer to condition i.
+        calls: calls of S that choosing took, int64, shape ``[B]``; the final scoring is the experiment's, not the
+            method's.
+        seconds: wall time of choosing, float64, shape ``[B]``; the batch's time in equal shares.
+        step_scores: S after each step, shape ``[B, k]``, of methods that look at S step by step; of ``greedy_1`` S of
+            each item added alone, of ``exhaustive``, which takes no steps, that of the whole.
+        removed_ranks: 0-based rank of every removed item in the method's own ranking of single expansions, int64, shape
+            ``[B, j]``; :data:`UNRANKED` where the method cannot choose it. None for methods that do not rank.
+        gradients: gradients of S taken, int64, shape ``[B]``; None for a method that takes none.
+        relaxed: S at the relaxed optimum, before projection, float64, shape ``[B]``; None for a method that does not
+            relax, as are the next two.
+        moved: Euclidean distance between relaxed and real items, summed over the items, in embedding units, float64,
+            shape ``[B]``.
+        lipschitz: largest slope of S seen along the ascent, a lower bound of M, float64, shape ``[B]``; None where it
+            was not measured.
+        alternatives: further answers, best first and the chosen one first among them, int64, shape ``[B, m, k]``; rows
+            of -1 where there are fewer. None for methods that have but one answer.
+        scores: S of the completed outfits, float64, shape ``[B]``, without the zero of sets that are not outfits.
+        judge: the judge's scores of the same, shape ``[B]``; None without a judge.
+        valid: which completed sets are outfits, bool, shape ``[B]``.
+        similarity: similarity of the chosen items to the texts of conditions, summed over the items, float64, shape
+            ``[B]``; None without texts.
+        outfit_ids: the data set's names of the outfits, unique, shape ``[B]``.
+
+    Raises:
+        ValueError: if there is no task, a shape is another, an item is chosen twice, is a given one or no catalogue
+            position, a number is not finite, a score lies outside [0, 1], an amount is negative, or an outfit stands
+            twice.
     """
 
-    given: Sequence[NDArray[np.integer]]
+    tasks: CompletionTasks
     chosen: NDArray[np.int64]
     calls: NDArray[np.int64]
     seconds: NDArray[np.float64]
     step_scores: NDArray[np.float64] | None = None
     removed_ranks: NDArray[np.int64] | None = None
-    scores: NDArray[np.float64] | None = None
     gradients: NDArray[np.int64] | None = None
-    relaxation: Relaxation | None = None
+    relaxed: NDArray[np.float64] | None = None
+    moved: NDArray[np.float64] | None = None
+    lipschitz: NDArray[np.float64] | None = None
     alternatives: NDArray[np.int64] | None = None
+    scores: NDArray[np.float64] | None = None
+    judge: NDArray[np.float64] | None = None
+    valid: NDArray[np.bool_] | None = None
+    similarity: NDArray[np.float64] | None = None
+    outfit_ids: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
-        if self.chosen.ndim != 2 or len(self.given) != len(self.chosen):
-            raise ValueError(f"{len(self.given)} outfits cannot have chosen items of shape {list(self.chosen.shape)}")
-        (batch, k), ranked = self.chosen.shape, self.removed_ranks
-        for name, array, shape in (
-            ("calls", self.calls, (batch,)),
-            ("seconds", self.seconds, (batch,)),
-            ("step_scores", self.step_scores, (batch, k)),
-            ("removed_ranks", self.removed_ranks, (batch, 0 if ranked is None else ranked.shape[-1])),
-            ("scores", self.scores, (batch,)),
-            ("gradients", self.gradients, (batch,)),
-        ):
-            if array is not None and array.shape != shape:
+        self._check_arrays()
+        self._check_chosen()
+        if (self.relaxed is None) != (self.moved is None) or (self.relaxed is None and self.lipschitz is not None):
+            raise ValueError("relaxed and moved belong together, and lipschitz to them")
+        if self.outfit_ids is not None and len(np.unique(self.outfit_ids)) != len(self):
+            raise ValueError("an outfit is recorded twice")
+
+    def _check_arrays(self) -> None:
+        """Shapes, finite numbers, scores in [0, 1], amounts of no less than 0."""
+        if not len(self):
+            raise ValueError("no outfit was completed")
+        steps = (len(self), self.tasks.k)
+        shapes = {"chosen": steps, "step_scores": steps, "removed_ranks": self.tasks.removed.shape}
+        if self.alternatives is not None:
+            shapes["alternatives"] = (len(self), self.alternatives.shape[1], self.tasks.k)
+        for name, array in self.arrays().items():
+            shape = shapes.get(name, (len(self),))
+            if array.shape != shape:
                 raise ValueError(f"{name} must have shape {list(shape)}, not {list(array.shape)}")
-            if array is not None and not np.isfinite(array).all():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"{name} of completion {np.argwhere(~np.isfinite(array))[0][0]} is not finite")
-        if (self.chosen < 0).any():  # -1 is what an index returns for "nothing found", and Python's last item
-            raise ValueError(f"completion {np.argwhere(self.chosen < 0)[0][0]} holds no catalogue position")
-        for row, (given, chosen) in enumerate(zip(self.given, self.chosen, strict=True)):
-            if len(np.unique(chosen)) != k:
-                raise ValueError(f"completion {row} chooses an item twice: {chosen.tolist()}")
-            if np.isin(chosen, given).any():
-                raise ValueError(f"completion {row} chooses a given item: {chosen.tolist()} beside {list(given)}")
+            if name in ("scores", "judge", "relaxed") and not (array.min() >= 0 and array.max() <= 1):
+                raise ValueError(f"{name} must lie in [0, 1]")
+            if name in ("calls", "seconds", "gradients", "moved", "lipschitz") and array.min() < 0:
+                raise ValueError(f"{name} must not be negative")
+
+    def _check_chosen(self) -> None:
+        """Catalogue positions, distinct within an outfit and none of its given items."""
+        ordered = np.sort(self.chosen, axis=1)
+        outfit = np.repeat(np.arange(len(self)), [len(given) for given in self.tasks.given])
+        repeated = self.chosen[outfit] == np.concatenate(self.tasks.given)[:, None]  # [Σ n, k]
+        for wrong, what in (
+            (np.flatnonzero(self.chosen.min(axis=1) < 0), "holds no catalogue position"),  # -1: "nothing found"
+            (np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1)), "chooses an item twice"),
+            (outfit[repeated.any(axis=1)], "chooses a given item"),
+        ):
+            if len(wrong):
+                row = int(wrong[0])
+                raise ValueError(
+                    f"completion {row} {what}: {self.chosen[row].tolist()} beside {self.tasks.given[row].tolist()}"
+                )
 
     def __len__(self) -> int:
-        return len(self.chosen)
+        return len(self.tasks)
+
+    @property
+    def ms(self) -> NDArray[np.float64]:
+        """Wall time, milliseconds, shape ``[B]``."""
+        return self.seconds * 1000
+
+    @property
+    def require_outfit_ids(self) -> NDArray[np.str_]:
+        """The names of the outfits; raises :class:`ValueError` without them."""
+        if self.outfit_ids is None:
+            raise ValueError("an outcome needs the names of its outfits to be reported")
+        return self.outfit_ids
 
     def sets(self) -> list[NDArray[np.int64]]:
         """The completed outfits, given items first."""
-        return [np.concatenate([given, chosen]) for given, chosen in zip(self.given, self.chosen, strict=True)]
-
-    def with_scores(self, scores: NDArray[np.float64]) -> "Completions":
-        """The same completions with S of the completed outfits, shape ``[B]``."""
-        return replace(self, scores=scores)
+        return [np.concatenate([given, chosen]) for given, chosen in zip(self.tasks.given, self.chosen, strict=True)]
 
 
-@dataclass(frozen=True)
-class SearchTrace:
+@dataclass(frozen=True, eq=False)
+class SearchTrace(OutfitRows):
     """What a search with S saw, step by step, for ``B`` outfits.
 
     Attributes:
@@ -145,13 +204,8 @@ class SearchTrace:
         chosen = self.chosen.astype(np.int64)
         return chosen if self.slots is None else np.take_along_axis(chosen, np.argsort(self.slots, axis=1), axis=1)
 
-    def take(self, rows: NDArray[np.int64]) -> "SearchTrace":
-        """The trace of these rows, in this order."""
-        arrays: dict[str, Any] = {name: None if array is None else array[rows] for name, array in vars(self).items()}
-        return SearchTrace(**arrays)
-
     @classmethod
     def concatenate(cls, parts: Sequence["SearchTrace"]) -> "SearchTrace":
         """The traces of several batches as one."""
-        arrays: dict[str, Any] = {f.name: _concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)}
+        arrays: dict[str, Any] = concatenated([part.arrays() for part in parts])
         return cls(**arrays)

@@ -102,7 +102,7 @@ def conditions_of_items(
     features: ItemEmbeddings,
     alpha: float,
 ) -> Conditions:
-    """Conditions that describe certain items: what somebody would say who looks for just these.
+    """Conditions that describe certain items.
 
     Args:
         kind: ``categories`` for each item's own category, ``texts`` for its own text, ``categories_texts`` for both.

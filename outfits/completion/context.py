@@ -1,183 +1,209 @@
-"""What every completion method takes and returns."""
+"""What completion methods may use: models, catalogue and counts of a run, on a device."""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 from torch import Tensor
+from torch_geometric.data import Data
 
-from outfits.completion.completion import Completions, SearchTrace
 from outfits.completion.gradient.projection import ItemSpace
-from outfits.completion.search.two_stage import Shortlists
+from outfits.completion.search.shortlists import Shortlists
 from outfits.completion.tasks import CompletionTasks
-from outfits.data.catalogue import ItemEmbeddings
+from outfits.config.schema.index import IndexConfig
+from outfits.config.schema.targets import TargetsConfig
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
+from outfits.graphs.completion_graph import completion_graph
+from outfits.index.catalogue_index import index_catalogue
 from outfits.index.item_index import ItemIndex
+from outfits.models.compatibility import OutfitTransformer
+from outfits.models.generator import Generator, latents_of
 from outfits.models.similarity import TextSimilarity
+from outfits.models.student import TwoTower
 from outfits.scoring.candidates import CandidateScorer
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Resources:
-    """What methods may use; each takes what it needs.
+COMPILE_FROM = 5_000_000
+"""Calls of S from which on compiling it saves more time than it takes."""
+PARTS = ("scorer", "judge", "index", "similarity", "shortlists", "space")
+"""What is built on the device."""
+
+
+@dataclass
+class MethodContext:
+    """Models, catalogue and counts of a run for methods to use; each takes what it needs.
+
+    Scorers, index and the like are built on the device when they are first used, so a method reads them before its
+    stopwatch starts. Another index, as a vector store outside this process, is assigned: ``context.index = store``.
 
     Attributes:
-        categories: category of every catalogue item and, after them, of every external item, shape ``[N + m]``.
-        num_categories: ``C``.
-        seed: seed of the experiment.
-        scorer: frozen S over the catalogue, for methods that search with it.
-        index: the catalogue in the generator's retrieval space, in this process or in a store outside it.
-        latents: from tasks to the generator's latents ``[B, k, r]``.
+        catalogue: items with embeddings, ``N`` of them.
+        scorer_module: frozen S.
+        judge_module: the second scorer, which no method may use.
+        generator: trained generator in evaluation mode.
+        student: ranks the catalogue for two-stage search.
         selected: how often greedy search selected each item for training outfits, shape ``[N]``.
         occurrences: how often each item stands in a training outfit, shape ``[N]``.
-        items: embeddings of the catalogue, ``N`` items.
-        external: embeddings of the external items, which stand in outfits but cannot be chosen; None: none.
-        similarity: similarity of the catalogue to texts.
-        alternatives: how many answers to keep per outfit, for methods that find more than one.
-        shortlists: the catalogue as a student of S ranks it.
+        search: arithmetic and block size of S.
+        index_config: how the items nearest to latents are found; None: exactly.
+        planned_calls: about how many calls of S there will be, which decides whether it is compiled.
+        seed: seed of the experiment.
+        device: where the models run, see :meth:`to`.
+        external: embeddings of external items, which stand in outfits but cannot be chosen, see :meth:`with_external`.
+        categories: category of every item and, after them, of every external item, int64, shape ``[N + m]``.
     """
 
-    categories: NDArray[np.integer]
-    num_categories: int
-    seed: int = 0
-    scorer: CandidateScorer | None = None
-    index: ItemIndex | None = None
-    latents: Callable[[CompletionTasks], Tensor] | None = None
+    catalogue: Catalogue
+    scorer_module: OutfitTransformer | None = None
+    judge_module: OutfitTransformer | None = None
+    generator: Generator | None = None
+    student: TwoTower | None = None
     selected: NDArray[np.integer] | None = None
     occurrences: NDArray[np.integer] | None = None
-    items: ItemEmbeddings | None = None
-    external: ItemEmbeddings | None = None
-    similarity: TextSimilarity | None = None
-    alternatives: int = 0
-    shortlists: Shortlists | None = None
+    search: TargetsConfig = field(default_factory=TargetsConfig)
+    index_config: IndexConfig | None = None
+    planned_calls: int = 0
+    seed: int = 0
+    device: torch.device = torch.device("cpu")
+    external: ItemEmbeddings | None = field(default=None, init=False)
+    categories: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.categories = self.catalogue.categories.astype(np.int64)
+
+    def to(self, device: torch.device | str) -> "MethodContext":
+        """Moves to a device, as :meth:`torch.nn.Module.to` does; what was built on another is built again."""
+        device = torch.device(device)
+        if device != self.device:
+            self.device = device
+            for part in PARTS:
+                vars(self).pop(part, None)
+        return self
+
+    def with_external(self, external: ItemEmbeddings, categories: NDArray[np.integer]) -> "MethodContext":
+        """The same for outfits that hold external items, at the positions from ``N`` on.
+
+        Args:
+            external: their embeddings, ``m`` items.
+            categories: their categories, shape ``[m]``.
+        """
+        hosting = copy(self)
+        hosting.scorer = self.scorer.with_external(external.vectors, external.present, categories)
+        hosting.categories, hosting.external = hosting.scorer.categories, external
+        return hosting
 
     @property
-    def catalogue_categories(self) -> NDArray[np.integer]:
+    def num_categories(self) -> int:
+        """``C``."""
+        return len(self.catalogue.category_names)
+
+    @property
+    def catalogue_categories(self) -> NDArray[np.int64]:
         """Category of every item that can be chosen, shape ``[N]``."""
-        external = 0 if self.external is None else len(self.external.vectors)
-        return self.categories[: len(self.categories) - external]
+        return self.categories[: len(self.catalogue)]
 
-    def require_scorer(self) -> CandidateScorer:
-        """The scorer; raises :class:`ArtifactError` without one."""
-        if self.scorer is None:
-            raise ArtifactError("this method needs the compatibility model S; run train.py with stages=[compatibility]")
-        return self.scorer
+    @cached_property
+    def scorer(self) -> CandidateScorer:
+        """S over the catalogue; raises :class:`ArtifactError` without S."""
+        module = _needed(self.scorer_module, "the compatibility model S; run train.py with stages=[compatibility]")
+        return self._over_catalogue(module, self.planned_calls)
 
-    def require_generator(self) -> tuple[ItemIndex, Callable[[CompletionTasks], Tensor]]:
-        """Index and latents; raises :class:`ArtifactError` without a generator."""
-        if self.index is None or self.latents is None:
-            raise ArtifactError("this method needs a trained generator; run train.py with stages=[generator]")
-        return self.index, self.latents
+    @cached_property
+    def judge(self) -> CandidateScorer | None:
+        """The judge over the catalogue; None without one."""
+        return None if self.judge_module is None else self._over_catalogue(self.judge_module)
 
-    def require_shortlists(self) -> Shortlists:
-        """The student's rankings; raises :class:`ArtifactError` without a student."""
-        if self.shortlists is None:
-            raise ArtifactError(
-                "this method needs a student of S, and the run has none; name the method in evaluate.methods of "
-                "train.py or evaluate.py, which teach one"
-            )
-        return self.shortlists
+    @cached_property
+    def index(self) -> ItemIndex:
+        """The catalogue in the generator's retrieval space; raises :class:`ArtifactError` without a generator."""
+        return index_catalogue(self.require_generator(), self.catalogue, self.device, self.index_config)
 
-    def require_selected(self) -> NDArray[np.integer]:
-        """Selection counts; raises :class:`ArtifactError` without mined targets."""
-        if self.selected is None:
-            raise ArtifactError("this method needs mined targets; run train.py with stages=[targets]")
-        return self.selected
+    @cached_property
+    def similarity(self) -> TextSimilarity | None:
+        """Similarity of the catalogue to texts; None without text embeddings."""
+        embeddings = self.catalogue.require_embeddings
+        return TextSimilarity(embeddings, self.device) if embeddings.text_dim else None
 
-    def require_occurrences(self) -> NDArray[np.integer]:
-        """Occurrence counts; raises :class:`ArtifactError` without training outfits."""
-        if self.occurrences is None:
-            raise ArtifactError("this method needs to know the training outfits; run it through evaluate.py")
-        return self.occurrences
-
-    def require_items(self) -> ItemEmbeddings:
-        """Embeddings of the catalogue; raises :class:`ArtifactError` without them."""
-        if self.items is None:
-            raise ArtifactError("this method needs item embeddings; run train.py with stages=[embeddings]")
-        return self.items
+    @cached_property
+    def shortlists(self) -> Shortlists:
+        """The catalogue as the student ranks it; raises :class:`ArtifactError` without a student."""
+        student = _needed(
+            self.student,
+            "a student of S, and the run has none; name the method in evaluate.methods of train.py or evaluate.py, "
+            "which teach one",
+        )
+        return Shortlists(student, self.scorer, self.index_config)
 
     @cached_property
     def space(self) -> ItemSpace:
-        """The catalogue as the gradient method moves in it and projects to it, made at the first use."""
-        device = self.require_scorer().device
-        return ItemSpace(self.require_items(), self.catalogue_categories, self.num_categories, device)
+        """The catalogue as the gradient method moves in it and projects to it."""
+        embeddings = self.catalogue.require_embeddings
+        return ItemSpace(embeddings, self.catalogue_categories, self.num_categories, self.device)
+
+    def require_generator(self) -> Generator:
+        """The generator on the device; raises :class:`ArtifactError` without one."""
+        generator = _needed(self.generator, "a trained generator; run train.py with stages=[generator]")
+        return generator.to(self.device)
+
+    def require_selected(self) -> NDArray[np.integer]:
+        """Selection counts; raises :class:`ArtifactError` without mined targets."""
+        return _needed(self.selected, "mined targets; run train.py with stages=[targets]")
+
+    def require_occurrences(self) -> NDArray[np.integer]:
+        """Occurrence counts; raises :class:`ArtifactError` without training outfits."""
+        return _needed(self.occurrences, "to know the training outfits; run it through evaluate.py")
 
     def embedded(self, positions: NDArray[np.integer]) -> ItemEmbeddings:
-        """Embeddings of catalogue items and external items at these positions, shape ``[n]``.
-
-        Raises:
-            ArtifactError: without embeddings.
-        """
-        items = self.require_items()
-        is_external = positions >= len(items.vectors)
-        found = items.take(np.where(is_external, 0, positions))
+        """Embeddings of catalogue items and external items at these positions, shape ``[n]``."""
+        is_external = positions >= len(self.catalogue)
+        found = self.catalogue.require_embeddings.take(np.where(is_external, 0, positions))
         if self.external is not None and is_external.any():
-            rows = positions[is_external] - len(items.vectors)
-            found.vectors[is_external], found.present[is_external] = (
-                self.external.vectors[rows],
-                self.external.present[rows],
-            )
+            rows = positions[is_external] - len(self.catalogue)
+            found.vectors[is_external] = self.external.vectors[rows]
+            found.present[is_external] = self.external.present[rows]
         return found
 
+    def latents(self, tasks: CompletionTasks) -> Tensor:
+        """The generator's latents for tasks, shape ``[B, k, r]``, in one pass.
 
-Method = Callable[[CompletionTasks, Resources, Any], Completions]
-"""A method: completes every task of a batch, with the options of its section of the configuration (None where it has
-none); registered under its name in :mod:`outfits.completion.methods`."""
+        Raises:
+            ArtifactError: without a generator.
+        """
+        return latents_of(self.require_generator(), self.graphs(tasks), tasks.k, self.device)
 
-Search = Callable[[NDArray[np.int64], Tensor], SearchTrace]
-"""A search with S: from rows of the batch and their given items ``[b, n]`` to a trace."""
+    def graphs(self, tasks: CompletionTasks) -> list[Data]:
+        """The given items of tasks, with the conditions, as the generator sees them."""
+        graphs = []
+        for row, given in enumerate(tasks.given):
+            found, conditions = self.embedded(given), None
+            if tasks.conditions is not None:
+                conditions = (tasks.conditions.allowed[row], tasks.conditions.texts[row])
+            graphs.append(completion_graph(found.vectors, found.present, self.categories[given], conditions=conditions))
+        return graphs
 
-
-def search_by_size(tasks: CompletionTasks, search: Search) -> SearchTrace:
-    """Searches for tasks with equally many given items together; the trace is in the order of the tasks."""
-    groups = list(tasks.by_size())
-    trace = SearchTrace.concatenate([search(rows, outfits) for rows, outfits in groups])
-    return trace.take(np.argsort(np.concatenate([rows for rows, _ in groups]), kind="stable"))
-
-
-class Stopwatch:
-    """Wall time since it was made, shared equally by a batch; waits for queued GPU work."""
-
-    def __init__(self) -> None:
-        self._wait()
-        self._start = time.perf_counter()
-
-    def shares(self, batch: int) -> NDArray[np.float64]:
-        """Seconds, shape ``[batch]``."""
-        self._wait()
-        return np.full(batch, (time.perf_counter() - self._start) / max(1, batch))
-
-    @staticmethod
-    def _wait() -> None:
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.synchronize()
-
-
-def completions_of(
-    tasks: CompletionTasks,
-    trace: SearchTrace,
-    seconds: NDArray[np.float64],
-    removed_ranks: NDArray[np.int64] | None = None,
-) -> Completions:
-    """The completions that a search with S found; ranks of the removed items are the trace's unless given."""
-    return Completions(
-        given=tasks.given,
-        chosen=trace.by_condition,
-        calls=trace.calls,
-        seconds=seconds,
-        step_scores=expit(trace.logits.astype(np.float64)),
-        removed_ranks=trace.ranks if removed_ranks is None else removed_ranks,
-        alternatives=trace.alternatives,
-    )
+    def _over_catalogue(self, module: OutfitTransformer, planned_calls: int = 0) -> CandidateScorer:
+        """A scorer with the configured arithmetic and block size, compiled if so many calls are worth it."""
+        embeddings, search = self.catalogue.require_embeddings, self.search
+        return CandidateScorer(
+            module,
+            embeddings.vectors,
+            embeddings.present,
+            self.catalogue.categories,
+            self.device,
+            search.precision,
+            search.candidate_block,
+            self.num_categories,
+            compile=search.compile == "always" or (search.compile == "auto" and planned_calls >= COMPILE_FROM),
+        )
 
 
-def score(completions: Completions, scorer: CandidateScorer) -> Completions:
-    """The same completions with S of the completed outfits, without the zero of sets that break the category rule."""
-    logits = scorer.ragged_logits(completions.sets()).double().cpu().numpy()
-    return completions.with_scores(expit(logits))
+def _needed(value: T | None, what: str) -> T:
+    if value is None:
+        raise ArtifactError(f"this method needs {what}")
+    return value

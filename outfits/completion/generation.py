@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from outfits.completion.conditions import Conditions
-from outfits.completion.context import Resources
+from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete
 from outfits.completion.search.beam import expansions_needed, extend
-from outfits.completion.search.expansion import Hypothesis, OutfitConditions, expand
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.errors import DataError
@@ -96,34 +96,26 @@ def generate(
         similarity=np.broadcast_to(similarity, (largest, len(scorer))),
         alpha=alpha,
     )
-    nobody = torch.empty(0, dtype=torch.int64)
+    query = SearchQuery(scorer, torch.empty((1, 0), dtype=torch.int64), largest)
+    before = scorer.calls
     # what does not grow any further may be as much as is asked for
     hypotheses = nearest_items(similarity, max(width, top) if largest == 1 else width, alpha)
-    found, calls = list(hypotheses), 0
+    found = list(hypotheses)
     for grown in range(2, largest + 1):
         kept = max(width, top) if grown == largest else width
-        expansions = expand(
-            scorer,
-            nobody,
-            hypotheses,
-            largest,
-            conditions=conditions,
-            keep=expansions_needed(kept, grown - 1, conditions.slot_groups),
-            what="the generated outfit",
-        )
-        calls += sum(extra.calls for extra in expansions)
+        needed = expansions_needed(kept, grown - 1, conditions.slot_groups)
+        expansions = expand(query, 0, conditions, hypotheses, needed)
         hypotheses = extend(hypotheses, expansions, conditions.slot_groups, kept)
         found += hypotheses
     outfits = [_generated(hypothesis) for hypothesis in found if len(hypothesis.items) in sizes]
-    return Generation(best_first(outfits)[:top], calls)
+    return Generation(best_first(outfits)[:top], scorer.calls - before)
 
 
 def generate_with_generator(
     call: MethodCall,
-    resources: Resources,
+    context: MethodContext,
     text: NDArray[np.float32],
     max_items: int,
-    k_max: int,
     *,
     size: int | None = None,
     alpha: float = 0.5,
@@ -135,11 +127,10 @@ def generate_with_generator(
     Every size from 2 on is emitted in one pass; beyond ``k_max`` missing items, from the outfit that was full before.
 
     Args:
-        call: ``generator``, ``generator_rerank`` or ``generator_beam``, or another method that takes conditions.
-        resources: what the method may use.
+        call: a method of the generator, or another one that takes conditions.
+        context: what the method may use.
         text: embedded text of unit length, shape ``[text_dim]``.
         max_items: largest size; a catalogue of fewer categories has no larger outfits than these.
-        k_max: largest number of missing items that the generator emits at once.
         size: the one size that is wanted; None: the size with the best objective.
         alpha: weight of S against the text.
         top: outfits to return; there is one of every size.
@@ -149,18 +140,18 @@ def generate_with_generator(
         DataError: if the wanted size is larger than the number of categories with items.
         ValueError: if a number is out of range.
     """
-    scorer = resources.require_scorer()
+    scorer, k_max = context.scorer, context.require_generator().config.k_max
     sizes = wanted_sizes(scorer, max_items, size)
-    if resources.similarity is None:
+    if context.similarity is None:
         raise ValueError("generation needs the catalogue's text embeddings")
-    similarity = resources.similarity(text[None])[0]
+    similarity = context.similarity(text[None])[0]
     before = scorer.calls
     base = nearest_items(similarity, 1, alpha)[0].items
     outfits = {1: base}
     for grown in range(2, sizes[-1] + 1):
         missing = grown - len(base)
         if grown in sizes or missing == k_max:
-            outfits[grown] = (*base, *_emitted(call, resources, base, missing, text, alpha))
+            outfits[grown] = (*base, *_emitted(call, context, base, missing, text, alpha))
         if missing == k_max:
             base = outfits[grown]
     kept = [items for number, items in outfits.items() if number in sizes]
@@ -172,7 +163,7 @@ def generate_with_generator(
 
 
 def wanted_sizes(scorer: CandidateScorer, max_items: int, size: int | None) -> range:
-    """Sizes of outfits to look at: the wanted one alone, or all that the catalogue's categories allow.
+    """Sizes of outfits to generate: the wanted one alone, or all that the catalogue's categories allow.
 
     Raises:
         DataError: if the wanted size is larger than the number of categories with items.
@@ -203,9 +194,14 @@ def best_first(outfits: Sequence[GeneratedOutfit]) -> list[GeneratedOutfit]:
 
 
 def _emitted(
-    call: MethodCall, resources: Resources, base: tuple[int, ...], missing: int, text: NDArray[np.float32], alpha: float
+    call: MethodCall,
+    context: MethodContext,
+    base: tuple[int, ...],
+    missing: int,
+    text: NDArray[np.float32],
+    alpha: float,
 ) -> list[int]:
-    conditions = Conditions.none(1, missing, resources.num_categories, len(text), alpha)
+    conditions = Conditions.none(1, missing, context.num_categories, len(text), alpha)
     conditions.texts[:] = text
     nothing = np.zeros(1, dtype=np.int64)
     tasks = CompletionTasks(
@@ -216,7 +212,7 @@ def _emitted(
         missing=missing,
         conditions=conditions,
     )
-    return [int(item) for item in complete(call, tasks, resources).chosen[0]]
+    return [int(item) for item in complete(call, tasks, context).chosen[0]]
 
 
 def _partial(items: tuple[int, ...], logit: float, similarity: NDArray[np.float32], alpha: float) -> Hypothesis:

@@ -14,8 +14,7 @@ from outfits.completion.conditions import Conditions
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
 
-# First numbers of seeds, so that no two slot_groups of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one
-# seed).
+# First numbers of seeds, so that no two kinds of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one seed).
 RANDOM_STREAM, REMOVAL_STREAM, LIMIT_STREAM, START_STREAM = 1, 2, 3, 4
 
 
@@ -25,13 +24,14 @@ class CompletionTasks:
 
     Attributes:
         given: catalogue positions of the given items, ``T`` int32 arrays.
-        removed: catalogue positions of the removed items, int32, shape ``[T, j]``; ``j = 0`` for a person's outfits,
-            from which nothing was removed. With conditions, removed item i is what missing item i is compared with.
+        removed: catalogue positions of the removed items, int32, shape ``[T, j]``; ``j = 0`` where nothing was
+            removed. With conditions, removed item i is what missing item i is compared with.
         outfits: position of the outfit within its split, int64, shape ``[T]``.
         removals: number of the removal among those of its outfit, int64, shape ``[T]``.
         left_out: outfits with fewer than j + 2 items, of which no task was made.
         missing: number of missing items; None: as many as were removed.
         conditions: what is asked for the missing items; None: nothing.
+        alternatives: how many completions to keep for each task, by methods that find more than one.
 
     Raises:
         ValueError: if the fields differ in length.
@@ -44,6 +44,7 @@ class CompletionTasks:
     left_out: int = 0
     missing: int | None = None
     conditions: Conditions | None = None
+    alternatives: int = 0
 
     def __post_init__(self) -> None:
         if self.removed.ndim != 2 or {len(self.removed), len(self.outfits), len(self.removals)} != {len(self.given)}:
@@ -75,15 +76,13 @@ class CompletionTasks:
     def take(self, rows: NDArray[np.integer] | Sequence[int]) -> "CompletionTasks":
         """The tasks at these positions, in this order."""
         rows = np.asarray(rows, dtype=np.int64)
-        given = [self.given[row] for row in rows.tolist()]
-        return CompletionTasks(
-            given,
-            self.removed[rows],
-            self.outfits[rows],
-            self.removals[rows],
-            self.left_out,
-            self.missing,
-            None if self.conditions is None else self.conditions.take(rows),
+        return replace(
+            self,
+            given=[self.given[row] for row in rows.tolist()],
+            removed=self.removed[rows],
+            outfits=self.outfits[rows],
+            removals=self.removals[rows],
+            conditions=None if self.conditions is None else self.conditions.take(rows),
         )
 
     def by_size(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from outfits.errors import OutfitError
 
-USER_MISTAKE = 2
+USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -24,7 +24,7 @@ def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> i
         main(argv)
     except OutfitError as error:
         print(error, file=sys.stderr)
-        return USER_MISTAKE
+        return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -1,5 +1,6 @@
 """How a configuration key is written down: its default with meaning and bounds, and nested sections."""
 
+from collections.abc import Callable, Collection
 from dataclasses import field
 from typing import Any, TypeVar
 
@@ -14,7 +15,8 @@ def key(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
-    choices: tuple[Any, ...] | None = None,
+    choices: Collection[Any] | None = None,
+    check: Callable[[Any], Any] | None = None,
 ) -> T:
     """One configuration key: its default, what it means and which values it may take.
 
@@ -25,9 +27,12 @@ def key(
         gt: exclusive lower bound.
         le: largest allowed number.
         lt: exclusive upper bound.
-        choices: the allowed values; for a list key, the allowed elements.
+        choices: the allowed values, for a list key the allowed elements; a table is read when a value is checked, so
+            that the entries of plug-ins count.
+        check: returns the value if it is allowed; else raises ValueError with the reason.
     """
-    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices}
+    bounds = {sign: bound for sign, bound in {"ge": ge, "gt": gt, "le": le, "lt": lt}.items() if bound is not None}
+    metadata = {"help": help, "bounds": bounds, "choices": choices, "check": check}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
     return field(default=default, metadata=metadata)

@@ -3,10 +3,11 @@
 import textwrap
 from pathlib import Path
 
-from outfits.config.keys import Key, keys, may_change, sections
+from outfits.config.keys import SIGNS, Key, keys, may_change, sections
 from outfits.config.recipes import CONFIGS, file_of, names_of, purpose_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
+from outfits.config.schema.stages import STAGES
 
 WIDTH = 100
 
@@ -64,11 +65,10 @@ def _default(key: Key) -> str:
 
 def _allowed(key: Key) -> str:
     """Type, bounds and choices of a key in a few words."""
-    bounds = " and ".join(f"{sign} {bound:g}" for sign, bound in key.bounds)
-    choices = "one of " + ", ".join(map(str, key.choices)) if key.choices else ""
-    if key.kind is list:
-        choices = choices.replace("one", "any", 1)
-        bounds = bounds and f"each {bounds}"
+    bounds = " and ".join(f"{SIGNS[sign]} {bound:g}" for sign, bound in key.bounds.items())
+    choices = f"{'any' if key.is_list else 'one'} of {', '.join(map(str, key.choices))}" if key.choices else ""
+    if key.is_list and bounds:
+        bounds = f"each {bounds}"
     return "; ".join(part for part in (key.type_name, bounds, choices) if part)
 
 
@@ -79,12 +79,12 @@ def _entry(key: Key) -> str:
     return f"{head}\n{body}"
 
 
+def _listed(name: str, purpose: str) -> str:
+    return textwrap.fill(f"{name:<34} {purpose}", WIDTH, initial_indent="  ", subsequent_indent=" " * 37)
+
+
 def _files(kind: str, call: str, configs: Path) -> list[str]:
-    lines = []
-    for name in names_of(kind, configs):
-        text = f"{f'{call}={name}':<34} {purpose_of(file_of(kind, name, configs))}"
-        lines.append(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 37))
-    return lines
+    return [_listed(f"{call}={name}", purpose_of(file_of(kind, name, configs))) for name in names_of(kind, configs)]
 
 
 def help_text(program: str = "train", configs: Path = CONFIGS) -> str:
@@ -104,7 +104,7 @@ def help_text(program: str = "train", configs: Path = CONFIGS) -> str:
     if program == "train":
         lines += ["Recipes", *_files("experiment", "experiment", configs), "", "Groups"]
         lines += [line for section in tops for line in _files(section, section, configs)]
-        lines += [""]
+        lines += ["", "Stages", *(_listed(stage.name, stage.help) for stage in STAGES.values()), ""]
     lines += ["Keys, with their defaults" + (" before any recipe" if schema is Config else "")]
     previous = None
     for name, key in shown.items():

@@ -1,23 +1,55 @@
 """A schema as a flat list of full keys, for everything that goes through all keys: merging, checking, help."""
 
-import types
-import typing
-from collections.abc import Iterator
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache, cached_property
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import Field as Constraint
 
 from outfits.config.schema import Config
+from outfits.naming import did_you_mean, suggestion
 
-TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-LIST_NAMES: dict[Any, str] = {int: " of whole numbers", float: " of numbers", str: " of texts"}
+TYPE_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    list[int]: "a list of whole numbers",
+    list[float]: "a list of numbers",
+    list[str]: "a list of texts",
+    list[Any]: "a list",
+    Any: "of several types",
+}
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 # What may change once a run's data, models and targets exist; an entry that ends in a dot is a whole section.
 _EVERYWHERE = ("trainer.", "wandb.", "cache_dir", "data.root", "data.num_workers", "encoder.num_workers")
-CHANGEABLE = {"train": _EVERYWHERE, "evaluate": ("evaluate.", "index.", *_EVERYWHERE)}
+CHANGEABLE = {"train": _EVERYWHERE, "evaluate": ("evaluate.", "index.", "plugins", *_EVERYWHERE)}
 
 # Other spellings of a key. A text key such as encoder.image cannot have keys below it, though it reads best so.
 ALIASES = {"encoder.image.run": "encoder.learned.run"}
+
+# Keys of older versions and what they are called now.
+RENAMED = {
+    "own": "garments",
+    "encoder.backdrop": "encoder.background",
+    "targets.wishes": "targets.conditions",
+    "evaluate.wishes": "evaluate.conditions",
+    "evaluate.wish_methods": "evaluate.condition_methods",
+    "evaluate.rerank_candidates": "evaluate.generator_rerank.candidates",
+    "evaluate.representation.pictures": "evaluate.representation.images",
+    "model.representation.side": "model.representation.image_size",
+    "model.representation.code_dim": "model.representation.latent_dim",
+    "model.representation.backdrop": "model.representation.background",
+    "model.representation.backdrop_weight": "model.representation.background_weight",
+    "model.representation.varied": "model.representation.augmented",
+    "model.representation.varied.flip": "model.representation.augmented.flip",
+    "model.representation.varied.shift": "model.representation.augmented.translate",
+    "model.representation.varied.light": "model.representation.augmented.brightness",
+}
 
 
 @dataclass(frozen=True)
@@ -26,57 +58,100 @@ class Key:
 
     Attributes:
         name: full key, as in ``scorer.width``.
-        kind: ``bool``, ``int``, ``float``, ``str``, ``list``, or ``object`` for a key of several types.
-        element: type of the elements of a list key, ``Any`` where they may be of several, else None.
+        kind: its type without null, as in ``int`` or ``list[str]``; ``Any`` for a key of several types.
         optional: whether null is allowed.
         default: value when nothing sets the key.
         help: meaning.
-        bounds: comparison sign and bound, as in ``(">=", 1)``; for a list key they hold for its elements.
-        choices: allowed values, for a list key its allowed elements; None: no restriction.
+        bounds: smallest and largest numbers by pydantic's names, as in ``{"ge": 1}``; of a list key for its elements.
+        choices: allowed values, of a list key its allowed elements; None: no restriction.
+        check: refuses values that neither type, bounds nor choices do.
     """
 
     name: str
-    kind: type
-    element: Any
+    kind: Any
     optional: bool
     default: Any
-    help: str
-    bounds: tuple[tuple[str, float], ...]
-    choices: tuple[Any, ...] | None
+    help: str = ""
+    bounds: dict[str, float] = field(default_factory=dict)
+    choices: Collection[Any] | None = None
+    check: Callable[[Any], Any] | None = None
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the key takes a list."""
+        return get_origin(self.kind) is list
+
+    @property
+    def element(self) -> Any:
+        """Type of the elements of a list key, of any other key its own type."""
+        return get_args(self.kind)[0] if self.is_list else self.kind
 
     @property
     def type_name(self) -> str:
         """The type in words, as messages and the help say it."""
-        if self.kind is object:
-            name = "of several types"
-        elif self.kind is list:
-            name = f"a list{LIST_NAMES.get(self.element, '')}"
-        else:
-            name = TYPE_NAMES[self.kind]
-        return f"{name} or null" if self.optional else name
+        return TYPE_NAMES.get(self.kind, str(self.kind)) + " or null" * self.optional
 
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        bounds: dict[str, Any] = dict(self.bounds)
+        element: Any = Annotated[self.element, Constraint(**bounds)]
+        if self.choices is not None:
+            element = Annotated[element, AfterValidator(self._chosen)]
+        whole: Any = list[element] if self.is_list else element
+        if self.check is not None:
+            whole = Annotated[whole, AfterValidator(self.check)]
+        # strict, but that a text may come from another key's number, as in wandb.name=${seed}
+        strict = self.element is not str
+        return TypeAdapter(whole, config=ConfigDict(strict=strict, coerce_numbers_to_str=True, allow_inf_nan=False))
 
-def _key(name: str, field: "Field[Any]", annotation: Any) -> Key:
-    optional = isinstance(annotation, types.UnionType) and type(None) in typing.get_args(annotation)
-    if optional:
-        (annotation,) = (part for part in typing.get_args(annotation) if part is not type(None))
-    element = typing.get_args(annotation)[0] if typing.get_origin(annotation) is list else None
-    kind = object if annotation is Any else list if element is not None else annotation
-    default = field.default if field.default_factory is MISSING else field.default_factory()
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    bounds = tuple((sign, field.metadata[name]) for name, sign in signs.items() if field.metadata[name] is not None)
-    return Key(name, kind, element, optional, default, field.metadata["help"], bounds, field.metadata["choices"])
+    def _chosen(self, value: Any) -> Any:
+        choices = list(self.choices or ())
+        if value in choices:
+            return value
+        hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise ValueError(f"{value!r} is not one of {', '.join(map(str, choices))}{hint}")
+
+    def validate(self, value: Any) -> Any:
+        """The value in the key's type.
+
+        Raises:
+            ValueError: if the key cannot have this value, whatever other keys say; the message gives the reason.
+        """
+        if value is None and self.optional:
+            return None
+        if value is None:
+            raise ValueError("needs a value; null is not allowed")
+        # A number in quotes or from an environment variable comes as a text.
+        as_text = isinstance(value, str) and self.kind in (bool, int, float)
+        try:
+            return self._adapter.validate_strings(value) if as_text else self._adapter.validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+        kind, context = problem["type"], problem.get("ctx", {})
+        place = f"element {problem['loc'][0]}: " if problem["loc"] else ""
+        if kind == "value_error":
+            raise ValueError(f"{place}{context['error']}")
+        if kind == "finite_number":
+            raise ValueError(f"{place}{problem['input']} is not a finite number")
+        if kind.startswith(("greater_than", "less_than")):
+            ((sign, bound),) = context.items()
+            number = self.element(problem["input"])
+            raise ValueError(f"{place}{number!r} is out of range: must be {SIGNS[sign]} {bound:g}")
+        shown = f", as in {self.name}=[{value}]" if kind == "list_type" else f", not {value!r}"
+        raise ValueError(f"expected {self.type_name}{shown}")
 
 
 def _walk(section: Any, prefix: str) -> Iterator[tuple[str, Key | None]]:
-    hints = typing.get_type_hints(section)
-    for field in fields(section):
-        name = prefix + field.name
-        if is_dataclass(hints[field.name]):
+    hints = get_type_hints(section)
+    for part in fields(section):
+        name, hint = prefix + part.name, hints[part.name]
+        if is_dataclass(hint):
             yield name, None
-            yield from _walk(hints[field.name], f"{name}.")
+            yield from _walk(hint, f"{name}.")
         else:
-            yield name, _key(name, field, hints[field.name])
+            kind, *null = get_args(hint) if isinstance(hint, UnionType) else [hint]
+            default = part.default if part.default_factory is MISSING else part.default_factory()
+            yield name, Key(name, kind, bool(null), default, **part.metadata)
 
 
 @cache
@@ -91,14 +166,20 @@ def sections(schema: type = Config) -> tuple[str, ...]:
     return tuple(name for name, key in _walk(schema, "") if key is None)
 
 
-def value_of(config: Any, name: str) -> Any:
-    """The value that a configuration has under a full key."""
-    value: Any = config
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
 def may_change(name: str, program: str) -> bool:
     """Whether a key of an existing run's configuration may change when ``program`` takes the run up again."""
     return any(name == entry or (entry.endswith(".") and name.startswith(entry)) for entry in CHANGEABLE[program])
+
+
+def key_error(name: str, schema: type, place: str) -> str:
+    """What is wrong with a name that is none of a schema's keys, and which keys were probably meant."""
+    known, last = keys(schema), name.rpartition(".")[2]
+    if name in sections(schema):
+        return "is a section, not a key" + ("; in a file, pick a group with include" if place else "")
+    if name == "include":
+        return "belongs in a recipe; on the command line pick a group, as in data=mango"
+    if RENAMED.get(name) in {*known, *sections(schema)}:
+        return f"is now {RENAMED[name]}"
+    parent = name.rpartition(".")[0]
+    same = [parent] if parent in known else [full for full in known if full.rpartition(".")[2] == last]
+    return f"no such key{suggestion(same) if 0 < len(same) <= 3 else did_you_mean(name, [*known, *sections(schema)])}"

@@ -5,8 +5,7 @@ then groups picked on the command line (``data=mango`` takes the place of an inc
 An interrupted or finished run: its own ``config.yaml``, then those few keys that may still change.
 """
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +15,15 @@ from outfits import run_files
 from outfits.config.checks import conflicts
 from outfits.config.complete import complete_conflicts
 from outfits.config.help import print_help
-from outfits.config.keys import CHANGEABLE, may_change, sections
-from outfits.config.merge import Merge, did_you_mean
+from outfits.config.keys import CHANGEABLE, RENAMED, may_change, sections
+from outfits.config.merge import build, merge
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
-from outfits.config.sources import Setting, read_arguments, read_file
+from outfits.config.sources import Setting, read_argument, read_file
+from outfits.errors import ConfigError
+from outfits.naming import did_you_mean
 from outfits.storage import write_text
-
-DEFAULT_EXPERIMENT = "synthetic"
 
 
 def load_config(argv: Sequence[str], program: str = "train", configs: Path = CONFIGS) -> Config:
@@ -43,30 +42,25 @@ def load_config(argv: Sequence[str], program: str = "train", configs: Path = CON
         ConfigError: with all errors, one line each.
         SystemExit: with status 0, after the help was asked for and printed.
     """
-    if {"-h", "--help"} & set(argv):
-        print_help(program)
-        raise SystemExit(0)
-    merge = Merge(Config, conflicts)
-    settings, malformed = read_arguments(argv)
-    merge.errors.extend(malformed)
-    wrong, needed = ("run", "resume") if program == "train" else ("resume", "run")
-    for setting in settings:
-        if setting.key == wrong:
-            owner = "evaluate.py" if wrong == "run" else "train.py"
-            merge.mistake(wrong, f"belongs to {owner}" + (f"; did you mean {needed}?" if program == "train" else ""))
-    settings = [setting for setting in settings if setting.key != wrong]
-    folders = [setting.written for setting in settings if setting.key == needed and setting.value is not None]
+    read = _read_command(argv, program, Config)
+    taken_up, other = ("resume", "run") if program == "train" else ("run", "resume")
+    text = "belongs to evaluate.py; did you mean resume?" if program == "train" else "belongs to train.py"
+    read = [replace(setting, error=text) if setting.key == other else setting for setting in read]
+    malformed = [setting for setting in read if setting.error]
+    settings = [setting for setting in read if not setting.error]
+    folders = [setting.value for setting in settings if setting.key == taken_up and setting.value is not None]
     if folders:
-        folder = str(folders[-1])
-        return _existing_run(merge, settings, program, needed, folder, configs)
-    if program == "evaluate":
-        merge.mistake("run", "is not set; name the folder of a finished run, as in run=runs/synthetic-20260101-120000")
-        return merge.finish()
-    return _new_run(merge, settings, configs)
+        found = _existing_run(settings, program, taken_up, str(folders[-1]), configs)
+    elif program == "evaluate":
+        text = "is not set; name the folder of a finished run, as in run=runs/synthetic-20260101-120000"
+        found = [Setting("run", error=text)]
+    else:
+        found = list(_new_run(settings, configs))
+    return build(Config, [*malformed, *found], conflicts)
 
 
 def load_complete(argv: Sequence[str]) -> CompleteConfig:
-    """What a command line of ``complete.py`` asks for, checked.
+    """What a command line of ``complete.py`` asks for, checked; the plug-ins of the run count.
 
     Args:
         argv: arguments without the program's name, each ``key=value`` or ``--help``.
@@ -75,111 +69,112 @@ def load_complete(argv: Sequence[str]) -> CompleteConfig:
         ConfigError: with all errors, one line each.
         SystemExit: with status 0, after the help was asked for and printed.
     """
+    settings = _read_command(argv, "complete", CompleteConfig)
+    files = [Path(str(setting.value)) / run_files.CONFIG for setting in settings if setting.key == "run"]
+    saved = read_file(files[-1], str(files[-1])) if files and files[-1].is_file() else []
+    plugins = [setting for setting in saved if setting.key == "plugins"]
+    return build(CompleteConfig, [*plugins, *settings], complete_conflicts)
+
+
+def _read_command(argv: Sequence[str], program: str, schema: type) -> list[Setting]:
     if {"-h", "--help"} & set(argv):
-        print_help("complete")
+        print_help(program)
         raise SystemExit(0)
-    merge = Merge(CompleteConfig, complete_conflicts)
-    settings, malformed = read_arguments(argv, CompleteConfig)
-    merge.errors.extend(malformed)
-    merge.apply(settings)
-    return merge.finish()
+    return [setting for argument in argv for setting in read_argument(argument, schema)]
 
 
-def _new_run(merge: Merge[Config], settings: list[Setting], configs: Path) -> Config:
-    groups = [setting for setting in settings if setting.key in sections() and "." not in setting.key]
-    plain = [setting for setting in settings if setting not in groups and setting.key != "experiment"]
-    named = [setting.written for setting in settings if setting.key == "experiment"]
-    experiment = named[-1] if named and isinstance(named[-1], str) else DEFAULT_EXPERIMENT
-    recipe = _read(merge, "experiment", experiment, configs, "experiment")
-    picked = {setting.key for setting in groups}
-    for section, name, place in _included(merge, recipe):
-        if section not in picked:
-            merge.apply(_read(merge, section, name, configs, "include", place))
-    merge.apply([Setting("experiment", Path(experiment).stem, Path(experiment).stem, "")])
+def _picks_group(setting: Setting) -> bool:
+    return setting.key in sections() and "." not in setting.key
+
+
+def _new_run(settings: Sequence[Setting], configs: Path) -> Iterator[Setting]:
+    """Everything that is set for a new run, in the order in which it wins."""
+    named = [str(setting.value or "") for setting in settings if setting.key == "experiment"]
+    experiment = named[-1] if named else Config.experiment
+    recipe = _read("experiment", experiment, configs, "experiment")
+    picked = {setting.key for setting in settings}
+    for setting in recipe:
+        if setting.key == "include":
+            for entry in setting.value if isinstance(setting.value, list) else [setting.value]:
+                section, slash, name = str(entry).partition("/")
+                if not (slash and name and section in sections()):
+                    yield replace(setting, error=f"{entry!r} is not SECTION/GROUP as in data/mango")
+                elif section not in picked:
+                    yield from _read(section, name, configs, "include", setting.place)
+    yield Setting("experiment", Path(experiment).stem)
     for setting in recipe:
         if setting.key in ("run", "resume") and setting.value is not None:
-            merge.mistake(setting.key, "belongs on the command line, not in a recipe", setting.place)
+            yield replace(setting, error="belongs on the command line, not in a recipe")
         elif setting.key != "include":
-            merge.apply([setting])
-    _apply_groups(merge, groups, configs)
-    for setting in plain:
-        if setting.key == "include":
-            merge.mistake("include", "belongs in a recipe; on the command line pick a group, as in data=mango")
-        else:
-            merge.apply([setting])
-    return merge.finish()
+            yield setting
+    yield from _groups(settings, configs)
+    yield from (setting for setting in settings if setting.key != "experiment" and not _picks_group(setting))
 
 
 def _existing_run(
-    merge: Merge[Config], settings: list[Setting], program: str, needed: str, folder: str, configs: Path
-) -> Config:
+    settings: Sequence[Setting], program: str, taken_up: str, folder: str, configs: Path
+) -> list[Setting]:
+    """What a run's folder holds and what changes, with an error for every key that must not change."""
     path = Path(folder) / run_files.CONFIG
     if not path.is_file():
-        merge.mistake(needed, f"{path} does not exist; name the folder of a run")
-        return merge.finish()
-    merge.apply(merge.attempt(lambda: read_file(path, str(path))))
-    merge.apply([Setting(key, None, None, "") for key in ("run", "resume")])
-    saved = merge.snapshot()
-    groups = [setting for setting in settings if setting.key in sections() and "." not in setting.key]
-    _apply_groups(merge, groups, configs)
-    merge.apply(setting for setting in settings if setting not in groups and setting.key != needed)
+        return [Setting(taken_up, error=f"{path} does not exist; name the folder of a run")]
+    saved = [*_read_run(path), Setting("run"), Setting("resume")]
+    plain = [setting for setting in settings if setting.key != taken_up and not _picks_group(setting)]
+    changes = [*_groups(settings, configs), *plain]
+    before, after = merge(Config, saved)[0], merge(Config, [*saved, *changes])[0]
     what = "a finished run's data and models" if program == "evaluate" else "the configuration of a run to resume"
     allowed = ", ".join(entry + "*" if entry.endswith(".") else entry for entry in CHANGEABLE[program])
-    for name, value in merge.snapshot().items():
-        if value == saved[name] or may_change(name, program) or (name == "run_dir" and value == folder):
+    refused: dict[str, Setting] = {}
+    for name, value in after.items():
+        if value == before[name] or may_change(name, program) or (name == "run_dir" and value == folder):
             continue
+        text = f"is {before[name]!r} in {path}; {what} cannot change; only {allowed} may"
         if name == "run_dir" and program == "train":
-            merge.mistake(name, f"{needed}={folder} continues in that folder; leave run_dir out")
-        else:
-            merge.mistake(name, f"is {saved[name]!r} in {path}; {what} cannot change; only {allowed} may")
-    merge.apply([Setting(needed, folder, folder, ""), Setting("run_dir", folder, folder, "")])
-    return merge.finish()
+            text = f"{taken_up}={folder} continues in that folder; leave run_dir out"
+        refused[name] = Setting(name, error=text)
+    kept = [setting for setting in changes if setting.key not in refused]
+    return [*saved, *kept, *refused.values(), Setting(taken_up, folder), Setting("run_dir", folder)]
 
 
-def _included(merge: Merge[Config], recipe: list[Setting]) -> list[tuple[str, str, str]]:
-    """Section, group name and place of every group that a recipe includes."""
-    found = []
-    for setting in recipe:
-        if setting.key != "include":
-            continue
-        entries = setting.value if isinstance(setting.value, list) else [setting.value]
-        for entry in entries:
-            section, slash, name = str(entry).partition("/")
-            if slash and name and section in sections():
-                found.append((section, name, setting.place))
-            else:
-                merge.mistake("include", f"{entry!r} is not SECTION/GROUP as in data/mango", setting.place)
-    return found
-
-
-def _apply_groups(merge: Merge[Config], groups: list[Setting], configs: Path) -> None:
-    """Applies the groups of ``data=mango`` or ``trainer=[ddp4,bf16]`` in turn."""
-    for setting in groups:
-        names = setting.written if isinstance(setting.written, list) else [setting.written]
-        for name in names:
+def _groups(settings: Iterable[Setting], configs: Path) -> Iterator[Setting]:
+    """Settings of the groups of ``data=mango`` or ``trainer=[ddp4,bf16]`` in turn."""
+    for setting in filter(_picks_group, settings):
+        for name in setting.value if isinstance(setting.value, list) else [setting.value]:
             if isinstance(name, str) and name:
-                merge.apply(_read(merge, setting.key, name, configs, setting.key))
+                yield from _read(setting.key, name, configs, setting.key)
             else:
-                merge.mistake(setting.key, f"is a section: pick a group as in {setting.key}=NAME, or set a key of it")
+                text = f"is a section: pick a group as in {setting.key}=NAME, or set a key of it"
+                yield Setting(setting.key, error=text)
 
 
-def _read(merge: Merge[Config], kind: str, name: str, configs: Path, key: str, place: str = "") -> list[Setting]:
-    """Settings of a recipe or group; a missing or malformed file is recorded as a mistake of ``key``."""
+def _read(kind: str, name: str, configs: Path, key: str, place: str = "") -> list[Setting]:
+    """Settings of a recipe or group; one with an error, under ``key``, where there is no such file."""
     path = file_of(kind, name, configs)
-    word = "recipe" if kind == "experiment" else f"{kind} group"
-    if not path.is_file():
-        merge.incomplete = True
-        if is_file_name(name):
-            merge.mistake(key, f"{path} does not exist", place)
-            return []
+    if path.is_file():
+        shown = str(path) if is_file_name(name) else f"{configs.name}/{kind}/{path.name}"
+        return read_file(path, shown, "" if kind == "experiment" else f"{kind}.")
+    if is_file_name(name):
+        text = f"{path} does not exist"
+    else:
         names = names_of(kind, configs)
-        near = did_you_mean(difflib.get_close_matches(name, names, n=1))
         there = f"available: {', '.join(names)}" if names else f"the folder {configs / kind} holds none"
-        merge.mistake(key, f"no {word} {name!r}{near or ';'} {there}", place)
-        return []
-    shown = str(path) if is_file_name(name) else f"{configs.name}/{kind}/{path.name}"
-    prefix = "" if kind == "experiment" else f"{kind}."
-    return merge.attempt(lambda: read_file(path, shown, prefix))
+        word = "recipe" if kind == "experiment" else f"{kind} group"
+        text = f"no {word} {name!r}{did_you_mean(name, names) or ';'} {there}"
+    return [Setting(key, place=place, error=text, unread=True)]
+
+
+def _read_run(path: Path) -> list[Setting]:
+    """Settings of a run's ``config.yaml``.
+
+    Raises:
+        ConfigError: if an older version saved them, under names that keys have no longer.
+    """
+    settings = read_file(path, str(path))
+    old = [f"{setting.key} is now {RENAMED[setting.key]}" for setting in settings if setting.key in RENAMED]
+    if old:
+        text = f"{path}: saved by an older version; train the run again, or rename its keys: {', '.join(old)}"
+        raise ConfigError([text])
+    return settings
 
 
 def save_config(config: Config, path: Path) -> None:
@@ -198,6 +193,4 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: if the file is missing, malformed or has keys or values that this version does not know.
     """
-    merge = Merge(Config, conflicts)
-    merge.apply(merge.attempt(lambda: read_file(path, str(path))))
-    return merge.finish()
+    return build(Config, _read_run(path), conflicts)

@@ -1,13 +1,14 @@
 """Methods with options of their own, as ``evaluate.methods`` names them: ``beam:width=8``."""
 
-import difflib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 
+from outfits.config.keys import keys
 from outfits.config.schema.evaluate import EvaluateConfig
 from outfits.config.schema.methods import METHODS
+from outfits.naming import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,9 @@ class MethodCall:
 
     Attributes:
         text: as it was written, which names it in results.
-        name: the method, one of :data:`outfits.config.schema.METHODS`.
-        options: its section of the configuration with the call's own options; None for a method without options.
+        name: the method, one of :data:`outfits.config.schema.methods.METHODS`.
+        options: its section of the configuration, of a plug-in's method its defaults, with the call's own options; None
+            for a method without options.
     """
 
     text: str
@@ -25,44 +27,34 @@ class MethodCall:
     options: Any
 
 
-def split_call(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and options of a call.
+def resolve_call(text: str, config: EvaluateConfig) -> MethodCall:
+    """The call with its own options over those of its method's section.
 
     Raises:
-        ValueError: if it is not ``NAME:OPTION=VALUE:…`` or names no method.
+        ValueError: if it is not ``NAME:OPTION=VALUE:…``, there is no such method or option, or the option has a value
+            that its key does not take.
     """
     name, *parts = text.split(":")
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"{text!r} is not one of {', '.join(METHODS)}{hint}")
-    options: dict[str, Any] = {}
+        raise ValueError(f"{text!r} is not one of {', '.join(METHODS)}{did_you_mean(name, METHODS)}")
+    kind: Any = METHODS[name].options
+    if kind is None and parts:
+        raise ValueError(f"{text!r}: {name} has no options")
+    if kind is None:
+        return MethodCall(text, name, None)
+    known, options = keys(kind), {}
     for part in parts:
         option, sign, value = part.partition("=")
         if not (option and sign and value):
             raise ValueError(f"{text!r}: {part!r} is not OPTION=VALUE")
         if option in options:
             raise ValueError(f"{text!r}: {option} is given twice")
-        options[option] = yaml.safe_load(value)
-    return name, options
-
-
-def resolve_call(text: str, config: EvaluateConfig) -> MethodCall:
-    """The call with the options of its method's section under its own; its values are as good as they were checked.
-
-    Raises:
-        ValueError: if the method has no such option.
-    """
-    name, options = split_call(text)
-    section = getattr(config, name, None)
-    if section is None:
-        if options:
-            raise ValueError(f"{text!r}: {name} has no options")
-        return MethodCall(text, name, None)
-    known = vars(section)
-    for option in options:
         if option not in known:
-            near = difflib.get_close_matches(option, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(option, known)
             raise ValueError(f"{text!r}: {name} has no option {option!r}; options: {', '.join(known)}{hint}")
-    return MethodCall(text, name, replace(section, **options))
+        try:
+            options[option] = known[option].validate(yaml.safe_load(value))
+        except (ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"{text!r}: {option}: {error}") from None
+    section = getattr(config, name, None)
+    return MethodCall(text, name, replace(section if isinstance(section, kind) else kind(), **options))

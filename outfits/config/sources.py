@@ -1,86 +1,98 @@
 """Reads YAML files and command-line arguments into flat settings, each with the place it came from.
 
-YAML turns ``off`` into false and ``007`` into 7, which is wrong for a text key; so a setting keeps the characters that
-the user wrote beside the value that YAML made of them.
+YAML turns ``007`` into 7, which is wrong for a text key; so a text keeps the characters that the user wrote.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from outfits.config.keys import keys, sections
+from outfits.config.keys import ALIASES, Key, keys, sections
 from outfits.config.schema import Config
-from outfits.errors import ConfigError
+
+YAML_ERRORS = (yaml.YAMLError, OmegaConfBaseException)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One full key set to a value.
+    """One full key set to a value, or the error that stands in its place.
 
     Attributes:
         key: full key, known or not.
-        value: what YAML made of the text.
-        written: the text itself where it is one scalar, a list of texts where it is a list, else None.
+        value: what YAML made of the text; a number for a text key as it was written.
         place: FILE:LINE, or empty for the command line.
+        error: what is wrong with the setting; empty where nothing is.
+        unread: whether it stands for a file that cannot be read.
     """
 
     key: str
-    value: Any
-    written: Any
-    place: str
+    value: Any = None
+    place: str = ""
+    error: str = ""
+    unread: bool = False
 
 
 def _yaml_problem(error: Exception) -> tuple[str, int]:
     """One line saying what is wrong, and the line it was seen in, counted from 1."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
-        text = " ".join(str(error.problem or error.context).split())
-        return text, mark.line + 1 if mark else 1
+        return " ".join(str(error.problem or error.context).split()), mark.line + 1 if mark else 1
     return str(error).splitlines()[0], 1
 
 
-def _written(node: yaml.Node | None) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return node.value
-    if isinstance(node, yaml.SequenceNode):
-        return [_written(part) for part in node.value]
-    return None
-
-
 def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
-    if not isinstance(node, yaml.MappingNode):
-        return {}
-    return {name.value: child for name, child in node.value if isinstance(name, yaml.ScalarNode)}
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return {name.value: child for name, child in pairs if isinstance(name, yaml.ScalarNode)}
 
 
-def _flatten(values: dict[Any, Any], node: yaml.Node | None, prefix: str, file: str) -> Iterator[Setting]:
-    nodes = _children(node)
+def _as_written(value: Any, node: yaml.Node | None, key: Key | None) -> Any:
+    """The text that a user wrote where YAML makes a number of it.
+
+    Raises:
+        ValueError: if YAML makes a truth value of a text, unless the key has such a choice.
+    """
+    if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
+        return [_as_written(part, child, key) for part, child in zip(value, node.value, strict=True)]
+    if not isinstance(value, bool | int | float) or not isinstance(node, yaml.ScalarNode):
+        return value
+    if isinstance(value, bool) and key is not None and node.value not in (key.choices or ()):
+        word = str(value).lower()
+        raise ValueError(f"unquoted, YAML reads {node.value} as {word}, but this key takes a text")
+    return node.value
+
+
+def _settings(
+    values: dict[Any, Any], nodes: Mapping[str, yaml.Node | None], prefix: str, file: str, schema: type
+) -> Iterator[Setting]:
     for name, value in values.items():
-        key, child = f"{prefix}{name}", nodes.get(str(name))
-        if key in sections() and value is None:
-            continue  # a section whose keys are all commented out
-        if isinstance(value, dict) and value and key not in keys():
-            yield from _flatten(value, child, f"{key}.", file)
+        node, full = nodes.get(str(name)), f"{prefix}{name}"
+        key = keys(schema).get(ALIASES.get(full, full))
+        place = f"{file}:{node.start_mark.line + 1}" if node is not None and file else file
+        if isinstance(value, dict) and value and key is None:
+            yield from _settings(value, _children(node), f"{full}.", file, schema)
+        elif value == "???":
+            yield Setting(full, None, place, "has no value (???)")
+        elif key is None or key.element is str:
+            try:
+                yield Setting(full if key is None else key.name, _as_written(value, node, key), place)
+            except ValueError as error:
+                yield Setting(full, None, place, str(error))
         else:
-            line = f":{child.start_mark.line + 1}" if child is not None and file else ""
-            yield Setting(key, value, _written(child), file + line)
+            yield Setting(key.name, value, place)
 
 
 def read_file(path: Path, shown: str, prefix: str = "") -> list[Setting]:
-    """Settings of a YAML file in its own order.
+    """Settings of a YAML file in its own order; a file that cannot be read is one setting with an error.
 
     Args:
         path: file to read.
         shown: how messages call the file.
         prefix: put before every key; ``data.`` for a group file of the section ``data``.
-
-    Raises:
-        ConfigError: if the file cannot be read or is not a YAML mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -88,50 +100,40 @@ def read_file(path: Path, shown: str, prefix: str = "") -> list[Setting]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = OmegaConf.to_container(content, resolve=False)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        reason = getattr(error, "strerror", None) or error
+        return [Setting(shown, error=f"cannot be read: {reason}", unread=True)]
+    except YAML_ERRORS as error:
         problem, line = _yaml_problem(error)
-        raise ConfigError([f"{shown}:{line}: not valid YAML: {problem}"]) from None
-    if not isinstance(content, DictConfig) or not isinstance(values, dict):
-        raise ConfigError([f"{shown}: must hold `key: value` lines, not a list"])
-    return list(_flatten(values, node, prefix, shown))
+        return [Setting(f"{shown}:{line}", error=f"not valid YAML: {problem}", unread=True)]
+    if not isinstance(values, dict):
+        return [Setting(shown, error="must hold `key: value` lines, not a list", unread=True)]
+    found = _settings(values, _children(node), prefix, shown, Config)
+    # a section whose keys are all commented out sets nothing
+    return [setting for setting in found if setting.value is not None or setting.key not in sections()]
 
 
-def read_arguments(argv: Sequence[str], schema: type = Config) -> tuple[list[Setting], list[str]]:
-    """Settings of the command line and the errors in its form; the value of ``key=value`` is YAML.
+def read_argument(argument: str, schema: type) -> list[Setting]:
+    """Settings of an argument ``key=value``, whose value is YAML; one with an error where it is malformed.
 
     A text key takes the words as they stand where YAML would see a mapping in them, so that
     ``data.tables.text='{colour} {name}'`` needs no second pair of quotes.
     """
-    settings: list[Setting] = []
-    errors: list[str] = []
-    known = keys(schema)
-    for argument in argv:
-        name, equals, text = argument.partition("=")
-        name = name.strip()
-        if equals and not name:
-            errors.append(f"{argument}: there is no key before =")
-            continue
-        if not equals:
-            errors.append(f"{argument}: not of the form key=value" + (" (or --help)" if name.startswith("-") else ""))
-            continue
-        if name.startswith("-"):
-            errors.append(f"{name}: keys have no dashes; write {name.lstrip('-')}={text}")
-            continue
-        is_text = name in known and known[name].kind is str
-        try:
-            value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
-            if is_text and "${" not in text:
-                settings.append(Setting(name, text, text, ""))
-            else:
-                errors.append(f"{name}: {text!r} is not valid YAML: {_yaml_problem(error)[0]}")
-            continue
-        if isinstance(value, dict) and is_text:
-            settings.append(Setting(name, text, text, ""))
-        elif isinstance(value, dict) and value and name not in known:
-            settings.extend(_flatten(value, node, f"{name}.", ""))
-        else:
-            settings.append(Setting(name, value, _written(node), ""))
-    return settings, errors
+    name, equals, text = argument.partition("=")
+    name = name.strip()
+    if equals and not name:
+        return [Setting(argument, error="there is no key before =")]
+    if not equals:
+        return [Setting(argument, error="not of the form key=value" + " (or --help)" * name.startswith("-"))]
+    if name.startswith("-"):
+        return [Setting(name, error=f"keys have no dashes; write {name.lstrip('-')}={text}")]
+    is_text = name in keys(schema) and keys(schema)[name].kind is str
+    try:
+        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[call-overload, index]
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except YAML_ERRORS as error:
+        if not is_text or "${" in text:
+            return [Setting(name, error=f"{text!r} is not valid YAML: {_yaml_problem(error)[0]}")]
+        value, node = {}, None
+    if isinstance(value, dict) and is_text:
+        return [Setting(name, text)]
+    return list(_settings({name: value}, {name: node}, "", "", schema))

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from outfits.config.schema.data import DataConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item, RawDataset, RawOutfit
-from outfits.data.naming import KnownNames, differing_by_case, listed, named, what_is_there
+from outfits.data.files import what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
+from outfits.naming import bare, differing_by_case, listed, named, near
 
 COUNTS = (
     "outfits read",
@@ -208,18 +209,18 @@ def _as_sets(
 
 def _about_unknown(unknown: Sequence[tuple[RawOutfit, str]], known: Sequence[str]) -> str:
     """The first mention of an item that the catalogue lacks, how many there are, and what was probably meant."""
-    names = KnownNames(known)
-    alike = [(outfit, item_id) for outfit, item_id in unknown if names.alike(item_id)]
+    by_form = {bare(item_id): item_id for item_id in known}
+    alike = [(outfit, item_id) for outfit, item_id in unknown if bare(item_id) in by_form]
     first, item_id = (alike or unknown)[0]
     cases = f"{len(unknown):,} such mention(s) in {len({id(outfit) for outfit, _ in unknown}):,} outfit(s)"
     if alike:
         cause = (
-            f"{len(alike):,} of them differ from an id of the catalogue, this one from {names.alike(item_id)!r}, "
+            f"{len(alike):,} of them differ from an id of the catalogue, this one from {by_form[bare(item_id)]!r}, "
             "only in upper and lower case, leading zeros or decimals; write ids alike in both files, as text"
         )
     else:
-        near = names.near(item_id)
-        cause = f"the nearest ids are {named(near)}" if near else f"no id is near, they are like {named(known)}"
+        nearest = near(item_id, known)
+        cause = f"the nearest ids are {named(nearest)}" if nearest else f"no id is near, they are like {named(known)}"
     return f"{_case(first, item_id)} is not in the catalogue; {cases}; {cause}"
 
 

@@ -61,7 +61,7 @@ class RawDataset:
     """Everything that one parser reads from its files, and lines for the log on how it read them.
 
     ``fitb`` and ``labelled`` go from split to official tasks. Ids and names of categories and attributes are in the
-    form of :func:`outfits.data.naming.normalised`.
+    form of :func:`outfits.naming.normalised`.
     """
 
     name: str

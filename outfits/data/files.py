@@ -4,16 +4,42 @@ import _csv
 import codecs
 import csv
 import json
+import os
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from outfits.data.naming import normalised, what_is_there
+from outfits.config.schema.data import DataConfig
 from outfits.errors import DataError
+from outfits.naming import named, near, normalised
 
 # Marks at the start of a text; the longer one comes first, since it begins like the shorter one.
 MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+def root_of(config: DataConfig) -> Path:
+    """The folder of the configured data set.
+
+    Raises:
+        DataError: if it does not exist.
+    """
+    root = Path(config.root)
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is not a folder; set data.root to the folder of the {config.format} data set; "
+            f"{what_is_there(root)}"
+        )
+    return root
+
+
+def what_is_there(path: Path) -> str:
+    """What the nearest folder above a missing path holds instead, near names first, as the end of a message."""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    gone = path.relative_to(folder).parts[0]
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in os.scandir(folder))
+    there = named(list(dict.fromkeys([*near(gone, names), *names])))
+    return f"{folder} has no {gone!r} but {there}" if names else f"{folder} is empty"
 
 
 def read_text(path: Path) -> str:

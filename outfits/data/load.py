@@ -1,22 +1,15 @@
 """From the ``data`` section to a clean, split data set: parse, clean, split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from outfits.config.schema.data import DataConfig
+from outfits.config.schema.data import DATA_FORMATS, DataConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.cleaning import clean, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
-from outfits.data.maryland import read_maryland
-from outfits.data.naming import what_is_there
 from outfits.data.outfits import Outfits
-from outfits.data.polyvore_outfits import read_polyvore_outfits
 from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen
-from outfits.data.synthetic import FACTORS, is_complete, read_factors, write_synthetic
-from outfits.data.tables import read_tables
 from outfits.errors import DataError
 
 
@@ -61,39 +54,13 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
 
 
 def read(config: DataConfig) -> RawDataset:
-    """What the parser of ``config.format`` reads from ``config.root``.
+    """What the reader of ``config.format`` reads from ``config.root``.
 
     Raises:
         DataError: if the root does not exist or its files are not as the format has them.
     """
-    root = Path(config.root)
-    if config.format == "synthetic":
-        if not is_complete(root, config.synthetic):
-            write_synthetic(root, config.synthetic)
-        return _with_factors(replace(read_maryland(root), name="synthetic"), root)
-    if not root.is_dir():
-        raise DataError(
-            f"{root} is not a folder; set data.root to the folder of the {config.format} data set; "
-            f"{what_is_there(root)}"
-        )
-    if config.format == "maryland":
-        return read_maryland(root)
-    if config.format == "polyvore_outfits":
-        return read_polyvore_outfits(root, config.variant, config.category_level)
-    if config.format == "tables":
-        return read_tables(root, config.tables)
-    raise ValueError(f"unknown data.format {config.format!r}")
-
-
-def _with_factors(raw: RawDataset, root: Path) -> RawDataset:
-    """The synthetic data set with what was drawn as the items' attributes."""
-    factors = read_factors(root)
-    missing = [item.item_id for item in raw.items if item.item_id not in factors]
-    if missing:
-        raise DataError(
-            f"{root / FACTORS} lacks item {missing[0]!r}; {len(missing):,} such item(s). Delete {root} and run again"
-        )
-    return replace(raw, items=[replace(item, attributes=factors[item.item_id]) for item in raw.items])
+    raw: RawDataset = DATA_FORMATS[config.format].load()(config)
+    return raw
 
 
 def _known_questions(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
 from outfits.data.files import (
     absent,
@@ -12,15 +13,21 @@ from outfits.data.files import (
     read_labelled_lines,
     read_lines,
     require_some,
+    root_of,
 )
-from outfits.data.naming import normalised
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
+from outfits.naming import normalised
 
 LAYOUT = (
     "{train,valid,test}_no_dup.json, category_id.txt, fill_in_blank_test.json, fashion_compatibility_prediction.txt "
     "and images/SETID/INDEX.jpg"
 )
+
+
+def read_format(config: DataConfig) -> RawDataset:
+    """The data set that the ``data`` section names, read by :func:`read_maryland`."""
+    return read_maryland(root_of(config))
 
 
 def read_maryland(root: Path) -> RawDataset:

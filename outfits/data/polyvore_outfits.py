@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
 from outfits.data.files import (
     absent,
@@ -16,10 +17,11 @@ from outfits.data.files import (
     read_labelled_lines,
     read_text,
     require_some,
+    root_of,
 )
-from outfits.data.naming import normalised
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
+from outfits.naming import normalised
 
 LAYOUT = (
     "polyvore_item_metadata.json, categories.csv, images/ITEMID.jpg and the folders disjoint and nondisjoint, each "
@@ -39,6 +41,11 @@ class SplitFile:
 
     outfits: list[RawOutfit]
     item_ids: dict[str, str]
+
+
+def read_format(config: DataConfig) -> RawDataset:
+    """The data set that the ``data`` section names, read by :func:`read_polyvore_outfits`."""
+    return read_polyvore_outfits(root_of(config), config.variant, config.category_level)
 
 
 def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawDataset:

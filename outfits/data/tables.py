@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow
 from pyarrow import compute, parquet
 
-from outfits.config.schema.data import TablesConfig
+from outfits.config.schema.data import DataConfig, TablesConfig
 from outfits.data.dataset import Item, RawDataset, RawOutfit
-from outfits.data.files import csv_rows, read_text, text_encoding
-from outfits.data.naming import KnownNames, normalised, suggestion, what_is_there
+from outfits.data.files import csv_rows, read_text, root_of, text_encoding, what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
+from outfits.naming import near, normalised
 
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "valid", "validation": "valid"}
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -56,6 +56,11 @@ class Table:
     def at(self, row: int) -> str:
         """The place of the row at this position, for a message."""
         return f"{self.path.name} {self.place} {self.places[row]:,}"
+
+
+def read_format(config: DataConfig) -> RawDataset:
+    """The data set that the ``data`` section names, read by :func:`read_tables`."""
+    return read_tables(root_of(config), config.tables)
 
 
 def read_tables(root: Path, config: TablesConfig) -> RawDataset:
@@ -203,8 +208,8 @@ def _header(path: Path, names: Sequence[str], wanted: Columns, place: str) -> li
 
 def _missing(key: str, column: str, header: Sequence[str], wanted: Columns) -> str:
     taken = {normalised(name) for other, name in wanted if not {key, other} & SHARING}
-    near = KnownNames(name for name in header if name not in taken).near(column)
-    hint = f", {suggestion([repr(name) for name in near], '')}" if near else ""
+    alike = near(column, [name for name in header if name not in taken])
+    hint = f", did you mean {' or '.join(map(repr, alike))}?" if alike else ""
     return f"column {column!r} (set {key}{hint})"
 
 

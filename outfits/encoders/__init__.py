@@ -1,6 +1,6 @@
 """Frozen item encoders: images and texts to embeddings, and the embeddings' place on disk."""
 
-from outfits.encoders.base import ImageEncoder, ItemEncoder, TextEncoder
+from outfits.encoders.base import EncoderSource, ImageEncoder, ItemEncoder, TextEncoder
 from outfits.encoders.build import build_item_encoder
 from outfits.encoders.content import cache_key
 from outfits.encoders.images import ItemImages, ItemShard, keep_shard
@@ -8,6 +8,7 @@ from outfits.encoders.store import EmbeddingStore
 
 __all__ = [
     "EmbeddingStore",
+    "EncoderSource",
     "ImageEncoder",
     "ItemEncoder",
     "ItemImages",

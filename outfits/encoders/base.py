@@ -1,6 +1,8 @@
 """The item encoder: any image encoder beside any text encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.content import content_hash
 from outfits.encoders.images import ItemImages, ItemShard, Prepare, decode_image
@@ -56,6 +59,33 @@ class TextEncoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of non-empty texts, shape ``[B, dim]``, not normalised."""
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """What encoders are built from.
+
+    Attributes:
+        config: section ``encoder`` of the configuration.
+        catalogue: all items.
+        train_items: catalogue positions of the items of the training split, in any order, repetitions allowed.
+        state_dir: folder of fitted encoders, shared between runs.
+        policies: ``on_missing_image`` and ``on_corrupt_image``, as :func:`outfits.encoders.images.item_image` has them.
+        kept: folder where a run kept its fitted encoders, which are then read from there; None: they are fitted.
+        shared: what encoders of one source have in common, by name: a model of images and texts is loaded once.
+    """
+
+    config: EncoderConfig
+    catalogue: Catalogue
+    train_items: NDArray[np.integer]
+    state_dir: Path
+    policies: Mapping[str, str] = field(default_factory=dict)
+    kept: Path | None = None
+    shared: dict[str, Any] = field(default_factory=dict, init=False)
+
+
+def no_encoder(source: EncoderSource) -> None:
+    """Leaves a part out."""
 
 
 class ItemEncoder:

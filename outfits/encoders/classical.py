@@ -1,7 +1,8 @@
 """Encoders that need no pretrained weights: fitted on the training split, deterministic, kept for later runs."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from PIL import Image
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from outfits.encoders.content import content_hash
+from outfits import run_files
+from outfits.encoders.base import EncoderSource
+from outfits.encoders.content import content_hash, image_digests
 from outfits.encoders.features import BLOCKS, RAW_DIM, SHARES, SIDE, describe
-from outfits.encoders.images import Prepare
-from outfits.errors import DataError
+from outfits.encoders.images import Prepare, item_image
+from outfits.errors import ArtifactError, DataError
 from outfits.storage import read_arrays, write_arrays
 
 # Raised when the same training items would give other vectors.
@@ -57,23 +60,20 @@ class ClassicalImages:
 
     Args:
         key: from :func:`images_key`.
-        mean: descriptor mean over the training items, shape ``[RAW_DIM]``.
-        components: linear map of centred descriptors, shape ``[dim, RAW_DIM]``.
+        state: ``mean``, descriptor mean over the training items, shape ``[RAW_DIM]``, and ``components``, linear map of
+            centred descriptors, shape ``[dim, RAW_DIM]``.
         background: ``keep`` or ``cut``, see :func:`~outfits.encoders.features.describe`.
     """
 
     draft_size = 2 * SIDE
 
-    def __init__(
-        self, key: str, mean: NDArray[np.float32], components: NDArray[np.float32], background: str = "keep"
-    ) -> None:
+    def __init__(self, key: str, state: State, background: str) -> None:
         self.key = key
+        self.state = state
         self.background = background
-        self.mean = mean
-        self.components = components
 
-    @classmethod
-    def fit(cls, images: Iterable[Image.Image], dim: int, key: str, background: str = "keep") -> "ClassicalImages":
+    @staticmethod
+    def fit(images: Iterable[Image.Image], dim: int, background: str) -> State:
         """Fits mean and components.
 
         Raises:
@@ -103,12 +103,16 @@ class ClassicalImages:
             raise DataError("all images of the training items look alike. Set encoder.image=none to do without images.")
         components = np.zeros((dim, RAW_DIM), dtype=np.float32)
         components[: int(kept.sum())] = pca.components_[kept] * scale / np.sqrt(spread[kept])[:, None]
-        return cls(key, mean, components, background)
+        return {"mean": mean, "components": components}
+
+    def keep(self, folder: Path) -> None:
+        """Writes the fit to a run's own folder."""
+        _write_state(folder / run_files.STYLIST_IMAGES, self.key, self.state)
 
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return len(self.components)
+        return len(self.state["components"])
 
     @property
     def prepare(self) -> Prepare:
@@ -120,17 +124,8 @@ class ClassicalImages:
 
     def encode(self, prepared: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Reduced descriptors, shape ``[B, dim]``."""
-        vectors: NDArray[np.float32] = (np.stack(prepared) - self.mean) @ self.components.T
+        vectors: NDArray[np.float32] = (np.stack(prepared) - self.state["mean"]) @ self.state["components"].T
         return vectors
-
-    def state(self) -> State:
-        """Arrays that :meth:`from_state` restores."""
-        return {"mean": self.mean, "components": self.components}
-
-    @classmethod
-    def from_state(cls, key: str, state: State, background: str = "keep") -> "ClassicalImages":
-        """The encoder that :meth:`state` was taken from."""
-        return cls(key, state["mean"], state["components"], background)
 
 
 class ClassicalTexts:
@@ -141,22 +136,20 @@ class ClassicalTexts:
 
     Args:
         key: from :func:`texts_key`.
-        terms: the vocabulary, in the order of the columns.
-        idf: inverse document frequencies, shape ``[terms]``.
-        components: linear map of TF-IDF vectors, shape ``[dim, terms]``.
+        state: ``terms``, the vocabulary in the order of the columns, as JSON bytes, so that nothing is pickled;
+            ``idf``, inverse document frequencies, shape ``[terms]``; ``components``, linear map of TF-IDF vectors,
+            shape ``[dim, terms]``.
     """
 
-    def __init__(
-        self, key: str, terms: Sequence[str], idf: NDArray[np.float64], components: NDArray[np.float32]
-    ) -> None:
+    def __init__(self, key: str, state: State) -> None:
         self.key = key
-        self.terms = list(terms)
-        self.components = components
+        self.state = state
+        terms = json.loads(state["terms"].tobytes().decode("utf-8"))
         self._tfidf = _vectorizer(vocabulary={term: column for column, term in enumerate(terms)})
-        self._tfidf.idf_ = idf
+        self._tfidf.idf_ = state["idf"]
 
-    @classmethod
-    def fit(cls, texts: Sequence[str], dim: int, key: str) -> "ClassicalTexts":
+    @staticmethod
+    def fit(texts: Sequence[str], dim: int) -> State:
         """Fits vocabulary, document frequencies and components.
 
         Raises:
@@ -173,42 +166,91 @@ class ClassicalTexts:
         kept = svd.singular_values_ > 1e-6 * svd.singular_values_[0]
         components = np.zeros((dim, matrix.shape[1]), dtype=np.float32)
         components[: int(kept.sum())] = svd.components_[kept]
-        return cls(key, tfidf.get_feature_names_out().tolist(), tfidf.idf_, components)
+        terms = json.dumps(tfidf.get_feature_names_out().tolist()).encode("utf-8")
+        return {"terms": np.frombuffer(terms, dtype=np.uint8), "idf": tfidf.idf_, "components": components}
+
+    def keep(self, folder: Path) -> None:
+        """Writes the fit to a run's own folder."""
+        _write_state(folder / run_files.STYLIST_TEXTS, self.key, self.state)
 
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return len(self.components)
+        return len(self.state["components"])
 
     def to(self, device: torch.device | str) -> None:
         """Does nothing: the map is sparse and stays on the CPU."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Reduced TF-IDF vectors, shape ``[B, dim]``."""
-        vectors: NDArray[np.float32] = (self._tfidf.transform(texts) @ self.components.T).astype(np.float32)
+        vectors: NDArray[np.float32] = (self._tfidf.transform(texts) @ self.state["components"].T).astype(np.float32)
         return vectors
-
-    def state(self) -> State:
-        """Arrays that :meth:`from_state` restores; the vocabulary as JSON bytes, so that nothing is pickled."""
-        terms = np.frombuffer(json.dumps(self.terms).encode("utf-8"), dtype=np.uint8)
-        return {"terms": terms, "idf": np.asarray(self._tfidf.idf_), "components": self.components}
-
-    @classmethod
-    def from_state(cls, key: str, state: State) -> "ClassicalTexts":
-        """The encoder that :meth:`state` was taken from."""
-        return cls(key, json.loads(state["terms"].tobytes().decode("utf-8")), state["idf"], state["components"])
 
 
 def _vectorizer(**settings: Any) -> TfidfVectorizer:
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=TOKEN, **settings)
 
 
-def read_state(path: Path, key: str) -> State | None:
-    """The state stored at ``path``; None if there is none, it is damaged or it belongs to another key."""
+def build_images(source: EncoderSource) -> ClassicalImages:
+    """The image encoder fitted on the training items, or the one that a run kept."""
+    config, paths = source.config, source.catalogue.image_paths
+    if source.kept is not None:
+        return ClassicalImages(*_kept_state(source.kept / run_files.STYLIST_IMAGES), config.background)
+    sample = fit_sample(np.array([item for item in _train_items(source) if paths[item] is not None], dtype=np.int64))
+    key = images_key(config.image_dim, image_digests([paths[item] for item in sample]), config.background)
+    path = source.state_dir / f"classical-images-{key[:32]}.npz"
+    images = _decoded(source, sample.tolist())
+    state = _read_or_fit(path, key, lambda: ClassicalImages.fit(images, config.image_dim, config.background))
+    return ClassicalImages(key, state, config.background)
+
+
+def build_texts(source: EncoderSource) -> ClassicalTexts:
+    """The text encoder fitted on the training items, or the one that a run kept."""
+    if source.kept is not None:
+        return ClassicalTexts(*_kept_state(source.kept / run_files.STYLIST_TEXTS))
+    texts, dim = [source.catalogue.texts[item] for item in _train_items(source)], source.config.text_dim
+    key = texts_key(dim, texts)
+    path = source.state_dir / f"classical-texts-{key[:32]}.npz"
+    return ClassicalTexts(key, _read_or_fit(path, key, lambda: ClassicalTexts.fit(texts, dim)))
+
+
+def _train_items(source: EncoderSource) -> list[int]:
+    items: list[int] = np.unique(source.train_items).tolist()
+    return items
+
+
+def _decoded(source: EncoderSource, items: Sequence[int]) -> Iterator[Image.Image]:
+    """The images of items, without those that a policy masks."""
+    ids, paths, draft_size = source.catalogue.item_ids, source.catalogue.image_paths, ClassicalImages.draft_size
+    with ThreadPoolExecutor(max_workers=max(1, source.config.num_workers)) as pool:
+        decoded = pool.map(
+            lambda item: item_image(paths[item], ids[item], draft_size=draft_size, **source.policies), items
+        )
+        yield from (image for image in decoded if image is not None)
+
+
+def _read_or_fit(path: Path, key: str, fit: Callable[[], State]) -> State:
+    """The fit of this key from its file, or fitted and left there; a damaged file is written again."""
     state = read_arrays(path)
-    return state if state is not None and "key" in state and str(state.pop("key")) == key else None
+    if state is None or str(state.pop("key", "")) != key:
+        state = fit()
+        _write_state(path, key, state)
+    return state
 
 
-def write_state(path: Path, key: str, state: State) -> None:
-    """Stores a fitted encoder, atomically, uncompressed."""
+def _kept_state(path: Path) -> tuple[str, State]:
+    """Key and fit that a run kept.
+
+    Raises:
+        ArtifactError: if the file is missing or damaged.
+    """
+    state = read_arrays(path)
+    if state is None:
+        raise ArtifactError(
+            f"{path} is missing or damaged; delete {path.parent}, and `evaluate.py run=…` writes it again"
+        )
+    return str(state.pop("key")), state
+
+
+def _write_state(path: Path, key: str, state: State) -> None:
     write_arrays(path, {"key": np.array(key), **state})

@@ -1,4 +1,4 @@
-"""PartialOutfit-made descriptors of one garment image: colour and shape, without weights and without fitting.
+"""Hand-made descriptors of one garment image: colour and shape, without weights and without fitting.
 
 Product images stand on a plain background whose shade says when an image was taken, not what is on it. Histograms
 therefore weigh pixels by how much they differ from the background, which is read off the image's left and right edges.

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from outfits import run_files
+from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash
 from outfits.encoders.features import cut_out, foreground, lab, shrink
 from outfits.encoders.images import Prepare
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError
 from outfits.representations.store import load_representation
+from outfits.storage import write_atomically
 
 # Raised when the same image would be prepared otherwise.
 PREPARATION = 1
@@ -26,13 +28,13 @@ BATCH = 256  # images per forward pass
 def prepare_image(image: Image.Image, image_size: int, background: str = "keep") -> NDArray[np.uint8]:
     """An image as image models see it, with what is known of its background.
 
-    The longer image_size is reduced to ``image_size`` pixels and the rest padded with white. Product images stand on a
+    The longer side is reduced to ``image_size`` pixels and the rest padded with white. Product images stand on a
     background that is white or nearly so; how surely a pixel belongs to the garment is estimated as for the classical
     descriptors (:func:`outfits.encoders.features.foreground`), and padding is background.
 
     Args:
         image: the image, RGB.
-        image_size: image_size of the square, pixels.
+        image_size: side of the square, pixels.
         background: ``keep``, or ``cut``, which makes the background white.
 
     Returns:
@@ -62,7 +64,7 @@ def image_tensor(prepared: NDArray[np.uint8]) -> torch.Tensor:
 
 
 class LearnedImages:
-    """Codes of a frozen image model, centred and half whitened.
+    """Latents of a frozen image model, centred and half whitened.
 
     Args:
         run: folder of the representation run, or any other with its weights.
@@ -95,7 +97,7 @@ class LearnedImages:
     @property
     def background(self) -> str:
         """What was done with the background in training, and is done here."""
-        return self.model.settings["background"]
+        return self.model.config.background
 
     @property
     def dim(self) -> int:
@@ -104,13 +106,18 @@ class LearnedImages:
 
     @property
     def draft_size(self) -> int:
-        """JPEG decoding may shrink an image to twice the image_size of the model's images."""
+        """JPEG decoding may shrink an image to twice the side of the model's images."""
         return 2 * self.model.image_size
 
     @property
     def prepare(self) -> Prepare:
         """Padding, shrinking and the estimate of the background."""
         return partial(prepare_image, image_size=self.model.image_size, background=self.background)
+
+    def keep(self, folder: Path) -> None:
+        """Copies the model to another folder: its own run may move or go."""
+        weights = self.path.read_bytes()
+        write_atomically(folder / run_files.REPRESENTATION, lambda file: file.write(weights))
 
     def to(self, device: torch.device | str) -> None:
         """Moves the model."""
@@ -126,3 +133,8 @@ class LearnedImages:
             with autocast(self.precision, self.device):
                 vectors.append(self.model.embed(images).float().cpu().numpy())
         return np.concatenate(vectors)
+
+
+def build_images(source: EncoderSource) -> LearnedImages:
+    """The encoder of the configured run, or the copy of it that a run kept."""
+    return LearnedImages(str(source.kept or source.config.learned.run), source.config.precision)

@@ -1,12 +1,10 @@
 """Image and text encoders from open_clip: contrastive models of image and text (arXiv 2103.00020, 2212.07143)."""
 
-import difflib
 import json
 import logging
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 
+from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, weights_sha256
 from outfits.encoders.images import Prepare
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError
+from outfits.naming import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +40,11 @@ LOADING_ERRORS = (
 )
 
 
-@dataclass(frozen=True)
-class Resize:
-    """The part of a model's preprocessing that leaves 8-bit pixels, so that workers send those and not floats."""
-
-    steps: Sequence[Callable[[Any], Any]]
-
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Pixels of the resized and cropped image, shape ``[height, width, 3]``."""
-        for step in self.steps:
-            image = step(image)
-        return np.array(image.convert("RGB"))
+def resized(image: Image.Image, steps: Sequence[Callable[[Any], Any]]) -> NDArray[np.uint8]:
+    """Pixels of an image after a model's resizing and cropping, shape ``[height, width, 3]``."""
+    for step in steps:
+        image = step(image)
+    return np.array(image.convert("RGB"))
 
 
 class OpenClip:
@@ -83,10 +77,11 @@ class OpenClip:
                 f"encoder.open_clip: cannot load the weights of {source} ({_one_line(error)})"
             ) from error
         self.model.eval().requires_grad_(False)
-        # open_clip's inference transforms end in "to tensor" and "normalise"; those two run after the loader worker.
-        steps = list(transform.transforms)
-        self.resize = Resize(tuple(steps[:-2]))
-        self._finish = steps[-2:]
+        # open_clip's inference transforms end in "to tensor" and "normalise"; those two run after the loader worker,
+        # so that workers send 8-bit pixels and not floats.
+        steps = tuple(transform.transforms)
+        self.resize: Prepare = partial(resized, steps=steps[:-2])
+        self.finish = steps[-2:]
         self.dim = int(open_clip.get_model_config(model)["embed_dim"])
         self.image_size = max(np.atleast_1d(self.model.visual.image_size).tolist())
         self.key = content_hash(["open_clip", precision, weights_sha256(self.model), repr(transform)])
@@ -105,27 +100,6 @@ class OpenClip:
         """Moves the model."""
         self.device = torch.device(device)
         self.model.to(self.device)
-
-    @torch.inference_mode()
-    def encode_images(self, prepared: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Image embeddings of resized images, ``B`` times ``[height, width, 3]``, to ``[B, dim]``."""
-        pixels = []
-        for image in prepared:
-            value: Any = Image.fromarray(image)
-            for step in self._finish:
-                value = step(value)
-            pixels.append(value)
-        with autocast(self.precision, self.device):
-            vectors = self.model.encode_image(torch.stack(pixels).to(self.device))
-        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
-
-    @torch.inference_mode()
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Text embeddings, shape ``[B, dim]``."""
-        tokens = self.tokenizer(list(texts)).to(self.device)
-        with autocast(self.precision, self.device):
-            vectors = self.model.encode_text(tokens)
-        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
 
 
 class OpenClipImages:
@@ -146,9 +120,18 @@ class OpenClipImages:
         """Moves the shared model."""
         self.clip.to(device)
 
+    @torch.inference_mode()
     def encode(self, prepared: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Image embeddings, shape ``[B, dim]``."""
-        return self.clip.encode_images(prepared)
+        """Image embeddings of resized images, ``B`` times ``[height, width, 3]``, to ``[B, dim]``."""
+        clip, pixels = self.clip, []
+        for image in prepared:
+            value: Any = Image.fromarray(image)
+            for step in clip.finish:
+                value = step(value)
+            pixels.append(value)
+        with autocast(clip.precision, clip.device):
+            vectors = clip.model.encode_image(torch.stack(pixels).to(clip.device))
+        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
 
 
 class OpenClipTexts:
@@ -163,9 +146,33 @@ class OpenClipTexts:
         """Moves the shared model."""
         self.clip.to(device)
 
+    @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Text embeddings, shape ``[B, dim]``."""
-        return self.clip.encode_texts(texts)
+        clip = self.clip
+        tokens = clip.tokenizer(list(texts)).to(clip.device)
+        with autocast(clip.precision, clip.device):
+            vectors = clip.model.encode_text(tokens)
+        return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+
+
+def build_images(source: EncoderSource) -> OpenClipImages:
+    """The image encoder of the configured model."""
+    return OpenClipImages(_model(source))
+
+
+def build_texts(source: EncoderSource) -> OpenClipTexts:
+    """The text encoder of the configured model."""
+    return OpenClipTexts(_model(source))
+
+
+def _model(source: EncoderSource) -> OpenClip:
+    """The configured model, loaded once for images and texts."""
+    if "open_clip" not in source.shared:
+        config = source.config
+        source.shared["open_clip"] = OpenClip(config.open_clip.model, config.open_clip.pretrained, config.precision)
+    clip: OpenClip = source.shared["open_clip"]
+    return clip
 
 
 def _one_line(error: BaseException) -> str:
@@ -184,8 +191,7 @@ def _check_names(model: str, pretrained: str | None) -> None:
         return
     known = open_clip.list_models()
     if model not in known:
-        near = difflib.get_close_matches(model, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; give an architecture, hf-hub:ORG/NAME or local-dir:PATH"
+        hint = did_you_mean(model, known) or "; give an architecture, hf-hub:ORG/NAME or local-dir:PATH"
         raise ConfigError([f"encoder.open_clip.model: open_clip has no architecture '{model}'{hint}"])
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained is None:
@@ -196,10 +202,9 @@ def _check_names(model: str, pretrained: str | None) -> None:
         )
         raise ConfigError([f"encoder.open_clip.pretrained: {model} alone would have random weights; give {offer}"])
     if not open_clip.is_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
-        near = difflib.get_close_matches(pretrained, tags, n=1)
-        offer = f"did you mean {near[0]}?" if near else f"it has {', '.join(tags) or 'none'}"
+        offer = did_you_mean(pretrained, tags) or f"; it has {', '.join(tags) or 'none'}"
         raise ConfigError(
-            [f"encoder.open_clip.pretrained: '{pretrained}' is neither a file nor a tag of {model}; {offer}"]
+            [f"encoder.open_clip.pretrained: '{pretrained}' is neither a file nor a tag of {model}{offer}"]
         )
 
 

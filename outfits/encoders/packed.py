@@ -59,7 +59,7 @@ def pack_images(
     Args:
         catalogue: the items.
         folder: where the arrays go.
-        image_size: image_size of the prepared images, pixels.
+        image_size: side of the prepared images, pixels.
         background: ``keep`` or ``cut``.
         policies: ``on_missing_image`` and ``on_corrupt_image``.
         num_workers: processes that decode.
@@ -95,7 +95,7 @@ def pack_images(
 
 @torch.inference_mode()
 def latents_of_images(model: ImageModel, images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Codes ``[n, d]`` of the images at some catalogue positions, computed on the model's device."""
+    """Latents ``[n, d]`` of the images at some catalogue positions, computed on the model's device."""
     latents = [np.zeros((0, model.latent_dim), dtype=np.float32)]
     for start in range(0, len(positions), BATCH):
         maps = image_tensor(images.pixels[positions[start : start + BATCH]])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, weights_sha256
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError
@@ -113,6 +114,11 @@ class SentenceTexts:
         with autocast(self.precision, self.device):
             vectors = self.model.encode(list(texts), batch_size=BATCH, convert_to_tensor=True, show_progress_bar=False)
         return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
+
+
+def build_texts(source: EncoderSource) -> SentenceTexts:
+    """The configured text encoder."""
+    return SentenceTexts(source.config.sentence.model, source.config.precision)
 
 
 def _settings(model: "SentenceTransformer") -> list[str]:

@@ -1,23 +1,27 @@
 """Embeddings on disk: shards while they are computed, one memory-mapped array afterwards."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from outfits.data.catalogue import ItemEmbeddings
+from outfits.encoders.base import ItemEncoder
+from outfits.encoders.images import ItemShard
 from outfits.errors import ArtifactError, DataError
-from outfits.storage import READING_ERRORS, read_arrays, write_arrays, write_atomically, write_text
+from outfits.shards import ShardStore, ShardWork
+from outfits.storage import READING_ERRORS, Arrays, write_atomically, write_text
 
 MANIFEST = "manifest.json"
 
 
-class EmbeddingStore:
+class EmbeddingStore(ShardStore):
     """Embeddings of one catalogue by one encoder, in ``folder/KEY``.
 
-    Several processes may write different shards at once, and any number may call :meth:`finish`: every file is written
-    beside its place and moved there, and ``manifest.json``, which says that the embeddings are complete, comes last.
+    Any number of processes may call :meth:`finish`; ``manifest.json``, written last, says that embeddings are complete.
 
     Args:
         folder: folder of all cached embeddings.
@@ -29,37 +33,29 @@ class EmbeddingStore:
     """
 
     def __init__(self, folder: Path, key: str, items: int, image_dim: int, text_dim: int, shard_size: int) -> None:
-        if items < 1 or shard_size < 1:
-            raise ValueError(f"items and shard_size must be positive, not {items} and {shard_size}")
-        self.folder = folder / key[:32]
+        super().__init__(folder / key[:32], items, shard_size, "embeddings")
         self.key = key
-        self.items = items
         self.image_dim = image_dim
         self.text_dim = text_dim
-        self.shard_size = shard_size
 
-    def __len__(self) -> int:
-        """Number of shards."""
-        return -(-self.items // self.shard_size)
-
-    def bounds(self, shard: int) -> tuple[int, int]:
-        """First catalogue position of a shard and the one after its last."""
-        if not 0 <= shard < len(self):
-            raise IndexError(f"shard {shard} of {len(self)}")
-        return shard * self.shard_size, min((shard + 1) * self.shard_size, self.items)
-
-    def shard_path(self, shard: int) -> Path:
+    def path(self, shard: int) -> Path:
         """File of a shard; its name says which items it holds, whatever the shard size."""
         start, stop = self.bounds(shard)
         return self.folder / "shards" / f"{start:09d}-{stop:09d}.npz"
 
     def pending(self) -> list[int]:
-        """Shards still to compute; a shard that cannot be read back whole counts as not computed."""
-        if self.load() is not None:
-            return []
-        return [shard for shard in range(len(self)) if self._read(shard) is None]
+        """Shards still to compute, none once the embeddings are complete."""
+        return [] if self.load() is not None else super().pending()
 
-    def write(self, shard: int, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> None:
+    def fits(self, shard: int, arrays: Arrays) -> bool:
+        """Whether a file holds vectors of this encoder for the shard's items."""
+        if not {"key", "vectors", "present"} <= arrays.keys() or str(arrays["key"]) != self.key:
+            return False
+        vectors, present, items = arrays["vectors"], arrays["present"], len(self.rows_of(shard))
+        shapes = (vectors.shape, present.shape) == ((items, self.image_dim + self.text_dim), (items, 2))
+        return shapes and vectors.dtype == np.float32 and present.dtype == np.bool_
+
+    def write_vectors(self, shard: int, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> None:
         """Stores one shard.
 
         Args:
@@ -80,17 +76,7 @@ class EmbeddingStore:
                 f"the embedding of the item at catalogue position {bad} is not finite. Set encoder.precision=fp32."
             )
         arrays = {"key": np.array(self.key), "vectors": vectors.astype(np.float32), "present": present.astype(np.bool_)}
-        write_arrays(self.shard_path(shard), arrays)
-
-    def _read(self, shard: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        start, stop = self.bounds(shard)
-        arrays = read_arrays(self.shard_path(shard))
-        if arrays is None or not {"key", "vectors", "present"} <= arrays.keys():
-            return None
-        key, vectors, present = str(arrays["key"]), arrays["vectors"], arrays["present"]
-        shapes = (vectors.shape, present.shape) == ((stop - start, self.image_dim + self.text_dim), (stop - start, 2))
-        types = vectors.dtype == np.float32 and present.dtype == np.bool_
-        return (vectors, present) if key == self.key and shapes and types else None
+        self.write(shard, arrays)
 
     def finish(self) -> ItemEmbeddings:
         """Joins the shards to one memory-mappable array and removes them.
@@ -104,11 +90,11 @@ class EmbeddingStore:
         done = self.load()
         if done is not None:
             return done
-        vectors = np.empty((self.items, self.image_dim + self.text_dim), dtype=np.float32)
-        present = np.empty((self.items, 2), dtype=np.bool_)
+        vectors = np.empty((self.rows, self.image_dim + self.text_dim), dtype=np.float32)
+        present = np.empty((self.rows, 2), dtype=np.bool_)
         for shard in range(len(self)):
             start, stop = self.bounds(shard)
-            arrays = self._read(shard)
+            arrays = self.read(shard)
             if arrays is None:
                 # Another process may have finished meanwhile and removed the shards.
                 done = self.load()
@@ -118,12 +104,12 @@ class EmbeddingStore:
                     f"embeddings {self.folder}: the shard of items {start} to {stop - 1} is missing or damaged. "
                     "Run the embeddings stage again: it computes only what is missing."
                 )
-            vectors[start:stop], present[start:stop] = arrays
+            vectors[start:stop], present[start:stop] = arrays["vectors"], arrays["present"]
         write_atomically(self.folder / "embeddings.npy", lambda file: np.save(file, vectors))
         write_atomically(self.folder / "present.npy", lambda file: np.save(file, present))
         manifest = {
             "key": self.key,
-            "items": self.items,
+            "items": self.rows,
             "image_dim": self.image_dim,
             "text_dim": self.text_dim,
             "items_with_image": int(present[:, 0].sum()),
@@ -146,9 +132,22 @@ class EmbeddingStore:
             present = np.load(self.folder / "present.npy", allow_pickle=False)
         except READING_ERRORS:
             return None
-        facts = {"key": self.key, "items": self.items, "image_dim": self.image_dim, "text_dim": self.text_dim}
+        facts = {"key": self.key, "items": self.rows, "image_dim": self.image_dim, "text_dim": self.text_dim}
         if any(manifest.get(name) != value for name, value in facts.items()):
             return None
-        if vectors.shape != (self.items, self.image_dim + self.text_dim) or present.shape != (self.items, 2):
+        if vectors.shape != (self.rows, self.image_dim + self.text_dim) or present.shape != (self.rows, 2):
             return None
         return ItemEmbeddings(vectors, present, self.image_dim, self.text_dim, self.key)
+
+
+def embedding_work(encoder: ItemEncoder, store: EmbeddingStore) -> ShardWork:
+    """An encoder applied to every item of a catalogue; ``encoder.images`` has the inputs, decoded in loader workers.
+
+    It raises :class:`outfits.errors.DataError` if an image cannot be used or an embedding is not finite.
+    """
+
+    def start(device: torch.device) -> Callable[[ItemShard], None]:
+        encoder.to(device)
+        return lambda shard: store.write_vectors(shard.shard, *encoder.encode_shard(shard))
+
+    return start

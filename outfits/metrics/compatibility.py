@@ -1,4 +1,4 @@
-"""How well S tells outfits from others: AUC and fill-in-the-blank accuracy, and a control that knows only frequency."""
+"""How well S separates outfits from other sets: AUC, fill-in-the-blank accuracy, and a control by frequency alone."""
 
 import numpy as np
 import torch

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from outfits.errors import DataError
 
 BINS = 20  # equal-width bins of a coordinate, as disentanglement_lib has them
-NEGLIGIBLE = 0.01  # of the largest standard deviation: what moves less carries nothing worth counting
+NEGLIGIBLE = 0.01  # of the largest standard deviation: a coordinate that varies less is not active
 _FEWEST = 4  # items of a value that a 70/30 split and three folds always put on both sides
 _TEST_SHARE = 0.3
 _FOLDS = 3  # with groups: one fold is the test part
@@ -29,7 +29,7 @@ _DRAWN_PER_TREE = 1000  # more of them change importances by a few percent and c
 
 @dataclass(frozen=True)
 class FactorMetrics:
-    """What a latent says about one factor.
+    """How a latent relates to one factor.
 
     Attributes:
         name: the factor.
@@ -125,7 +125,7 @@ def disentanglement(
     coordinates cut into :data:`BINS` equal-width bins. A single coordinate leads by all it has.
 
     Factors that are correlated in the data put a ceiling on modularity and on the gap: a coordinate that carries one of
-    them says something about the other too. The gap of even a perfect latent stays below 1 then; a forest needs the
+    them is informative about the other too. The gap of even a perfect latent stays below 1 then; a forest needs the
     other coordinate only where the factor's own leaves doubt, as in learned latents it does.
 
     Args:

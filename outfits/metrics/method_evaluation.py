@@ -1,40 +1,27 @@
-"""The experiment of the spec: every method completes the same outfits, S and the judge score what came out."""
+"""Every method completes the same outfits; S and the judge score what it chose."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from outfits.completion.completion import UNRANKED
+from outfits.completion.completion import MethodOutcome, concatenated
+from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete
-from outfits.completion.prepared import PreparedRun
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.data.category_rule import keeps_outfit
-from outfits.mining.search import ShardNumbers
+from outfits.mining.search import conditions_have_texts
 from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
-from outfits.storage import read_arrays, write_arrays
+from outfits.shards import ShardStore
 
-PROTOCOL = 2  # part of every shard's key: raise it when what a method does, or how it is scored, changes
-
-FIELDS = (
-    "scores",
-    "judge",
-    "chosen",
-    "valid",
-    "calls",
-    "ms",
-    "removed_ranks",
-    "gradients",
-    "relaxed",
-    "moved",
-    "lipschitz",
-    "similarity",
-)
+PROTOCOL = 3  # part of every shard's key: raise it when what a method does, how it is scored or stored changes
 
 
 class MethodExperiment:
@@ -43,86 +30,68 @@ class MethodExperiment:
     Args:
         call: the method with its options.
         tasks: what is completed.
-        resources: models, index and catalogue; put on each rank's device.
+        context: models, index and catalogue; put on each rank's device.
         folder: where this method's shards go; of this method, these tasks and these models alone.
         shard_size: tasks per shard.
     """
 
     def __init__(
-        self, call: MethodCall, tasks: CompletionTasks, resources: PreparedRun, folder: Path, shard_size: int
+        self, call: MethodCall, tasks: CompletionTasks, context: MethodContext, folder: Path, shard_size: int
     ) -> None:
         self.call = call
         self.tasks = tasks
-        self.resources = resources
-        self.folder = folder
-        self.shard_size = shard_size
-        self.shards = -(-len(tasks) // shard_size)
-        self.inputs = ShardNumbers(self.shards)
+        self.context = context
+        self.store = ShardStore(folder, len(tasks), shard_size, call.text, counted="scores")
 
-    def pending(self) -> list[int]:
-        """Shards whose file is missing or damaged."""
-        return [shard for shard in range(self.shards) if self._read(shard) is None]
+    def start(self, device: torch.device) -> Callable[[int], None]:
+        """Puts models and index on the device; see :data:`outfits.shards.ShardWork`."""
+        self.context.to(device)
+        return self.run
 
-    def to(self, device: torch.device) -> None:
-        """Puts models and index on the device."""
-        self.resources.to(device)
+    def run(self, shard: int) -> None:
+        """Completes and scores one shard and writes it."""
+        self.store.write(shard, self._evaluated(self.tasks.take(self.store.rows_of(shard))).arrays())
 
-    def run(self, batch: tuple[int]) -> None:
-        """Completes and scores one shard and writes it, atomically."""
-        (shard,) = batch
-        tasks = self.tasks.take(self._rows(shard))
-        completions = complete(self.call, tasks, self.resources.methods)
-        sets, resources = completions.sets(), self.resources
-        ranks = completions.removed_ranks
-        arrays: dict[str, NDArray[np.generic]] = {
-            "scores": self._scores(resources.scorer, sets),
-            "chosen": completions.chosen,
-            "valid": keeps_outfit(tasks.given, completions.chosen, resources.scorer.categories),
-            "calls": completions.calls,
-            "ms": completions.seconds * 1000,
-        }
-        if resources.judge is not None:
-            arrays["judge"] = self._scores(resources.judge, sets)
-        if ranks is not None:
-            arrays["removed_ranks"] = np.where(ranks == UNRANKED, -1, ranks)
-        if completions.gradients is not None:
-            arrays["gradients"] = completions.gradients
-        if completions.relaxation is not None:
-            relaxation = completions.relaxation
-            arrays |= {"relaxed": relaxation.scores, "moved": relaxation.moved, "lipschitz": relaxation.lipschitz}
-        conditions = self.tasks.conditions  # of all tasks, so that no shard has a field that others lack
-        if conditions is not None and conditions.has_text.any() and resources.methods.similarity is not None:
-            arrays["similarity"] = condition_similarity(tasks, completions.chosen, resources.methods.similarity)
-        write_arrays(self._path(shard), arrays)
-
-    def collect(self) -> dict[str, NDArray[np.generic]]:
-        """All shards joined in task order: the arrays of :data:`FIELDS` that the method has.
+    def collect(self) -> MethodOutcome:
+        """All shards joined in task order.
 
         Raises:
-            RuntimeError: if a shard is missing.
+            ArtifactError: if a shard is missing.
         """
-        parts = [self._read(shard) for shard in range(self.shards)]
-        found = [part for part in parts if part is not None]
-        if len(found) < len(parts):
-            raise RuntimeError(f"{self.call.text}: {len(parts) - len(found)} shards in {self.folder} are not there")
-        return {name: np.concatenate([part[name] for part in found]) for name in FIELDS if name in found[0]}
+        arrays: dict[str, Any] = concatenated(self.store.read_all())
+        return MethodOutcome(self.tasks, **arrays)
 
-    @staticmethod
-    def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = expit(scorer.ragged_logits(sets).double().cpu().numpy())
-        return scores
+    def _evaluated(self, tasks: CompletionTasks) -> MethodOutcome:
+        """What the method does with some tasks, scored.
 
-    def _rows(self, shard: int) -> NDArray[np.int64]:
-        return np.arange(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.tasks)))
+        Raises:
+            ValueError: if a chosen item is of a category that its condition does not allow.
+        """
+        context = self.context
+        outcome = complete(self.call, tasks, context)
+        categories, conditions = context.scorer.categories, tasks.conditions
+        if conditions is not None:
+            chosen = categories[outcome.chosen][..., None]  # [b, k, 1]
+            if not np.take_along_axis(conditions.allowed, chosen, axis=2).all():
+                raise ValueError(f"{self.call.text} chooses an item of a category that its condition does not allow")
+        similarity = None
+        # by the conditions of all tasks, so that no shard has a field that others lack
+        if conditions_have_texts(self.tasks) and context.similarity is not None:
+            similarity = condition_similarity(tasks, outcome.chosen, context.similarity)
+        sets = outcome.sets()
+        return replace(
+            outcome,
+            tasks=tasks,
+            scores=_scores(context.scorer, sets),
+            judge=None if context.judge is None else _scores(context.judge, sets),
+            valid=keeps_outfit(tasks.given, outcome.chosen, categories),
+            similarity=similarity,
+        )
 
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"shard-{shard:06d}.npz"
 
-    def _read(self, shard: int) -> dict[str, NDArray[np.generic]] | None:
-        arrays = read_arrays(self._path(shard))
-        if arrays is None:
-            return None
-        return arrays if len(arrays.get("scores", ())) == len(self._rows(shard)) else None
+def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    scores: NDArray[np.float64] = expit(scorer.ragged_logits(sets).double().cpu().numpy())
+    return scores
 
 
 def condition_similarity(

@@ -26,7 +26,7 @@ class LabelledSets:
     Attributes:
         positives: compatible sets.
         negatives: incompatible sets.
-        left_out: outfits or official rows that no sets could be made of.
+        left_out: outfits that no sets could be made of.
     """
 
     positives: Sequence[ItemSet]
@@ -42,7 +42,7 @@ class Questions:
         given: catalogue positions of the given items, ``Q`` arrays.
         answers: catalogue positions of the answers, int64, shape ``[Q, A]``, padded with -1.
         correct: column of the true answer, int64, shape ``[Q]``.
-        left_out: outfits or official questions that no question could be made of.
+        left_out: outfits that no question could be made of.
     """
 
     given: Sequence[ItemSet]
@@ -56,11 +56,6 @@ class Questions:
 
     def __len__(self) -> int:
         return len(self.given)
-
-    def take(self, rows: NDArray[np.integer] | Sequence[int]) -> "Questions":
-        """The questions at these positions, in this order."""
-        rows = np.asarray(rows, dtype=np.int64)
-        return Questions([self.given[row] for row in rows], self.answers[rows], self.correct[rows], self.left_out)
 
 
 def replacement_negatives(
@@ -92,7 +87,7 @@ def replacement_negatives(
 def fill_in_the_blank_questions(
     outfits: Outfits, categories: NDArray[np.integer], distractors: int, seed: int, *, same_category: bool
 ) -> Questions:
-    """One question per outfit: an item is taken out and must be told from wrong answers.
+    """One question per outfit: an item is taken out and must be found among wrong answers.
 
     Args:
         outfits: outfits of one split.
@@ -132,56 +127,37 @@ def _draw(
     return drawn
 
 
-def official_questions(
-    fitb: Sequence[FillInTheBlank], positions: Mapping[str, int], *, on_missing: str = "error"
-) -> Questions:
+def official_questions(fitb: Sequence[FillInTheBlank], positions: Mapping[str, int]) -> Questions:
     """The data set's own questions.
 
     Args:
         fitb: questions by item id.
         positions: catalogue position of every item id.
-        on_missing: ``error``, or ``drop`` to leave out and count questions with items that the catalogue lacks.
 
     Raises:
-        DataError: if an item is not in the catalogue and ``on_missing`` is ``error``.
+        DataError: if an item is not in the catalogue.
     """
-    kept = [
-        (number, question)
-        for number, question in enumerate(fitb)
-        if _all_known((*question.question, *question.answers), positions, f"official question {number}", on_missing)
-    ]
-    width = max((len(question.answers) for _, question in kept), default=1)
-    answers = np.full((len(kept), width), -1, dtype=np.int64)
-    for row, (_, question) in enumerate(kept):
-        answers[row, : len(question.answers)] = [positions[item] for item in question.answers]
-    return Questions(
-        [_positions_of(question.question, positions) for _, question in kept],
-        answers,
-        np.array([question.correct for _, question in kept], dtype=np.int64),
-        len(fitb) - len(kept),
-    )
+    given = []
+    answers = np.full((len(fitb), max((len(question.answers) for question in fitb), default=1)), -1, dtype=np.int64)
+    for row, question in enumerate(fitb):
+        given.append(_positions_of(question.question, positions, f"official question {row}"))
+        answers[row, : len(question.answers)] = _positions_of(question.answers, positions, f"official question {row}")
+    return Questions(given, answers, np.array([question.correct for question in fitb], dtype=np.int64))
 
 
-def official_labels(
-    labelled: Sequence[LabelledOutfit], positions: Mapping[str, int], *, on_missing: str = "error"
-) -> LabelledSets:
+def official_labels(labelled: Sequence[LabelledOutfit], positions: Mapping[str, int]) -> LabelledSets:
     """The data set's own compatibility rows; arguments and errors as in :func:`official_questions`."""
     positives: list[ItemSet] = []
     negatives: list[ItemSet] = []
     for number, row in enumerate(labelled):
-        if _all_known(row.item_ids, positions, f"official compatibility row {number}", on_missing):
-            (positives if row.compatible else negatives).append(_positions_of(row.item_ids, positions))
-    return LabelledSets(positives, negatives, len(labelled) - len(positives) - len(negatives))
+        items = _positions_of(row.item_ids, positions, f"official compatibility row {number}")
+        (positives if row.compatible else negatives).append(items)
+    return LabelledSets(positives, negatives)
 
 
-def _all_known(item_ids: Sequence[str], positions: Mapping[str, int], what: str, on_missing: str) -> bool:
-    unknown = [item_id for item_id in item_ids if item_id not in positions]
-    if unknown and on_missing == "error":
+def _positions_of(item_ids: Sequence[str], positions: Mapping[str, int], what: str) -> ItemSet:
+    if unknown := [item_id for item_id in item_ids if item_id not in positions]:
         raise DataError(
             f"{what}: item {unknown[0]!r} is not in the catalogue; set data.on_missing_item=drop to leave such rows out"
         )
-    return not unknown
-
-
-def _positions_of(item_ids: Sequence[str], positions: Mapping[str, int]) -> ItemSet:
     return np.array([positions[item_id] for item_id in item_ids], dtype=np.int32)

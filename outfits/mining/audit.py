@@ -1,8 +1,8 @@
 """What two-stage mining loses: some outfits are mined exactly as well, and the two are compared."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +11,14 @@ from scipy import stats
 from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
-from outfits.completion.search.expansion import Hypothesis, OutfitConditions, expand
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
-from outfits.mining.search import Miner, ShardNumbers, TwoStage, conditions_have_texts
+from outfits.mining.search import Miner, TwoStage, conditions_have_texts
 from outfits.mining.targets import Targets
 from outfits.models.compatibility import OutfitTransformer
-from outfits.shard_files import ShardFiles
+from outfits.shards import ShardStore, ShardWork
 from outfits.storage import Arrays
 
 CONFIDENCE = 0.95
@@ -142,10 +142,6 @@ class AuditMetrics:
         """Upper bound of the mean loss of what search maximises: what is held against ``max_regret``."""
         return self.regret.bound if self.objective_regret is None else self.objective_regret.bound
 
-    def to_json(self) -> dict[str, Any]:
-        """All metrics as plain values."""
-        return asdict(self)
-
     def __str__(self) -> str:
         text = (
             f"shortlists of {self.candidates} hold the best item at {self.recall_first.share:.1%} of first steps "
@@ -155,91 +151,73 @@ class AuditMetrics:
         return text if self.objective_regret is None else f"{text}; with the texts: {self.objective_regret}"
 
 
-class Audit:
-    """Two-stage search for tasks that were mined exactly, compared with it, as work in shards.
+def audit_store(folder: Path, exact: Targets, shard_size: int) -> ShardStore:
+    """Where the audit of exact targets lies; the folder is of these targets, one student and one ``c`` alone."""
+    return ShardStore(folder, len(exact), shard_size, "audit", counted="shortlist_hit")
+
+
+def audit_work(
+    store: ShardStore,
+    exact: Targets,
+    scorer: OutfitTransformer,
+    catalogue: Catalogue,
+    config: TargetsConfig,
+    two_stage: TwoStage,
+) -> ShardWork:
+    """Two-stage search for tasks that were mined exactly, and the exact choices looked up on its shortlists."""
+
+    def start(device: torch.device) -> Callable[[int], None]:
+        miner = Miner(scorer, catalogue, config, device, two_stage)
+        counter = miner.context.scorer
+
+        def compare(shard: int) -> None:
+            rows = store.rows_of(shard)
+            tasks, trace_of_exact = exact.tasks.take(rows), exact.trace.take(rows)
+            trace, before = miner.mine(tasks), counter.calls
+            hits = [shortlist_hits(miner, tasks, trace_of_exact, row) for row in range(len(tasks))]
+            arrays: Arrays = {
+                "shortlist_hit": np.stack(hits),
+                "objective": completed(trace, tasks, texts=True),
+                "scores": completed(trace, tasks, texts=False),
+                "calls": trace.calls,
+                "looking": np.array([counter.calls - before]),
+            }
+            store.write(shard, arrays)
+
+        return compare
+
+    return start
+
+
+def audit_metrics(store: ShardStore, exact: Targets, candidates: int) -> tuple[AuditMetrics, int]:
+    """The comparison with exact targets, and the calls of S that it took beside those of the exact search.
 
     Args:
-        folder: where the shards go; of these targets, this student and this ``c`` alone.
+        store: a finished audit.
         exact: the exact targets.
-        scorer: frozen S.
-        catalogue: items with embeddings.
-        config: arithmetic and sizes.
-        two_stage: the student and the length of its shortlists.
+        candidates: ``c`` of the audited search.
+
+    Raises:
+        ArtifactError: if a shard is missing.
     """
-
-    def __init__(
-        self,
-        folder: Path,
-        exact: Targets,
-        scorer: OutfitTransformer,
-        catalogue: Catalogue,
-        config: TargetsConfig,
-        two_stage: TwoStage,
-    ) -> None:
-        self.files = ShardFiles(folder, len(exact), config.shard_size, "shortlist_hit", "audit")
-        self.exact = exact
-        self.models = (scorer, two_stage)
-        self.catalogue = catalogue
-        self.config = config
-        self.shards = self.files.shards
-        self.inputs = ShardNumbers(self.shards)
-        self.miner: Miner | None = None
-
-    def pending(self) -> list[int]:
-        """Shards whose file is missing or damaged."""
-        return self.files.pending()
-
-    def to(self, device: torch.device) -> None:
-        """Puts S, the student and its index on the device."""
-        scorer, two_stage = self.models
-        texts = conditions_have_texts(self.exact.tasks)
-        self.miner = Miner(scorer, self.catalogue, self.config, device, two_stage, texts=texts)
-
-    def run(self, batch: tuple[int]) -> None:
-        """Searches for one shard in two stages, looks for the exact choices on the shortlists, and writes both.
-
-        Raises:
-            RuntimeError: if :meth:`to` was not called.
-        """
-        if self.miner is None:
-            raise RuntimeError("call to(device) first")
-        (shard,) = batch
-        rows = self.files.rows(shard)
-        tasks, exact = self.exact.tasks.take(rows), self.exact.trace.take(rows)
-        trace, before = self.miner.mine(tasks), self.miner.search.calls
-        arrays: Arrays = {
-            "shortlist_hit": np.stack([shortlist_hits(self.miner, tasks, exact, row) for row in range(len(tasks))]),
-            "objective": completed(trace, tasks, texts=True),
-            "scores": completed(trace, tasks, texts=False),
-            "calls": trace.calls,
-        }
-        arrays["looking"] = np.array([self.miner.search.calls - before])
-        self.files.write(shard, arrays)
-
-    def metrics(self) -> tuple[AuditMetrics, int]:
-        """The comparison, and the calls of S that it took beside those of the exact search.
-
-        Raises:
-            ArtifactError: if a shard is missing.
-        """
-        parts = self.files.all()
-        tasks, trace = self.exact.tasks, self.exact.trace
-        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        taken = trace.chosen >= 0
-        objective = None
-        if conditions_have_texts(tasks):
-            objective = Loss.per_outfit(completed(trace, tasks, texts=True) - found["objective"], tasks.outfits)
-        metrics = AuditMetrics(
-            outfits=len(tasks),
-            candidates=self.models[1].candidates,
-            recall_first=Share.of(found["shortlist_hit"][:, 0]),
-            recall=Share.of(found["shortlist_hit"][taken]),
-            regret=Loss.per_outfit(completed(trace, tasks, texts=False) - found["scores"], tasks.outfits),
-            objective_regret=objective,
-            calls=float(found["calls"].mean()),
-            exact_calls=float(trace.calls.mean()),
-        )
-        return metrics, int(found["calls"].sum() + found["looking"].sum())
+    parts = store.read_all()
+    tasks, trace = exact.tasks, exact.trace
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    taken = trace.chosen >= 0
+    objective = None
+    if conditions_have_texts(tasks):
+        objective = Loss.per_outfit(completed(trace, tasks, texts=True) - found["objective"], tasks.outfits)
+    metrics = AuditMetrics(
+        outfits=len(tasks),
+        candidates=candidates,
+        recall_first=Share.of(found["shortlist_hit"][:, 0]),
+        recall=Share.of(found["shortlist_hit"][taken]),
+        regret=Loss.per_outfit(completed(trace, tasks, texts=False) - found["scores"], tasks.outfits),
+        objective_regret=objective,
+        calls=float(found["calls"].mean()),
+        exact_calls=float(trace.calls.mean()),
+    )
+    return metrics, int(found["calls"].sum() + found["looking"].sum())
 
 
 def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDArray[np.float64]:
@@ -273,31 +251,35 @@ def shortlist_hits(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row
         exact: the exact trace of these tasks.
         row: which of them.
     """
-    if miner.shortlists is None:
-        raise ValueError("exact search has no shortlists")
+    scorer = miner.context.scorer
     chosen = [int(item) for item in exact.chosen[row] if item >= 0]
     slots = list(range(len(chosen))) if exact.slots is None else exact.slots[row].tolist()
-    conditions = None if tasks.conditions is None else OutfitConditions.of(tasks.conditions, row, miner.similarity)
-    outfit = torch.from_numpy(tasks.given[row].astype(np.int64))
-    proposals = miner.shortlists.proposals(miner.search, outfit[None], miner.candidates, np.zeros(1, dtype=np.int64))
-    propose = proposals(0, conditions)
-    shortlist_hit = np.zeros(tasks.k, dtype=np.bool_)
-    for step, item in enumerate(chosen):
+    query = miner.narrowed(
+        SearchQuery(
+            scorer,
+            torch.from_numpy(tasks.given[row].astype(np.int64))[None],
+            len(chosen),
+            conditions=None if tasks.conditions is None else tasks.conditions.take(slice(row, row + 1)),
+            similarity=miner.context.similarity,
+        )
+    )
+    shortlists = query.propose
+    if shortlists is None:
+        raise ValueError("exact search has no shortlists")
+    hits = np.zeros(tasks.k, dtype=np.bool_)
 
-        def only_the_choice(
-            partial: Hypothesis,
-            feasible: NDArray[np.bool_],
-            free: NDArray[np.bool_],
-            item: int = item,
-            step: int = step,
-        ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-            items, mask = propose(partial, feasible, free)
-            # without conditions the missing items are alike, and all candidates are for the first that is missing
-            shortlist_hit[step] = mask[slots[step], items == item].any()
-            return np.array([item]), np.ones((len(free), 1), dtype=np.bool_) & feasible[
-                :, miner.search.categories[[item]]
-            ]
+    def only_the_choice(
+        place: int, conditions: OutfitConditions, partial: Hypothesis, feasible: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        items, mask = shortlists(place, conditions, partial, feasible)
+        step = len(partial.items)
+        choice = np.array([chosen[step]])
+        # without conditions the missing items are alike, and all candidates are for the first that is missing
+        hits[step] = mask[slots[step], items == chosen[step]].any()
+        return choice, feasible[:, scorer.categories[choice]]
 
+    conditions = query.conditions_of(0)
+    for step in range(len(chosen)):
         partial = Hypothesis(tuple(chosen[:step]), tuple(slots[:step]))
-        expand(miner.search, outfit, [partial], len(chosen), conditions=conditions, propose=only_the_choice)
-    return shortlist_hit
+        expand(replace(query, propose=only_the_choice), 0, conditions, [partial])
+    return hits

@@ -1,11 +1,12 @@
-"""TeacherScoring the student: S scores some candidates beside a share of the training outfits, and the student learns
-them.
+"""Distillation of S into a student: S scores some candidates beside a share of the training outfits, the student learns
+the scores.
 
-The outfits are dealt to rounds. In the first round candidates are random; in every later one half of them are the best
-of the student as it then is, which are the ones it must tell apart. An outfit gives one state per step of a search: the
-given items, then those with S's best of the scored candidates added.
+The outfits are split into rounds. In the first round candidates are random; in every later one half of them are the
+best of the student as it then is, which are the ones it must tell apart. An outfit gives one state per step of a
+search: the given items, then those with S's best of the scored candidates added.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from outfits.completion.prepared import candidate_scorer
-from outfits.completion.search.two_stage import Shortlists
+from outfits.completion.context import MethodContext
 from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema.methods import methods_needing
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.errors import DataError
-from outfits.mining.search import ShardNumbers
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.frozen import load_student, save_student
 from outfits.models.student import TeacherScores, TwoTower, distil
-from outfits.scoring.candidates import CandidateScorer
-from outfits.shard_files import ShardFiles
+from outfits.shards import ShardStore, ShardWork
 from outfits.storage import Arrays
 
 TEACHING_STREAM, AUDIT_STREAM, DEAL_STREAM = 21, 22, 23  # first numbers of seeds: no two kinds of draw share a stream
@@ -44,7 +42,7 @@ class DistillationSplit:
 
     @classmethod
     def of(cls, tasks: CompletionTasks, config: TargetsConfig, seed: int) -> "DistillationSplit":
-        """Draws outfits for both, whole ones with all their removals.
+        """Draws outfits for both, with all their removals.
 
         At most half of the outfits are audited, so that some are left to teach.
 
@@ -62,7 +60,8 @@ class DistillationSplit:
         if len(outfits) < fewest:
             raise DataError(
                 f"a student of S needs at least {fewest} training outfits to be taught and audited, not "
-                f"{len(outfits)}; set targets.search=exact and evaluate without greedy_two_stage and beam_two_stage"
+                f"{len(outfits)}; set targets.search=exact and evaluate without "
+                f"{' and '.join(methods_needing('student'))}"
             )
         wanted = max(options.audit_min, round(options.audit_share * len(outfits)))
         audited = _draw(outfits, min(wanted, len(outfits) // 2), [seed, AUDIT_STREAM])
@@ -84,11 +83,24 @@ def _draw(outfits: NDArray[np.int64], count: int, seed: list[int]) -> NDArray[np
     return np.sort(outfits[np.argsort(draw, kind="stable")[:count]])
 
 
-class TeacherScoring:
-    """S's scores of candidates for the tasks of one round, as work in shards.
+def teaching_store(folder: Path, tasks: CompletionTasks, shard_size: int) -> ShardStore:
+    """Where S's scores for a round lie; the folder is of this round, these tasks, one S and one student alone."""
+    return ShardStore(folder, len(tasks), shard_size, "teacher scores", counted="candidates")
+
+
+def teaching_work(
+    store: ShardStore,
+    tasks: CompletionTasks,
+    scorer: OutfitTransformer,
+    catalogue: Catalogue,
+    config: TargetsConfig,
+    student: TwoTower | None,
+    seed: int,
+) -> ShardWork:
+    """S's scores of candidates for the tasks of one round.
 
     Args:
-        folder: where the shards go; of this round, these tasks, this S and this student alone.
+        store: where they go.
         tasks: tasks of the round.
         scorer: frozen S.
         catalogue: items with embeddings.
@@ -96,163 +108,101 @@ class TeacherScoring:
         student: the student of the round before; None in the first.
         seed: seed of the random candidates.
     """
+    width = config.two_stage.scored
 
-    def __init__(
-        self,
-        folder: Path,
-        tasks: CompletionTasks,
-        scorer: OutfitTransformer,
-        catalogue: Catalogue,
-        config: TargetsConfig,
-        student: TwoTower | None,
-        seed: int,
-    ) -> None:
-        self.files = ShardFiles(folder, len(tasks), config.shard_size, "candidates", "teacher_scores")
-        self.tasks = tasks
-        self.models = (scorer, student)
-        self.catalogue = catalogue
-        self.config = config
-        self.seed = seed
-        self.shards = self.files.shards
-        self.inputs = ShardNumbers(self.shards)
-        self.search: CandidateScorer | None = None
-        self.shortlists: Shortlists | None = None
+    def start(device: torch.device) -> Callable[[int], None]:
+        context = MethodContext(catalogue, scorer_module=scorer, student=student, search=config, device=device)
 
-    def pending(self) -> list[int]:
-        """Shards whose file is missing or damaged."""
-        return self.files.pending()
+        def score(shard: int) -> None:
+            shard_tasks, before = tasks.take(store.rows_of(shard)), context.scorer.calls
+            states = (len(shard_tasks), tasks.k)
+            arrays: Arrays = {
+                "embeddings": np.zeros((*states, context.scorer.item_tokens.shape[1]), dtype=np.float32),
+                "candidates": np.full((*states, width), -1, dtype=np.int64),
+                "logits": np.full((*states, width), -np.inf, dtype=np.float32),
+            }
+            for row in range(len(shard_tasks)):
+                _score_states(context, shard_tasks.take([row]), seed, {name: a[row] for name, a in arrays.items()})
+            store.write(shard, {**arrays, "calls": np.array([context.scorer.calls - before])})
 
-    def to(self, device: torch.device) -> None:
-        """Puts S, and the student with its index, on the device."""
-        scorer, student = self.models
-        self.search = candidate_scorer(scorer, self.catalogue, self.config, device)
-        self.shortlists = None if student is None else Shortlists(student, self.search)
+        return score
 
-    def run(self, batch: tuple[int]) -> None:
-        """Scores the candidates of one shard and writes them.
-
-        Raises:
-            RuntimeError: if :meth:`to` was not called.
-        """
-        if self.search is None:
-            raise RuntimeError("call to(device) first")
-        (shard,) = batch
-        tasks, before = self.tasks.take(self.files.rows(shard)), self.search.calls
-        width = self.config.two_stage.scored
-        states = (len(tasks), tasks.k)
-        arrays: Arrays = {
-            "embeddings": np.zeros((*states, self.search.item_tokens.shape[1]), dtype=np.float32),
-            "candidates": np.full((*states, width), -1, dtype=np.int64),
-            "logits": np.full((*states, width), -np.inf, dtype=np.float32),
-        }
-        for row in range(len(tasks)):
-            self._teach(self.search, tasks.take([row]), {name: array[row] for name, array in arrays.items()})
-        arrays["calls"] = np.array([self.search.calls - before])
-        self.files.write(shard, arrays)
-
-    def teacher_scores(self) -> TeacherScores:
-        """All teacher_scores of the round in the order of its tasks.
-
-        Raises:
-            ArtifactError: if a shard is missing.
-        """
-        parts = self.files.all()
-        joined = {
-            name: np.concatenate([part[name].reshape(-1, part[name].shape[-1]) for part in parts])
-            for name in TeacherScores._fields
-        }
-        taught = (joined["candidates"] >= 0).sum(axis=1) > 1  # one candidate alone teaches no order
-        return TeacherScores(*(torch.from_numpy(array[taught]) for array in joined.values()))
-
-    def calls(self) -> int:
-        """Calls of S that the round took."""
-        return sum(int(part["calls"][0]) for part in self.files.all())
-
-    def _teach(self, search: CandidateScorer, task: CompletionTasks, arrays: Arrays) -> None:
-        rng = np.random.default_rng([self.seed, TEACHING_STREAM, *task.seeds[0].tolist()])
-        outfit, width = task.given[0].astype(np.int64), self.config.two_stage.scored
-        for step in range(task.k):
-            forbidden = search.taken_categories(torch.from_numpy(outfit)[None])
-            allowed = np.flatnonzero(~forbidden[0][search.categories[: len(search)]])
-            if not len(allowed):
-                return
-            embedding = search.outfit_embeddings(torch.from_numpy(outfit)[None])[0]
-            best = np.empty(0, dtype=np.int64)
-            if self.shortlists is not None:
-                best = self.shortlists.ranked(embedding, ~forbidden, width // 2)[0][0]
-            others = np.setdiff1d(allowed, best)
-            drawn = rng.choice(others, min(len(others), width - len(best)), replace=False)
-            candidates = np.sort(np.concatenate([best, drawn]))
-            logits = search.addition_logits(torch.from_numpy(outfit)[None], torch.from_numpy(candidates))
-            arrays["embeddings"][step] = embedding.cpu().numpy()
-            arrays["candidates"][step, : len(candidates)] = candidates
-            arrays["logits"][step, : len(candidates)] = logits[0].cpu().numpy()
-            outfit = np.append(outfit, candidates[int(logits[0].argmax())])
+    return start
 
 
-class StudentTraining:
-    """The training of a student on the teacher_scores of all rounds so far: one shard, so one process does it.
+def _score_states(context: MethodContext, task: CompletionTasks, seed: int, arrays: Arrays) -> None:
+    """Fills the arrays of one task, each with one entry per step."""
+    rng = np.random.default_rng([seed, TEACHING_STREAM, *task.seeds[0].tolist()])
+    outfit, width = task.given[0].astype(np.int64), arrays["candidates"].shape[1]
+    scorer = context.scorer
+    for step in range(task.k):
+        forbidden = scorer.taken_categories(torch.from_numpy(outfit)[None])
+        allowed = np.flatnonzero(~forbidden[0][scorer.categories[: len(scorer)]])
+        if not len(allowed):
+            return
+        embedding = scorer.outfit_embeddings(torch.from_numpy(outfit)[None])[0]
+        best = np.empty(0, dtype=np.int64)
+        if context.student is not None:
+            best = context.shortlists.ranked(embedding, ~forbidden, width // 2)[0][0]
+        others = np.setdiff1d(allowed, best)
+        drawn = rng.choice(others, min(len(others), width - len(best)), replace=False)
+        candidates = np.sort(np.concatenate([best, drawn]))
+        logits = scorer.addition_logits(torch.from_numpy(outfit)[None], torch.from_numpy(candidates))
+        arrays["embeddings"][step] = embedding.cpu().numpy()
+        arrays["candidates"][step, : len(candidates)] = candidates
+        arrays["logits"][step, : len(candidates)] = logits[0].cpu().numpy()
+        outfit = np.append(outfit, candidates[int(logits[0].argmax())])
+
+
+def teacher_scores(rounds: Sequence[ShardStore]) -> TeacherScores:
+    """S's scores of finished rounds, in the order of their tasks.
+
+    Raises:
+        ArtifactError: if a shard is missing.
+    """
+    parts = [part for store in rounds for part in store.read_all()]
+    joined = {
+        name: np.concatenate([part[name].reshape(-1, part[name].shape[-1]) for part in parts])
+        for name in TeacherScores._fields
+    }
+    taught = (joined["candidates"] >= 0).sum(axis=1) > 1  # one candidate alone teaches no order
+    return TeacherScores(*(torch.from_numpy(array[taught]) for array in joined.values()))
+
+
+def teaching_calls(rounds: Sequence[ShardStore]) -> int:
+    """Calls of S that finished rounds took."""
+    return sum(int(part["calls"][0]) for store in rounds for part in store.read_all())
+
+
+def train_student(
+    rounds: Sequence[ShardStore],
+    scorer: OutfitTransformer,
+    catalogue: Catalogue,
+    config: TargetsConfig,
+    seed: int,
+    device: torch.device,
+) -> TwoTower:
+    """A student trained on S's scores; on a CPU by one thread, since its bits must not depend on their number.
 
     Args:
-        path: where the student's weights go.
-        rounds: the rounds taught, all of them finished.
-        scorer_sha256: digest of S.
+        rounds: the rounds taught so far, all of them finished.
+        scorer: frozen S.
+        catalogue: items with embeddings.
+        config: width, steps and learning rate of the student, arithmetic of S.
         seed: seed of weights and batches.
+        device: where the student is trained.
     """
-
-    shards = 1
-
-    def __init__(self, path: Path, rounds: list[TeacherScoring], scorer_sha256: str, seed: int) -> None:
-        self.path = path
-        self.rounds = rounds
-        self.scorer_sha256 = scorer_sha256
-        self.seed = seed
-        self.inputs = ShardNumbers(1)
-        self._device = torch.device("cpu")
-
-    def pending(self) -> list[int]:
-        """The one shard, unless the student is there."""
-        return [] if self.path.exists() else [0]
-
-    def to(self, device: torch.device) -> None:
-        """Where the student is trained."""
-        self._device = device
-
-    def run(self, batch: tuple[int]) -> None:
-        """Trains the student and writes it; on a CPU by one thread, since its bits must not depend on their number."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            student = self._train()
-        finally:
-            torch.set_num_threads(threads)
-        save_student(student, self.path, self.scorer_sha256)
-
-    def _train(self) -> TwoTower:
-        first = self.rounds[0]
-        options = first.config.two_stage
-        search = candidate_scorer(first.models[0], first.catalogue, first.config, self._device)
+    options, threads = config.two_stage, torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        items = MethodContext(catalogue, scorer_module=scorer, search=config, device=device).scorer.item_tokens
         # prediction runs in inference mode, whose tensors cannot be trained with
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-            tokens = search.item_tokens.clone()
-            fields = zip(*(part.teacher_scores() for part in self.rounds), strict=True)
-            teacher_scores = TeacherScores(*(torch.cat(parts).to(self._device) for parts in fields))
-            torch.manual_seed(self.seed)
-            student = TwoTower(tokens.shape[1], options.width, options.hidden).to(self._device)
-            distil(
-                student,
-                tokens,
-                teacher_scores,
-                steps=options.steps,
-                lr=options.lr,
-                seed=self.seed,
-            )
-        return student
-
-    def student(self) -> TwoTower:
-        """The trained student, in evaluation mode.
-
-        Raises:
-            ArtifactError: if it is not there, or was taught by another S.
-        """
-        return load_student(self.path, self.scorer_sha256)
+            tokens = items.clone()
+            scores = TeacherScores(*(part.to(device) for part in teacher_scores(rounds)))
+            torch.manual_seed(seed)
+            student = TwoTower(options, tokens.shape[1]).to(device)
+            distil(student, tokens, scores, steps=options.steps, lr=options.lr, seed=seed)
+    finally:
+        torch.set_num_threads(threads)
+    return student

@@ -1,27 +1,26 @@
 """Mining of targets: greedy search with the frozen S, shard by shard."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from outfits.completion.completion import SearchTrace
 from outfits.completion.conditions import conditions_of_items
-from outfits.completion.context import search_by_size
-from outfits.completion.prepared import candidate_scorer
+from outfits.completion.context import MethodContext
+from outfits.completion.methods import search_by_size
+from outfits.completion.search.expansion import SearchQuery
 from outfits.completion.search.greedy import greedy_k_step
-from outfits.completion.search.two_stage import Shortlists, greedy_two_stage
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.category_rule import available_categories, feasible_categories
 from outfits.mining.targets import TargetStore
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
+from outfits.shards import ShardWork
 
 
 def condition_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float) -> CompletionTasks:
@@ -59,19 +58,6 @@ def conditions_have_texts(tasks: CompletionTasks) -> bool:
     return tasks.conditions is not None and bool(tasks.conditions.has_text.any())
 
 
-class ShardNumbers(Dataset[tuple[int]]):
-    """Inputs of sharded work that needs nothing but the shard's number."""
-
-    def __init__(self, shards: int) -> None:
-        self.shards = shards
-
-    def __len__(self) -> int:
-        return self.shards
-
-    def __getitem__(self, index: int) -> tuple[int]:
-        return (index,)
-
-
 @dataclass(frozen=True)
 class TwoStage:
     """How to search in two stages.
@@ -97,7 +83,6 @@ class Miner:
         config: candidates kept, arithmetic and block size.
         device: where the search runs.
         two_stage: the student and the length of its shortlists; None: S scores the whole catalogue.
-        texts: whether texts are asked for.
         steps: steps of search to come on all devices, from which follows whether compiling S is worth it.
     """
 
@@ -109,15 +94,24 @@ class Miner:
         device: torch.device,
         two_stage: TwoStage | None = None,
         *,
-        texts: bool = False,
         steps: int = 0,
     ) -> None:
-        self.candidates = 0 if two_stage is None else two_stage.candidates
-        calls = steps * (len(catalogue) if two_stage is None else two_stage.candidates + 1)
-        self.search = candidate_scorer(scorer, catalogue, config, device, calls)
-        self.similarity = TextSimilarity(catalogue.require_embeddings, device) if texts else None
-        self.shortlists = None if two_stage is None else Shortlists(two_stage.student, self.search)
+        self.context = MethodContext(
+            catalogue,
+            scorer_module=scorer,
+            student=None if two_stage is None else two_stage.student,
+            search=config,
+            planned_calls=steps * (len(catalogue) if two_stage is None else two_stage.candidates + 1),
+            device=device,
+        )
+        self._two_stage = two_stage
         self._kept = config.candidates
+
+    def narrowed(self, query: SearchQuery) -> SearchQuery:
+        """The query over the student's shortlists in two-stage search, else as it is."""
+        if self._two_stage is None:
+            return query
+        return self.context.shortlists.narrowed(query, self._two_stage.candidates)
 
     def mine(self, tasks: CompletionTasks) -> SearchTrace:
         """What search selects for tasks, in their order.
@@ -125,90 +119,37 @@ class Miner:
         Raises:
             DataError: if the category rule leaves room for fewer items than were removed.
         """
-        categories = self.search.categories
-        room = available_categories(tasks.given, categories, self.search.num_categories).sum(axis=1)
+        room = available_categories(tasks.given, self.context.categories, self.context.num_categories).sum(axis=1)
         steps = np.clip(room, min(tasks.removed.shape[1], tasks.k), tasks.k)  # too little room is for search to refuse
         parts = [np.flatnonzero(steps == asked) for asked in np.unique(steps)]
         traces = [_with_steps(self._greedy(tasks.take(rows), int(steps[rows[0]])), tasks.k) for rows in parts]
         return SearchTrace.concatenate(traces).take(np.argsort(np.concatenate(parts), kind="stable"))
 
     def _greedy(self, tasks: CompletionTasks, k: int) -> SearchTrace:
-        def of_size(rows: NDArray[np.int64], given: Tensor) -> SearchTrace:
-            conditions = None if tasks.conditions is None else tasks.conditions.take(rows)
-            if self.shortlists is None:
-                return greedy_k_step(
-                    self.search, given, k, self._kept, conditions=conditions, similarity=self.similarity
-                )
-            return greedy_two_stage(
-                self.search,
-                self.shortlists,
-                given,
-                k,
-                self.candidates,
-                self._kept,
-                conditions=conditions,
-                similarity=self.similarity,
-            )
+        def mining(query: SearchQuery, rows: NDArray[np.int64]) -> SearchTrace:
+            return greedy_k_step(self.narrowed(replace(query, k=k, candidates_kept=self._kept)))
 
-        return search_by_size(tasks, of_size)
+        return search_by_size(tasks, self.context, mining)[0]
 
 
-class TargetMining:
-    """Greedy search for every task of a store, as work in shards.
+def mining_work(
+    store: TargetStore,
+    scorer: OutfitTransformer,
+    catalogue: Catalogue,
+    config: TargetsConfig,
+    two_stage: TwoStage | None = None,
+) -> ShardWork:
+    """Greedy search for every task of a store, see :class:`Miner`.
 
-    Args:
-        store: tasks, and where their targets go.
-        scorer: frozen S.
-        catalogue: items with embeddings.
-        config: arithmetic and block size.
-        two_stage: the student and the length of its shortlists; None: S scores the whole catalogue.
+    It raises :class:`outfits.errors.DataError` where the category rule leaves room for fewer items than were removed.
     """
+    tasks = store.tasks
 
-    def __init__(
-        self,
-        store: TargetStore,
-        scorer: OutfitTransformer,
-        catalogue: Catalogue,
-        config: TargetsConfig,
-        two_stage: TwoStage | None = None,
-    ) -> None:
-        self.store = store
-        self.scorer = scorer
-        self.catalogue = catalogue
-        self.config = config
-        self.two_stage = two_stage
-        self.shards = store.shards
-        self.inputs = ShardNumbers(store.shards)
-        self.miner: Miner | None = None
+    def start(device: torch.device) -> Callable[[int], None]:
+        miner = Miner(scorer, catalogue, config, device, two_stage, steps=len(tasks) * tasks.k)
+        return lambda shard: store.write_trace(shard, miner.mine(store.shard_tasks(shard)))
 
-    def pending(self) -> list[int]:
-        """Shards still to be mined."""
-        return self.store.pending()
-
-    def to(self, device: torch.device) -> None:
-        """Puts S, the catalogue's tokens and, where texts are asked for, its texts on the device."""
-        tasks = self.store.tasks
-        self.miner = Miner(
-            self.scorer,
-            self.catalogue,
-            self.config,
-            device,
-            self.two_stage,
-            texts=conditions_have_texts(tasks),
-            steps=len(tasks) * tasks.k,
-        )
-
-    def run(self, batch: tuple[int]) -> None:
-        """Mines one shard and writes it.
-
-        Raises:
-            RuntimeError: if :meth:`to` was not called.
-            DataError: if the category rule leaves room for fewer items than were removed.
-        """
-        if self.miner is None:
-            raise RuntimeError("call to(device) first")
-        (shard,) = batch
-        self.store.write(shard, self.miner.mine(self.store.shard_tasks(shard)))
+    return start
 
 
 def _with_steps(trace: SearchTrace, k: int) -> SearchTrace:

@@ -13,7 +13,8 @@ from outfits.completion.completion import SearchTrace
 from outfits.completion.tasks import CompletionTasks
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import ConditionArrays, GraphTargets
-from outfits.storage import Arrays, read_arrays, write_arrays, write_text
+from outfits.shards import ShardStore
+from outfits.storage import Arrays, write_text
 
 MANIFEST = "manifest.json"
 SHARD_FIELDS = {
@@ -80,12 +81,8 @@ class Targets:
         )
 
 
-class TargetStore:
-    """Targets in a folder: a manifest, and one file per shard of tasks.
-
-    A shard is written under another name and then renamed, so a file that has its name is whole; one that nevertheless
-    cannot be read, or holds other tasks, is pending again. Shard ``s`` holds the tasks ``s · shard_size …``, whichever
-    rank mined it, so the result does not depend on the number of ranks or on interruptions.
+class TargetStore(ShardStore):
+    """Targets in a folder: a manifest, and one file per shard of tasks, which must be of just these tasks.
 
     Args:
         folder: where the shards lie; made if missing.
@@ -106,11 +103,8 @@ class TargetStore:
         shard_size: int,
         candidates_kept: int,
     ) -> None:
-        if shard_size < 1:
-            raise ValueError(f"shard_size must be at least 1, not {shard_size}")
-        self.folder = folder
+        super().__init__(folder, len(tasks), shard_size, "targets")
         self.tasks = tasks
-        self.shard_size = shard_size
         self.candidates_kept = candidates_kept
         wanted = {
             **manifest,
@@ -126,31 +120,24 @@ class TargetStore:
         else:
             write_text(path, json.dumps(wanted, indent=2, sort_keys=True))
 
-    @property
-    def shards(self) -> int:
-        """Number of shards."""
-        return -(-len(self.tasks) // self.shard_size)
-
-    def shard_rows(self, shard: int) -> NDArray[np.int64]:
-        """Positions of a shard's tasks.
-
-        Raises:
-            ValueError: if there is no such shard.
-        """
-        if not 0 <= shard < self.shards:
-            raise ValueError(f"shard {shard} is not one of {self.shards}")
-        return np.arange(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.tasks)), dtype=np.int64)
-
     def shard_tasks(self, shard: int) -> CompletionTasks:
         """The tasks of a shard."""
-        return self.tasks.take(self.shard_rows(shard))
+        return self.tasks.take(self.rows_of(shard))
 
-    def pending(self) -> list[int]:
-        """Shards that are still to be mined: missing, damaged, or of other tasks."""
-        return [shard for shard in range(self.shards) if self._read(shard) is None]
+    def fits(self, shard: int, arrays: Arrays) -> bool:
+        """Whether a file holds what was mined for just the shard's tasks."""
+        conditions = self.tasks.conditions is not None
+        if not arrays.keys() >= (SHARD_FIELDS | CONDITION_FIELDS if conditions else SHARD_FIELDS):
+            return False
+        tasks = self.shard_tasks(shard)
+        return (
+            arrays["digest"].tobytes().hex() == tasks.digest()
+            and arrays["chosen"].shape == (len(tasks), tasks.k)
+            and arrays["candidates"].shape == (len(tasks), tasks.k, self.candidates_kept)
+        )
 
-    def write(self, shard: int, trace: SearchTrace) -> None:
-        """Stores what search selected for a shard's tasks, in their order; atomic.
+    def write_trace(self, shard: int, trace: SearchTrace) -> None:
+        """Stores what search selected for a shard's tasks, in their order.
 
         Raises:
             ValueError: if the trace does not fit the shard.
@@ -179,7 +166,7 @@ class TargetStore:
         if trace.slots is not None and trace.candidate_similarity is not None:
             arrays["slots"] = trace.slots
             arrays["candidate_similarity"] = trace.candidate_similarity
-        write_arrays(self._path(shard), arrays)
+        self.write(shard, arrays)
 
     def load(self) -> Targets:
         """All targets in the order of the tasks.
@@ -187,42 +174,19 @@ class TargetStore:
         Raises:
             ArtifactError: if shards are still pending.
         """
-        traces = [self._read(shard) for shard in range(self.shards)]
-        found = [trace for trace in traces if trace is not None]
-        if len(found) < len(traces):
-            raise ArtifactError(
-                f"targets in {self.folder}: {len(traces) - len(found)} of {len(traces)} shards are missing or damaged; "
-                "run train.py with stages=[targets] to mine them"
+        traces = [
+            SearchTrace(
+                chosen=arrays["chosen"],
+                logits=arrays["chosen_logits"],
+                candidates=arrays["candidates"],
+                candidate_logits=arrays["candidate_logits"],
+                calls=arrays["calls"],
+                slots=arrays.get("slots"),
+                candidate_similarity=arrays.get("candidate_similarity"),
             )
-        return Targets(self.tasks, SearchTrace.concatenate(found))
-
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"shard-{shard:06d}.npz"
-
-    def _read(self, shard: int) -> SearchTrace | None:
-        """A shard's trace; None if its file is missing, damaged or holds other tasks."""
-        stored = read_arrays(self._path(shard))
-        conditions = self.tasks.conditions is not None
-        if stored is None or not stored.keys() >= (SHARD_FIELDS | CONDITION_FIELDS if conditions else SHARD_FIELDS):
-            return None
-        tasks = self.shard_tasks(shard)
-        steps, candidates = (len(tasks), tasks.k), (len(tasks), tasks.k, self.candidates_kept)
-        same = (
-            stored["digest"].tobytes().hex() == tasks.digest()
-            and stored["chosen"].shape == steps
-            and stored["candidates"].shape == candidates
-        )
-        if not same:
-            return None
-        return SearchTrace(
-            chosen=stored["chosen"],
-            logits=stored["chosen_logits"],
-            candidates=stored["candidates"],
-            candidate_logits=stored["candidate_logits"],
-            calls=stored["calls"],
-            slots=stored["slots"] if conditions else None,
-            candidate_similarity=stored["candidate_similarity"] if conditions else None,
-        )
+            for arrays in self.read_all()
+        ]
+        return Targets(self.tasks, SearchTrace.concatenate(traces))
 
     def _check_manifest(self, path: Path, wanted: Mapping[str, object]) -> None:
         way_out = f"delete {self.folder} to mine again, or set cache_dir to another folder"

@@ -1,25 +1,12 @@
 """The compatibility model S: an OutfitTransformer."""
 
-from typing import TypedDict
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.tokens import ItemTokens
-
-
-class ScorerSettings(TypedDict):
-    """What an :class:`OutfitTransformer` is built from; stored beside its weights."""
-
-    image_dim: int
-    text_dim: int
-    width: int
-    layers: int
-    heads: int
-    feedforward: int
-    dropout: float
-    input_dropout: float
+from outfits.weights import Network
 
 
 class EncoderBlock(nn.Module):
@@ -68,7 +55,7 @@ class EncoderBlock(nn.Module):
         return heads.transpose(1, 2)  # [B, heads, n, width / heads]
 
 
-class OutfitTransformer(nn.Module):
+class OutfitTransformer(Network[ScorerArchitecture]):
     r"""Compatibility of a set of items, as a logit: :math:`S(O) = \sigma(\mathrm{logit}(O))`.
 
     One learned task token and the items' tokens go through a transformer encoder without positional encoding, and a
@@ -76,46 +63,24 @@ class OutfitTransformer(nn.Module):
     outfits is a rule about categories, not of this network: see :mod:`outfits.data.category_rule`.
 
     Args:
+        config: the architecture, or the section ``scorer`` that has it.
         image_dim: width of the items' image part.
         text_dim: width of the items' text part.
-        width: token width, divisible by ``heads``.
-        layers: encoder layers.
-        heads: attention heads.
-        feedforward: hidden width of the feed-forward parts.
-        dropout: dropout in the encoder.
-        input_dropout: dropout on the frozen item embeddings.
 
     Raises:
-        ValueError: if ``width`` is not divisible by ``heads``.
+        ValueError: if the width is not divisible by the number of heads.
     """
 
-    def __init__(
-        self,
-        image_dim: int,
-        text_dim: int,
-        width: int = 128,
-        layers: int = 4,
-        heads: int = 8,
-        feedforward: int = 256,
-        dropout: float = 0.1,
-        input_dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
+    def __init__(self, config: ScorerArchitecture, image_dim: int, text_dim: int) -> None:
+        super().__init__(ScorerArchitecture, config, image_dim=image_dim, text_dim=text_dim)
+        width, heads = config.width, config.heads
         if width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads")
-        self.settings = ScorerSettings(
-            image_dim=image_dim,
-            text_dim=text_dim,
-            width=width,
-            layers=layers,
-            heads=heads,
-            feedforward=feedforward,
-            dropout=dropout,
-            input_dropout=input_dropout,
-        )
-        self.item_tokens = ItemTokens(image_dim, text_dim, width, input_dropout)
+        self.item_tokens = ItemTokens(image_dim, text_dim, width, config.input_dropout)
         self.task = nn.Parameter(torch.randn(width) * 0.02)
-        self.blocks = nn.ModuleList(EncoderBlock(width, heads, feedforward, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(width, heads, config.feedforward, config.dropout) for _ in range(config.layers)
+        )
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
 
     def tokens(self, vectors: Tensor, present: Tensor) -> Tensor:

@@ -1,18 +1,20 @@
-"""Frozen models in files: S, the generator and the student, each with the settings it is built from."""
+"""Frozen models in files: S, and the generator and the student that it taught."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from torch import nn
-
+from outfits.config.schema.model import GeneratorArchitecture
+from outfits.config.schema.scorer import ScorerArchitecture
+from outfits.config.schema.targets import StudentArchitecture
 from outfits.errors import ArtifactError
-from outfits.models.compatibility import OutfitTransformer, ScorerSettings
+from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
-from outfits.weights import load_weights, save_weights, weights_digest
+from outfits.weights import Network, load_network, weights_digest
 
-M = TypeVar("M", bound=nn.Module)
+N = TypeVar("N", bound=Network[Any])
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,11 @@ class FrozenScorer:
 
     Attributes:
         module: the network, in evaluation mode, without gradients on its parameters.
-        settings: what it was built from.
         sha256: digest of the file that it came from.
         loaded_digest: digest of the weights as they were loaded.
     """
 
     module: OutfitTransformer
-    settings: ScorerSettings
     sha256: str
     loaded_digest: str
 
@@ -36,89 +36,46 @@ class FrozenScorer:
         return weights_digest(self.module) == self.loaded_digest
 
 
-def save_scorer(module: OutfitTransformer, path: Path) -> str:
-    """Writes weights and settings of a compatibility model, atomically.
-
-    Returns:
-        The SHA-256 of the file.
-    """
-    return save_weights(module, {"settings": module.settings}, path)
-
-
 def load_scorer(path: Path, expected_sha256: str | None = None) -> FrozenScorer:
     """Loads a frozen scorer.
 
     Args:
-        path: file written by :func:`save_scorer`.
+        path: file written by :func:`outfits.weights.save_network`.
         expected_sha256: digest that the file must have.
 
     Raises:
-        ArtifactError: if the file is missing, is not a scorer, or has another digest.
+        ArtifactError: if the file is missing, is no scorer of this version, or has another digest.
     """
-    described, weights, sha256 = load_weights(path, "scorer")
+    module, _, sha256 = load_network(OutfitTransformer, ScorerArchitecture, path, "scorer", "train it again")
     if expected_sha256 is not None and sha256 != expected_sha256:
         raise ArtifactError(
             f"scorer {path} has SHA-256 {sha256[:12]}…, expected {expected_sha256[:12]}…: its weights are not those "
             "that the targets and results were made with"
         )
-    module = OutfitTransformer(**described["settings"])
-    module.load_state_dict(weights)
-    module.eval().requires_grad_(False)
-    return FrozenScorer(module, described["settings"], sha256, weights_digest(module))
-
-
-def save_generator(module: Generator, path: Path, scorer_sha256: str) -> str:
-    """Writes weights and settings of a generator, and the SHA-256 of the scorer that taught it, atomically.
-
-    Returns:
-        The SHA-256 of the file.
-    """
-    return save_weights(module, {"settings": module.settings, "scorer_sha256": scorer_sha256}, path)
+    return FrozenScorer(module, sha256, weights_digest(module))
 
 
 def load_generator(path: Path, scorer_sha256: str) -> Generator:
-    """Loads a generator in evaluation mode.
+    """The generator of a file, in evaluation mode and frozen.
 
     Args:
-        path: file written by :func:`save_generator`.
+        path: file written by :func:`outfits.weights.save_network` with ``scorer_sha256``.
         scorer_sha256: digest of the scorer that must have taught it.
 
     Raises:
-        ArtifactError: if the file is missing, is not a generator of this version, or was taught by another scorer.
+        ArtifactError: if the file is missing, is no generator of this version, or was taught by another scorer.
     """
-    return _load_taught(Generator, path, scorer_sha256, "generator", "train it again")
-
-
-def save_student(module: TwoTower, path: Path, scorer_sha256: str) -> str:
-    """Writes weights and settings of a student, and the SHA-256 of the scorer that taught it, atomically.
-
-    Returns:
-        The SHA-256 of the file.
-    """
-    return save_weights(module, {"settings": module.settings, "scorer_sha256": scorer_sha256}, path)
+    return _load_taught(Generator, GeneratorArchitecture, path, scorer_sha256, "generator")
 
 
 def load_student(path: Path, scorer_sha256: str) -> TwoTower:
-    """Loads a student in evaluation mode, without gradients on its parameters.
-
-    Args:
-        path: file written by :func:`save_student`.
-        scorer_sha256: digest of the scorer that must have taught it.
-
-    Raises:
-        ArtifactError: if the file is missing, is not a student of this version, or was taught by another scorer.
-    """
-    return _load_taught(TwoTower, path, scorer_sha256, "student", "delete it").requires_grad_(False)
+    """The student of a file; arguments and errors as of :func:`load_generator`."""
+    return _load_taught(TwoTower, StudentArchitecture, path, scorer_sha256, "student")
 
 
-def _load_taught(kind: type[M], path: Path, scorer_sha256: str, what: str, way_out: str) -> M:
-    """A model that this scorer taught, in evaluation mode."""
-    described, weights, _ = load_weights(path, what)
-    if described.get("scorer_sha256") != scorer_sha256:
+def _load_taught(build: Callable[..., N], architecture: type, path: Path, scorer_sha256: str, what: str) -> N:
+    way_out = "delete it and train it again"
+    module, facts, _ = load_network(build, architecture, path, what, way_out)
+    if facts.get("scorer_sha256") != scorer_sha256:
         raise ArtifactError(f"{what} {path} was taught by another scorer than {scorer_sha256[:12]}…; {way_out}")
-    try:
-        module = kind(**described["settings"])
-        module.load_state_dict(weights)
-    except (TypeError, RuntimeError) as error:
-        raise ArtifactError(f"{what} {path} was made by another version of the network; {way_out}") from error
-    return module.eval()
+    return module

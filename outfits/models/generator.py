@@ -1,7 +1,6 @@
 """The generator: from an outfit's graph, and conditions for its missing items, to k latent embeddings in one pass."""
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -9,25 +8,11 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import global_add_pool
 
+from outfits.config.schema.model import GeneratorArchitecture
 from outfits.errors import ArtifactError
 from outfits.models.message_passing import OutfitMessagePassing
 from outfits.models.tokens import ItemTokens
-
-
-class GeneratorSettings(TypedDict):
-    """What a :class:`Generator` is built from; stored beside its weights."""
-
-    image_dim: int
-    text_dim: int
-    categories: int
-    k_max: int
-    width: int
-    layers: int
-    dropout: float
-    aggregation: str
-    readout: str
-    retrieval: str
-    retrieval_dim: int
+from outfits.weights import Network
 
 
 def join_query_nodes(edge_index: Tensor, graph_of_node: Tensor, graphs: int, k: int) -> tuple[Tensor, Tensor]:
@@ -82,7 +67,7 @@ class ConditionEncoder(nn.Module):
     """What a condition adds to the state of a missing item: a vector of its categories plus one of its text.
 
     Allowed categories count as the mean of their embeddings. "Any category" and "no text" have learned vectors of their
-    own, so that no condition is something the network knows, not a mean or a zero it could mistake for a condition.
+    own, so that "no condition" differs from the mean of all categories and from a text of zeros.
 
     Args:
         categories: number of categories ``C``.
@@ -100,7 +85,7 @@ class ConditionEncoder(nn.Module):
         self.any_category = nn.Parameter(torch.randn(width) * 0.02)
         self.text = nn.Linear(text_dim, width) if text_dim else None
         if self.text is not None:
-            nn.init.normal_(self.text.weight)  # texts have unit length: as loud as a category from the start
+            nn.init.normal_(self.text.weight)  # texts have unit length: matches the category embedding's scale
         # without a text encoder there is no text to lack, and DDP refuses parameters without a gradient
         self.no_text = nn.Parameter(torch.randn(width) * 0.02, requires_grad=text_dim > 0)
 
@@ -113,7 +98,7 @@ class ConditionEncoder(nn.Module):
         return condition
 
 
-class Generator(nn.Module):
+class Generator(Network[GeneratorArchitecture]):
     r"""Emits k latents for the k missing items of an outfit, :math:`F_k(O) \in \mathbb{R}^{k \times r}`.
 
     One network serves every k up to ``k_max``. Item nodes start from the items' tokens and their categories; each
@@ -127,60 +112,27 @@ class Generator(nn.Module):
     come.
 
     Args:
+        config: the architecture, or the section ``model`` that has it.
         image_dim: width of the items' image part.
         text_dim: width of the items' text part, and of texts of conditions.
         categories: number of categories.
-        k_max: largest number of missing items.
-        width: width of the node states.
-        layers: message-passing steps.
-        dropout: dropout inside the message and update networks.
-        aggregation: name of the aggregation of messages.
-        readout: ``queries`` or ``pool``.
-        retrieval: ``item`` or ``map``.
-        retrieval_dim: width of the learned retrieval space.
     """
 
-    def __init__(
-        self,
-        image_dim: int,
-        text_dim: int,
-        categories: int,
-        k_max: int,
-        width: int = 256,
-        layers: int = 3,
-        dropout: float = 0.1,
-        aggregation: str = "sum",
-        readout: str = "queries",
-        retrieval: str = "map",
-        retrieval_dim: int = 128,
-    ) -> None:
-        super().__init__()
-        self.settings = GeneratorSettings(
-            image_dim=image_dim,
-            text_dim=text_dim,
-            categories=categories,
-            k_max=k_max,
-            width=width,
-            layers=layers,
-            dropout=dropout,
-            aggregation=aggregation,
-            readout=readout,
-            retrieval=retrieval,
-            retrieval_dim=retrieval_dim,
-        )
-        self.k_max = k_max
-        self.readout = readout
-        dim = image_dim + text_dim
-        latent_dim = retrieval_dim if retrieval == "map" else dim
+    def __init__(self, config: GeneratorArchitecture, image_dim: int, text_dim: int, categories: int) -> None:
+        super().__init__(GeneratorArchitecture, config, image_dim=image_dim, text_dim=text_dim, categories=categories)
+        width, dim, mapped = config.width, image_dim + text_dim, config.retrieval == "map"
         self.item_tokens = ItemTokens(image_dim, text_dim, width)
         self.category = nn.Embedding(categories, width)
-        self.slots = nn.Parameter(torch.randn(k_max, width))
-        self.slots_of_k = nn.Parameter(torch.randn(k_max, width) * 0.02)
+        self.slots = nn.Parameter(torch.randn(config.k_max, width))
+        self.slots_of_k = nn.Parameter(torch.randn(config.k_max, width) * 0.02)
         self.conditions = ConditionEncoder(categories, text_dim, width)
-        self.layers = nn.ModuleList(OutfitMessagePassing(width, aggregation, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            OutfitMessagePassing(width, config.aggregation, config.dropout) for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(width)
+        latent_dim = config.retrieval_dim if mapped else dim
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, latent_dim))
-        self.retrieval_map = nn.Linear(dim, retrieval_dim, bias=False) if retrieval == "map" else None
+        self.retrieval_map = nn.Linear(dim, latent_dim, bias=False) if mapped else None
 
     def forward(self, batch: Batch, k: int | None = None) -> Tensor:
         """Latents of a batch of completion graphs (see :mod:`outfits.graphs.completion_graph`).
@@ -201,7 +153,8 @@ class Generator(nn.Module):
         missing = order.shape[1]
         slots = self.slots[:missing] + self.slots_of_k[missing - 1] + conditions  # [B, k, width]
         h = self.item_tokens(batch.x, batch.present) + self.category(batch.category)  # [V, width]
-        latents = self._from_queries(h, slots, batch) if self.readout == "queries" else self._pooled(h, slots, batch)
+        read = self._from_queries if self.config.readout == "queries" else self._pooled
+        latents = read(h, slots, batch)
         return _in_order(latents, order.argsort(-1))
 
     def _from_queries(self, h: Tensor, slots: Tensor, batch: Batch) -> Tensor:
@@ -224,9 +177,9 @@ class Generator(nn.Module):
         """Allowed categories ``[B, k, C]`` and texts ``[B, k, text_dim]``, whether there are conditions or not."""
         conditions = "condition_categories" in batch
         if k is None:
-            k = batch.condition_categories.shape[1] if conditions else self.k_max
-        if not 1 <= k <= self.k_max:
-            raise ValueError(f"this generator emits 1 to {self.k_max} latents, not {k}")
+            k = batch.condition_categories.shape[1] if conditions else self.config.k_max
+        if not 1 <= k <= self.config.k_max:
+            raise ValueError(f"this generator emits 1 to {self.config.k_max} latents, not {k}")
         if conditions:
             if batch.condition_categories.shape[1] < k:
                 raise ValueError(
@@ -258,10 +211,11 @@ def latents_of(generator: Generator, graphs: Sequence[Data], k: int, device: tor
     Raises:
         ArtifactError: if the generator was trained for fewer missing items.
     """
-    if k > generator.k_max:
+    k_max = generator.config.k_max
+    if k > k_max:
         raise ArtifactError(
-            f"the generator was trained for at most {generator.k_max} missing items, not {k}; ask for fewer, or train "
-            f"one with model.k_max={k}"
+            f"the generator was trained for at most {k_max} missing items, not {k}; ask for fewer, or train one with "
+            f"model.k_max={k}"
         )
     with torch.inference_mode():
         latents: Tensor = generator(Batch.from_data_list(list(graphs)).to(device), k)

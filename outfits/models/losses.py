@@ -51,7 +51,7 @@ def assignment_cost(distance: Tensor, present: Tensor, alike: Tensor) -> Tensor:
         distance: latent-to-target distances in [0, 2], shape ``[B, k, k]``, latents in rows.
         present: which targets there are, bool, shape ``[B, k]``; an absent one costs nothing and takes what is left.
         alike: whether missing items i and j have the same condition, bool, shape ``[B, k, k]``; a latent is
-            is for targets of its own condition alone.
+            for targets of its own condition alone.
 
     Returns:
         Cost, shape ``[B, k, k]``, latents in rows, for :func:`best_assignment`.

@@ -89,7 +89,7 @@ class TextSimilarity:
 
 
 def outfit_embeddings(scorer: OutfitTransformer, outfits: Sequence[ItemEmbeddings], block: int = 1) -> Tensor:
-    """The scorer's task-token outputs for outfits, unit length, shape ``[B, width]``.
+    r"""The scorer's task-token outputs for outfits, unit length, shape ``[B, width]``; their cosines are :math:`S_O`.
 
     Args:
         scorer: frozen compatibility model in evaluation mode.
@@ -116,21 +116,3 @@ def outfit_embeddings(scorer: OutfitTransformer, outfits: Sequence[ItemEmbedding
                 tokens = scorer.tokens(torch.from_numpy(vectors).to(device), torch.from_numpy(present).to(device))
                 embedded[some] = torch.nn.functional.normalize(scorer.outfit_embedding(tokens).float(), dim=-1)
     return embedded
-
-
-def outfit_similarity(
-    scorer: OutfitTransformer, one: Sequence[ItemEmbeddings], other: Sequence[ItemEmbeddings]
-) -> NDArray[np.float32]:
-    r"""All :math:`S_O` between two lists of outfits: cosines of the scorer's task-token outputs.
-
-    Args:
-        scorer: frozen compatibility model in evaluation mode.
-        one: ``A`` outfits.
-        other: ``B`` outfits.
-
-    Returns:
-        Shape ``[A, B]``, in [-1, 1].
-    """
-    cosines = outfit_embeddings(scorer, one) @ outfit_embeddings(scorer, other).T
-    similarity: NDArray[np.float32] = cosines.clamp(-1, 1).cpu().numpy()
-    return similarity

@@ -4,11 +4,14 @@ S reads outfit and candidate together, one call for each pair. The student reads
 product, :math:`\mathrm{logit}\,S(O \cup \{x\}) \approx g(O) \cdot h(x) + b(O)`. S itself is asked about the best few.
 """
 
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from outfits.config.schema.targets import StudentArchitecture
+from outfits.weights import Network
 
 BATCH = 32  # outfits per optimiser step
 CLIP = 1.0  # largest norm of a gradient
@@ -16,31 +19,21 @@ TEMPERATURE = 0.5  # of the softmax over logits: below 1 it looks at the best fe
 WARMUP = 0.1  # share of the steps with rising learning rate
 
 
-class StudentSettings(TypedDict):
-    """What a :class:`TwoTower` is built from; stored beside its weights."""
-
-    token_width: int
-    width: int
-    hidden: int
-
-
-class TwoTower(nn.Module):
+class TwoTower(Network[StudentArchitecture]):
     r"""Guesses logits of S for additions, :math:`g(O) \cdot h(x) + b(O)`.
 
     :math:`h` reads the item's token as S projects it; :math:`g` and :math:`b` read what S itself makes of the outfit,
     its task token's output. Neither is normalised: an item that S likes beside anything may be long.
 
     Args:
+        config: the architecture, or the section ``targets.two_stage`` that has it.
         token_width: width of S's tokens.
-        width: width of the inner product.
-        hidden: hidden width of both towers.
     """
 
-    def __init__(self, token_width: int, width: int = 128, hidden: int = 256) -> None:
-        super().__init__()
-        self.settings = StudentSettings(token_width=token_width, width=width, hidden=hidden)
-        self.item_tower = _tower(token_width, hidden, width + 1)
-        self.outfit_tower = _tower(token_width, hidden, width)
+    def __init__(self, config: StudentArchitecture, token_width: int) -> None:
+        super().__init__(StudentArchitecture, config, token_width=token_width)
+        self.item_tower = _tower(token_width, config.hidden, config.width + 1)
+        self.outfit_tower = _tower(token_width, config.hidden, config.width)
         self.offset = nn.Sequential(nn.LayerNorm(token_width), nn.Linear(token_width, 1))
 
     def items(self, tokens: Tensor) -> Tensor:
@@ -53,7 +46,7 @@ class TwoTower(nn.Module):
 
         The last entry of a vector is 1: what stands there in an item's vector counts beside any outfit.
         """
-        vectors = self.outfit_tower(embeddings) * self.settings["width"] ** -0.5
+        vectors = self.outfit_tower(embeddings) * self.config.width**-0.5
         return F.pad(vectors, (0, 1), value=1.0), self.offset(embeddings).squeeze(-1)
 
 

@@ -8,7 +8,7 @@ class ItemTokens(nn.Module):
     r"""Projects the image part and the text part of item embeddings to half of the token width each.
 
     :math:`t_X = [W_I\,e_I \,\|\, W_T\,e_T]`, as in OutfitTransformer (arXiv 2204.04812). A missing part is replaced by
-    a learned vector, so that "no image" is something the model knows rather than a zero it could mistake for an image.
+    a learned vector, so that "no image" differs from an image whose embedding is zero.
 
     Args:
         image_dim: width of the image part, 0 if items have none.

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import textwrap
+from collections.abc import Sequence
 from functools import lru_cache
 
 import matplotlib
@@ -21,13 +22,18 @@ DASHED = (0, (3, 3))
 _TYPEFACE = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans'"
 
 
+def data_uri(kind: str, content: bytes) -> str:
+    """The content of an image file as a data URI; the kind is that of its MIME type, as in ``png``."""
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
+
+
 def svg_uri(figure: Figure) -> str:
     """The figure as SVG in a data URI; its text stays text, in the reader's own typeface."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "outfits"}):
         figure.savefig(buffer, format="svg", dpi=144, metadata={"Date": None, "Creator": None}, transparent=True)
     text = re.sub(r"'DejaVu Sans'", _TYPEFACE, buffer.getvalue().decode("utf-8"))
-    return "data:image/svg+xml;base64," + base64.b64encode(text.encode("utf-8")).decode("ascii")
+    return data_uri("svg+xml", text.encode("utf-8"))
 
 
 def png_bytes(figure: Figure, dpi: int = 144) -> bytes:
@@ -55,6 +61,24 @@ def plain(axis: Axes, theme: Theme) -> None:
     for side in axis.spines.values():
         side.set_visible(False)
     axis.tick_params(length=0, labelsize=SIZE, labelcolor=theme.muted, pad=5)
+
+
+def panels(
+    names: Sequence[str], across: int, height: float, xlabel: str, ylabel: str, theme: Theme
+) -> tuple[Figure, dict[str, Axes]]:
+    """A figure of this height, inches, and on it an axis per name, row by row, all with the same limits."""
+    figure = page_figure(height)
+    grid = figure.subplots(-(-len(names) // across), across, sharex=True, sharey=True, squeeze=False)
+    for axis in grid.flat[len(names) :]:
+        axis.remove()
+    axes = dict(zip(names, grid.flat, strict=False))
+    for place, axis in enumerate(axes.values()):
+        plain(axis, theme)
+        axis.grid(True, color=theme.faint, linewidth=0.6)
+        axis.tick_params(labelbottom=place + across >= len(names))
+    figure.supxlabel(xlabel, size=SIZE, color=theme.muted)
+    figure.supylabel(ylabel, size=SIZE, color=theme.muted)
+    return figure, axes
 
 
 def titled(axis: Axes, text: str, theme: Theme) -> None:

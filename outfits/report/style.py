@@ -3,78 +3,14 @@
 import colorsys
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import yaml
 from matplotlib.colors import to_hex, to_rgb
 
-from outfits.config.schema.evaluate import EvaluateConfig
 from outfits.config.schema.methods import METHODS
 
-LABELS = {
-    "original": ("Original", "the outfit as it was made: the removed items put back"),
-    "random": ("Random", "random items that keep the outfit an outfit"),
-    "most_frequent": ("Most frequent", "the items that occur in most training outfits"),
-    "most_selected": ("Most selected", "for every outfit the items that greedy search selects most often"),
-    "most_similar": (
-        "Most similar",
-        "the items most similar to the texts of conditions; neither S nor the outfit is looked at",
-    ),
-    "exhaustive": ("Exhaustive", "scores every set of k items: the optimum of S"),
-    "greedy_1": ("Greedy, one step", "scores every single addition once and takes the k best"),
-    "greedy_k": ("Greedy, k steps", "adds the best item and scores everything again, k times"),
-    "beam": ("Beam", "greedy search that keeps the best few partial outfits at every step"),
-    "greedy_two_stage": ("Greedy, two stages", "greedy search under S among what a student of S ranks highest"),
-    "beam_two_stage": ("Beam, two stages", "beam search under S among what a student of S ranks highest"),
-    "gradient": ("Gradient", "raises S over free embeddings, then takes the nearest items"),
-    "generator": ("Generator", "one pass of the graph network, then the nearest items by cosine"),
-    "generator_rerank": ("Generator, re-ranked", "the best under S among the generator's nearest items"),
-    "generator_beam": ("Generator, beam", "beam search under S among the generator's nearest items"),
-}
-
-# What a call's own options say of it, * standing for any value; an option that is not here is only named.
-_OPTION_WORDS = {
-    ("gradient", "projection", "l1"): "nearest items by L1 distance",
-    ("gradient", "projection", "l2"): "nearest items by L2 distance",
-    ("gradient", "projection", "l10"): "nearest items by L10 distance",
-    ("gradient", "projection", "cosine"): "nearest items by cosine",
-    ("gradient", "start", "items"): "started from real items",
-    ("gradient", "choose", "projected"): "of several ascents the one with the best real items",
-    ("gradient", "penalty", "*"): "held near real items on the way",
-    ("gradient", "sequential", "true"): "projected one item at a time",
-}
-
-# After Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies: greys and purples for
-# what does not optimise, blues for search, green for gradients, orange to brown for the generator.
-_COLOURS = {
-    "original": "#1f2328",
-    "random": "#8b949e",
-    "most_frequent": "#9467bd",
-    "most_selected": "#cc79a7",
-    "most_similar": "#7f5aa8",
-    "exhaustive": "#10305a",
-    "greedy_1": "#56b4e9",
-    "greedy_k": "#0072b2",
-    "beam": "#5a5fd0",
-    "greedy_two_stage": "#3c7d96",
-    "beam_two_stage": "#2f8f9d",
-    "gradient": "#009e73",
-    "generator": "#e69f00",
-    "generator_rerank": "#d55e00",
-    "generator_beam": "#8f3b0a",
-}
-_ON_DARK = {
-    "original": "#f0f3f6",
-    "most_frequent": "#b48ede",
-    "exhaustive": "#c3d9f7",
-    "greedy_1": "#9ad4f5",
-    "greedy_k": "#3d9be0",
-    "beam": "#8f93f0",
-    "gradient": "#1fbf90",
-    "generator_rerank": "#f0793a",
-    "generator_beam": "#c0754a",
-}
 _FURTHER = ("#a6761d", "#5f9ea0", "#b03060", "#6b8e23", "#7a5195", "#4d7c8a")
 
 
@@ -106,11 +42,11 @@ def in_order(methods: Iterable[str]) -> list[str]:
     know come last, by alphabet.
     """
     rank = {name: position for position, name in enumerate(METHODS)}
-    sections = {name: list(vars(section)) for name, section in vars(EvaluateConfig()).items() if is_dataclass(section)}
 
     def place(method: str) -> tuple[Any, ...]:
         name, *options = method.split(":")
-        known = sections.get(name, [])
+        options_class = METHODS[name].options if name in METHODS else None
+        known = [] if options_class is None else [field.name for field in fields(options_class)]
         natural = []
         for option, _, value in (part.partition("=") for part in options):
             parts = re.findall(r"\d+(?:\.\d+)?|\D+", value)
@@ -124,8 +60,10 @@ def in_order(methods: Iterable[str]) -> list[str]:
 def label(method: str) -> str:
     """Name of a method as a reader sees it, with the options of its call: ``Beam, width 8``."""
     name, *options = method.split(":")
-    words = [LABELS[name][0] if name in LABELS else name.replace("_", " ").capitalize()]
-    for option, value in _options(options):
+    spec = METHODS.get(name)
+    words = [spec.label if spec is not None and spec.label else name.replace("_", " ").capitalize()]
+    for option, _, value in (part.partition("=") for part in options):
+        option = option.replace("_", " ")
         flag = yaml.safe_load(value) if value else None
         if isinstance(flag, bool):
             words.append(option if flag else f"not {option}")
@@ -137,12 +75,11 @@ def label(method: str) -> str:
 def description(method: str) -> str:
     """What a method does, in a few words; empty for a method that has no description here."""
     name, *options = method.split(":")
-    general = LABELS[name][1] if name in LABELS else ""
-    words = [
-        _OPTION_WORDS.get((name, option, value)) or _OPTION_WORDS.get((name, option, "*"))
-        for option, value in _options(options)
-    ]
-    return ", ".join(word for word in words if word) or general
+    spec = METHODS.get(name)
+    if spec is None:
+        return ""
+    words = [spec.words.get(option) or spec.words.get(f"{option.partition('=')[0]}=*") for option in options]
+    return ", ".join(word for word in words if word) or spec.description
 
 
 def colours(methods: Iterable[str], theme: Theme) -> dict[str, str]:
@@ -150,7 +87,8 @@ def colours(methods: Iterable[str], theme: Theme) -> dict[str, str]:
 
     The shades of a family are spread over the calls that are shown, so pass all methods of a page.
     """
-    palette = dict(_COLOURS | _ON_DARK if theme.name == "dark" else _COLOURS)
+    ground = int(theme.name == "dark")
+    palette = {name: spec.colours[ground] for name, spec in METHODS.items() if spec.colours is not None}
     shown = set(methods)
     ordered = in_order(shown | set(palette))
     further = [name for name in dict.fromkeys(map(family, ordered)) if name not in palette]
@@ -162,10 +100,6 @@ def colours(methods: Iterable[str], theme: Theme) -> dict[str, str]:
     for name, calls in families.items():
         palette |= dict(zip(calls, _shades(palette[name], len(calls), theme, bare=name in shown), strict=True))
     return palette
-
-
-def _options(options: Iterable[str]) -> list[tuple[str, str]]:
-    return [(option.replace("_", " "), value) for option, _, value in (part.partition("=") for part in options)]
 
 
 def _shades(base: str, count: int, theme: Theme, *, bare: bool) -> list[str]:

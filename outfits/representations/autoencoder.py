@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from outfits.representations.base import Features, ImageModel, RepresentationSettings
+from outfits.config.schema.representation import RepresentationConfig
+from outfits.representations.base import Features, ImageModel
 from outfits.representations.batch import ImageBatch
 from outfits.representations.blocks import NEARLY_WHITE, Decoder, Encoder
 
@@ -10,19 +11,23 @@ from outfits.representations.blocks import NEARLY_WHITE, Decoder, Encoder
 class Autoencoder(ImageModel):
     """Image to latent and back; fully connected at the bottleneck alone (Hinton & Salakhutdinov 2006).
 
-    With ``noise`` or ``masked`` above 0 the encoder sees corrupted images in training and the whole ones are to be
+    With ``corruption`` the encoder sees corrupted images in training and the whole ones are to be
     reconstructed: a denoising autoencoder (Vincent et al. 2008).
 
-    Args:
-        settings: see :class:`RepresentationSettings`.
-        features: frozen features of the perceptual loss.
+    Arguments are those of :class:`ImageModel`.
     """
 
-    def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
-        super().__init__(settings, features)
-        image_size, width, dim = settings["image_size"], settings["width"], settings["latent_dim"]
-        self.encoder = Encoder(image_size, width, dim)
-        self.decoder = Decoder(image_size, width, dim, 3, NEARLY_WHITE)
+    def __init__(
+        self, config: RepresentationConfig, categories: int, text_dim: int, features: Features | None = None
+    ) -> None:
+        super().__init__(config, categories, text_dim, features)
+        self.encoder = Encoder(config.image_size, config.width, config.latent_dim)
+        self.decoder = Decoder(config.image_size, config.width, config.latent_dim, 3, NEARLY_WHITE)
+
+    @property
+    def title(self) -> str:
+        corruption = self.config.corruption
+        return "Denoising autoencoder" if corruption.noise or corruption.masked else "Autoencoder"
 
     def encode(self, images: Tensor) -> Tensor:
         latents: Tensor = self.encoder(images)

@@ -2,68 +2,38 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypedDict
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from outfits.config.schema.representation import IMAGE_MODELS, RepresentationConfig
 from outfits.representations.batch import ImageBatch, corrupted
 from outfits.representations.losses import feature_distance, pixel_weight, squared_error
+from outfits.weights import Network
 
 Features = Callable[[Tensor], list[Tensor]]
 """Maps of some layers of a frozen network, for the perceptual loss."""
 
 
-class RepresentationSettings(TypedDict):
-    """What an image model is built from; stored beside its weights."""
-
-    kind: str
-    image_size: int
-    width: int
-    latent_dim: int
-    background: str
-    background_weight: float
-    noise: float
-    masked: float
-    patch: int
-    pixel_weight: float
-    perceptual_weight: float
-    deviation: float
-    beta: float
-    beta_start: float | None
-    beta_fall: float
-    free_bits: float
-    shape_dim: int
-    class_dim: int
-    categories: int
-    class_weight: float
-    intrinsic: bool
-    variation_weight: float
-    bias_weight: float
-    shading_weight: float
-    text_dim: int
-    temperature: float
-
-
-class ImageModel(nn.Module, ABC):
+class ImageModel(Network[RepresentationConfig], ABC):
     """A network that turns images into latents.
 
     Args:
-        settings: what it is built from.
+        config: section ``model.representation``.
+        categories: number of categories of the catalogue.
+        text_dim: width of the frozen text embeddings; 0 for models that see no texts.
         features: frozen features of the perceptual loss; None where its weight is 0. No submodule, so that no
             checkpoint holds it.
 
     Attributes:
         centre: mean latent of the training items, shape ``[d]``; see :meth:`embed`.
         components: linear map of centred latents, shape ``[d, d]``.
-        generative: whether it can draw the image of a latent.
     """
 
-    generative = True
-
-    def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
-        super().__init__()
-        self.settings = settings
+    def __init__(
+        self, config: RepresentationConfig, categories: int, text_dim: int, features: Features | None = None
+    ) -> None:
+        super().__init__(RepresentationConfig, config, categories=categories, text_dim=text_dim)
         self._features = (features,)  # a tuple: a module in an attribute of its own would become a submodule
         self.centre: Tensor
         self.components: Tensor
@@ -73,16 +43,26 @@ class ImageModel(nn.Module, ABC):
     @property
     def latent_dim(self) -> int:
         """Width d of the latents."""
-        return self.settings["latent_dim"]
+        return self.config.latent_dim
 
     @property
     def image_size(self) -> int:
         """Side S of the images, pixels."""
-        return self.settings["image_size"]
+        return self.config.image_size
+
+    @property
+    def generative(self) -> bool:
+        """Whether it can draw the image of a latent."""
+        return IMAGE_MODELS[self.config.kind].generative
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The kind of model in words, as the report has it."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
-        """Codes ``[B, d]`` of images ``[B, 3, S, S]`` in [0, 1]; of a variational model the mean."""
+        """Latents ``[B, d]`` of images ``[B, 3, S, S]`` in [0, 1]; of a variational model the mean."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
@@ -106,7 +86,7 @@ class ImageModel(nn.Module, ABC):
         return (self.encode(images) - self.centre) @ self.components.T
 
     def sample_latents(self, count: int, generator: torch.Generator) -> Tensor:
-        """Codes ``[count, d]`` to draw new images from: from the prior where the model has one.
+        """Latents ``[count, d]`` to draw new images from: from the prior where the model has one.
 
         A model without a prior takes the normal distribution fitted to its latents on the training items, whose
         whitening :attr:`components` are.
@@ -122,20 +102,19 @@ class ImageModel(nn.Module, ABC):
         """Weighted sum of pixel error and perceptual distance as ``reconstruction``, with both where they count."""
         terms = {}
         total = images.new_zeros(())
-        weight = pixel_weight(batch.foreground, self.settings["background_weight"])
+        weight = pixel_weight(batch.foreground, self.config.background_weight)
         terms["pixel_error"] = squared_error(batch.images, images, weight).mean()
-        total = total + self.settings["pixel_weight"] * terms["pixel_error"]
+        total = total + self.config.pixel_weight * terms["pixel_error"]
         (features,) = self._features
         if features is not None:
             with torch.no_grad():
                 targets = features(batch.images)
             terms["perceptual_distance"] = feature_distance(features(images), targets).mean()
-            total = total + self.settings["perceptual_weight"] * terms["perceptual_distance"]
+            total = total + self.config.perceptual.weight * terms["perceptual_distance"]
         return {**terms, "reconstruction": total}
 
     def _seen(self, batch: ImageBatch) -> Tensor:
         """The images as the encoder sees them: corrupted in training where that is configured."""
         if not self.training:
             return batch.images
-        settings = self.settings
-        return corrupted(batch.images, noise=settings["noise"], masked=settings["masked"], patch=settings["patch"])
+        return corrupted(batch.images, self.config.corruption)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from outfits.config.schema.representation import AugmentationConfig, CorruptionConfig
+
 
 @dataclass(frozen=True)
 class ImageBatch:
@@ -33,50 +35,41 @@ class ImageBatch:
         return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
 
 
-def augmented(batch: ImageBatch, *, flip: bool, translate: float, brightness: float) -> ImageBatch:
-    """The batch as other images of the same garments might show it.
-
-    Args:
-        batch: images.
-        flip: mirror half of the images left to right.
-        translate: move each image by up to this share of its side in both directions; white comes in at the edges.
-        brightness: make each image brighter or darker by up to this share.
-    """
+def augmented(batch: ImageBatch, config: AugmentationConfig) -> ImageBatch:
+    """The batch as other images of the same garments might show it; white comes in at the edges of moved ones."""
     images, foreground = batch.images, batch.foreground
     count, device = len(batch), images.device
-    if flip or translate > 0:
+    if config.flip or config.translate > 0:
         theta = torch.zeros(count, 2, 3)
-        mirrored = torch.randint(0, 2, (count,)) if flip else torch.zeros(count)
+        mirrored = torch.randint(0, 2, (count,)) if config.flip else torch.zeros(count)
         theta[:, 0, 0] = 1.0 - 2.0 * mirrored
         theta[:, 1, 1] = 1.0
-        theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 2 * translate  # the grid's side is 2
+        theta[:, :, 2] = (2 * torch.rand(count, 2) - 1) * 2 * config.translate  # the grid's side is 2
         both = torch.cat([1.0 - images, foreground], dim=1)  # white is 0, which grid_sample fills in
         grid = F.affine_grid(theta.to(device, images.dtype), list(both.shape), align_corners=False)
         both = F.grid_sample(both, grid, align_corners=False)
         images, foreground = 1.0 - both[:, :3], both[:, 3:]
-    if brightness > 0:
-        factor = 1.0 + (2 * torch.rand(count, 1, 1, 1) - 1).to(device, images.dtype) * brightness
+    if config.brightness > 0:
+        factor = 1.0 + (2 * torch.rand(count, 1, 1, 1) - 1).to(device, images.dtype) * config.brightness
         images = (images * factor).clamp(0.0, 1.0)
     return replace(batch, images=images, foreground=foreground)
 
 
-def corrupted(images: Tensor, *, noise: float, masked: float, patch: int) -> Tensor:
+def corrupted(images: Tensor, config: CorruptionConfig) -> Tensor:
     """Images with white noise and masked patches, for a denoising autoencoder (Vincent et al. 2008) to mend.
 
     Args:
-        images: shape ``[B, 3, S, S]``.
-        noise: standard deviation of Gaussian noise, in units of the pixel range.
-        masked: share of the patches that become mid grey, which no background is.
-        patch: side of a patch, pixels; divides S.
+        images: shape ``[B, 3, S, S]``; S is divisible by ``config.patch``.
+        config: how much noise, and which share of the patches becomes mid grey, which no background is.
 
     Returns:
         Corrupted images, same shape, in [0, 1].
     """
-    if noise > 0:
-        images = images + noise * torch.randn_like(images)
-    if masked > 0:
-        cells = images.shape[-1] // patch
-        hidden = (torch.rand(len(images), 1, cells, cells) < masked).to(images.device)
+    if config.noise > 0:
+        images = images + config.noise * torch.randn_like(images)
+    if config.masked > 0:
+        cells, patch = images.shape[-1] // config.patch, config.patch
+        hidden = (torch.rand(len(images), 1, cells, cells) < config.masked).to(images.device)
         hidden = hidden.repeat_interleave(patch, dim=2).repeat_interleave(patch, dim=3)
         images = torch.where(hidden, 0.5, images)
     return images.clamp(0.0, 1.0)

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from outfits.representations.base import Features, ImageModel, RepresentationSettings
+from outfits.config.schema.representation import RepresentationConfig
+from outfits.representations.base import Features, ImageModel
 from outfits.representations.batch import ImageBatch
 from outfits.representations.blocks import Encoder
 from outfits.representations.losses import info_nce
@@ -23,20 +24,21 @@ class ContrastiveTower(ImageModel):
     tower maps frozen text embeddings; it and both projections serve training alone. Negatives are the other items of
     the batch, on several devices those of the same device.
 
-    Args:
-        settings: see :class:`RepresentationSettings`; ``text_dim`` is the width of the frozen text embeddings.
-        features: must be None: nothing is reconstructed.
+    Arguments are those of :class:`ImageModel`; nothing is reconstructed, so there is no perceptual loss.
     """
 
-    generative = False
+    def __init__(
+        self, config: RepresentationConfig, categories: int, text_dim: int, features: Features | None = None
+    ) -> None:
+        super().__init__(config, categories, text_dim, features)
+        self.encoder = Encoder(config.image_size, config.width, config.latent_dim)
+        self.projection = nn.Sequential(nn.SiLU(), nn.Linear(config.latent_dim, SHARED))
+        self.texts = nn.Sequential(nn.Linear(text_dim, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, SHARED))
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.contrastive.temperature)))
 
-    def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
-        super().__init__(settings, features)
-        dim = settings["latent_dim"]
-        self.encoder = Encoder(settings["image_size"], settings["width"], dim)
-        self.projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, SHARED))
-        self.texts = nn.Sequential(nn.Linear(settings["text_dim"], HIDDEN), nn.GELU(), nn.Linear(HIDDEN, SHARED))
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(settings["temperature"])))
+    @property
+    def title(self) -> str:
+        return "Contrastive image tower"
 
     def encode(self, images: Tensor) -> Tensor:
         latents: Tensor = self.encoder(images)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from outfits.representations.base import Features, ImageModel, RepresentationSettings
+from outfits.config.schema.representation import RepresentationConfig
+from outfits.representations.base import Features, ImageModel
 from outfits.representations.batch import ImageBatch
 from outfits.representations.blocks import NEARLY_WHITE, Decoder, Encoder
 from outfits.representations.losses import smoothness, total_variation
@@ -54,35 +55,37 @@ class DeformingAutoencoder(ImageModel):
     category, goes into the texture beside the appearance. **Intrinsic**: the texture is albedo times shading, and the
     shading is kept smooth.
 
-    The latent is shape, appearance and class, one after the other.
-
-    Args:
-        settings: see :class:`RepresentationSettings`; ``shape_dim`` and ``class_dim`` are parts of ``latent_dim``.
-        features: frozen features of the perceptual loss.
+    The latent is shape, appearance and class, one after the other. Arguments are those of :class:`ImageModel`.
 
     Raises:
         ValueError: if no coordinate is left for the appearance.
     """
 
-    def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
-        super().__init__(settings, features)
-        side, width = settings["image_size"], settings["width"]
-        appearance = settings["latent_dim"] - settings["shape_dim"] - settings["class_dim"]
+    def __init__(
+        self, config: RepresentationConfig, categories: int, text_dim: int, features: Features | None = None
+    ) -> None:
+        super().__init__(config, categories, text_dim, features)
+        side, width, options = config.image_size, config.width, config.deforming
+        appearance = config.latent_dim - options.shape_dim - options.class_dim
         if appearance < 1:
             raise ValueError("shape_dim and class_dim leave no coordinate of latent_dim for the appearance")
-        self.parts = (settings["shape_dim"], appearance, settings["class_dim"])
-        self.encoder = Encoder(side, width, settings["latent_dim"])
+        self.parts = (options.shape_dim, appearance, options.class_dim)
+        self.encoder = Encoder(side, width, config.latent_dim)
         coarse = max(COARSEST, side // COARSER)
-        self.warp = Decoder(coarse, width, settings["shape_dim"], 2, full_side=side)
-        self.affine = nn.Linear(settings["shape_dim"], 5)
+        self.warp = Decoder(coarse, width, options.shape_dim, 2, full_side=side)
+        self.affine = nn.Linear(options.shape_dim, 5)
         nn.init.zeros_(self.affine.weight)
         nn.init.zeros_(self.affine.bias)
-        inputs = appearance + settings["class_dim"]
+        inputs = appearance + options.class_dim
         self.texture = Decoder(side, width, inputs, 3, NEARLY_WHITE)
-        self.shading = (
-            Decoder(coarse, width, inputs, 1, NEARLY_WHITE, full_side=side) if settings["intrinsic"] else None
-        )
-        self.classifier = nn.Linear(settings["class_dim"], settings["categories"]) if settings["class_dim"] else None
+        self.shading = Decoder(coarse, width, inputs, 1, NEARLY_WHITE, full_side=side) if options.intrinsic else None
+        self.classifier = nn.Linear(options.class_dim, categories) if options.class_dim else None
+
+    @property
+    def title(self) -> str:
+        kinds = ["intrinsic"] if self.config.deforming.intrinsic else []
+        kinds += ["class-aware"] if self.config.deforming.class_dim else []
+        return f"{', '.join(kinds)} deforming autoencoder".strip().capitalize()
 
     def encode(self, images: Tensor) -> Tensor:
         latents: Tensor = self.encoder(images)
@@ -108,7 +111,7 @@ class DeformingAutoencoder(ImageModel):
         return F.interpolate(maps, size=(self.image_size, self.image_size), mode="bilinear", align_corners=False)
 
     def losses(self, batch: ImageBatch, progress: float) -> dict[str, Tensor]:
-        settings = self.settings
+        options = self.config.deforming
         latents = self.encode(self._seen(batch))
         made = self.deform(latents)
         terms = self._reconstruction(batch, made.image)
@@ -116,17 +119,17 @@ class DeformingAutoencoder(ImageModel):
         terms["warp_bias"] = bias(made.grid, made.affine)
         loss = (
             terms["reconstruction"]
-            + settings["variation_weight"] * terms["warp_variation"]
-            + settings["bias_weight"] * terms["warp_bias"]
+            + options.variation_weight * terms["warp_variation"]
+            + options.bias_weight * terms["warp_bias"]
         )
         if made.shading is not None:
             terms["shading_roughness"] = smoothness(made.shading).mean()
-            loss = loss + settings["shading_weight"] * terms["shading_roughness"]
+            loss = loss + options.shading_weight * terms["shading_roughness"]
         if self.classifier is not None:
             logits = self.classifier(latents[:, -self.parts[2] :])
             terms["class_entropy"] = F.cross_entropy(logits, batch.categories)
             terms["class_accuracy"] = (logits.argmax(dim=1) == batch.categories).float().mean()
-            loss = loss + settings["class_weight"] * terms["class_entropy"]
+            loss = loss + options.class_weight * terms["class_entropy"]
         return {**terms, "loss": loss}
 
 

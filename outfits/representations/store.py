@@ -1,4 +1,4 @@
-"""From settings to an image model, and its place on disk."""
+"""From a configuration to an image model, and its place on disk."""
 
 from pathlib import Path
 
@@ -8,66 +8,21 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from outfits import run_files
-from outfits.config.schema.representation import RepresentationConfig
+from outfits.config.schema.representation import IMAGE_MODELS, RepresentationConfig
 from outfits.errors import ArtifactError
-from outfits.representations.autoencoder import Autoencoder
-from outfits.representations.base import Features, ImageModel, RepresentationSettings
-from outfits.representations.contrastive import ContrastiveTower
-from outfits.representations.deforming import DeformingAutoencoder
+from outfits.representations.base import Features, ImageModel
 from outfits.representations.perceptual import FrozenFeatures, network_features
-from outfits.representations.vae import VariationalAutoencoder
-from outfits.weights import load_weights, save_weights
+from outfits.weights import load_network
 
-KINDS: dict[str, type[ImageModel]] = {
-    "autoencoder": Autoencoder,
-    "vae": VariationalAutoencoder,
-    "deforming": DeformingAutoencoder,
-    "contrastive": ContrastiveTower,
-}
 OWN = "learned:"  # prefix of a representation run, where a frozen network is named
 
 
-def settings_of(config: RepresentationConfig, categories: int, text_dim: int) -> RepresentationSettings:
-    """What a model over some catalogue is built from.
-
-    Args:
-        config: section ``model.representation``.
-        categories: number of categories of the catalogue.
-        text_dim: width of the frozen text embeddings; 0 for models that see no texts.
-    """
-    return RepresentationSettings(
-        kind=config.kind,
-        image_size=config.image_size,
-        width=config.width,
-        latent_dim=config.latent_dim,
-        background=config.background,
-        background_weight=config.background_weight,
-        noise=config.corruption.noise,
-        masked=config.corruption.masked,
-        patch=config.corruption.patch,
-        pixel_weight=config.pixel_weight,
-        perceptual_weight=config.perceptual.weight,
-        deviation=config.vae.deviation,
-        beta=config.vae.beta,
-        beta_start=config.vae.beta_start,
-        beta_fall=config.vae.beta_fall,
-        free_bits=config.vae.free_bits,
-        shape_dim=config.deforming.shape_dim,
-        class_dim=config.deforming.class_dim,
-        categories=categories,
-        class_weight=config.deforming.class_weight,
-        intrinsic=config.deforming.intrinsic,
-        variation_weight=config.deforming.variation_weight,
-        bias_weight=config.deforming.bias_weight,
-        shading_weight=config.deforming.shading_weight,
-        text_dim=text_dim,
-        temperature=config.contrastive.temperature,
-    )
-
-
-def build_model(settings: RepresentationSettings, features: Features | None = None) -> ImageModel:
-    """A model with fresh weights; ``features`` as the perceptual loss needs them, None to encode and draw only."""
-    return KINDS[settings["kind"]](settings, features)
+def build_model(
+    config: RepresentationConfig, categories: int, text_dim: int, features: Features | None = None
+) -> ImageModel:
+    """The configured model with fresh weights; arguments as of :class:`ImageModel`."""
+    model: ImageModel = IMAGE_MODELS[config.kind].load()(config, categories, text_dim, features)
+    return model
 
 
 def perceptual_features(config: RepresentationConfig) -> FrozenFeatures | None:
@@ -92,7 +47,7 @@ def perceptual_features(config: RepresentationConfig) -> FrozenFeatures | None:
 def fit_components(model: ImageModel, latents: NDArray[np.float32]) -> None:
     """Sets centre and components of :meth:`ImageModel.embed` from the latents of the training items.
 
-    Codes are centred, turned to their principal components, and each of these divided by the square root of its
+    Latents are centred, turned to their principal components, and each of these divided by the square root of its
     standard deviation, halfway to whitening, as :class:`outfits.encoders.classical.ClassicalImages` does it. Components
     that hardly move are left out as zeros.
 
@@ -114,26 +69,11 @@ def fit_components(model: ImageModel, latents: NDArray[np.float32]) -> None:
     model.components.copy_(torch.from_numpy(components))
 
 
-def save_representation(model: ImageModel, path: Path) -> str:
-    """Writes a model with its settings, atomically; returns the SHA-256 of the file."""
-    return save_weights(model, {"representation": model.settings}, path)
-
-
 def load_representation(path: Path) -> tuple[ImageModel, str]:
-    """A model in evaluation mode, without gradients on its parameters, and the SHA-256 of its file.
-
-    Args:
-        path: file written by :func:`save_representation`.
+    """The image model in a file of :func:`outfits.weights.save_network` and the SHA-256 of the file.
 
     Raises:
         ArtifactError: if the file is missing, is no representation, or was written by another version.
     """
-    described, weights, sha256 = load_weights(path, "representation")
-    try:
-        model = build_model(described["representation"])
-        model.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ArtifactError(
-            f"representation {path} was made by another version of the network; train it again"
-        ) from error
-    return model.eval().requires_grad_(False), sha256
+    model, _, sha256 = load_network(build_model, RepresentationConfig, path, "representation", "train it again")
+    return model, sha256

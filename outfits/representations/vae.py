@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from outfits.representations.base import Features, ImageModel, RepresentationSettings
+from outfits.config.schema.representation import RepresentationConfig
+from outfits.representations.base import Features, ImageModel
 from outfits.representations.batch import ImageBatch
 from outfits.representations.blocks import NEARLY_WHITE, Decoder, Encoder
 from outfits.representations.gaussian import (
@@ -24,18 +25,22 @@ class VariationalAutoencoder(ImageModel):
     With :math:`\beta = 1` that is the evidence lower bound (ELBO, arXiv 1312.6114), estimated from one reparameterised
     sample; with another :math:`\beta`, constant or falling, the beta-VAE (Higgins et al., ICLR 2017). The likelihood is
     Gaussian around the decoder's image; see :func:`gaussian_log_likelihood`. ``loss`` is the negative objective per
-    pixel and channel, so that one learning rate serves every size of image.
+    pixel and channel, so that one learning rate serves every size of image; a perceptual loss is added to it.
 
-    Args:
-        settings: see :class:`RepresentationSettings`.
-        features: frozen features of the perceptual loss, which is then added to the objective.
+    Arguments are those of :class:`ImageModel`.
     """
 
-    def __init__(self, settings: RepresentationSettings, features: Features | None = None) -> None:
-        super().__init__(settings, features)
-        image_size, width, dim = settings["image_size"], settings["width"], settings["latent_dim"]
-        self.encoder = Encoder(image_size, width, 2 * dim)
-        self.decoder = Decoder(image_size, width, dim, 3, NEARLY_WHITE)
+    def __init__(
+        self, config: RepresentationConfig, categories: int, text_dim: int, features: Features | None = None
+    ) -> None:
+        super().__init__(config, categories, text_dim, features)
+        self.encoder = Encoder(config.image_size, config.width, 2 * config.latent_dim)
+        self.decoder = Decoder(config.image_size, config.width, config.latent_dim, 3, NEARLY_WHITE)
+
+    @property
+    def title(self) -> str:
+        plain = self.config.vae.beta == 1 and self.config.vae.beta_start is None
+        return "Variational autoencoder" if plain else "Beta-VAE"
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         r"""Mean and log variance of :math:`q(z|x)`, each ``[B, d]``."""
@@ -50,19 +55,19 @@ class VariationalAutoencoder(ImageModel):
         return images
 
     def losses(self, batch: ImageBatch, progress: float) -> dict[str, Tensor]:
-        settings = self.settings
+        config, options = self.config, self.config.vae
         mean, log_variance = self.posterior(self._seen(batch))
         images = self.decode(reparameterised(mean, log_variance))
-        weight = pixel_weight(batch.foreground, settings["background_weight"])
-        likelihood = gaussian_log_likelihood(batch.images, images, settings["deviation"], weight).mean()
+        weight = pixel_weight(batch.foreground, config.background_weight)
+        likelihood = gaussian_log_likelihood(batch.images, images, options.deviation, weight).mean()
         kl = kl_to_standard_normal(mean, log_variance)  # [B, d]
-        beta = beta_at(progress, settings["beta"], settings["beta_start"], settings["beta_fall"])
-        charged = with_free_bits(kl, settings["free_bits"])
+        beta = beta_at(progress, options.beta, options.beta_start, options.beta_fall)
+        charged = with_free_bits(kl, options.free_bits)
         terms = self._reconstruction(batch, images)
-        objective = settings["pixel_weight"] * likelihood - beta * charged
+        objective = config.pixel_weight * likelihood - beta * charged
         loss = -objective / images[0].numel()
         if "perceptual_distance" in terms:
-            loss = loss + settings["perceptual_weight"] * terms["perceptual_distance"]
+            loss = loss + config.perceptual.weight * terms["perceptual_distance"]
         total = kl.sum(dim=1).mean()
         return {
             "pixel_error": terms["pixel_error"],

@@ -68,7 +68,7 @@ class CandidateScorer:
         self.device = torch.device(device)
         self.precision = resolve_precision(precision, self.device)
         self._scorer = scorer.to(self.device)
-        self.block = block_size(scorer.settings, self.device) if block is None else block
+        self.block = block_size(scorer.config, self.device) if block is None else block
         self.calls = 0
         self.categories = np.asarray(categories, dtype=np.int64)
         self.num_categories = int(self.categories.max()) + 1 if num_categories is None else num_categories

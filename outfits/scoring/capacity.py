@@ -6,7 +6,7 @@ from functools import cache
 import psutil
 import torch
 
-from outfits.models.compatibility import ScorerSettings
+from outfits.config.schema.scorer import ScorerArchitecture
 
 MEMORY_SHARE = 0.1
 """Share of a device's free memory that a forward pass may take."""
@@ -34,14 +34,14 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and any(bool(capabilities.get(name)) for name in CPU_BF16)
 
 
-def block_size(settings: ScorerSettings, device: torch.device) -> int:
-    """Sets in one forward pass of a model of these settings, from the free memory found at the first call.
+def block_size(config: ScorerArchitecture, device: torch.device) -> int:
+    """Sets in one forward pass of a model of this architecture, from the free memory found at the first call.
 
     The largest block or a power of two, so that a little more or less free memory changes nothing: the rounding of
     logits depends on the block.
     """
-    floats_per_token = 12 * settings["width"] + 2 * settings["feedforward"]
-    bytes_per_set = 4 * TYPICAL_TOKENS * (floats_per_token + TYPICAL_TOKENS * settings["width"])
+    floats_per_token = 12 * config.width + 2 * config.feedforward
+    bytes_per_set = 4 * TYPICAL_TOKENS * (floats_per_token + TYPICAL_TOKENS * config.width)
     fitting = max(16, int(MEMORY_SHARE * _free_bytes(device) / bytes_per_set))
     largest = LARGEST_BLOCK.get(device.type, 4096)
     return largest if fitting >= largest else 2 ** (fitting.bit_length() - 1)

@@ -146,7 +146,7 @@ def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
         dtype: arithmetic of the products between tokens; the head stays in float32.
     """
     blocks = [cast(EncoderBlock, block) for block in module.blocks]
-    scale = (module.settings["width"] // module.settings["heads"]) ** -0.5
+    scale = (module.config.width // module.config.heads) ** -0.5
     head_norm, head_in, _, head_out = module.head
     return FoldedTransformer(
         task=(module.task - module.task.mean()).detach().float(),
@@ -164,8 +164,8 @@ def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
         ),
         head_in=_affine(cast(nn.Linear, head_in), torch.float32, cast(nn.LayerNorm, head_norm)),
         head_out=_affine(cast(nn.Linear, head_out), torch.float32),
-        width=module.settings["width"],
-        heads=module.settings["heads"],
+        width=module.config.width,
+        heads=module.config.heads,
         gelu=gelu_for_bf16 if dtype == torch.bfloat16 else F.gelu,
         norm_eps=cast(nn.LayerNorm, head_norm).eps,
     )

@@ -1,13 +1,13 @@
 """What a run keeps for its stylist, in ``RUN_DIR/stylist``, so that it loads without parsing the data set again.
 
-``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits, ``encoders.npz`` the fitted state of classical
-encoders. ``manifest.json``, written last, says where embeddings and images lie: absolute paths, so that neither the
+``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits; beside them lie the encoders that were made from
+data. ``manifest.json``, written last, says where embeddings and images lie: absolute paths, so that neither the
 working folder nor the place of the run's folder matters.
 """
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,11 @@ from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
-from outfits.encoders.base import ItemEncoder
-from outfits.encoders.build import pretrained_parts
-from outfits.encoders.classical import ClassicalImages, ClassicalTexts
-from outfits.encoders.learned import LearnedImages
+from outfits.encoders.base import EncoderSource, ItemEncoder
+from outfits.encoders.build import build_item_encoder, keep_fitted
 from outfits.encoders.store import EmbeddingStore
 from outfits.errors import ArtifactError
-from outfits.storage import Arrays, read_arrays, write_arrays, write_atomically, write_text
+from outfits.storage import write_atomically, write_text
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,7 @@ def is_exported(run_dir: Path, key: str) -> bool:
     return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("key") == key
 
 
-def export(
-    run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path, encoder: ItemEncoder | None
-) -> None:
+def export(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path, encoders: EncoderSource) -> None:
     """Writes everything that a stylist needs beside the models.
 
     Args:
@@ -64,7 +60,7 @@ def export(
         dataset: data set with embeddings.
         data_root: folder of the data set.
         cache_dir: folder of what runs share.
-        encoder: the item encoder, as far as it was made from data; None where nothing was.
+        encoders: what the item encoder is built from.
     """
     folder, catalogue, outfits = run_dir / run_files.STYLIST, dataset.catalogue, dataset.outfits
     images = [None if path is None else _relative(path, data_root) for path in catalogue.image_paths]
@@ -85,10 +81,7 @@ def export(
     )
     write_atomically(folder / run_files.STYLIST_CATALOGUE, lambda file: items.to_parquet(file, index=False))
     write_atomically(folder / run_files.STYLIST_OUTFITS, lambda file: sets.to_parquet(file, index=False))
-    write_arrays(folder / run_files.STYLIST_ENCODERS, _state(encoder))
-    if encoder is not None and isinstance(encoder.image, LearnedImages):
-        weights = encoder.image.path.read_bytes()  # its own run may move or go
-        write_atomically(folder / run_files.REPRESENTATION, lambda file: file.write(weights))
+    keep_fitted(encoders, folder)
     write_manifest(run_dir, dataset, data_root, cache_dir)
 
 
@@ -142,14 +135,13 @@ def read_catalogue(run_dir: Path, manifest: StylistManifest, encoder: EncoderCon
             f"`python evaluate.py run={run_dir} cache_dir=DIR`, which embeds what is missing"
         )
     root = Path(manifest.data_root)
-    shared = encoder.image == encoder.text == "open_clip"
     return Catalogue(
         items["item_id"].tolist(),
         items["category"].to_numpy(dtype=np.int32),
         manifest.categories,
         items["text"].tolist(),
         [root / path if isinstance(path, str) else None for path in items["image"].tolist()],
-        ItemEmbeddings(found.vectors, found.present, found.image_dim, found.text_dim, found.key, shared),
+        ItemEmbeddings(found.vectors, found.present, found.image_dim, found.text_dim, found.key, encoder.shared_space),
     )
 
 
@@ -159,43 +151,16 @@ def read_outfits(run_dir: Path) -> Outfits:
     return Outfits.from_lists(sets["outfit_id"].tolist(), sets["items"].tolist(), sets["split"].to_numpy(dtype=np.int8))
 
 
-def read_encoder(run_dir: Path, config: EncoderConfig) -> ItemEncoder:
+def read_encoder(run_dir: Path, config: EncoderConfig, catalogue: Catalogue) -> ItemEncoder:
     """The run's item encoder; pretrained weights are loaded from where they were loaded before.
 
     Raises:
-        ArtifactError: if fitted state is missing or pretrained weights cannot be loaded.
+        ArtifactError: if what was made from data is missing, or pretrained weights cannot be loaded.
         ConfigError: if a package is not installed.
     """
-    path = run_dir / run_files.STYLIST / run_files.STYLIST_ENCODERS
-    arrays = read_arrays(path)
-    if arrays is None:
-        raise ArtifactError(
-            f"{path} is missing or damaged; delete {path.parent}, and `evaluate.py run=…` writes it again"
-        )
-    learned = config.image == "learned"
-    image, text = pretrained_parts(replace(config, image="none") if learned else config)
-    if learned:
-        image = LearnedImages(str(path.parent), config.precision)
-    if config.image == "classical":
-        image = ClassicalImages.from_state(*_part(arrays, "image"), config.background)
-    if config.text == "classical":
-        text = ClassicalTexts.from_state(*_part(arrays, "text"))
-    return ItemEncoder(image, text)
+    folder = run_dir / run_files.STYLIST
+    return build_item_encoder(EncoderSource(config, catalogue, np.zeros(0, dtype=np.int64), folder, kept=folder))
 
 
 def _relative(path: Path, root: Path) -> str:
     return Path(os.path.relpath(os.path.abspath(path), os.path.abspath(root))).as_posix()
-
-
-def _state(encoder: ItemEncoder | None) -> Arrays:
-    arrays: Arrays = {}
-    for name, part in {} if encoder is None else {"image": encoder.image, "text": encoder.text}.items():
-        if isinstance(part, ClassicalImages | ClassicalTexts):
-            arrays |= {f"{name}.{field}": array for field, array in part.state().items()}
-            arrays[f"{name}.key"] = np.array(part.key)
-    return arrays
-
-
-def _part(arrays: Arrays, name: str) -> tuple[str, Arrays]:
-    fields = {field.partition(".")[2]: array for field, array in arrays.items() if field.startswith(f"{name}.")}
-    return str(fields.pop("key")), fields

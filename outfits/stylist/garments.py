@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from outfits.config.schema.encoder import TEXT_ENCODERS
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import DECODING_ERRORS, ImageSource, decode_image, image_name, reason
 from outfits.errors import ConfigError, DataError
@@ -77,7 +78,7 @@ def embed_text(encoder: ItemEncoder, text: str) -> NDArray[np.float32]:
         raise ConfigError(
             [
                 f"text {text!r}: this run has no text encoder (encoder.text=none); do without texts, or train a run "
-                "with encoder.text=classical, sentence_transformers or open_clip"
+                f"with another encoder.text: {', '.join(name for name in TEXT_ENCODERS if name != 'none')}"
             ]
         )
     vectors, present = encoder.encode([None], [text], [f"text {text!r}"])

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from outfits import run_files
-from outfits.completion.prepared import PreparedRun
+from outfits.completion.context import MethodContext
 from outfits.config.load import read_config
 from outfits.config.schema import Config
 from outfits.data.catalogue import Catalogue
@@ -29,16 +29,14 @@ class LoadedRun:
         config: its configuration.
         catalogue: items with embeddings.
         outfits: the outfits of its data set.
-        prepared: its models; without a generator where the run has none yet.
-        k_max: largest number of missing items that its generator emits at once; 0 without one.
+        context: its models; without a generator where the run has none yet.
     """
 
     folder: Path
     config: Config
     catalogue: Catalogue
     outfits: Outfits
-    prepared: PreparedRun
-    k_max: int
+    context: MethodContext
 
 
 def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, data_root: str | Path | None) -> LoadedRun:
@@ -73,26 +71,19 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     generator = load_generator(made, scorer.sha256) if made.is_file() else None
     student = load_student(student_file, scorer.sha256) if student_file.is_file() else None
     train = outfits.split == SPLITS.index("train")
-    prepared = PreparedRun(
+    context = MethodContext(
         catalogue,
-        scorer.module,
-        None,
-        generator,
-        _selected(folder / run_files.SELECTED, catalogue),
-        config.targets,
-        config.seed,
-        np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),
-        index=config.index,
+        scorer_module=scorer.module,
+        generator=generator,
         student=student,
+        selected=_selected(folder / run_files.SELECTED, catalogue),
+        occurrences=np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),
+        search=config.targets,
+        index_config=config.index,
+        seed=config.seed,
+        device=_device(device),
     )
-    return LoadedRun(
-        folder,
-        config,
-        catalogue,
-        outfits,
-        prepared.to(_device(device)),
-        0 if generator is None else generator.k_max,
-    )
+    return LoadedRun(folder, config, catalogue, outfits, context)
 
 
 def _selected(path: Path, catalogue: Catalogue) -> NDArray[np.int64] | None:

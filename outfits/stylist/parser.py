@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
-from outfits.data.naming import KnownNames, normalised, suggestion
 from outfits.encoders.base import ItemEncoder
 from outfits.errors import DataError
+from outfits.naming import did_you_mean, normalised
 from outfits.stylist.garments import Garment, embed_garment
 from outfits.stylist.results import ItemRef
 
@@ -112,8 +111,8 @@ class OutfitParser:
         position = positions.get(item_id, positions.get(normalised(item_id)))
         if position is None:
             first = ", ".join(self.catalogue.item_ids[:3])
-            hint = suggestion(self._ids.near(item_id), f"ids look like {first}")
-            raise DataError(f"the catalogue has no item {item_id!r}; {hint}")
+            hint = did_you_mean(item_id, self.catalogue.item_ids, 3) or f"; ids look like {first}"
+            raise DataError(f"the catalogue has no item {item_id!r}{hint}")
         return position
 
     def category(self, name: str) -> int:
@@ -126,8 +125,8 @@ class OutfitParser:
         if number is None:
             names = list(self._category)
             some = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-            hint = suggestion(KnownNames(names).near(name), f"there are {some}")
-            raise DataError(f"the catalogue has no category {name!r}; {hint}")
+            hint = did_you_mean(name, names, 3) or f"; there are {some}"
+            raise DataError(f"the catalogue has no category {name!r}{hint}")
         return number
 
     def allowed(self, names: Sequence[str]) -> NDArray[np.bool_]:
@@ -135,7 +134,3 @@ class OutfitParser:
         allowed = np.zeros(len(self._category), dtype=np.bool_)
         allowed[[self.category(name) for name in names]] = True
         return allowed
-
-    @cached_property
-    def _ids(self) -> KnownNames:
-        return KnownNames(self.catalogue.item_ids)

@@ -1,4 +1,4 @@
-"""What a person may ask for, and how it becomes tasks."""
+"""Requests to the stylist, and how they become tasks."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -14,7 +14,7 @@ from outfits.stylist.parser import PartialOutfit
 T = TypeVar("T")
 
 Piece = str | Garment
-"""An item of a partial outfit: the id of a catalogue item, or a garment of one's own."""
+"""An item of a partial outfit: the id of a catalogue item, or an external garment."""
 AllowedCategories = str | Sequence[str] | Sequence[Sequence[str] | None] | None
 """Conditioned categories: one name or list for all missing items, or a list for each (None is no condition)."""
 ConditionTexts = str | Sequence[str] | None
@@ -67,11 +67,12 @@ def batches(partial_outfits: Sequence[PartialOutfit], conditions: Sequence[Condi
     return [rows for rows in (*together, *alone) if rows]
 
 
-def tasks_of(partial_outfits: Sequence[PartialOutfit], k: int, conditions: Conditions | None) -> CompletionTasks:
+def tasks_of(
+    partial_outfits: Sequence[PartialOutfit], k: int, conditions: Conditions | None, alternatives: int
+) -> CompletionTasks:
     """Partial outfits as completion tasks from which nothing was removed."""
     # all tasks are number 0: what is drawn at random for an outfit does not depend on its place in a batch
     zeros = np.zeros(len(partial_outfits), dtype=np.int64)
     given = [partial_outfit.positions.astype(np.int32) for partial_outfit in partial_outfits]
-    return CompletionTasks(
-        given, np.empty((len(partial_outfits), 0), dtype=np.int32), zeros, zeros, missing=k, conditions=conditions
-    )
+    removed = np.empty((len(partial_outfits), 0), dtype=np.int32)
+    return CompletionTasks(given, removed, zeros, zeros, missing=k, conditions=conditions, alternatives=alternatives)

@@ -1,4 +1,4 @@
-"""What a person gets back: items, outfits and matches, small and readable."""
+"""Answers of the stylist: items, outfits and matches, small and readable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class ItemRef:
     """One item.
 
     Attributes:
-        id: the catalogue's name of it; None for a garment of one's own.
+        id: the catalogue's name of it; None for an external garment.
         category: name of its category.
         text: its text, may be empty.
         image_path: its image file; None without one.
@@ -41,7 +41,7 @@ class StyledOutfit:
         objective: what was maximised: S, or S and the similarity to texts of conditions weighed by alpha.
         similarity: summed similarity of the added items to their texts of conditions; None where no text was
             conditions.
-        step_scores: S after each selection, where the method looks at S step by step and this is its first answer.
+        step_scores: S after each selection, where the method scores step by step and this is its first answer.
         calls: calls of S that the method made for all of its answers.
     """
 
@@ -58,11 +58,6 @@ class StyledOutfit:
     def given(self) -> tuple[ItemRef, ...]:
         """The items that were there before."""
         return self.items[: len(self.items) - len(self.added)]
-
-    @property
-    def added_ids(self) -> list[str]:
-        """Catalogue ids of the added items."""
-        return [item.name for item in self.added]
 
     def __repr__(self) -> str:
         sets = [", ".join(item.name for item in part) for part in (self.given, self.added) if part]

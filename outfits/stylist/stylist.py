@@ -1,7 +1,6 @@
-"""The stylist: everything that a finished run can do for one who has a partial outfit."""
+"""The stylist: completes, generates, scores and finds outfits with a finished run."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,13 +9,14 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.completion import Completions
+from outfits.completion.completion import MethodOutcome
 from outfits.completion.conditions import Conditions
-from outfits.completion.context import Resources
+from outfits.completion.context import MethodContext
 from outfits.completion.generation import GeneratedOutfit, Generation, generate, generate_with_generator
 from outfits.completion.methods import complete
-from outfits.config.checks import conflicts
+from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
+from outfits.config.schema.methods import methods_needing
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
@@ -36,8 +36,6 @@ from outfits.stylist.requests import (
     tasks_of,
 )
 from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfit
-
-GENERATORS = ("generator", "generator_rerank", "generator_beam")
 
 
 class Stylist:
@@ -103,12 +101,14 @@ class Stylist:
     @property
     def k_max(self) -> int:
         """Largest number of missing items that the generator can be asked for; 0 without one."""
-        return self._run.k_max
+        generator = self._run.context.generator
+        return 0 if generator is None else generator.config.k_max
 
     @cached_property
     def encoder(self) -> ItemEncoder:
         """The run's item encoder, loaded when external garments or texts are first used."""
-        return read_encoder(self._run.folder, self._run.config.encoder).to(self._run.prepared.scorer.device)
+        run = self._run
+        return read_encoder(run.folder, run.config.encoder, run.catalogue).to(run.context.scorer.device)
 
     def item(self, item_id: str) -> ItemRef:
         """What the catalogue knows of an item.
@@ -196,11 +196,11 @@ class Stylist:
         for rows in batches(partial_outfits, conditions):
             of_rows = [given for row in rows if (given := conditions[row]) is not None]
             batch_conditions = Conditions.concatenate(of_rows) if of_rows else None
-            resources = replace(self._resources(partial_outfits[rows[0]]), alternatives=top)
-            tasks = tasks_of([partial_outfits[row] for row in rows], k, batch_conditions)
-            completions = complete(call, tasks, resources)
+            context = self._context(partial_outfits[rows[0]])
+            tasks = tasks_of([partial_outfits[row] for row in rows], k, batch_conditions, top)
+            completions = complete(call, tasks, context)
             for place, row in enumerate(rows):
-                found[row] = self._completed(partial_outfits[row], completions, place, batch_conditions, resources, top)
+                found[row] = self._completed(partial_outfits[row], completions, place, tasks, context)
         return found
 
     def generate(
@@ -258,15 +258,15 @@ class Stylist:
             raise ConfigError([f"max_items, top and size must be at least 1, not {max_items}, {top} and {size}"])
         alpha = self._alpha(alpha)
         call = self._call(method)
-        if call.name not in ("beam", *GENERATORS):
-            raise ConfigError([f"method: {call.name} does not generate; beam, {', '.join(GENERATORS)} do"])
-        similarity, resources = self._text_similarity(), self._run.prepared.methods
+        if call.name not in (generating := ("beam", *methods_needing("generator"))):
+            raise ConfigError([f"method: {call.name} does not generate; {', '.join(generating)} do"])
+        similarity, context = self._text_similarity(), self._run.context
         found = []
         for text in texts:
             vector = embed_text(self.encoder, text)
             if call.name == "beam":
                 generation = generate(
-                    resources.require_scorer(),
+                    context.scorer,
                     similarity(vector[None])[0],
                     max_items,
                     size=size,
@@ -275,10 +275,7 @@ class Stylist:
                     top=top,
                 )
             else:
-                resources.require_generator()
-                generation = generate_with_generator(
-                    call, resources, vector, max_items, self.k_max, size=size, alpha=alpha, top=top
-                )
+                generation = generate_with_generator(call, context, vector, max_items, size=size, alpha=alpha, top=top)
             found.append([self._generated(outfit, generation) for outfit in generation.outfits])
         return found
 
@@ -316,7 +313,7 @@ class Stylist:
         """The catalogue items most similar to an item, itself left out.
 
         Args:
-            item: catalogue id or garment of one's own.
+            item: catalogue id or external garment.
             top: items to return at most.
             category: name or names of the categories to look in; None: all.
             modality: ``image`` or ``text`` to compare that part alone, ``joint`` for the parts that both items have.
@@ -341,7 +338,7 @@ class Stylist:
         found = []
         for item in items:
             partial_outfit = self._parser.read([item])
-            embedded = self._resources(partial_outfit).embedded(partial_outfit.positions)
+            embedded = self._context(partial_outfit).embedded(partial_outfit.positions)
             similarity = item_similarity(embedded, self._run.catalogue.require_embeddings, modality)[0]
             others = np.flatnonzero(allowed & (np.arange(len(self)) != partial_outfit.positions[0]))
             found.append(self._matches(similarity, others, top))
@@ -392,8 +389,8 @@ class Stylist:
         """:meth:`similar_outfits` for several outfits."""
         found = []
         for partial_outfit in self._parser.read_all(outfits):
-            embedded = self._resources(partial_outfit).embedded(partial_outfit.positions)
-            one = outfit_embeddings(self._run.prepared.scorer.module, [embedded])[0]
+            embedded = self._context(partial_outfit).embedded(partial_outfit.positions)
+            one = outfit_embeddings(self._run.context.scorer.module, [embedded])[0]
             similarity = (self._outfit_vectors @ one).clamp(-1, 1).cpu().numpy()
             order = np.argsort(-similarity, kind="stable")[: _at_least_one(top)]
             found.append([self._outfit_match(int(row), float(similarity[row])) for row in order])
@@ -401,7 +398,7 @@ class Stylist:
 
     @cached_property
     def _outfit_vectors(self) -> Tensor:
-        features, scorer = self._run.catalogue.require_embeddings, self._run.prepared.scorer.module
+        features, scorer = self._run.catalogue.require_embeddings, self._run.context.scorer.module
         return outfit_embeddings(scorer, [features.take(outfit) for outfit in self._run.outfits], block=256)
 
     def _outfit_match(self, row: int, similarity: float) -> OutfitMatch:
@@ -416,22 +413,18 @@ class Stylist:
         return weight
 
     def _call(self, method: str) -> MethodCall:
-        if method == "original":
-            raise ConfigError(["method: original gives removed items back; from a partial outfit none was removed"])
-        config = self._run.config
-        asked = replace(config, evaluate=replace(config.evaluate, methods=[method]))
-        errors = [line for names, line in conflicts(asked) if names == ("evaluate.methods",)]
-        if errors:
-            raise ConfigError([line.replace("evaluate.methods", "method", 1) for line in errors])
-        return resolve_call(method, config.evaluate)
+        if method.partition(":")[0] in methods_needing("removed"):
+            raise ConfigError([f"method: {method} gives removed items back; from a partial outfit none was removed"])
+        try:
+            return resolve_call(method, self._run.config.evaluate)
+        except ValueError as error:
+            raise ConfigError([f"method: {error}"]) from None
 
-    def _resources(self, partial_outfit: PartialOutfit) -> Resources:
-        prepared = self._run.prepared
-        return (
-            prepared.methods
-            if partial_outfit.external is None
-            else prepared.with_external(partial_outfit.external, partial_outfit.external_categories)
-        )
+    def _context(self, partial_outfit: PartialOutfit) -> MethodContext:
+        context = self._run.context
+        if partial_outfit.external is None:
+            return context
+        return context.with_external(partial_outfit.external, partial_outfit.external_categories)
 
     def _conditions(
         self, k: int, categories: AllowedCategories, texts: ConditionTexts, alpha: float
@@ -455,7 +448,7 @@ class Stylist:
         return conditions
 
     def _text_similarity(self) -> TextSimilarity:
-        similarity = self._run.prepared.methods.similarity
+        similarity = self._run.context.similarity
         if similarity is None:
             raise ConfigError(["text: this run has no text encoder (encoder.text=none); train a run with one"])
         return similarity
@@ -474,34 +467,33 @@ class Stylist:
     def _score(self, partial_outfit: PartialOutfit) -> float:
         if len(partial_outfit.positions) == 1:
             return 1.0
-        logits = self._resources(partial_outfit).require_scorer().ragged_logits([partial_outfit.positions])
+        logits = self._context(partial_outfit).scorer.ragged_logits([partial_outfit.positions])
         return float(expit(logits.double().cpu().numpy()[0]))
 
     def _completed(
         self,
         partial_outfit: PartialOutfit,
-        completions: Completions,
+        completions: MethodOutcome,
         place: int,
-        conditions: Conditions | None,
-        resources: Resources,
-        top: int,
+        tasks: CompletionTasks,
+        context: MethodContext,
     ) -> list[StyledOutfit]:
+        conditions = tasks.conditions
         answers = [completions.chosen[place]]
         if completions.alternatives is not None:
             others = completions.alternatives[place]
             answers = [answer for answer in others if (answer >= 0).all()] or answers
         similarity: NDArray[np.float32] | None = None
-        if conditions is not None and conditions.has_text[place].any() and resources.similarity is not None:
-            similarity = resources.similarity(conditions.texts[place])  # [k, N]
+        if conditions is not None and conditions.has_text[place].any() and context.similarity is not None:
+            similarity = context.similarity(conditions.texts[place])  # [k, N]
         scores = expit(
-            resources.require_scorer()
-            .ragged_logits([np.concatenate([partial_outfit.positions, answer]) for answer in answers])
+            context.scorer.ragged_logits([np.concatenate([partial_outfit.positions, answer]) for answer in answers])
             .double()
             .cpu()
             .numpy()
         )
         found = []
-        for number, (answer, score) in enumerate(zip(answers[:top], scores.tolist(), strict=False)):
+        for number, (answer, score) in enumerate(zip(answers[: tasks.alternatives], scores.tolist(), strict=False)):
             texts = None if similarity is None else float(similarity[np.arange(len(answer)), answer].sum())
             alpha = 1.0 if conditions is None else conditions.alpha
             added = tuple(self._parser.item(int(item)) for item in answer)
@@ -511,7 +503,7 @@ class Stylist:
                     items=(*partial_outfit.items, *added),
                     added=added,
                     score=score,
-                    rule_kept=is_outfit(resources.categories[np.concatenate([partial_outfit.positions, answer])]),
+                    rule_kept=is_outfit(context.categories[np.concatenate([partial_outfit.positions, answer])]),
                     objective=score if texts is None else alpha * score + (1 - alpha) * texts,
                     similarity=texts,
                     step_scores=() if steps is None or number else tuple(steps[place].tolist()),

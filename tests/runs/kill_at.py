@@ -1,7 +1,7 @@
 """Runs ``train.py`` and kills its process group with SIGKILL at a chosen place: ``kill_at.py PLACE NTH key=value …``.
 
-``PLACE`` is ``module:Class.method``; the process dies as soon as the N-th call of it returns. A test that watched files
-from outside would have to hope that it looks in time.
+``PLACE`` is ``module:Class.method``, or ``module:function`` with the module that calls it; the process dies as soon as
+the N-th call of it returns. A test that watched files from outside would have to hope that it looks in time.
 """
 
 import importlib
@@ -15,10 +15,12 @@ from outfits.config.command import run_command
 
 
 def die_after(place: str, nth: int) -> None:
-    """Wraps a method so that its N-th call is the process's last."""
+    """Wraps a method or function so that its N-th call is the process's last."""
     module, _, qualified = place.partition(":")
-    owner_name, _, method_name = qualified.partition(".")
-    owner = getattr(importlib.import_module(module), owner_name)
+    *owners, method_name = qualified.split(".")
+    owner = importlib.import_module(module)
+    for name in owners:
+        owner = getattr(owner, name)
     method = getattr(owner, method_name)
     calls = 0
 

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.slow
 # In the order in which one run after another passes them: of 5 shards of embeddings 4 are left after the first kill,
 # an epoch of the scorer validates on 6 batches, one of the generator has 9 training batches, a method has 3 shards.
 KILLS = {
-    "embedding, a shard written": ("outfits.encoders.store:EmbeddingStore.write", 1),
-    "embedding, all shards written": ("outfits.encoders.store:EmbeddingStore.write", 4),
+    "embedding, a shard written": ("outfits.shards:ShardStore.write", 1),
+    "embedding, all shards written": ("outfits.shards:ShardStore.write", 4),
     "scorer training, in its third epoch": ("lightning_modules.compatibility:CompatibilityModule.validation_step", 13),
-    "mining, two shards written": ("outfits.mining.targets:TargetStore.write", 2),
+    "mining, two shards written": ("outfits.mining.targets:TargetStore.write_trace", 2),
     "generator training, in its second epoch": ("lightning_modules.generator:GeneratorModule.training_step", 14),
     "generator training, before its weights are exported": ("lightning:Trainer.fit", 1),
     "evaluation, some methods done": ("outfits.metrics.method_evaluation:MethodExperiment.run", 8),

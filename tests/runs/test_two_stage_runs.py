@@ -21,13 +21,14 @@ TWO_STAGE = {"scored": 12, "steps": 20, "audit_min": 5, "width": 8, "hidden": 16
 STAGES = "stages=[embeddings,compatibility,targets]"
 PRODUCTS = ("targets", "students", "audits")
 
-# In the order in which one run after another passes them: each round has 2 shards, the audit of a kind 2.
+# In the order in which one run after another passes them: each round has 2 shards, the audit of a kind 2, and the
+# second shard of what was under way is written before the next kill.
 KILLS = {
-    "teaching, a shard written": ("outfits.mining.distillation:TeacherScoring.run", 1),
-    "the first student trained": ("outfits.mining.distillation:StudentTraining.run", 1),
-    "audited outfits mined": ("outfits.mining.targets:TargetStore.write", 1),
-    "auditing, a shard written": ("outfits.mining.audit:Audit.run", 1),
-    "mining, a shard written": ("outfits.mining.targets:TargetStore.write", 2),
+    "teaching, a shard written": ("outfits.shards:ShardStore.write", 1),
+    "the first student trained": ("pipeline.student:save_student", 1),
+    "audited outfits mined": ("outfits.mining.targets:TargetStore.write_trace", 1),
+    "auditing, a shard written": ("outfits.shards:ShardStore.write", 2),
+    "mining, a shard written": ("outfits.mining.targets:TargetStore.write_trace", 2),
 }
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
+from lightning_modules.generator import GeneratorModule
 from lightning_modules.trainer import build_trainer, is_rank_zero
+from outfits import run_files
 from outfits.config.load import load_config
 from outfits.data.load import load_dataset
+from outfits.models.frozen import load_generator
+from pipeline.compatibility import load_scorers
 from pipeline.embeddings import embed_catalogue
-from pipeline.finished import load_finished
-from pipeline.generator import build_generator_module, graphs_of
+from pipeline.generator import graphs_of
 from pipeline.run import reopen_run
 from pipeline.targets import mine_targets
 
@@ -23,11 +26,12 @@ def main(file: str, arguments: list[str]) -> None:
     """One validation epoch."""
     run = reopen_run(load_config(arguments, "evaluate"))
     dataset = embed_catalogue(run, load_dataset(run.config.data))
-    scorers, generator, _ = load_finished(run, dataset)
+    scorers = load_scorers(run, dataset)
+    generator = load_generator(run.folder / run_files.GENERATOR, scorers.scorer.sha256)
     catalogue = dataset.catalogue
-    targets = mine_targets(run, dataset, scorers.scorer)
+    targets = mine_targets(run, dataset, scorers)
     valid = graphs_of(catalogue, targets.valid)
-    module = build_generator_module(run, catalogue)
+    module = GeneratorModule(catalogue, run.config.model, run.config.loss, run.config.optimizer)
     module.model.load_state_dict(generator.state_dict())
     evaluation = RetrievalEvaluation({"valid": valid}, catalogue, scorers.scorer, run.config.targets)
     data = CompletionDataModule(valid, valid, run.config.optimizer.batch_size, 0, 0)

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from outfits.completion.completion import UNRANKED
 from outfits.completion.conditions import Conditions
-from outfits.completion.search.expansion import ranks_in
+from outfits.completion.search.expansion import named, ranks_in
 from outfits.data.category_rule import feasible_categories, require_categories, require_feasible
 
 
@@ -79,7 +79,7 @@ def complete_by_values(
     chosen, ranks = [], None if wanted is None else np.full(wanted.shape, UNRANKED, dtype=np.int64)
     for row, value in enumerate(values):
         k = len(value)
-        feasible = feasible_for(conditions, row, k, available[row], f"outfit {row} of the batch")
+        feasible = feasible_for(conditions, row, k, available[row], named(row))
         best = np.full((k, num_categories), -np.inf)
         items = np.full((k, num_categories), -1, dtype=np.int64)
         for category in np.flatnonzero(feasible.any(axis=0)):

@@ -1,17 +1,29 @@
-"""From latents to items: the nearest items that form an outfit, and their re-ranking by S."""
+"""From the generator's latents to items: the nearest items that form an outfit, and their re-ranking by S."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.completion import UNRANKED
+from outfits.completion.completion import UNRANKED, MethodOutcome, SearchTrace
 from outfits.completion.conditions import Conditions
+from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import assign_to_categories, complete_by_values, feasible_for
-from outfits.completion.search.expansion import CandidateProposer, Hypothesis, OutfitConditions, ranks_in
+from outfits.completion.methods import Stopwatch, completions_of, completions_without_calls, search_by_size
+from outfits.completion.search.beam import beam_search
+from outfits.completion.search.expansion import (
+    CandidateProposer,
+    Hypothesis,
+    OutfitConditions,
+    SearchQuery,
+    named,
+    ranks_in,
+)
+from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema.methods import GeneratorBeamConfig, RerankConfig
+from outfits.data.category_rule import forbidden_categories
 from outfits.index.category_index import merge
 from outfits.index.item_index import ItemIndex
 from outfits.models.similarity import TextSimilarity
@@ -19,22 +31,62 @@ from outfits.models.similarity import TextSimilarity
 TIE_BREAK = 1e-6  # weight of the cosine to a latent where alpha is 0, so that it still decides between equal texts
 
 
-@dataclass(frozen=True)
-class NearestOutfits:
-    """Items nearest to latents that keep the category rule.
+def generator(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
+    """Completes by the items nearest to the generator's latents; no call of S."""
+    index, similarity = context.index, context.similarity
+    stopwatch = Stopwatch()
+    latents = context.latents(tasks)
+    forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
+    if tasks.conditions is None:
+        chosen = complete_from_latents(latents, index, forbidden)
+        seconds = stopwatch.shares(len(tasks))  # ranking the removed items is the experiment's work, not the method's
+        ranks = latent_ranks(latents, index, forbidden, tasks.removed)
+        return completions_without_calls(tasks, chosen, seconds, ranks)
+    removed = tasks.removed if tasks.removed.shape[1] == tasks.k else None
+    chosen, condition_ranks = complete_from_latents_and_texts(
+        latents, index, forbidden, tasks.conditions, similarity, removed
+    )
+    return completions_without_calls(tasks, chosen, stopwatch.shares(len(tasks)), condition_ranks)
 
-    Attributes:
-        chosen: catalogue position for every latent, int64, shape ``[B, k]``.
-        similarity: cosine of latent and chosen item, float32, shape ``[B, k]``.
-    """
 
-    chosen: NDArray[np.int64]
-    similarity: NDArray[np.float32]
+def generator_rerank(tasks: CompletionTasks, context: MethodContext, options: RerankConfig) -> MethodOutcome:
+    """Completes by the best under S, step by step, of the r items nearest to each of the generator's latents."""
+    return _search_near_latents(tasks, context, options.candidates, width=1, joint=options.joint)
 
 
-def complete_from_latents(
-    latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_], conditions: Conditions | None = None
-) -> NearestOutfits:
+def generator_beam(tasks: CompletionTasks, context: MethodContext, options: GeneratorBeamConfig) -> MethodOutcome:
+    """Completes by beam search over the r items nearest to each of the generator's latents."""
+    return _search_near_latents(tasks, context, options.candidates, width=options.width, joint=True)
+
+
+def _search_near_latents(
+    tasks: CompletionTasks, context: MethodContext, candidates: int, *, width: int, joint: bool
+) -> MethodOutcome:
+    index, similarity = context.index, context.similarity
+    stopwatch = Stopwatch()
+    latents = context.latents(tasks)
+    spent = stopwatch.shares(len(tasks))
+
+    def near_latents(query: SearchQuery, rows: NDArray[np.int64]) -> SearchTrace:
+        propose = latent_shortlists(latents[rows], index, candidates, joint=joint)
+        return beam_search(replace(query, propose=propose, candidates_kept=candidates * tasks.k), width)
+
+    trace, seconds = search_by_size(tasks, context, near_latents)
+    ranks = None
+    if tasks.removed.shape[1]:
+        forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
+        scored = trace.candidates[:, 0]
+        if tasks.conditions is None:
+            ranks = rerank_ranks(latents, index, forbidden, scored, tasks.removed)
+        else:
+            logits, conditions = trace.candidate_logits[:, 0], tasks.conditions
+            ranks = rerank_ranks_of_conditions(
+                latents, index, forbidden, scored, logits, tasks.removed, conditions, similarity
+            )
+    return completions_of(tasks, trace, spent + seconds, ranks)
+
+
+def complete_from_latents(latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_]) -> NDArray[np.int64]:
     r"""The exact maximiser of :math:`\sum_j \cos(z_j, X_j)` over items of pairwise different, allowed categories.
 
     Within a category only its nearest item can be best for a latent, so choosing items is assigning latents to
@@ -45,10 +97,12 @@ def complete_from_latents(
         latents: shape ``[B, k, r]``.
         index: the catalogue in the latents' space.
         forbidden: bool, shape ``[B, C]``: categories that must not be added to an outfit.
-        conditions: allowed categories; latent i answers condition i.
+
+    Returns:
+        Catalogue position for every latent, shape ``[B, k]``.
 
     Raises:
-        DataError: if the rule or the conditions leave a latent no category with items.
+        DataError: if the rule leaves a latent no category with items.
         ValueError: if a latent is not finite.
     """
     batch, k, _ = latents.shape
@@ -57,13 +111,10 @@ def complete_from_latents(
     ids = ids.reshape(batch, k, -1)
     available = ~(forbidden | index.empty_categories)  # [B, C]
     chosen = np.empty((batch, k), dtype=np.int64)
-    cosines = np.empty((batch, k), dtype=np.float32)
     for row in range(batch):
-        feasible = feasible_for(conditions, row, k, available[row], f"outfit {row} of the batch")
+        feasible = feasible_for(None, row, k, available[row], named(row))
         chosen[row] = assign_to_categories(similarity[row], ids[row], feasible)
-        category = index.categories[chosen[row]]
-        cosines[row] = similarity[row][np.arange(k), category]
-    return NearestOutfits(chosen, cosines)
+    return chosen
 
 
 def complete_from_latents_and_texts(
@@ -76,7 +127,7 @@ def complete_from_latents_and_texts(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
     r"""The maximiser of :math:`\sum_j \alpha \cos(z_j, X_j) + (1 - \alpha) S_X(X_j, \hat T_j)`: no call of S.
 
-    The cosine to the latent stands in for what S would say. Reads the whole catalogue once per outfit.
+    The cosine to the latent stands in for S. Reads the whole catalogue once per outfit.
 
     Args:
         latents: shape ``[B, k, r]``.
@@ -139,13 +190,7 @@ def nearness_to(latents: Tensor, index: ItemIndex) -> NDArray[np.float32]:
     return nearness
 
 
-def latent_shortlists(
-    latents: Tensor,
-    index: ItemIndex,
-    r: int,
-    *,
-    joint: bool = True,
-) -> Callable[[int, OutfitConditions | None], CandidateProposer]:
+def latent_shortlists(latents: Tensor, index: ItemIndex, r: int, *, joint: bool = True) -> CandidateProposer:
     """Candidates of a search: the ``r`` nearest items of every latent that is not used yet.
 
     Where a text is asked for, half of them are the items nearest to the text. Without conditions an item on several
@@ -156,40 +201,34 @@ def latent_shortlists(
         index: the catalogue in the latents' space.
         r: length of a latent's list.
         joint: whether a step tries the lists of all unused latents, or of the first alone.
-
-    Returns:
-        From an outfit's row and its conditions to its candidates, for
-        :func:`outfits.completion.search.beam.beam_search`.
     """
     batch, k, _ = latents.shape
     cosine, ids = index.search(latents.flatten(0, 1), r)
     cosine, ids = cosine.reshape(batch, k, -1, r), ids.reshape(batch, k, -1, r)
 
-    def of_outfit(row: int, outfit_conditions: OutfitConditions | None) -> CandidateProposer:
-        def propose(
-            hypothesis: Hypothesis, feasible: NDArray[np.bool_], free: NDArray[np.bool_]
-        ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-            nearness, listed = merge(cosine[row], ids[row], r, ~feasible)  # [k, r]
-            active = free if joint else np.arange(k) == np.flatnonzero(free)[0]
-            if outfit_conditions is not None and outfit_conditions.similarity is not None:
-                for described in np.flatnonzero(outfit_conditions.described & active):
-                    allowed = feasible[described][index.categories]
-                    nearest = _nearest_to_text(outfit_conditions.similarity[described], allowed, max(1, r // 2))
-                    listed[described, r - len(nearest) :] = nearest
-            listed = np.where(active[:, None], listed, -1)
-            items = np.unique(listed[listed >= 0])
-            mask = np.stack([np.isin(items, listed[slot]) for slot in range(k)])
-            if outfit_conditions is None:
-                places = [np.searchsorted(items, listed[slot, listed[slot] >= 0]) for slot in range(k)]
-                of_item = np.full(mask.shape, -np.inf, dtype=np.float32)
-                for slot, place in enumerate(places):
-                    of_item[slot, place] = nearness[slot, listed[slot] >= 0]
-                mask &= np.arange(k)[:, None] == of_item.argmax(axis=0)
-            return items, mask
+    def propose(
+        row: int, conditions: OutfitConditions, hypothesis: Hypothesis, feasible: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        free = hypothesis.free(k)
+        nearness, listed = merge(cosine[row], ids[row], r, ~feasible)  # [k, r]
+        active = free if joint else np.arange(k) == np.flatnonzero(free)[0]
+        if conditions.similarity is not None:
+            for described in np.flatnonzero(conditions.described & active):
+                allowed = feasible[described][index.categories]
+                nearest = _nearest_to_text(conditions.similarity[described], allowed, max(1, r // 2))
+                listed[described, r - len(nearest) :] = nearest
+        listed = np.where(active[:, None], listed, -1)
+        items = np.unique(listed[listed >= 0])
+        mask = np.stack([np.isin(items, listed[slot]) for slot in range(k)])
+        if not conditions.asked:
+            places = [np.searchsorted(items, listed[slot, listed[slot] >= 0]) for slot in range(k)]
+            of_item = np.full(mask.shape, -np.inf, dtype=np.float32)
+            for slot, place in enumerate(places):
+                of_item[slot, place] = nearness[slot, listed[slot] >= 0]
+            mask &= np.arange(k)[:, None] == of_item.argmax(axis=0)
+        return items, mask
 
-        return propose
-
-    return of_outfit
+    return propose
 
 
 def _nearest_to_text(similarity: NDArray[np.float32], allowed: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
@@ -218,7 +257,7 @@ def rerank_ranks(
         Int64, shape ``[B, j]``; :data:`UNRANKED` for items of forbidden categories. Ties go to the smaller position.
     """
     ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
-    if not items.shape[1]:  # nobody asks: a person's outfits, from which nothing was removed
+    if not items.shape[1]:
         return ranks
     for row in range(len(latents)):
         first = scored[row][scored[row] >= 0].astype(np.int64)

@@ -1,7 +1,7 @@
 """Completion by gradient: free embeddings ascend S, then the nearest real items answer for them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,12 +9,18 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from outfits.completion.completion import MethodOutcome, concatenated
 from outfits.completion.conditions import Conditions
+from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import feasible_for
-from outfits.completion.gradient.projection import ItemSpace, Projection, project
+from outfits.completion.gradient.projection import ItemSpace, project
 from outfits.completion.gradient.relaxation import RelaxedOptimum, RelaxedTask, ascend, text_similarity
-from outfits.completion.tasks import START_STREAM
+from outfits.completion.methods import Stopwatch
+from outfits.completion.search.expansion import named
+from outfits.completion.tasks import START_STREAM, CompletionTasks
 from outfits.config.schema.methods import GradientConfig
+from outfits.data.catalogue import ItemEmbeddings
+from outfits.data.category_rule import forbidden_categories
 from outfits.models.compatibility import OutfitTransformer
 
 # Outfits ascend together in groups that always have the same shape, padded with copies, and each begins at a multiple
@@ -23,59 +29,53 @@ _ROWS = {"cpu": 32, "cuda": 1024}
 _ROW_BLOCK = 4
 
 
-@dataclass(frozen=True)
-class GradientCompletion:
-    r"""Completions of ``B`` outfits, with what comparing the score lost with :math:`M \varepsilon` takes.
-
-    Attributes:
-        chosen: catalogue positions, int64, shape ``[B, k]``; item i answers condition i.
-        relaxed: S at the relaxed optimum before any projection, float64, shape ``[B]``.
-        moved: :math:`\varepsilon`, summed Euclidean distances of the free embeddings to the items they were projected
-            to, float64, shape ``[B]``.
-        lipschitz: lower bound of M, the steepest slope of S on the ascents of all restarts, float64, shape ``[B]``.
-        gradients: gradients of S taken, one per restart and step, int64, shape ``[B]``.
-        calls: calls of S beyond those gradients, int64, shape ``[B]``.
-    """
-
-    chosen: NDArray[np.int64]
-    relaxed: NDArray[np.float64]
-    moved: NDArray[np.float64]
-    lipschitz: NDArray[np.float64]
-    gradients: NDArray[np.int64]
-    calls: NDArray[np.int64]
+def gradient(tasks: CompletionTasks, context: MethodContext, options: GradientConfig) -> MethodOutcome:
+    """Completes by ascending S in embedding space and taking the nearest items."""
+    scorer, space = context.scorer.module, context.space
+    stopwatch = Stopwatch()
+    forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
+    parts, order = [], []
+    for rows, outfits in tasks.by_size():
+        given = [context.embedded(np.sort(outfit)) for outfit in outfits.numpy()]
+        parts.append(
+            gradient_completion(scorer, space, tasks.take(rows), given, forbidden[rows], options, context.seed)
+        )
+        order.append(rows)
+    back, found = np.argsort(np.concatenate(order), kind="stable"), concatenated([part.arrays() for part in parts])
+    arrays: dict[str, Any] = {name: array[back] for name, array in found.items()}
+    return MethodOutcome(tasks, **(arrays | {"seconds": stopwatch.shares(len(tasks))}))
 
 
 def gradient_completion(
     scorer: OutfitTransformer,
     space: ItemSpace,
-    given_vectors: Tensor,
-    given_present: Tensor,
+    tasks: CompletionTasks,
+    given: Sequence[ItemEmbeddings],
     forbidden: NDArray[np.bool_],
-    conditions: Conditions | None,
-    k: int,
     options: GradientConfig,
-    seeds: NDArray[np.int64],
     seed: int,
-) -> GradientCompletion:
+) -> MethodOutcome:
     r"""Adam on ``k`` free embeddings, then the nearest items that keep the category rule and the conditions.
 
     Args:
         scorer: frozen compatibility model in evaluation mode, on the device of ``space``.
         space: the catalogue as points of the embedding space.
-        given_vectors: embeddings of the given items in any order, shape ``[B, n, d]``.
-        given_present: which parts they have, bool, shape ``[B, n, 2]``.
+        tasks: ``B`` tasks of equally many given items; embedding i is held to condition i.
+        given: embeddings of their given items, in any order.
         forbidden: categories of the given items, bool, shape ``[B, C]``.
-        conditions: conditions for each outfit; embedding i is held to condition i.
-        k: number of missing items.
         options: steps, step size, restarts, start, penalty and projection, and which restart answers.
-        seeds: what identifies each task in whatever batch it comes, shape ``[B, s]``.
         seed: seed of the experiment.
+
+    Returns:
+        Completions with the relaxed optimum; the distance moved is the sum over the items, the slope the steepest on
+        the ascents of all restarts. No time is taken: ``seconds`` is 0.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
         ValueError: if ``options.choose`` is another word, texts do not fit the embeddings, the scorer is in training
             mode, or S is not finite.
     """
+    conditions, k, seeds = tasks.conditions, tasks.k, tasks.seeds
     if options.choose not in ("relaxed", "projected"):
         raise ValueError(f"choose must be relaxed or projected, not {options.choose!r}")
     if conditions is not None and conditions.has_text.any() and conditions.texts.shape[2] != space.text_dim:
@@ -84,7 +84,7 @@ def gradient_completion(
         )
     feasible = np.stack(
         [
-            feasible_for(conditions, row, k, ~forbidden[row] & (space.counts > 0), f"outfit {row} of the batch")
+            feasible_for(conditions, row, k, ~forbidden[row] & (space.counts > 0), named(row))
             for row in range(len(seeds))
         ]
     )
@@ -94,21 +94,24 @@ def gradient_completion(
             for row in range(len(seeds))
         ]
     )
-    given = _given_tokens(scorer, given_vectors, given_present, space.device)
+    tokens = _given_tokens(scorer, given, space.device)
     parts = []
     for rows in _groups(len(seeds), options.restarts, space.device):
         task = _task(
-            given[rows], space, feasible[rows], conditions.take(rows) if conditions is not None else None, options
+            tokens[rows], space, feasible[rows], conditions.take(rows) if conditions is not None else None, options
         )
         points = torch.from_numpy(starts[rows]).to(space.device).flatten(0, 1)
         parts.append(_complete(scorer, task, points, options))
-    return GradientCompletion(
-        chosen=np.concatenate([part[0] for part in parts]),
-        relaxed=np.concatenate([part[1] for part in parts]),
-        moved=np.concatenate([part[2] for part in parts]),
-        lipschitz=np.concatenate([part[3] for part in parts]),
-        gradients=np.full(len(seeds), options.restarts * sum(_stages(options, k)), dtype=np.int64),
-        calls=np.full(len(seeds), options.restarts if options.choose == "projected" else 0, dtype=np.int64),
+    chosen, relaxed, moved, lipschitz = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return MethodOutcome(
+        tasks,
+        chosen,
+        calls=np.full(len(tasks), options.restarts if options.choose == "projected" else 0, dtype=np.int64),
+        seconds=np.zeros(len(tasks)),
+        gradients=np.full(len(tasks), options.restarts * sum(_stages(options, k)), dtype=np.int64),
+        relaxed=relaxed,
+        moved=moved,
+        lipschitz=lipschitz,
     )
 
 
@@ -130,16 +133,15 @@ def _stages(options: GradientConfig, k: int) -> list[int]:
     return [max(1, len(part)) for part in np.array_split(np.arange(options.steps), k)]
 
 
-def _given_tokens(scorer: OutfitTransformer, vectors: Tensor, present: Tensor, device: torch.device) -> Tensor:
+def _given_tokens(scorer: OutfitTransformer, given: Sequence[ItemEmbeddings], device: torch.device) -> Tensor:
     """Tokens ``[B, n, width]`` of the given items in an order that only the items themselves decide."""
     rows = []
     with torch.no_grad(), torch.inference_mode(False):
-        for each, has in zip(vectors.cpu().numpy(), present.cpu().numpy(), strict=True):
-            order = np.lexsort(np.concatenate([each, has], axis=1).T)
+        for items in given:
+            ordered = items.take(np.lexsort(np.concatenate([items.vectors, items.present], axis=1).T))
             # one outfit per product: always the same shape, so the same bits in any batch
-            rows.append(
-                scorer.tokens(torch.from_numpy(each[order]).to(device), torch.from_numpy(has[order]).to(device))
-            )
+            vectors, present = torch.from_numpy(ordered.vectors), torch.from_numpy(ordered.present)
+            rows.append(scorer.tokens(vectors.to(device), present.to(device)))
     return torch.stack(rows)
 
 
@@ -173,9 +175,9 @@ def _complete(
     optimum = first = _ascend_padded(scorer, now, points, stages[0], options)
     steepest = first.lipschitz
     for steps in stages[1:]:
-        found, apart = _project(optimum.points, now, options.projection)
-        fixed = found.distances.argmin(axis=1)
-        item = found.chosen[every, fixed]
+        nearest, distances, apart = _project(optimum.points, now, options.projection)
+        fixed = distances.argmin(axis=1)
+        item = nearest[every, fixed]
         chosen[every, left[every, fixed]] = item
         moved += apart[every, fixed]
         free = np.arange(left.shape[1])[None] != fixed[:, None]
@@ -186,8 +188,7 @@ def _complete(
     # what is not answered needs no projection
     rows = _best_restarts(optimum.objectives, options.restarts) if options.choose == "relaxed" else every
     index = torch.from_numpy(rows).to(points.device)
-    found, apart = _project(optimum.points[index], now.take(index), options.projection)
-    chosen[rows[:, None], left[rows]] = found.chosen
+    chosen[rows[:, None], left[rows]], _, apart = _project(optimum.points[index], now.take(index), options.projection)
     moved[rows] += apart.sum(axis=1)
     if options.choose == "projected":
         rows = _best_restarts(_real_objectives(scorer, task, chosen, options), options.restarts)
@@ -201,11 +202,13 @@ def _best_restarts(objectives: Tensor, restarts: int) -> NDArray[np.int64]:
     return np.arange(len(best)) * restarts + best
 
 
-def _project(points: Tensor, task: RelaxedTask, distance: str) -> tuple[Projection, NDArray[np.float64]]:
-    """Nearest items, and the Euclidean distance ``[m, k]`` to each whatever distance they are nearest by."""
-    found = project(points, task.space, task.feasible.cpu().numpy(), distance)
-    items = task.space.vectors[torch.from_numpy(found.chosen).to(points.device)]
-    return found, (points - items).double().norm(dim=2).cpu().numpy()
+def _project(
+    points: Tensor, task: RelaxedTask, distance: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Nearest items, their distances, and their Euclidean distances, each ``[m, k]``."""
+    chosen, distances = project(points, task.space, task.feasible.cpu().numpy(), distance)
+    items = task.space.vectors[torch.from_numpy(chosen).to(points.device)]
+    return chosen, distances, (points - items).double().norm(dim=2).cpu().numpy()
 
 
 def _ascend_padded(

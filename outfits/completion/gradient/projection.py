@@ -1,7 +1,5 @@
 """From free embeddings to the nearest real items that keep the category rule."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,19 +12,6 @@ DISTANCES = {"l1": 1.0, "l2": 2.0, "l10": 10.0, "cosine": 2.0}
 """Distances by name with their Minkowski exponent; cosine is taken from the Euclidean distance of unit vectors."""
 
 _ROWS, _COLUMNS = 64, 65536  # points and items in one block of distances; bounds the memory
-
-
-@dataclass(frozen=True)
-class Projection:
-    """Items nearest to points, one per point.
-
-    Attributes:
-        chosen: catalogue positions, int64, shape ``[B, k]``.
-        distances: distance of every point to its item, float64, shape ``[B, k]``.
-    """
-
-    chosen: NDArray[np.int64]
-    distances: NDArray[np.float64]
 
 
 class ItemSpace:
@@ -137,8 +122,10 @@ class ItemSpace:
         return distances, items
 
 
-def project(points: Tensor, space: ItemSpace, feasible: NDArray[np.bool_], distance: str) -> Projection:
-    r"""The exact minimiser of :math:`\sum_i \rho(\tilde X_i, X_i)` over items of pairwise different, open categories.
+def project(
+    points: Tensor, space: ItemSpace, feasible: NDArray[np.bool_], distance: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    r"""The exact minimiser of :math:`\sum_i \rho(\tilde X_i, X_i)` over items of different, allowed categories.
 
     Within a category only its nearest item can be best for a point, so choosing items is assigning points to categories
     (Kuhn–Munkres).
@@ -148,6 +135,9 @@ def project(points: Tensor, space: ItemSpace, feasible: NDArray[np.bool_], dista
         space: the catalogue.
         feasible: categories that each point may take, such that there is an assignment, bool, shape ``[B, k, C]``.
         distance: ``l1``, ``l2``, ``l10`` or ``cosine``.
+
+    Returns:
+        Catalogue positions and the distance of every point to its item, both of shape ``[B, k]``.
 
     Raises:
         ValueError: if a point is not finite.
@@ -161,7 +151,7 @@ def project(points: Tensor, space: ItemSpace, feasible: NDArray[np.bool_], dista
     chosen = np.empty((batch, k), dtype=np.int64)
     for row in range(batch):
         chosen[row] = assign_to_categories(-nearest[row], items[row], feasible[row])
-    return Projection(chosen, np.take_along_axis(nearest, space.categories[chosen][:, :, None], axis=2)[:, :, 0])
+    return chosen, np.take_along_axis(nearest, space.categories[chosen][:, :, None], axis=2)[:, :, 0]
 
 
 def _pairwise(points: Tensor, vectors: Tensor, distance: str) -> Tensor:

@@ -21,8 +21,8 @@ class RelaxedTask:
     r"""What ``m`` sets of ``k`` free embeddings ascend.
 
     The objective is :math:`\alpha S(O \cup \tilde X) + (1 - \alpha) \sum_i S_X(\tilde X_i, \hat T_i) - \lambda \frac1k
-    \sum_i \min_x |\tilde X_i - x|^2`. It is S that ascends, not its logit: they have one optimum, but the logit has no
-    end, and who follows it past S = 1 only moves away from every real item.
+    \sum_i \min_x |\tilde X_i - x|^2`. S ascends, not its logit: they have one optimum, but the logit is unbounded, and
+    following it past S = 1 only moves away from every real item.
 
     Attributes:
         given: tokens of the items that are fixed, shape ``[m, n, width]``.
@@ -30,7 +30,7 @@ class RelaxedTask:
         feasible: categories that each embedding may take, bool, shape ``[m, k, C]``.
         texts: texts of conditions of unit length, zero for none, shape ``[m, k, text_dim]``; None: no text anywhere.
         alpha: weight of S, float64, shape ``[m]``; 1 where there is no text.
-        penalty: :math:`\lambda`, weight of the mean squared distance to the nearest open item.
+        penalty: :math:`\lambda`, weight of the mean squared distance to the nearest allowed item.
     """
 
     given: Tensor
@@ -92,8 +92,8 @@ class RelaxedOptimum:
 def ascend(scorer: OutfitTransformer, task: RelaxedTask, start: Tensor, steps: int, lr: float) -> RelaxedOptimum:
     r"""Ascends the objective in embedding space by Adam (arXiv 1412.6980).
 
-    If :math:`|S(Z) - S(Z')| \le M \sum_i |Z_i - Z'_i|` for all sets of embeddings, then :math:`M \ge |\hypothesis S /
-    \hypothesis Z_i|` for every i, since one embedding may move alone along its own gradient. So the steepest of these
+    If :math:`|S(Z) - S(Z')| \le M \sum_i |Z_i - Z'_i|` for all sets of embeddings, then :math:`M \ge |\partial S /
+    \partial Z_i|` for every i, since one embedding may move alone along its own gradient. So the steepest of these
     gradients, and of the difference quotients between steps, is a lower bound of M.
 
     Args:

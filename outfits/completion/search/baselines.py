@@ -1,7 +1,7 @@
-"""Completions that know nothing of the outfit: random items, and the most frequent or most often selected ones.
+"""Completions that do not depend on the outfit: random items, the most frequent and the most often selected ones.
 
-A search on a learned S falls again and again on a few items that S likes beside anything; these say how far such items,
-or chance, go.
+A search on a learned S often returns a few items that S scores high beside anything; these controls measure how far
+such items, or chance, go.
 """
 
 from collections.abc import Iterable
@@ -9,11 +9,101 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from outfits.completion.completion import UNRANKED
-from outfits.completion.from_latents.assignment import feasible_for
-from outfits.completion.search.expansion import ranks_in
+from outfits.completion.completion import UNRANKED, MethodOutcome
+from outfits.completion.context import MethodContext
+from outfits.completion.from_latents.assignment import complete_by_values, feasible_for
+from outfits.completion.methods import Stopwatch, completions_without_calls
+from outfits.completion.search.expansion import named, ranks_in
 from outfits.completion.tasks import RANDOM_STREAM, CompletionTasks
 from outfits.data.category_rule import available_categories, feasible_categories
+from outfits.errors import ConfigError
+
+
+def original(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
+    """Puts the removed items back."""
+    stopwatch = Stopwatch()
+    return completions_without_calls(tasks, tasks.removed.astype(np.int64), stopwatch.shares(len(tasks)), None)
+
+
+def random(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
+    """Completes by uniformly random allowed items of different categories, one draw after the other.
+
+    The tasks' seeds and the context's seed each draw, so it does not depend on the batch. Ranks are those in the random
+    order.
+    """
+    rankings = (
+        np.random.default_rng([context.seed, RANDOM_STREAM, *seeds.tolist()]).permutation(len(context.catalogue))
+        for seeds in tasks.seeds
+    )
+    return _by_rankings(tasks, context, rankings)
+
+
+def most_frequent(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
+    """Completes by the items that occur most often in training outfits."""
+    return _by_counts(tasks, context, context.require_occurrences())
+
+
+def most_selected(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
+    """Completes by the items that greedy search selected most often for training outfits."""
+    return _by_counts(tasks, context, context.require_selected())
+
+
+def most_similar(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
+    """Completes by the items most similar to the texts of conditions; reads neither the outfit nor S.
+
+    Raises:
+        ConfigError: without texts of conditions.
+        DataError: if the rule or the conditions leave a missing item no category.
+    """
+    if tasks.conditions is None or not tasks.conditions.has_text.any():
+        raise ConfigError(
+            ["most_similar needs texts of conditions; name it in evaluate.condition_methods, or give texts"]
+        )
+    similarity = context.similarity
+    if similarity is None:
+        raise ValueError("texts of conditions need the catalogue's text embeddings")
+    stopwatch = Stopwatch()
+    values = np.stack([similarity(texts) for texts in tasks.conditions.texts])  # [B, k, N]
+    available = available_categories(tasks.given, context.categories, context.num_categories, len(context.catalogue))
+    wanted = tasks.removed if tasks.removed.shape[1] == tasks.k else None
+    chosen, ranks = complete_by_values(values, context.catalogue_categories, available, tasks.conditions, wanted)
+    return completions_without_calls(tasks, chosen, stopwatch.shares(len(tasks)), ranks)
+
+
+def _by_counts(tasks: CompletionTasks, context: MethodContext, counts: NDArray[np.integer]) -> MethodOutcome:
+    ranking = np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable").astype(np.int64)
+    return _by_rankings(tasks, context, [ranking] * len(tasks))
+
+
+def _by_rankings(
+    tasks: CompletionTasks, context: MethodContext, rankings: Iterable[NDArray[np.int64]]
+) -> MethodOutcome:
+    """Completes every task from a ranking of the whole catalogue that does not depend on the outfit.
+
+    The rank of a removed item is that among the items that could be chosen; with conditions, that of removed item i
+    among those that condition i allows.
+
+    Args:
+        tasks: ``B`` tasks.
+        context: the catalogue.
+        rankings: all catalogue positions, best first, for every task; read one after the other.
+
+    Raises:
+        DataError: if the rule or the conditions leave a missing item no category.
+    """
+    stopwatch = Stopwatch()
+    chosen = np.empty((len(tasks), tasks.k), dtype=np.int64)
+    ranks = np.full(tasks.removed.shape, UNRANKED, dtype=np.int64)
+    items = context.catalogue_categories
+    available = available_categories(tasks.given, context.categories, context.num_categories, len(items))
+    for row, ranking in enumerate(rankings):
+        feasible = feasible_for(tasks.conditions, row, tasks.k, available[row], named(row))
+        chosen[row] = complete_by_ranking(ranking, np.array(feasible), items)
+        for number in range(tasks.removed.shape[1]):
+            can = available[row] if tasks.conditions is None else feasible[number]
+            allowed = ranking[can[items[ranking]]]
+            ranks[row, number] = ranks_in(allowed, tasks.removed[row, number : number + 1], len(items))[0]
+    return completions_without_calls(tasks, chosen, stopwatch.shares(len(tasks)), ranks)
 
 
 def complete_by_ranking(
@@ -42,62 +132,3 @@ def complete_by_ranking(
         available[categories[item]] = False
         left = feasible_categories(feasible, free, available)
     return chosen
-
-
-def complete_by_ranking_of_all(
-    tasks: CompletionTasks,
-    rankings: Iterable[NDArray[np.int64]],
-    categories: NDArray[np.integer],
-    num_categories: int,
-    size: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Completes every task from a ranking of the whole catalogue that does not look at the outfit.
-
-    Args:
-        tasks: ``B`` tasks.
-        rankings: all catalogue positions, best first, for every task; looked at one after the other.
-        categories: category of every catalogue item and external.
-        num_categories: ``C``.
-        size: number of catalogue items.
-
-    Returns:
-        Chosen positions ``[B, k]``, and the rank of the removed items among those that could be chosen, ``[B, j]``;
-        with conditions, of removed item i among those that condition i allows.
-
-    Raises:
-        DataError: if the rule or the conditions leave a missing item no category.
-    """
-    chosen = np.empty((len(tasks), tasks.k), dtype=np.int64)
-    ranks = np.full(tasks.removed.shape, UNRANKED, dtype=np.int64)
-    available = available_categories(tasks.given, categories, num_categories, size)
-    for row, ranking in enumerate(rankings):
-        items = categories[: len(ranking)]
-        feasible = feasible_for(tasks.conditions, row, tasks.k, available[row], f"outfit {row} of the batch")
-        chosen[row] = complete_by_ranking(ranking, np.array(feasible), items)
-        for number in range(tasks.removed.shape[1]):
-            can = available[row] if tasks.conditions is None else feasible[number]
-            allowed = ranking[can[items[ranking]]]
-            ranks[row, number] = ranks_in(allowed, tasks.removed[row, number : number + 1], len(items))[0]
-    return chosen, ranks
-
-
-def random_completion(
-    tasks: CompletionTasks, categories: NDArray[np.integer], num_categories: int, seed: int, items: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Uniformly random allowed items of different categories, one draw after the other.
-
-    Args:
-        tasks: ``B`` tasks; their seeds and ``seed`` seed each draw, so it does not depend on the batch.
-        categories: category of every catalogue item and external.
-        num_categories: ``C``.
-        seed: seed of the experiment.
-        items: number of catalogue items, without external items; None: there are no external items.
-
-    Returns:
-        Chosen positions ``[B, k]`` and ranks ``[B, j]`` of the removed items in the random order.
-    """
-    size = len(categories) if items is None else items
-    rankings = (
-        np.random.default_rng([seed, RANDOM_STREAM, *seeds.tolist()]).permutation(size) for seeds in tasks.seeds
-    )
-    return complete_by_ranking_of_all(tasks, rankings, categories, num_categories, size)

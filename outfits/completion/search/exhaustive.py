@@ -10,39 +10,31 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from outfits.completion.completion import SearchTrace
-from outfits.completion.conditions import Conditions
-from outfits.completion.search.expansion import Hypothesis, OutfitConditions, expand, first_ranks
-from outfits.completion.search.trace import empty_trace, keep_alternatives
+from outfits.completion.completion import MethodOutcome, SearchTrace
+from outfits.completion.context import MethodContext
+from outfits.completion.methods import complete_by_search
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand, named
+from outfits.completion.search.trace import empty_trace, keep_alternatives, record_ranks
+from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema.methods import ExhaustiveConfig
 from outfits.data.category_rule import require_categories, require_feasible
 from outfits.errors import ConfigError
-from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
 
 
-def exhaustive_search(
-    scorer: CandidateScorer,
-    outfits: Tensor,
-    k: int,
-    max_calls: int,
-    *,
-    rank_of: NDArray[np.integer] | None = None,
-    conditions: Conditions | None = None,
-    similarity: TextSimilarity | None = None,
-    alternatives: int = 0,
-) -> SearchTrace:
+def exhaustive(tasks: CompletionTasks, context: MethodContext, options: ExhaustiveConfig) -> MethodOutcome:
+    """Completes by the best of all k-subsets."""
+    return complete_by_search(tasks, context, lambda query: exhaustive_search(query, options.max_calls))
+
+
+def exhaustive_search(query: SearchQuery, max_calls: int) -> SearchTrace:
     r"""The exact :math:`\arg\max` of S, or of the spec's objective, over all k-subsets that keep rule and conditions.
 
+    Ranks are those among single expansions; the calls that they take are not the search's and are not counted.
+
     Args:
-        scorer: S over the catalogue.
-        outfits: catalogue positions of the given items, shape ``[B, n]``.
-        k: number of missing items.
+        query: what is searched for; the whole catalogue is, and no candidates are kept.
         max_calls: calls of S per outfit beyond which it refuses to start.
-        rank_of: catalogue positions ``[B, j]`` whose rank among single expansions to report; those calls are not the
-            search's and are not counted.
-        conditions: conditions for each outfit.
-        similarity: similarity of the catalogue to texts, where texts are asked for.
-        alternatives: ``m``, best completions to keep.
 
     Returns:
         The trace; items in the order of their conditions, without conditions in that of their catalogue positions.
@@ -52,53 +44,39 @@ def exhaustive_search(
         ConfigError: if an outfit needs more than ``max_calls``.
         DataError: if the rule or the conditions leave a missing item no category.
     """
-    trace = empty_trace(len(outfits), k, 0, rank_of, conditions, alternatives)
-    for row in range(len(outfits)):
-        outfit_conditions = None if conditions is None else OutfitConditions.of(conditions, row, similarity)
-        outfit, what = outfits[row].cpu(), f"outfit {row} of the batch"
-        forbidden = scorer.taken_categories(outfit[None])[0]
-        choices, calls = _affordable(scorer, k, ~forbidden & scorer.has_items, outfit_conditions, max_calls, what)
-        best = _best_sets(scorer, outfit, choices, outfit_conditions, max(1, alternatives))
-        trace.calls[row] = calls
+    trace = empty_trace(query)
+    for row in range(len(query.outfits)):
+        conditions, outfit = query.conditions_of(row), query.outfits[row].cpu()
+        choices, trace.calls[row] = _affordable(query, row, conditions, max_calls)
+        best = _best_sets(query.scorer, outfit, choices, conditions, max(1, query.alternatives))
         trace.chosen[row] = best[0].answer(True)
         trace.logits[row] = best[0].logits[-1]
         if trace.slots is not None:
-            trace.slots[row] = np.arange(k)
-        keep_alternatives(trace, row, [found.answer(True) for found in best[:alternatives]])
-        if trace.ranks is not None and rank_of is not None:
-            (single,) = expand(
-                scorer,
-                outfit,
-                [Hypothesis()],
-                k,
-                conditions=outfit_conditions,
-                what=what,
-            )
-            trace.ranks[row] = first_ranks(single, rank_of[row], outfit_conditions, len(scorer))
+            trace.slots[row] = np.arange(query.k)
+        keep_alternatives(trace, row, [found.answer(True) for found in best[: query.alternatives]])
+        if query.rank_of is not None:
+            (single,) = expand(query, row, conditions, [Hypothesis()])
+            record_ranks(trace, query, row, conditions, single)
     return trace
 
 
 def _affordable(
-    scorer: CandidateScorer,
-    k: int,
-    available: NDArray[np.bool_],
-    conditions: OutfitConditions | None,
-    max_calls: int,
-    what: str,
+    query: SearchQuery, row: int, conditions: OutfitConditions, max_calls: int
 ) -> tuple[list[tuple[int, ...]], int]:
     """The sets of k categories to search and the calls that takes, counted before any of them is listed."""
+    scorer, k, what = query.scorer, query.k, named(row)
+    available = ~scorer.taken_categories(query.outfits[row].cpu()[None])[0] & scorer.has_items
     sizes = np.bincount(scorer.categories[: len(scorer)], minlength=scorer.num_categories)
     # number of k-subsets of items of different categories: the elementary symmetric polynomial of the sizes
-    wanted = available if conditions is None else available & conditions.allowed.any(axis=0)
     subsets = [1] + [0] * k
-    for size in sizes[wanted].tolist():
+    for size in sizes[available & conditions.allowed.any(axis=0)].tolist():
         for j in range(k, 0, -1):
             subsets[j] += size * subsets[j - 1]
     calls, choices = subsets[k], []
-    if conditions is None and calls > max_calls:
+    if not conditions.asked and calls > max_calls:
         raise _too_many(f"{calls:,}", max_calls, what)
     calls = 0
-    for choice in _category_choices(scorer, k, available, conditions, what):
+    for choice in _category_choices(k, available, conditions, what):
         choices.append(choice)
         calls += prod(int(sizes[category]) for category in choice)
         if calls > max_calls:
@@ -112,11 +90,11 @@ def _too_many(calls: str, max_calls: int, what: str) -> ConfigError:
 
 
 def _category_choices(
-    scorer: CandidateScorer, k: int, available: NDArray[np.bool_], conditions: OutfitConditions | None, what: str
+    k: int, available: NDArray[np.bool_], conditions: OutfitConditions, what: str
 ) -> Iterator[tuple[int, ...]]:
     """The sets of k categories that can be given to the missing items."""
     require_categories(int(available.sum()), k, what)
-    if conditions is None:
+    if not conditions.asked:
         yield from combinations(np.flatnonzero(available).tolist(), k)
         return
     some = False
@@ -125,14 +103,14 @@ def _category_choices(
             some = True
             yield choice
     if not some:
-        require_feasible(np.zeros((k, scorer.num_categories), dtype=np.bool_), what)
+        require_feasible(np.zeros_like(conditions.allowed), what)
 
 
 def _best_sets(
     scorer: CandidateScorer,
     outfit: Tensor,
     choices: list[tuple[int, ...]],
-    conditions: OutfitConditions | None,
+    conditions: OutfitConditions,
     keep: int,
 ) -> list[Hypothesis]:
     """The best completions over all sets of categories, best first, ties by the smaller positions."""
@@ -159,11 +137,11 @@ def _values(
     sets: NDArray[np.int64],
     categories: NDArray[np.int64],
     logits: NDArray[np.float32],
-    conditions: OutfitConditions | None,
+    conditions: OutfitConditions,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Values of sets ``[M, k]`` of the same categories, and which missing item each item had best be, ``[M, k]``."""
     k = sets.shape[1]
-    if conditions is None:
+    if not conditions.asked:
         return logits.astype(np.float64), np.argsort(np.argsort(sets, axis=1), axis=1)
     orders = [order for order in permutations(range(k)) if conditions.allowed[list(order), categories].all()]
     if conditions.similarity is None:

@@ -1,7 +1,7 @@
-"""The step that every search with S repeats: all expansions to partial outfits, scored and ranked."""
+"""The step that every search with S repeats: all expansions of partial completions, scored and ranked."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,17 +25,24 @@ class OutfitConditions:
 
     Attributes:
         allowed: categories of each missing item, bool, shape ``[k, C]``.
-        slot_groups: the first missing item of the same condition, int64, shape ``[k]``: items conditions alike are
+        slot_groups: the first missing item of the same condition, int64, shape ``[k]``: items with equal conditions are
             tried once.
         similarity: similarity of every catalogue item to the text of each missing item, float32, shape ``[k, N]``; None
             if no item has a text, and expansions are ranked by S alone.
         alpha: weight of S against the texts.
+        asked: whether there are conditions; only then does it matter which item answers which.
     """
 
     allowed: NDArray[np.bool_]
     slot_groups: NDArray[np.int64]
     similarity: NDArray[np.float32] | None = None
     alpha: float = 1.0
+    asked: bool = True
+
+    @classmethod
+    def none(cls, k: int, num_categories: int) -> "OutfitConditions":
+        """No conditions for ``k`` missing items."""
+        return cls(np.ones((k, num_categories), dtype=np.bool_), np.zeros(k, dtype=np.int64), asked=False)
 
     @classmethod
     def of(cls, conditions: Conditions, row: int, similarity: TextSimilarity | None) -> "OutfitConditions":
@@ -58,10 +65,6 @@ class OutfitConditions:
         if self.similarity is None:
             return np.zeros(len(self.slot_groups), dtype=np.bool_)
         return np.asarray(self.similarity.any(axis=1))
-
-    def with_own_slots(self) -> "OutfitConditions":
-        """The same conditions with every missing item tried, for candidates that differ from one to the other."""
-        return replace(self, slot_groups=np.arange(len(self.slot_groups)))
 
     def slots(self, free: NDArray[np.bool_]) -> list[int]:
         """One missing item, the first, of every group that is still missing."""
@@ -113,7 +116,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Expansions:
-    """Expansions to one partial outfit that keep the rule and the conditions, best first.
+    """Expansions of one partial completion that keep the rule and the conditions, best first.
 
     Equal values stand in the order of catalogue positions, then of slots.
 
@@ -123,7 +126,6 @@ class Expansions:
         values: what the search maximises, see :class:`Hypothesis`, float64, shape ``[A]``.
         logits: logits of S, float32, shape ``[A]``.
         similarity: similarity of the item to the text of the condition, float32, shape ``[A]``.
-        calls: sets that S scored for them.
     """
 
     items: NDArray[np.int64]
@@ -131,7 +133,6 @@ class Expansions:
     values: NDArray[np.float64]
     logits: NDArray[np.float32]
     similarity: NDArray[np.float32]
-    calls: int
 
     def __len__(self) -> int:
         return len(self.items)
@@ -140,18 +141,11 @@ class Expansions:
     def none(cls) -> "Expansions":
         """No expansions."""
         nothing, numbers = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        return cls(nothing, nothing, numbers.astype(np.float64), numbers, numbers, calls=0)
+        return cls(nothing, nothing, numbers.astype(np.float64), numbers, numbers)
 
     def joined(self, other: "Expansions") -> "Expansions":
         """These expansions and others, in no order."""
-        return Expansions(
-            np.concatenate([self.items, other.items]),
-            np.concatenate([self.slots, other.slots]),
-            np.concatenate([self.values, other.values]),
-            np.concatenate([self.logits, other.logits]),
-            np.concatenate([self.similarity, other.similarity]),
-            self.calls + other.calls,
-        )
+        return Expansions(**{name: np.concatenate([mine, getattr(other, name)]) for name, mine in vars(self).items()})
 
     def best_first(self) -> "Expansions":
         """All expansions, best first."""
@@ -174,9 +168,7 @@ class Expansions:
 
     def only(self, left: NDArray[np.bool_] | NDArray[np.int64], slots: NDArray[np.int64]) -> "Expansions":
         """The expansions that are left, a mask or places, with new slots, given for all, shape ``[A]``."""
-        return Expansions(
-            self.items[left], slots[left], self.values[left], self.logits[left], self.similarity[left], self.calls
-        )
+        return Expansions(self.items[left], slots[left], self.values[left], self.logits[left], self.similarity[left])
 
     def first_of_each_item(self) -> NDArray[np.int64]:
         """Places of the expansions, best first, each item once."""
@@ -188,72 +180,111 @@ class Expansions:
 
 
 CandidateProposer = Callable[
-    [Hypothesis, NDArray[np.bool_], NDArray[np.bool_]], tuple[NDArray[np.int64], NDArray[np.bool_]]
+    [int, OutfitConditions, Hypothesis, NDArray[np.bool_]], tuple[NDArray[np.int64], NDArray[np.bool_]]
 ]
-"""Candidates for one outfit: from a partial completion, open categories ``[k, C]`` (none where an item is not
-missing any more) and the items still missing ``[k]`` to ascending catalogue positions ``[M]`` and which of them are for
-which item ``[k, M]``."""
+"""Candidates for the next step of a search: from an outfit's row, its conditions, a partial completion and its feasible
+categories ``[k, C]`` (none where an item is not missing any more) to ascending catalogue positions ``[M]`` and which of
+them are for which missing item ``[k, M]``."""
+
+
+@dataclass(frozen=True)
+class SearchQuery:
+    """What a search with S is asked: to complete ``B`` outfits with equally many given items.
+
+    Attributes:
+        scorer: S over the catalogue.
+        outfits: catalogue positions of the given items, shape ``[B, n]``.
+        k: number of missing items.
+        candidates_kept: ``M``, best candidates of each step to keep; fewer are kept where there were fewer.
+        rank_of: catalogue positions ``[B, j]`` whose rank among the expansions of the first step to report.
+        conditions: conditions for each outfit; None: none.
+        similarity: similarity of the catalogue to texts, where conditions have texts.
+        propose: candidates of each step; None: the whole catalogue.
+        alternatives: ``m``, best completions to keep.
+    """
+
+    scorer: CandidateScorer
+    outfits: Tensor
+    k: int
+    candidates_kept: int = 0
+    rank_of: NDArray[np.integer] | None = None
+    conditions: Conditions | None = None
+    similarity: TextSimilarity | None = None
+    propose: CandidateProposer | None = None
+    alternatives: int = 0
+
+    def conditions_of(self, row: int) -> OutfitConditions:
+        """The conditions for one outfit.
+
+        Raises:
+            ValueError: if there are texts and nothing to compare them with.
+        """
+        if self.conditions is None:
+            return OutfitConditions.none(self.k, self.scorer.num_categories)
+        return OutfitConditions.of(self.conditions, row, self.similarity)
 
 
 def expand(
-    scorer: CandidateScorer,
-    outfit: Tensor,
+    query: SearchQuery,
+    row: int,
+    conditions: OutfitConditions,
     hypotheses: Sequence[Hypothesis],
-    k: int,
-    *,
-    conditions: OutfitConditions | None = None,
-    propose: CandidateProposer | None = None,
     keep: int | None = None,
-    what: str = "outfit",
 ) -> list[Expansions]:
-    """Scores all expansions to partial completions of one outfit, equally long ones, and ranks them.
+    """Scores all expansions of partial completions of one outfit, equally long ones, and ranks them.
 
     The catalogue is gone through in parts. With ``keep`` what is needed of a part is kept and the rest forgotten.
 
     Args:
-        scorer: S over the catalogue.
-        outfit: catalogue positions of the given items, shape ``[n]``.
+        query: what is searched for.
+        row: the outfit.
+        conditions: its conditions.
         hypotheses: partial completions.
-        k: number of missing items.
-        conditions: what is asked for them.
-        propose: candidates to score; None: the whole catalogue.
-        keep: expansions to keep for each missing item; None: all.
-        what: the outfit in messages.
+        keep: expansions to keep for each missing item; None: all, as in a first step whose ranks are reported.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
     """
+    scorer, outfit = query.scorer, query.outfits[row].cpu()
+    if query.rank_of is not None and not hypotheses[0].items:
+        keep = None
     current = torch.stack(
         [torch.cat([outfit, torch.tensor(hypothesis.items, dtype=torch.int64)]) for hypothesis in hypotheses]
     )
     forbidden = scorer.taken_categories(current)  # [H, C]
     feasible = [
-        _feasible(hypothesis, k, ~taken & scorer.has_items, conditions, what)
+        _feasible(hypothesis, ~taken & scorer.has_items, conditions, named(row))
         for hypothesis, taken in zip(hypotheses, forbidden, strict=True)
     ]
     best = [Expansions.none() for _ in hypotheses]
-    for candidates, masks in _parts(scorer, hypotheses, k, feasible, conditions, propose):
+    for candidates, masks in _parts(query, row, conditions, hypotheses, feasible):
         asked = np.full((len(hypotheses), max(map(len, candidates))), -1, dtype=np.int64)
-        for row, (found, mask) in enumerate(zip(candidates, masks, strict=True)):
-            asked[row, : len(found)] = np.where(mask.any(axis=0), found, -1)
+        for place, (found, mask) in enumerate(zip(candidates, masks, strict=True)):
+            asked[place, : len(found)] = np.where(mask.any(axis=0), found, -1)
         logits = scorer.addition_logits(current, torch.from_numpy(asked)).cpu()
         if torch.isnan(logits).any() or torch.isposinf(logits).any():
             raise ValueError("S gave a logit that is not finite; its weights or the item embeddings are damaged")
-        for row, (hypothesis, found, mask) in enumerate(zip(hypotheses, candidates, masks, strict=True)):
-            scored = _expansions(hypothesis, found, mask, logits[row, : len(found)].numpy(), conditions)
-            best[row] = best[row].joined(scored)
-            if keep is not None and len(best[row]):
-                best[row] = best[row].best_of_each(keep)
+        for place, (hypothesis, found, mask) in enumerate(zip(hypotheses, candidates, masks, strict=True)):
+            scored = _expansions(hypothesis, found, mask, logits[place, : len(found)].numpy(), conditions)
+            best[place] = best[place].joined(scored)
+            if keep is not None and len(best[place]):
+                best[place] = best[place].best_of_each(keep)
     return [expansions.best_first() for expansions in best]
 
 
+def named(row: int) -> str:
+    """An outfit of a batch as messages call it."""
+    return f"outfit {row} of the batch"
+
+
 def _feasible(
-    hypothesis: Hypothesis, k: int, available: NDArray[np.bool_], conditions: OutfitConditions | None, what: str
+    hypothesis: Hypothesis, available: NDArray[np.bool_], conditions: OutfitConditions, what: str
 ) -> NDArray[np.bool_]:
     """Categories ``[k, C]`` that each missing item may have; none for items that are not missing any more."""
+    k = len(conditions.allowed)
     free = hypothesis.free(k)
     require_categories(len(hypothesis.items) + int(available.sum()), k, what)
-    if conditions is None or conditions.allowed.all():
+    if conditions.allowed.all():
         return np.where(free[:, None], available, False)
     feasible = feasible_categories(conditions.allowed, free, available)
     require_feasible(feasible[free], what)
@@ -261,17 +292,17 @@ def _feasible(
 
 
 def _parts(
-    scorer: CandidateScorer,
+    query: SearchQuery,
+    row: int,
+    conditions: OutfitConditions,
     hypotheses: Sequence[Hypothesis],
-    k: int,
     feasible: Sequence[NDArray[np.bool_]],
-    conditions: OutfitConditions | None,
-    propose: CandidateProposer | None,
 ) -> Iterator[tuple[list[NDArray[np.int64]], list[NDArray[np.bool_]]]]:
     """Candidates ``[M]`` of each partial completion and which missing item each may be ``[k, M]``, part by part."""
-    if propose is not None:
+    scorer = query.scorer
+    if query.propose is not None:
         proposed = [
-            propose(hypothesis, allowed, hypothesis.free(k))
+            query.propose(row, conditions, hypothesis, allowed)
             for hypothesis, allowed in zip(hypotheses, feasible, strict=True)
         ]
         yield (
@@ -286,9 +317,8 @@ def _parts(
         items = np.arange(start, min(start + CATALOGUE_PART, len(scorer)))
         masks = []
         for hypothesis, allowed in zip(hypotheses, feasible, strict=True):
-            free = hypothesis.free(k)
-            slots = [int(np.flatnonzero(free)[0])] if conditions is None else conditions.slots(free)
-            mask = np.zeros((k, len(items)), dtype=np.bool_)
+            slots = conditions.slots(hypothesis.free(query.k))
+            mask = np.zeros((query.k, len(items)), dtype=np.bool_)
             mask[slots] = allowed[slots][:, scorer.categories[items]]
             masks.append(mask)
         yield [items] * len(hypotheses), masks
@@ -299,41 +329,19 @@ def _expansions(
     candidates: NDArray[np.int64],
     mask: NDArray[np.bool_],
     logits: NDArray[np.float32],
-    conditions: OutfitConditions | None,
+    conditions: OutfitConditions,
 ) -> Expansions:
     """Scored candidates as expansions, in no order yet."""
     slots, places = np.nonzero(mask & np.isfinite(logits))
     items, scored = candidates[places], logits[places]
-    if conditions is None or conditions.similarity is None:
+    if conditions.similarity is None:
         similarity = np.zeros(len(items), dtype=np.float32)
         values = scored.astype(np.float64)
     else:
         similarity = conditions.similarity[slots, items]
         texts = hypothesis.similarity + similarity.astype(np.float64)
         values = conditions.alpha * expit(scored.astype(np.float64)) + (1 - conditions.alpha) * texts
-    return Expansions(items, slots, values, scored, similarity, calls=int(np.isfinite(logits).sum()))
-
-
-def first_ranks(
-    expansions: Expansions, wanted: NDArray[np.integer], conditions: OutfitConditions | None, size: int
-) -> NDArray[np.int64]:
-    """0-based place of items among the expansions of the first step, :data:`UNRANKED` for those not among them.
-
-    Args:
-        expansions: all expansions to the outfit itself.
-        wanted: catalogue positions asked about, shape ``[j]``.
-        conditions: with conditions, item i's place is that among the expansions that answer condition i.
-        size: number of catalogue items.
-    """
-    ranks = np.full(len(wanted), UNRANKED, dtype=np.int64)
-    for number, item in enumerate(wanted.tolist()):
-        ranking = (
-            expansions.items
-            if conditions is None
-            else expansions.items[expansions.of_slot(int(conditions.slot_groups[number]))]
-        )
-        ranks[number] = ranks_in(ranking, np.array([item]), size)[0]
-    return ranks
+    return Expansions(items, slots, values, scored, similarity)
 
 
 def ranks_in(ranking: NDArray[np.int64], items: NDArray[np.integer], size: int) -> NDArray[np.int64]:

@@ -3,46 +3,30 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from outfits.completion.completion import UNRANKED, SearchTrace
-from outfits.completion.conditions import Conditions
-from outfits.completion.search.expansion import Expansions
+from outfits.completion.search.expansion import Expansions, OutfitConditions, SearchQuery, ranks_in
 
 
-def empty_trace(
-    batch: int,
-    k: int,
-    kept: int,
-    rank_of: NDArray[np.integer] | None,
-    conditions: Conditions | None,
-    alternatives: int = 0,
-) -> SearchTrace:
+def empty_trace(query: SearchQuery) -> SearchTrace:
     """A trace to be filled row by row."""
+    batch, k, kept, alternatives = len(query.outfits), query.k, query.candidates_kept, query.alternatives
+    conditioned = query.conditions is not None
     return SearchTrace(
         chosen=np.full((batch, k), -1, dtype=np.int32),
         logits=np.full((batch, k), -np.inf, dtype=np.float32),
         candidates=np.full((batch, k, kept), -1, dtype=np.int32),
         candidate_logits=np.full((batch, k, kept), -np.inf, dtype=np.float32),
         calls=np.zeros(batch, dtype=np.int64),
-        ranks=None if rank_of is None else np.full(rank_of.shape, UNRANKED, dtype=np.int64),
-        slots=None if conditions is None else np.zeros((batch, k), dtype=np.int64),
-        candidate_similarity=None if conditions is None else np.zeros((batch, k, kept), dtype=np.float32),
+        ranks=None if query.rank_of is None else np.full(query.rank_of.shape, UNRANKED, dtype=np.int64),
+        slots=np.zeros((batch, k), dtype=np.int64) if conditioned else None,
+        candidate_similarity=np.zeros((batch, k, kept), dtype=np.float32) if conditioned else None,
         alternatives=np.full((batch, alternatives, k), -1, dtype=np.int64) if alternatives else None,
     )
 
 
-def record_step(
-    trace: SearchTrace,
-    row: int,
-    step: int,
-    expansions: Expansions,
-    *,
-    calls: int | None = None,
-    every_slot: bool = False,
-) -> None:
-    """Writes the best addition, and the best candidates for the same or for every missing item, into a trace."""
-    trace.calls[row] += expansions.calls if calls is None else calls
+def record_step(trace: SearchTrace, row: int, step: int, expansions: Expansions, *, every_slot: bool = False) -> None:
+    """Writes the best expansion, and the best candidates for the same or for every missing item, into a trace."""
     trace.chosen[row, step], trace.logits[row, step] = expansions.items[0], expansions.logits[0]
     places = expansions.first_of_each_item() if every_slot else expansions.of_slot(int(expansions.slots[0]))
     places = places[: trace.candidates.shape[2]]
@@ -52,6 +36,19 @@ def record_step(
     if trace.slots is not None and trace.candidate_similarity is not None:
         trace.slots[row, step] = expansions.slots[0]
         trace.candidate_similarity[row, step, kept] = expansions.similarity[places]
+
+
+def record_ranks(
+    trace: SearchTrace, query: SearchQuery, row: int, conditions: OutfitConditions, expansions: Expansions
+) -> None:
+    """Writes the places of the items asked about among the expansions of the first step; with conditions, that of item
+    i among those that answer condition i."""
+    if trace.ranks is None or query.rank_of is None:
+        return
+    for number, item in enumerate(query.rank_of[row].tolist()):
+        slot = int(conditions.slot_groups[number]) if conditions.asked else 0
+        ranking = expansions.items[expansions.of_slot(slot)]
+        trace.ranks[row, number] = ranks_in(ranking, np.array([item]), len(query.scorer))[0]
 
 
 def keep_alternatives(trace: SearchTrace, row: int, completions: Sequence[Sequence[int]]) -> None:

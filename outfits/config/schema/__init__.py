@@ -1,13 +1,14 @@
 """Every configuration key with its type, default, bounds and meaning, written once.
 
-``outfits.config.load`` merges defaults, YAML and the command line into :class:`Config`, ``outfits.config.checks``
-checks it, ``python train.py --help`` prints it. Sections are plain dataclasses, so library code can take one as an
-argument without knowing where it came from.
+``outfits.config.load`` merges defaults, YAML and the command line into :class:`Config`, ``outfits.config.checks`` finds
+conflicts between keys, ``python train.py --help`` prints them. Sections are plain dataclasses, so library code can take
+one as an argument without knowing where it came from.
 """
 
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.config.plugins import import_plugins
 from outfits.config.schema.data import DataConfig
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.evaluate import EvaluateConfig
@@ -22,13 +23,20 @@ from outfits.config.schema.trainer import TrainerConfig, WandbConfig
 @dataclass
 class Config:
     experiment: str = key("synthetic", "recipe: configs/experiment/NAME.yaml")
+    # Before all keys that choose from tables: values are checked in this order.
+    plugins: list[str] = key(
+        [],
+        "modules imported before the rest is checked, from the working folder too; they register data formats, "
+        "encoders, image models, methods and stages",
+        check=import_plugins,
+    )
     run_dir: str | None = key(None, "the run's folder; null: runs/EXPERIMENT-TIME")
     run: str | None = key(None, "evaluate.py: folder of a finished run")
     resume: str | None = key(None, "train.py: folder of an interrupted run to continue with its own configuration")
     cache_dir: str = key("cache", "folder of embeddings, scorers and targets that runs share, keyed by content")
     seed: int = key(0, "seed of weights, batches, negatives, removals and evaluation", ge=0)
     stages: list[str] = key(
-        list(MAIN_JOB), "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES
+        MAIN_JOB, "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES
     )
     data: DataConfig = section(DataConfig)
     encoder: EncoderConfig = section(EncoderConfig)

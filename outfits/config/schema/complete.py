@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from outfits.config.fields import key
+from outfits.config.plugins import import_plugins
 
 
 @dataclass
 class CompleteConfig:
     run: str | None = key(None, "folder of a finished run")
+    plugins: list[str] = key(
+        [], "modules imported before the method is looked up, instead of those of the run", check=import_plugins
+    )
     items: list[str] = key([], "the partial outfit: ids of catalogue items, as in items=[12_1,12_3]")
     garments: list[Any] = key(
         [],

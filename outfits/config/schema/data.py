@@ -3,6 +3,18 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.registry import Entry, Table
+
+DATA_FORMATS = Table(
+    "data format",
+    (
+        Entry("synthetic", "outfits.data.synthetic:read_format"),
+        Entry("maryland", "outfits.data.maryland:read_format"),
+        Entry("polyvore_outfits", "outfits.data.polyvore_outfits:read_format"),
+        Entry("tables", "outfits.data.tables:read_format"),
+    ),
+)
+"""Readers of data sets: functions of a :class:`DataConfig` that return a :class:`outfits.data.dataset.RawDataset`."""
 
 
 @dataclass
@@ -61,7 +73,7 @@ class DataConfig:
     format: str = key(
         "synthetic",
         "layout of data.root; synthetic writes a small Maryland-layout root there first if it is missing",
-        choices=("synthetic", "maryland", "polyvore_outfits", "tables"),
+        choices=DATA_FORMATS,
     )
     root: str = key("data/synthetic", "folder of the data set")
     variant: str = key("nondisjoint", "polyvore_outfits: which official split", choices=("disjoint", "nondisjoint"))

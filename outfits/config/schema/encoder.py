@@ -3,6 +3,44 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.registry import Entry, Table
+
+
+@dataclass(frozen=True)
+class EncoderEntry(Entry):
+    """An item encoder: a function that builds it from an :class:`outfits.encoders.base.EncoderSource`.
+
+    Attributes:
+        fitted: whether it is made from data, so that a run keeps it: it has a method ``keep(folder)``, and is built
+            again from ``EncoderSource.kept``.
+        shared_space: whether images and texts, both encoded by it, lie in one space.
+    """
+
+    fitted: bool = False
+    shared_space: bool = False
+
+
+NO_ENCODER = EncoderEntry("none", "outfits.encoders.base:no_encoder")
+
+IMAGE_ENCODERS = Table(
+    "image encoder",
+    (
+        EncoderEntry("classical", "outfits.encoders.classical:build_images", fitted=True),
+        EncoderEntry("learned", "outfits.encoders.learned:build_images", fitted=True),
+        EncoderEntry("open_clip", "outfits.encoders.open_clip:build_images", shared_space=True),
+        NO_ENCODER,
+    ),
+)
+
+TEXT_ENCODERS = Table(
+    "text encoder",
+    (
+        EncoderEntry("classical", "outfits.encoders.classical:build_texts", fitted=True),
+        EncoderEntry("open_clip", "outfits.encoders.open_clip:build_texts", shared_space=True),
+        EncoderEntry("sentence_transformers", "outfits.encoders.sentence:build_texts"),
+        NO_ENCODER,
+    ),
+)
 
 
 @dataclass
@@ -35,12 +73,12 @@ class EncoderConfig:
     image: str = key(
         "classical",
         "image encoder; learned is a model trained on the catalogue's own images, none leaves images out",
-        choices=("classical", "learned", "open_clip", "none"),
+        choices=IMAGE_ENCODERS,
     )
     text: str = key(
         "classical",
         "text encoder; none leaves texts out",
-        choices=("classical", "open_clip", "sentence_transformers", "none"),
+        choices=TEXT_ENCODERS,
     )
     image_dim: int = key(64, "classical: width of the image part", ge=2)
     background: str = key(
@@ -60,3 +98,8 @@ class EncoderConfig:
     learned: LearnedConfig = section(LearnedConfig)
     open_clip: OpenClipConfig = section(OpenClipConfig)
     sentence: SentenceConfig = section(SentenceConfig)
+
+    @property
+    def shared_space(self) -> bool:
+        """Whether images and texts lie in one space, so that a text can be compared with an image."""
+        return self.image == self.text and IMAGE_ENCODERS[self.image].shared_space

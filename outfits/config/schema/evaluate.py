@@ -3,17 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
-from outfits.config.schema.methods import (
-    COMPARED,
-    METHODS,
-    BeamConfig,
-    BeamTwoStageConfig,
-    ExhaustiveConfig,
-    GeneratorBeamConfig,
-    GradientConfig,
-    GreedyTwoStageConfig,
-    RerankConfig,
-)
+from outfits.config.schema.methods import COMPARED, METHODS, methods_shown, with_method_sections
 from outfits.config.schema.representation import RepresentationReportConfig
 from outfits.config.schema.targets import CONDITION_KINDS
 
@@ -25,12 +15,11 @@ class SweepConfig:
     width: list[int] = key([], "beam widths to sweep over, for beam and generator_beam", ge=1)
     candidates: list[int] = key([], "r to sweep over, for generator_rerank and generator_beam", ge=1)
     alpha: list[float] = key([], "weights of S to sweep over, with the removed items' texts as conditions", ge=0, le=1)
-    methods: list[str] = key(
-        ["greedy_k", "generator", "generator_rerank", "generator_beam"], "methods of the sweeps over k and alpha"
-    )
+    methods: list[str] = key(methods_shown("sweeps"), "methods of the sweeps over k and alpha")
 
 
 @dataclass
+@with_method_sections
 class EvaluateConfig:
     split: str = key("test", "split that is completed", choices=("valid", "test"))
     outfits: int | None = key(1000, "outfits completed, drawn with `seed`; null: all", ge=1)
@@ -40,7 +29,7 @@ class EvaluateConfig:
         f"{', '.join(METHODS)}",
     )
     slow_methods: list[str] = key(
-        ["exhaustive"],
+        [name for name, spec in METHODS.items() if spec.slow],
         "methods, by name, that complete only the first evaluate.slow_outfits of the outfits in the comparison",
     )
     slow_outfits: int = key(100, "outfits completed by slow methods; they are among those of all other methods", ge=1)
@@ -50,7 +39,7 @@ class EvaluateConfig:
         choices=CONDITION_KINDS,
     )
     condition_methods: list[str] = key(
-        ["random", "most_frequent", "most_similar", "greedy_k", "generator", "generator_rerank"],
+        methods_shown("conditions"),
         "methods of the experiments with conditions; most_similar takes part where texts are conditions",
     )
     alpha: float = key(0.5, "weight of S against texts of conditions", ge=0, le=1)
@@ -59,12 +48,5 @@ class EvaluateConfig:
     draws: int = key(5, "questions and replacements drawn per outfit when S itself is measured", ge=1)
     gallery: int = key(12, "completed outfits shown as images in the report", ge=0)
     shard_size: int = key(16, "outfits per shard: the unit of work, the same on any number of ranks", ge=1)
-    exhaustive: ExhaustiveConfig = section(ExhaustiveConfig)
-    beam: BeamConfig = section(BeamConfig)
-    greedy_two_stage: GreedyTwoStageConfig = section(GreedyTwoStageConfig)
-    beam_two_stage: BeamTwoStageConfig = section(BeamTwoStageConfig)
-    gradient: GradientConfig = section(GradientConfig)
-    generator_rerank: RerankConfig = section(RerankConfig)
-    generator_beam: GeneratorBeamConfig = section(GeneratorBeamConfig)
     sweep: SweepConfig = section(SweepConfig)
     representation: RepresentationReportConfig = section(RepresentationReportConfig)

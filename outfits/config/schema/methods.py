@@ -1,26 +1,16 @@
-"""The completion methods and their options."""
+"""The completion methods: their options, and all that programs and reports know of them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
-from outfits.config.fields import key
+from outfits.config.fields import key, section
+from outfits.registry import Entry, Table
 
-METHODS = (
-    "original",
-    "random",
-    "most_frequent",
-    "most_selected",
-    "most_similar",
-    "exhaustive",
-    "greedy_1",
-    "greedy_k",
-    "beam",
-    "greedy_two_stage",
-    "beam_two_stage",
-    "gradient",
-    "generator",
-    "generator_rerank",
-    "generator_beam",
-)
+T = TypeVar("T")
+
+Need = Literal["removed", "occurrences", "selected", "texts", "scorer", "student", "generator"]
+Place = Literal["gallery", "sheet", "categories", "conditions", "sweeps"]
 
 # What evaluate.methods compares unless told otherwise; exhaustive search is for catalogues of a few hundred items.
 COMPARED = (
@@ -108,3 +98,221 @@ class RerankConfig:
 class GeneratorBeamConfig:
     candidates: int = key(48, "r, nearest items per latent that the beam is built from", ge=1)
     width: int = key(4, "partial outfits kept at every step", ge=1)
+
+
+@dataclass(frozen=True)
+class MethodSpec(Entry):
+    """A completion method.
+
+    Attributes:
+        label: its name for readers; empty: made from ``name``.
+        description: what it does, in a few words.
+        options: dataclass of its options, which is the section ``evaluate.NAME``; None: it has none.
+        needs: what it completes from, beside the catalogue; one that needs neither S nor the generator knows nothing of
+            the outfit.
+        scans_catalogue: whether it asks S about every item.
+        slow: whether it completes but a few outfits by default; as it may refuse to start, it goes first.
+        shown: where it appears by default: the report's gallery, sheet and table by category, the experiments with
+            conditions and the sweeps over k and alpha.
+        swept: its options that ``evaluate.sweep`` has values for.
+        colours: its colour in drawings on a light and on a dark ground; None: one of those that are left.
+        words: what an ``OPTION=VALUE`` of its calls means, ``*`` standing for any value.
+    """
+
+    label: str = ""
+    description: str = ""
+    options: type[Any] | None = None
+    needs: tuple[Need, ...] = ()
+    scans_catalogue: bool = False
+    slow: bool = False
+    shown: tuple[Place, ...] = ()
+    swept: tuple[str, ...] = ()
+    colours: tuple[str, str] | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
+
+
+# The colours are after Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies: greys
+# and purples for what does not optimise, blues for search, green for gradients, orange to brown for the generator.
+METHODS = Table(
+    "method",
+    [
+        MethodSpec(
+            "original",
+            "outfits.completion.search.baselines:original",
+            "Original",
+            "the outfit as it was made: the removed items put back",
+            needs=("removed",),
+            shown=("gallery", "sheet", "categories"),
+            colours=("#1f2328", "#f0f3f6"),
+        ),
+        MethodSpec(
+            "random",
+            "outfits.completion.search.baselines:random",
+            "Random",
+            "random items that keep the outfit an outfit",
+            shown=("conditions",),
+            colours=("#8b949e", "#8b949e"),
+        ),
+        MethodSpec(
+            "most_frequent",
+            "outfits.completion.search.baselines:most_frequent",
+            "Most frequent",
+            "the items that occur in most training outfits",
+            needs=("occurrences",),
+            shown=("conditions",),
+            colours=("#9467bd", "#b48ede"),
+        ),
+        MethodSpec(
+            "most_selected",
+            "outfits.completion.search.baselines:most_selected",
+            "Most selected",
+            "for every outfit the items that greedy search selects most often",
+            needs=("selected",),
+            colours=("#cc79a7", "#cc79a7"),
+        ),
+        MethodSpec(
+            "most_similar",
+            "outfits.completion.search.baselines:most_similar",
+            "Most similar",
+            "the items most similar to the texts of conditions; neither S nor the outfit is looked at",
+            needs=("texts",),
+            shown=("conditions",),
+            colours=("#7f5aa8", "#7f5aa8"),
+        ),
+        MethodSpec(
+            "exhaustive",
+            "outfits.completion.search.exhaustive:exhaustive",
+            "Exhaustive",
+            "scores every set of k items: the optimum of S",
+            ExhaustiveConfig,
+            needs=("scorer",),
+            scans_catalogue=True,
+            slow=True,
+            colours=("#10305a", "#c3d9f7"),
+        ),
+        MethodSpec(
+            "greedy_1",
+            "outfits.completion.search.greedy:greedy_1",
+            "Greedy, one step",
+            "scores every single addition once and takes the k best",
+            needs=("scorer",),
+            scans_catalogue=True,
+            colours=("#56b4e9", "#9ad4f5"),
+        ),
+        MethodSpec(
+            "greedy_k",
+            "outfits.completion.search.greedy:greedy_k",
+            "Greedy, k steps",
+            "adds the best item and scores everything again, k times",
+            needs=("scorer",),
+            scans_catalogue=True,
+            shown=("gallery", "sheet", "categories", "conditions", "sweeps"),
+            colours=("#0072b2", "#3d9be0"),
+        ),
+        MethodSpec(
+            "beam",
+            "outfits.completion.search.beam:beam",
+            "Beam",
+            "greedy search that keeps the best few partial outfits at every step",
+            BeamConfig,
+            needs=("scorer",),
+            scans_catalogue=True,
+            shown=("gallery",),
+            swept=("width",),
+            colours=("#5a5fd0", "#8f93f0"),
+        ),
+        MethodSpec(
+            "greedy_two_stage",
+            "outfits.completion.search.two_stage:greedy_two_stage",
+            "Greedy, two stages",
+            "greedy search under S among what a student of S ranks highest",
+            GreedyTwoStageConfig,
+            needs=("scorer", "student"),
+            colours=("#3c7d96", "#3c7d96"),
+        ),
+        MethodSpec(
+            "beam_two_stage",
+            "outfits.completion.search.two_stage:beam_two_stage",
+            "Beam, two stages",
+            "beam search under S among what a student of S ranks highest",
+            BeamTwoStageConfig,
+            needs=("scorer", "student"),
+            colours=("#2f8f9d", "#2f8f9d"),
+        ),
+        MethodSpec(
+            "gradient",
+            "outfits.completion.gradient.completion:gradient",
+            "Gradient",
+            "raises S over free embeddings, then takes the nearest items",
+            GradientConfig,
+            needs=("scorer",),
+            shown=("gallery", "sheet"),
+            colours=("#009e73", "#1fbf90"),
+            words={
+                "projection=l1": "nearest items by L1 distance",
+                "projection=l2": "nearest items by L2 distance",
+                "projection=l10": "nearest items by L10 distance",
+                "projection=cosine": "nearest items by cosine",
+                "start=items": "started from real items",
+                "choose=projected": "of several ascents the one with the best real items",
+                "penalty=*": "held near real items on the way",
+                "sequential=true": "projected one item at a time",
+            },
+        ),
+        MethodSpec(
+            "generator",
+            "outfits.completion.from_latents.completion:generator",
+            "Generator",
+            "one pass of the graph network, then the nearest items by cosine",
+            needs=("generator",),
+            shown=("gallery", "sheet", "categories", "conditions", "sweeps"),
+            colours=("#e69f00", "#e69f00"),
+        ),
+        MethodSpec(
+            "generator_rerank",
+            "outfits.completion.from_latents.completion:generator_rerank",
+            "Generator, re-ranked",
+            "the best under S among the generator's nearest items",
+            RerankConfig,
+            needs=("scorer", "generator"),
+            shown=("gallery", "sheet", "categories", "conditions", "sweeps"),
+            swept=("candidates",),
+            colours=("#d55e00", "#f0793a"),
+        ),
+        MethodSpec(
+            "generator_beam",
+            "outfits.completion.from_latents.completion:generator_beam",
+            "Generator, beam",
+            "beam search under S among the generator's nearest items",
+            GeneratorBeamConfig,
+            needs=("scorer", "generator"),
+            shown=("gallery", "sweeps"),
+            swept=("candidates", "width"),
+            colours=("#8f3b0a", "#c0754a"),
+        ),
+    ],
+)
+
+
+def spec_of(call: str) -> MethodSpec:
+    """The method of a call: ``beam`` of ``beam:width=8``."""
+    return METHODS[call.partition(":")[0]]
+
+
+def methods_shown(place: Place) -> list[str]:
+    """Names of the methods that appear in a place by default."""
+    return [name for name, spec in METHODS.items() if place in spec.shown]
+
+
+def methods_needing(*needs: Need) -> list[str]:
+    """Names of the methods that need any of these."""
+    return [name for name, spec in METHODS.items() if set(needs) & set(spec.needs)]
+
+
+def with_method_sections(kind: type[T]) -> type[T]:
+    """Gives a class, before it is made a dataclass, a section for the options of every method that has some."""
+    for name, spec in METHODS.items():
+        if spec.options is not None:
+            kind.__annotations__[name] = spec.options
+            setattr(kind, name, section(spec.options))
+    return kind

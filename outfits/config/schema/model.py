@@ -7,8 +7,9 @@ from outfits.config.schema.representation import RepresentationConfig
 
 
 @dataclass
-class ModelConfig:
-    k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
+class GeneratorArchitecture:
+    """What the generator is built from, besides the widths of the items' parts and the number of categories."""
+
     k_max: int = key(
         3, "largest number of missing items that the generator can be asked for; it is trained on 1…k_max", ge=1, le=8
     )
@@ -31,6 +32,13 @@ class ModelConfig:
         choices=("item", "map"),
     )
     retrieval_dim: int = key(128, "width of the learned retrieval space", ge=2)
+
+
+@dataclass
+class ModelConfig(GeneratorArchitecture):
+    """The generator and what it is asked for: section ``model``, which also holds the image model's."""
+
+    k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
     representation: RepresentationConfig = section(RepresentationConfig)
 
 

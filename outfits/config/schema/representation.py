@@ -3,6 +3,33 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.registry import Entry, Table
+
+
+@dataclass(frozen=True)
+class ImageModelEntry(Entry):
+    """An image model: a subclass of :class:`outfits.representations.base.ImageModel`.
+
+    Attributes:
+        generative: whether it can draw the image of a latent.
+        texts: whether it learns from the items' texts too.
+    """
+
+    generative: bool = True
+    texts: bool = False
+
+
+IMAGE_MODELS = Table(
+    "image model",
+    (
+        ImageModelEntry("autoencoder", "outfits.representations.autoencoder:Autoencoder"),
+        ImageModelEntry("vae", "outfits.representations.vae:VariationalAutoencoder"),
+        ImageModelEntry("deforming", "outfits.representations.deforming:DeformingAutoencoder"),
+        ImageModelEntry(
+            "contrastive", "outfits.representations.contrastive:ContrastiveTower", generative=False, texts=True
+        ),
+    ),
+)
 
 
 @dataclass
@@ -11,7 +38,7 @@ class CorruptionConfig:
 
     noise: float = key(0.0, "denoising: standard deviation of noise on the encoder's input, pixel range 1", ge=0)
     masked: float = key(0.0, "denoising: share of the patches of the encoder's input that are masked", ge=0, lt=1)
-    patch: int = key(8, "denoising: image_size of a masked patch, pixels; divides image_size", ge=1)
+    patch: int = key(8, "denoising: side of a masked patch, pixels; divides image_size", ge=1)
 
 
 @dataclass
@@ -70,7 +97,7 @@ class AugmentationConfig:
     """How training images are augmented."""
 
     flip: bool = key(True, "mirror half of the training images")
-    translate: float = key(0.0, "move training images by up to this share of their image_size", ge=0, lt=0.5)
+    translate: float = key(0.0, "move training images by up to this share of their side", ge=0, lt=0.5)
     brightness: float = key(0.0, "make training images brighter or darker by up to this share", ge=0, lt=1)
 
 
@@ -82,10 +109,10 @@ class RepresentationConfig:
         "vae",
         "network: autoencoder (denoising with corruption), vae (with vae.beta), deforming (shape and appearance apart) "
         "or contrastive (images against their texts)",
-        choices=("autoencoder", "vae", "deforming", "contrastive"),
+        choices=IMAGE_MODELS,
     )
     image_size: int = key(
-        64, "image_size of the square that images are padded to with white, pixels", choices=(16, 32, 64, 128)
+        64, "side of the square that images are padded to with white, pixels", choices=(16, 32, 64, 128)
     )
     width: int = key(32, "channels after the first convolution; deeper ones have up to eight times as many", ge=8)
     latent_dim: int = key(64, "width of the latent", ge=2)

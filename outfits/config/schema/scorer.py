@@ -21,13 +21,21 @@ class NegativesConfig:
 
 
 @dataclass
-class ScorerConfig:
+class ScorerArchitecture:
+    """What S is built from, besides the widths of the items' parts."""
+
     width: int = key(128, "token width", ge=8)
     layers: int = key(4, "transformer encoder layers", ge=1)
     heads: int = key(8, "attention heads", ge=1)
     feedforward: int = key(256, "hidden width of the feed-forward blocks", ge=8)
     dropout: float = key(0.2, "dropout in the encoder", ge=0, lt=1)
     input_dropout: float = key(0.1, "dropout on the frozen item embeddings", ge=0, lt=1)
+
+
+@dataclass
+class ScorerConfig(ScorerArchitecture):
+    """S and its training: section ``scorer``."""
+
     focal_alpha: float = key(0.5, "focal loss: weight of the positive class", ge=0, le=1)
     focal_gamma: float = key(1.0, "focal loss: focusing exponent", ge=0)
     subset_share: float = key(

@@ -1,6 +1,87 @@
 """The stages of a run."""
 
-STAGES = ("representation", "embeddings", "compatibility", "targets", "generator", "test")
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-MAIN_JOB = STAGES[1:]
+from outfits import run_files
+from outfits.registry import Entry, Table
+
+
+@dataclass(frozen=True)
+class Stage(Entry):
+    """A stage of a run.
+
+    Its function takes the run and the products that the stage needs, in their order, and returns the product that it
+    leaves. It uses a finished product again and goes on with an unfinished one. Where the run's ``stages`` do not name
+    it, it makes nothing: ``run.require`` raises the error that says so. All ranks call every stage.
+
+    Attributes:
+        needs: products of earlier stages, or ``dataset``, the data set without embeddings.
+        leaves: its product.
+        help: what it does.
+        evaluation: how ``evaluate.py`` evaluates a run that ends with this stage; None where none does. Its name is the
+            file of the run's folder that tells such a run, its code a function of the run and ``dataset``.
+    """
+
+    needs: tuple[str, ...]
+    leaves: str
+    help: str
+    evaluation: Entry | None = None
+
+
+STAGES = Table(
+    "stage",
+    [
+        # name, code, needs, leaves, help
+        Stage(
+            "representation",
+            "pipeline.representation:learn_representation",
+            ("dataset",),
+            "representation",
+            "trains an image model on the catalogue's images and reports what its latents hold",
+            evaluation=Entry(run_files.REPRESENTATION, "pipeline.representation:learn_representation"),
+        ),
+        Stage(
+            "embeddings", "pipeline.embeddings:embed_dataset", ("dataset",), "embedded", "embeds the catalogue's items"
+        ),
+        Stage(
+            "compatibility", "pipeline.compatibility:train_scorers", ("embedded",), "scorers", "trains S and the judge"
+        ),
+        Stage(
+            "targets",
+            "pipeline.targets:mine_targets",
+            ("embedded", "scorers"),
+            "targets",
+            "mines what greedy search under S selects for training and validation outfits",
+        ),
+        Stage(
+            "generator",
+            "pipeline.generator:train_generator",
+            ("embedded", "scorers", "targets"),
+            "generator",
+            "trains the generator on the targets",
+        ),
+        Stage(
+            "test",
+            "pipeline.evaluation:run_experiment",
+            ("embedded", "scorers", "generator"),
+            "results",
+            "completes the same outfits by every method and writes the report",
+            evaluation=Entry(run_files.GENERATOR, "pipeline.evaluation:evaluate_finished"),
+        ),
+    ],
+)
+
+
+def with_needed(names: Iterable[str]) -> list[Stage]:
+    """Stages in the order of the table, together with those whose products they need."""
+    wanted, needed = set(names), set[str]()
+    for stage in reversed(list(STAGES.values())):
+        if stage.name in wanted or stage.leaves in needed:
+            wanted.add(stage.name)
+            needed.update(stage.needs)
+    return [stage for stage in STAGES.values() if stage.name in wanted]
+
+
+MAIN_JOB = [stage.name for stage in with_needed(["test"])]
 """The stages of a run that completes outfits; a representation is trained in a run of its own."""

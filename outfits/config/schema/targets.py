@@ -8,7 +8,17 @@ CONDITION_KINDS = ("categories", "texts", "categories_texts")
 
 
 @dataclass
-class TwoStageConfig:
+class StudentArchitecture:
+    """What the student of S is built from, besides the width of S's tokens."""
+
+    width: int = key(128, "width of the student's inner product", ge=2)
+    hidden: int = key(256, "hidden width of the student's two towers", ge=2)
+
+
+@dataclass
+class TwoStageConfig(StudentArchitecture):
+    """Search with a student and its training: section ``targets.two_stage``."""
+
     candidates: int = key(48, "c, items of the student's ranking that S scores at each step", ge=1)
     share: float = key(0.5, "share of the training outfits beside which S teaches the student", gt=0, le=1)
     scored: int = key(160, "additions to an outfit that S scores at each step while teaching", ge=2)
@@ -32,8 +42,6 @@ class TwoStageConfig:
         "what to do beyond max_regret: widen doubles candidates until it holds, stop ends the run with the metrics",
         choices=("widen", "stop"),
     )
-    width: int = key(128, "width of the student's inner product", ge=2)
-    hidden: int = key(256, "hidden width of the student's two towers", ge=2)
     steps: int = key(1500, "optimiser steps of the student per round", ge=1)
     lr: float = key(5e-3, "peak learning rate of the student (AdamW)", gt=0)
 

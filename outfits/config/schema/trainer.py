@@ -6,10 +6,31 @@ from typing import Any
 from outfits.config.fields import key
 
 
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _devices(value: Any) -> Any:
+    if isinstance(value, list):
+        if not value or not all(_is_whole(part, 0) for part in value) or len(set(value)) < len(value):
+            raise ValueError(f"{value} is not a list of different device ids")
+    elif not (value == "auto" or _is_whole(value, 1) or (str(value).isdecimal() and int(value) >= 1)):
+        raise ValueError(
+            f"{value!r} is neither a number of devices >= 1, nor a list of device ids as in [0,1], nor auto"
+        )
+    return value
+
+
+def _limit(value: Any) -> Any:
+    if not (_is_whole(value, 1) or (isinstance(value, float) and 0 < value <= 1)):
+        raise ValueError(f"{value!r} is neither a share (0 < share <= 1.0) nor a number of batches >= 1")
+    return value
+
+
 @dataclass
 class TrainerConfig:
-    accelerator: str = key("auto", "cpu, gpu, mps or auto")
-    devices: Any = key("auto", "number of devices, a list of device ids, or auto")
+    accelerator: str = key("auto", "cpu, gpu, mps or auto", choices=("auto", "cpu", "gpu", "cuda", "mps"))
+    devices: Any = key("auto", "number of devices, a list of device ids, or auto", check=_devices)
     num_nodes: int = key(1, "number of nodes", ge=1)
     strategy: str = key("auto", "auto, ddp or another of Lightning's strategy names")
     precision: str = key(
@@ -22,8 +43,8 @@ class TrainerConfig:
     accumulate_grad_batches: int = key(1, "batches per optimiser step", ge=1)
     check_val_every_n_epoch: int = key(1, "epochs between validations", ge=1)
     log_every_n_steps: int = key(10, "optimiser steps between logged training metrics", ge=1)
-    limit_train_batches: Any = key(1.0, "share (float) or number (int) of training batches per epoch")
-    limit_val_batches: Any = key(1.0, "share (float) or number (int) of validation batches")
+    limit_train_batches: Any = key(1.0, "share (float) or number (int) of training batches per epoch", check=_limit)
+    limit_val_batches: Any = key(1.0, "share (float) or number (int) of validation batches", check=_limit)
     deterministic: bool = key(False, "let torch refuse nondeterministic kernels")
     fast_dev_run: bool = key(
         False, "one batch of every training stage: does it run at all? No other run takes its models for trained ones"

@@ -1,16 +1,9 @@
 """The metrics of an evaluation as files: JSON for programs, CSV for spreadsheets, Parquet for single outfits."""
 
-import json
-import re
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from outfits import run_files
-from outfits.errors import ArtifactError
 from outfits.report.comparison.results import TABLES, EvaluationResult
-from outfits.storage import write_text
+from outfits.storage import write_json
 
 
 def write_results(result: EvaluationResult, folder: Path) -> dict[str, Path]:
@@ -33,28 +26,6 @@ def write_results(result: EvaluationResult, folder: Path) -> dict[str, Path]:
             paths[f"{name}_csv"] = path
         else:
             path.unlink(missing_ok=True)
-    # last and in one move: who finds results.json finds all of it
+    # last and in one move, so that results.json is there only beside everything else
     write_json(paths["results_json"], result.to_json())
     return paths
-
-
-def write_json(path: Path, metrics: dict[str, Any]) -> None:
-    """Writes metrics as JSON, in one move; lists of numbers stand on one line each."""
-    text = json.dumps(metrics, indent=2, allow_nan=False)
-    # within a JSON string there is no line break, so none is touched
-    text = re.sub(r"\[\n[-+.\deE,\s]*\]", lambda found: " ".join(found[0].split()), text)
-    write_text(path, text + "\n")
-
-
-def read_results(folder: Path) -> EvaluationResult:
-    """Reads what :func:`write_results` wrote.
-
-    Raises:
-        ArtifactError: if a file is missing or is not what this version writes.
-    """
-    try:
-        values = json.loads((folder / run_files.RESULTS).read_text(encoding="utf-8"))
-        scores = pd.read_parquet(folder / "scores.parquet")
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{folder}: no readable results ({error}); run evaluate.py again") from error
-    return EvaluationResult.from_json(values, scores)

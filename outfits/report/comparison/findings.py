@@ -1,12 +1,12 @@
 """The main metrics of an evaluation as sentences."""
 
+from outfits.config.schema.methods import methods_needing
 from outfits.report.comparison.method import MethodResult
 from outfits.report.comparison.results import EvaluationResult
 from outfits.report.style import family, label
 
 _CHEAP = 0.1  # of greedy search's calls of S
 _REPAIRS = ("start", "penalty", "sequential", "choose")  # options of gradient that mend what projection loses
-_UNINFORMED = ("original", "random", "most_frequent", "most_selected", "most_similar")
 _CONDITION_WORDS = {
     "categories": "categories",
     "texts": "texts",
@@ -16,12 +16,12 @@ _CONDITION_WORDS = {
 
 def findings(result: EvaluationResult) -> list[str]:
     """The main metrics as sentences; what was not evaluated is not mentioned."""
-    said = [*_against_greedy(result), *_highest(result), *_gap(result), *_relaxation(result), *_conditions(result)]
+    sentences = [*_against_greedy(result), *_highest(result), *_gap(result), *_relaxation(result), *_conditions(result)]
     greedy = result.methods.get("greedy_k")
     if greedy is not None:
         picks = result.k * greedy.outfits
-        said.append(f"Greedy search in k steps chose {greedy.distinct_items:,} distinct items in {picks:,} picks.")
-    return said
+        sentences.append(f"Greedy search in k steps chose {greedy.distinct_items:,} distinct items in {picks:,} picks.")
+    return sentences
 
 
 def _against_greedy(result: EvaluationResult) -> list[str]:
@@ -29,13 +29,12 @@ def _against_greedy(result: EvaluationResult) -> list[str]:
     methods = result.methods
     if "greedy_k" not in methods:
         return []
+    informed = {*methods_needing("scorer", "generator")} - {"greedy_k"}
     most = _CHEAP * methods["greedy_k"].scorer_calls_per_outfit
     cheap = [
         name
         for name, method in methods.items()
-        if method.scorer_calls_per_outfit <= most
-        and method.ratio_to_greedy_k is not None
-        and family(name) not in (*_UNINFORMED, "greedy_k")
+        if method.scorer_calls_per_outfit <= most and method.ratio_to_greedy_k is not None and family(name) in informed
     ]
     if not cheap:
         return []
@@ -61,10 +60,10 @@ def _highest(result: EvaluationResult) -> list[str]:
     """The method of the highest mean S among those that completed every outfit, and the original outfits."""
     whole = {name: method for name, method in result.methods.items() if method.outfits == result.outfits}
     best = max(whole, key=lambda name: whole[name].score_mean)
-    said = [f"Highest mean S: {_means(whole[best])}, by “{label(best)}”."]
+    sentences = [f"Highest mean S: {_means(whole[best])}, by “{label(best)}”."]
     if "original" in result.methods and best != "original":
-        said.append(f"Mean S of the original outfits: {_means(result.methods['original'])}.")
-    return said
+        sentences.append(f"Mean S of the original outfits: {_means(result.methods['original'])}.")
+    return sentences
 
 
 def _gap(result: EvaluationResult) -> list[str]:
@@ -87,7 +86,7 @@ def _relaxation(result: EvaluationResult) -> list[str]:
     if not relaxed:
         return []
     repaired = [name for name in relaxed if any(f":{option}=" in name for option in _REPAIRS)]
-    said = []
+    sentences = []
     for which, names in (
         ("The best plain", [name for name in relaxed if name not in repaired]),
         ("The best repaired", repaired),
@@ -95,25 +94,27 @@ def _relaxation(result: EvaluationResult) -> list[str]:
         if names:
             best = max(names, key=lambda name: relaxed[name].score_mean)
             metrics = relaxed[best].relaxation or {}
-            said.append(
+            sentences.append(
                 f"{which} gradient call, “{label(best)}”, reaches mean S {metrics['relaxed_mean']:.3f} at its relaxed "
                 f"optimum and {metrics['projected_mean']:.3f} once projected to real items."
             )
-    return said
+    return sentences
 
 
 def _conditions(result: EvaluationResult) -> list[str]:
     """Recall of the removed items by the best of the generator's methods, greedy search and the controls."""
-    said = []
+    sentences = []
     for kind, methods in result.conditions.items():
         recall = {name: share for name in methods if (share := methods[name].removed_recall["10"]) is not None}
-        generators = [name for name in recall if family(name).startswith("generator")]
+        generators = [name for name in recall if family(name) in methods_needing("generator")]
         best = max(generators, key=lambda name: recall[name], default="")
         shown = [name for name in (best, "greedy_k", "most_similar", "most_frequent") if name in recall]
         if shown and best:
             parts = [f"{recall[name]:.1%} by “{label(name)}”" for name in shown]
-            said.append(f"Given the removed items' {_CONDITION_WORDS[kind]}, recall of them at 10: {', '.join(parts)}.")
-    return said
+            sentences.append(
+                f"Given the removed items' {_CONDITION_WORDS[kind]}, recall of them at 10: {', '.join(parts)}."
+            )
+    return sentences
 
 
 def _share(value: float) -> str:

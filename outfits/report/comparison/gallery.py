@@ -1,6 +1,5 @@
 """Completed outfits as images: which are shown, their thumbnails, and a sheet of a few of them."""
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,94 +7,80 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from outfits.completion.completion import MethodOutcome
+from outfits.config.schema.methods import methods_shown
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
 from outfits.encoders.images import DECODING_ERRORS, decode_image
-from outfits.report.comparison.records import MethodRecord
-from outfits.report.drawing import font, shortened
-from outfits.report.style import PRINT, colours, family, in_order, label
+from outfits.report.comparison.method import MethodResult, by_outfit
+from outfits.report.drawing import data_uri, font, shortened
+from outfits.report.style import PRINT, colours, family, label
 
 THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product images
-SHOWN = ("original", "greedy_k", "beam", "gradient", "generator", "generator_rerank", "generator_beam")
-SHEET_METHODS = ("original", "greedy_k", "gradient", "generator", "generator_rerank")
-
-
-@dataclass(frozen=True)
-class Completion:
-    """The items that one method put into an outfit, with S and the judge's score of the whole, where known."""
-
-    method: str
-    items: tuple[Item, ...]
-    score: float | None
-    judge: float | None
 
 
 @dataclass(frozen=True)
 class GalleryOutfit:
-    """One outfit of the gallery: the given items, the removed ones and the shown methods' completions."""
+    """One outfit of the gallery.
+
+    Attributes:
+        outfit_id: the data set's name of the outfit.
+        given: the items that were given.
+        removed: the items that were removed.
+        completions: items put in, by method; of ``original`` the removed ones, whether it was evaluated or not.
+        scores: ``S`` and ``judge`` of the whole completed outfit, as far as they are known, by method.
+    """
 
     outfit_id: str
     given: tuple[Item, ...]
     removed: tuple[Item, ...]
-    completions: tuple[Completion, ...]
+    completions: Mapping[str, tuple[Item, ...]]
+    scores: Mapping[str, Mapping[str, float]]
 
 
 def gallery_outfits(
-    records: Sequence[MethodRecord],
-    catalogue: Catalogue,
-    whole: Mapping[str, Sequence[int]],
-    removed: Mapping[str, Sequence[int]],
-    count: int,
+    outcomes: Mapping[str, MethodOutcome], results: Mapping[str, MethodResult], catalogue: Catalogue, count: int
 ) -> list[GalleryOutfit]:
     """Outfits for the gallery, spread evenly over the evaluated ones sorted by id: none is picked for its looks.
 
-    Of each method in :data:`SHOWN` the call with the highest mean S is shown, where it completed the outfit.
+    Of each method that the gallery shows the call with the highest mean S is shown, where it completed the outfit.
 
     Args:
-        records: what every method did.
+        outcomes: what every method did.
+        results: the metrics of the same methods, in the order of presentation.
         catalogue: the items.
-        whole: catalogue positions of the whole original outfit, by outfit id.
-        removed: catalogue positions of the removed items, by outfit id.
         count: number of outfits shown; all of them where there are fewer.
-
-    Raises:
-        KeyError: if a shown outfit is in no mapping.
     """
-    by_name = {record.name: record for record in records}
-    if not by_name or count < 1:
+    if count < 1:
         return []
-    outfit_ids = sorted(max(by_name.values(), key=lambda record: len(record.outfit_ids)).outfit_ids)
-    places = np.linspace(0, len(outfit_ids) - 1, min(count, len(outfit_ids))).round().astype(int)
-    names = shown_methods(records)
-    rows = {name: {outfit_id: row for row, outfit_id in enumerate(by_name[name].outfit_ids)} for name in names}
+    largest = by_outfit(max(outcomes.values(), key=len))
     shown = []
-    for outfit_id in (outfit_ids[place] for place in places):
-        gone = {int(item) for item in removed[outfit_id]}
-        completions = []
-        for name in names:
-            if outfit_id not in rows[name]:
-                continue
-            record, row = by_name[name], rows[name][outfit_id]
-            judge = None if record.judge is None else float(record.judge[row])
-            items = tuple(_item(catalogue, int(item)) for item in record.chosen[row])
-            completions.append(Completion(name, items, float(record.scores[row]), judge))
-        given = tuple(_item(catalogue, int(item)) for item in whole[outfit_id] if int(item) not in gone)
-        out = tuple(_item(catalogue, int(item)) for item in removed[outfit_id])
-        if "original" not in by_name:
-            completions.insert(0, Completion("original", out, None, None))
-        shown.append(GalleryOutfit(outfit_id, given, out, tuple(completions)))
+    for row in np.linspace(0, len(largest) - 1, min(count, len(largest))).round().astype(np.int64):
+        outfit_id, removed = str(largest.require_outfit_ids[row]), _items(catalogue, largest.tasks.removed[row])
+        completions = {} if "original" in outcomes else {"original": removed}
+        scores: dict[str, dict[str, float]] = {}
+        for name in shown_methods(results):
+            outcome = outcomes[name]
+            known = {
+                name: values for name, values in (("S", outcome.scores), ("judge", outcome.judge)) if values is not None
+            }
+            for place in np.flatnonzero(outcome.require_outfit_ids == outfit_id):  # one or none
+                completions[name] = _items(catalogue, outcome.chosen[place])
+                scores[name] = {measure: float(values[place]) for measure, values in known.items()}
+        given = _items(catalogue, largest.tasks.given[row])
+        shown.append(GalleryOutfit(outfit_id, given, removed, completions, scores))
     return shown
 
 
-def shown_methods(records: Sequence[MethodRecord]) -> list[str]:
-    """The calls that a gallery shows, in the order of presentation; the first few if it shows none of these methods."""
-    means = {record.name: float(record.by_outfit().scores.mean()) for record in records}
-    ordered = in_order(means)
-    calls = [[name for name in ordered if family(name) == method] for method in SHOWN]
-    chosen = [max(names, key=lambda name: means[name]) for names in calls if names]
-    return chosen or ordered[: len(SHOWN)]
+def shown_methods(results: Mapping[str, MethodResult]) -> list[str]:
+    """The calls that a gallery shows, in the order of the results; the first few if it shows none of these methods."""
+    shown = methods_shown("gallery")
+    calls = [[name for name in results if family(name) == method] for method in shown]
+    chosen = [max(names, key=lambda name: results[name].score_mean) for names in calls if names]
+    return chosen or list(results)[: len(shown)]
 
 
 def item_thumbnail(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image | None:
@@ -121,14 +106,14 @@ def thumbnail_uri(item: Item) -> str | None:
         return None
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return data_uri("jpeg", buffer.getvalue())
 
 
 def write_sheet(
     outfits: Sequence[GalleryOutfit],
     path: Path,
     *,
-    methods: Sequence[str] = SHEET_METHODS,
+    methods: Sequence[str] | None = None,
     rows: int = 4,
     shades: Mapping[str, str] | None = None,
 ) -> None:
@@ -138,14 +123,16 @@ def write_sheet(
         outfits: the gallery.
         path: PNG file to write.
         methods: columns, where the gallery has a call of them; all of the gallery's calls if it has none of these.
+            None: those that a sheet shows.
         rows: largest number of outfits drawn.
         shades: colour of every call; None colours them as if the columns were all there are.
     """
     outfits = outfits[:rows]
-    present = [completion.method for completion in outfits[0].completions] if outfits else []
+    present = list(outfits[0].completions) if outfits else []
+    methods = methods_shown("sheet") if methods is None else methods
     columns = [name for method in methods for name in present if family(name) == method] or present
     most = max((len(outfit.given) for outfit in outfits), default=0)
-    k = max((len(completion.items) for outfit in outfits for completion in outfit.completions), default=0)
+    k = max((len(items) for outfit in outfits for items in outfit.completions.values()), default=0)
     across = min(most, 4)
     gap, gutter, margin, head, caption = 6, 30, 28, 44, 34
     width, height = THUMBNAIL
@@ -168,29 +155,28 @@ def write_sheet(
     for row, outfit in enumerate(outfits):
         top = head + 10 + row * row_height
         _paste_given(sheet, outfit.given, (margin, top, given_width, height), gap)
-        by_name = {completion.method: completion for completion in outfit.completions}
         for column, name in enumerate(columns):
-            if name not in by_name:
-                continue
-            completion = by_name[name]
-            for place, item in enumerate(completion.items):
+            for place, item in enumerate(outfit.completions.get(name, ())):
                 corner = (left(column) + place * (width + gap), top)
                 _paste(sheet, item, corner, THUMBNAIL)
                 if name != "original" and item in outfit.removed:
                     frame = (corner[0] - 3, corner[1] - 3, corner[0] + width + 2, corner[1] + height + 2)
                     draw.rounded_rectangle(frame, 5, outline=shades["original"], width=3)
-            draw.text((left(column), top + height + 7), _scores(completion), PRINT.muted, font(13))
+            scores = "   ".join(f"{measure} {value:.2f}" for measure, value in outfit.scores.get(name, {}).items())
+            draw.text((left(column), top + height + 7), scores, PRINT.muted, font(13))
     sheet.save(path, "PNG", optimize=True)
 
 
-def _item(catalogue: Catalogue, position: int) -> Item:
-    category = catalogue.category_names[int(catalogue.categories[position])]
-    return Item(catalogue.item_ids[position], category, catalogue.texts[position], catalogue.image_paths[position])
-
-
-def _scores(completion: Completion) -> str:
-    metrics = {"S": completion.score, "judge": completion.judge}
-    return "   ".join(f"{name} {value:.2f}" for name, value in metrics.items() if value is not None)
+def _items(catalogue: Catalogue, positions: NDArray[np.integer]) -> tuple[Item, ...]:
+    return tuple(
+        Item(
+            catalogue.item_ids[position],
+            catalogue.category_names[int(catalogue.categories[position])],
+            catalogue.texts[position],
+            catalogue.image_paths[position],
+        )
+        for position in positions.tolist()
+    )
 
 
 def _paste_given(sheet: Image.Image, items: Sequence[Item], box: tuple[int, int, int, int], gap: int) -> None:

@@ -1,49 +1,72 @@
-"""The metrics of one method."""
+"""The metrics of one method, from what it did."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from outfits.completion.completion import MethodOutcome
 from outfits.data.catalogue import Catalogue
 from outfits.metrics.completion import by_category, distinct_share, recall_at
 from outfits.metrics.paired import optimality_gap, paired_interval, win_rate
-from outfits.report.checks import (
-    HISTOGRAM_BINS,
-    QUANTILES,
-    RECALL_AT,
-    check_amount,
-    check_keys,
-    check_names,
-    check_recall,
-    check_share,
-)
-from outfits.report.comparison.records import MethodRecord
 
-INTERVAL = ("mean", "low", "high")
-GAP = ("mean", "median", "max", "optimal_share")
-RELAXATION = (
-    "relaxed_mean",
-    "projected_mean",
-    "lost_mean",
-    "moved_mean",
-    "lipschitz",
-    "lipschitz_median",
-    "share_within_bound",
-    "points",
+QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
+RECALL_AT = ("1", "10", "50")
+HISTOGRAM_BINS = 40  # equal bins of [0, 1]
+OF_CONDITIONS = (
+    "outfits",
+    "score_mean",
+    "judge_mean",
+    "alpha",
+    "objective_mean",
+    "similarity_mean",
+    "removed_recall",
+    "scorer_calls_per_outfit",
+    "ms_per_outfit",
+    "distinct_share",
+    "valid_share",
 )
-CATEGORY = ("removed", "chosen", "score_mean", "recall_at_10")
+"""Metrics that ``results.json`` has of a method with conditions."""
+OF_SWEEPS = (
+    "outfits",
+    "score_mean",
+    "judge_mean",
+    "scorer_calls_per_outfit",
+    "ms_per_outfit",
+    "similarity_mean",
+    "ratio_to_greedy_k",
+)
+"""Metrics that ``results.json`` has of a method at a value of a swept parameter."""
+_PARTS: Mapping[str, Sequence[str]] = {
+    "score_quantiles": QUANTILES,
+    "judge_quantiles": QUANTILES,
+    **{
+        f"{judge}difference_to_{name}": ("mean", "low", "high")
+        for judge in ("", "judge_")
+        for name in ("original", "greedy_k")
+    },
+    "gap_to_exhaustive": ("mean", "median", "max", "optimal_share"),
+    "removed_recall": RECALL_AT,
+    "relaxation": (
+        "relaxed_mean",
+        "projected_mean",
+        "lost_mean",
+        "moved_mean",
+        "lipschitz",
+        "lipschitz_median",
+        "share_within_bound",
+    ),
+}  # of metrics that ``results.csv`` has in several columns
 _ROUNDING = 1e-6  # S of one set differs by this much between batches of different shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MethodResult:
     """Metrics of one method; shares and scores lie in [0, 1].
 
-    A paired figure is taken over the outfits that both methods completed. It is None where the other method was not
+    A paired metric is taken over the outfits that both methods completed. It is None where the other method was not
     run, completed no outfit of these, or is the method itself; a difference is ``mean``, ``low`` and ``high``, the last
     two of the interval of :func:`outfits.metrics.paired.paired_interval`.
 
@@ -77,6 +100,9 @@ class MethodResult:
             (``lipschitz``, ``lipschitz_median``), the share of outfits whose loss is at most their own bound times
             their distance (``share_within_bound``), and distance and loss of every outfit (``points``).
         categories: by category, :func:`outfits.metrics.completion.by_category`.
+        alpha: weight of S against the texts of conditions, None without texts, as are the next two.
+        objective_mean: mean of ``alpha * S + (1 - alpha) * similarity``.
+        similarity_mean: mean similarity of the chosen items to the texts, summed over an outfit's items.
     """
 
     outfits: int
@@ -86,14 +112,14 @@ class MethodResult:
     judge_mean: float | None
     judge_quantiles: Mapping[str, float] | None
     judge_histogram: Sequence[int] | None
-    win_rate: float | None
-    judge_win_rate: float | None
-    difference_to_original: Mapping[str, float] | None
-    difference_to_greedy_k: Mapping[str, float] | None
-    judge_difference_to_original: Mapping[str, float] | None
-    judge_difference_to_greedy_k: Mapping[str, float] | None
-    ratio_to_greedy_k: float | None
-    gap_to_exhaustive: Mapping[str, float] | None
+    win_rate: float | None = None
+    judge_win_rate: float | None = None
+    difference_to_original: Mapping[str, float] | None = None
+    difference_to_greedy_k: Mapping[str, float] | None = None
+    judge_difference_to_original: Mapping[str, float] | None = None
+    judge_difference_to_greedy_k: Mapping[str, float] | None = None
+    ratio_to_greedy_k: float | None = None
+    gap_to_exhaustive: Mapping[str, float] | None = None
     scorer_calls_per_outfit: float
     gradients_per_outfit: float
     ms_per_outfit: float
@@ -103,195 +129,139 @@ class MethodResult:
     valid_share: float
     relaxation: Mapping[str, Any] | None
     categories: Mapping[str, Mapping[str, float | None]]
+    alpha: float | None
+    objective_mean: float | None
+    similarity_mean: float | None
 
-    def __post_init__(self) -> None:
-        if self.outfits < 1:
-            raise ValueError(f"outfits must be positive, not {self.outfits}")
-        for name in ("score_mean", "judge_mean", "win_rate", "judge_win_rate", "distinct_share", "valid_share"):
-            optional = name not in ("score_mean", "distinct_share", "valid_share")
-            check_share(name, getattr(self, name), optional=optional)
-        for measure in ("score", "judge"):
-            self._check_distribution(measure)
-        if len({self.judge_mean is None, self.judge_quantiles is None, self.judge_histogram is None}) != 1:
-            raise ValueError("judge_mean, judge_quantiles and judge_histogram belong together")
-        check_recall(self.removed_recall)
-        for name in ("scorer_calls_per_outfit", "gradients_per_outfit", "ms_per_outfit", "distinct_items"):
-            check_amount(name, getattr(self, name))
-        for name in ("difference_to_original", "difference_to_greedy_k"):
-            for key in (name, f"judge_{name}"):
-                interval = getattr(self, key)
-                if interval is None:
-                    continue
-                check_names(key, interval, INTERVAL)
-                if not -1 <= interval["low"] <= interval["mean"] <= interval["high"] <= 1:
-                    raise ValueError(f"{key} must have low <= mean <= high in [-1, 1]: {dict(interval)}")
-        if self.gap_to_exhaustive is not None:
-            check_names("gap_to_exhaustive", self.gap_to_exhaustive, GAP)
-            check_share("optimal_share", self.gap_to_exhaustive["optimal_share"])
-        if self.relaxation is not None:
-            self._check_relaxation(self.relaxation)
-        for name, metrics in self.categories.items():
-            check_names(f"category {name}", metrics, CATEGORY)
-            check_share(f"score_mean of {name}", metrics["score_mean"], optional=True)
-            check_share(f"recall_at_10 of {name}", metrics["recall_at_10"], optional=True)
-
-    def _check_distribution(self, measure: str) -> None:
-        quantiles, histogram = getattr(self, f"{measure}_quantiles"), getattr(self, f"{measure}_histogram")
-        if quantiles is not None:
-            check_names(f"{measure}_quantiles", quantiles, QUANTILES)
-            if sorted(quantiles.values()) != list(quantiles.values()):
-                raise ValueError(f"{measure}_quantiles must not fall: {list(quantiles.values())}")
-        if histogram is not None and (len(histogram) != HISTOGRAM_BINS or sum(histogram) != self.outfits):
-            raise ValueError(f"{measure}_histogram must have {HISTOGRAM_BINS} counts of {self.outfits} outfits in all")
-
-    def _check_relaxation(self, relaxation: Mapping[str, Any]) -> None:
-        check_names("relaxation", relaxation, RELAXATION)
-        check_share("relaxed_mean", relaxation["relaxed_mean"])
-        check_share("share_within_bound", relaxation["share_within_bound"], optional=True)
-        if len(relaxation["points"]) != self.outfits or not math.isfinite(relaxation["moved_mean"]):
-            raise ValueError("relaxation must have a finite moved_mean and a point for every outfit")
-
-    def to_json(self) -> dict[str, Any]:
-        """The metrics as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "MethodResult":
-        """Reads :meth:`to_json`'s values back; raises :class:`ArtifactError` for other keys."""
-        check_keys("a method", cls, values)
-        return cls(**values)
+    def to_json(self, metrics: Sequence[str] | None = None) -> dict[str, Any]:
+        """The named metrics as JSON values; without names those of a method without conditions."""
+        if metrics is None:
+            metrics = [name for name in vars(self) if name not in ("alpha", "objective_mean", "similarity_mean")]
+        return {name: getattr(self, name) for name in metrics}
 
     def row(self) -> dict[str, Any]:
         """The metrics in flat columns, the same for every method; without histograms, points and categories."""
-        nested = {
-            **dict.fromkeys(("score_quantiles", "judge_quantiles"), QUANTILES),
-            **{key: INTERVAL for key in vars(self) if "difference_to" in key},
-            "gap_to_exhaustive": GAP,
-            "removed_recall": RECALL_AT,
-            "relaxation": RELAXATION[:-1],
-        }
         flat: dict[str, Any] = {}
-        for key, value in vars(self).items():
-            if key in nested:
-                name = key.removesuffix("s")
-                flat |= {f"{name}_{part}": None if value is None else value[part] for part in nested[key]}
-            elif key not in ("score_histogram", "judge_histogram", "categories"):
-                flat[key] = value
+        for name, value in self.to_json().items():
+            if name in _PARTS:
+                column = name.removesuffix("s")
+                flat |= {f"{column}_{part}": None if value is None else value[part] for part in _PARTS[name]}
+            elif name not in ("score_histogram", "judge_histogram", "categories"):
+                flat[name] = value
         return flat
 
 
-def summarise_method(
-    record: MethodRecord,
-    references: Mapping[str, MethodRecord],
-    catalogue: Catalogue,
-    removed: Mapping[str, NDArray[np.integer]] | None,
-    *,
-    resamples: int,
-    seed: int,
-) -> MethodResult:
-    """Metrics of one method.
+def by_outfit(outcome: MethodOutcome) -> MethodOutcome:
+    """The outcome sorted by the names of the outfits, so that sums do not depend on the order of the tasks."""
+    return outcome.take(np.argsort(outcome.require_outfit_ids, kind="stable"))
+
+
+def summarise_method(outcome: MethodOutcome, catalogue: Catalogue | None = None) -> MethodResult:
+    """Metrics of a method by itself, without the paired ones.
 
     Args:
-        record: what the method did, sorted by outfit id.
-        references: ``original``, ``greedy_k`` and ``exhaustive``, those that were run, sorted alike.
-        catalogue: the items.
-        removed: catalogue positions of the removed items by outfit id, each ``[k]``; None leaves ``categories`` empty.
-        resamples: bootstrap resamples of the intervals.
-        seed: seed of the resamples.
+        outcome: what the method did, sorted by outfit.
+        catalogue: the items; None leaves ``categories`` empty.
 
     Raises:
-        ValueError: if the removed items of an outfit are missing or are not k.
+        ValueError: if the completed outfits were not scored.
     """
-    judged = record.judge is not None
-    paired: dict[str, Any] = dict.fromkeys(("win_rate", "judge_win_rate", "gap_to_exhaustive", "ratio_to_greedy_k"))
-    for name in ("original", "greedy_k"):
-        for key, field in ((f"difference_to_{name}", "scores"), (f"judge_difference_to_{name}", "judge")):
-            pair = _pair(record, references, name, field)
-            paired[key] = None if pair is None else paired_interval(*pair, resamples=resamples, seed=seed)
-    for key, field in (("win_rate", "scores"), ("judge_win_rate", "judge")):
-        if (pair := _pair(record, references, "original", field)) is not None:
-            paired[key] = win_rate(*pair)
-    if (pair := _pair(record, references, "exhaustive", "scores")) is not None:
-        paired["gap_to_exhaustive"] = optimality_gap(pair[1], pair[0])
-    if record.name == "greedy_k":
-        paired["ratio_to_greedy_k"] = 1.0
-    elif (pair := _pair(record, references, "greedy_k", "scores")) is not None and pair[1].mean() > 0:
-        paired["ratio_to_greedy_k"] = float(pair[0].mean() / pair[1].mean())
+    scores, judge, ranks, similarity = outcome.scores, outcome.judge, outcome.removed_ranks, outcome.similarity
+    if scores is None or outcome.valid is None:
+        raise ValueError("an outcome needs the scores of its outfits to be reported")
+    tasks, conditions, categories = outcome.tasks, outcome.tasks.conditions, {}
+    if catalogue is not None:
+        names = catalogue.category_names
+        categories = by_category(catalogue.categories, names, tasks.removed, outcome.chosen, scores, ranks)
+    alpha = objective = None
+    if similarity is not None and conditions is not None:
+        alpha = conditions.alpha
+        objective = float((alpha * scores + (1 - alpha) * similarity).mean())
     return MethodResult(
-        outfits=len(record.outfit_ids),
-        score_mean=float(record.scores.mean()),
-        score_quantiles=_quantiles(record.scores),
-        score_histogram=_histogram(record.scores),
-        judge_mean=float(record.judge.mean()) if record.judge is not None else None,
-        judge_quantiles=_quantiles(record.judge) if record.judge is not None else None,
-        judge_histogram=_histogram(record.judge) if record.judge is not None else None,
-        **(paired if judged else paired | {key: None for key in paired if key.startswith("judge_")}),
-        scorer_calls_per_outfit=float(record.calls.astype(np.float64).mean()),
-        gradients_per_outfit=0.0 if record.gradients is None else float(record.gradients.astype(np.float64).mean()),
-        ms_per_outfit=float(record.ms.mean()),
-        distinct_share=distinct_share(record.chosen),
-        distinct_items=len(np.unique(record.chosen)),
-        removed_recall=removed_recall(record),
-        valid_share=float(record.valid.mean()),
-        relaxation=_relaxation(record),
-        categories={} if removed is None else _categories(record, catalogue, removed),
+        outfits=len(outcome),
+        score_mean=float(scores.mean()),
+        score_quantiles=_quantiles(scores),
+        score_histogram=_histogram(scores),
+        judge_mean=None if judge is None else float(judge.mean()),
+        judge_quantiles=None if judge is None else _quantiles(judge),
+        judge_histogram=None if judge is None else _histogram(judge),
+        scorer_calls_per_outfit=float(outcome.calls.mean()),
+        gradients_per_outfit=0.0 if outcome.gradients is None else float(outcome.gradients.mean()),
+        ms_per_outfit=float(outcome.ms.mean()),
+        distinct_share=distinct_share(outcome.chosen),
+        distinct_items=len(np.unique(outcome.chosen)),
+        removed_recall={n: None if ranks is None else recall_at(ranks, int(n)) for n in RECALL_AT},
+        valid_share=float(outcome.valid.mean()),
+        relaxation=_relaxation(outcome, scores),
+        categories=categories,
+        alpha=alpha,
+        objective_mean=objective,
+        similarity_mean=None if similarity is None else float(similarity.mean()),
     )
 
 
-def removed_recall(record: MethodRecord) -> dict[str, float | None]:
-    """Recall of the removed items by :data:`RECALL_AT`; None where the method ranks nothing."""
-    ranks = record.removed_ranks
-    return {n: None if ranks is None else recall_at(ranks, int(n)) for n in RECALL_AT}
+def paired_metrics(
+    outcome: MethodOutcome, references: Mapping[str, MethodOutcome], *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """The paired metrics of a method, by name, without those that are None.
+
+    Args:
+        outcome: what the method did, sorted by outfit.
+        references: ``original``, ``greedy_k`` and ``exhaustive``, those that were run, sorted alike.
+        resamples: bootstrap resamples of the intervals.
+        seed: seed of the resamples.
+    """
+    paired: dict[str, Any] = {}
+    for judge, scores in (("", "scores"), ("judge_", "judge")):
+        for name in ("original", "greedy_k"):
+            if pair := _pair(outcome, references.get(name), scores):
+                paired[f"{judge}difference_to_{name}"] = paired_interval(*pair, resamples=resamples, seed=seed)
+                if name == "original":
+                    paired[f"{judge}win_rate"] = win_rate(*pair)
+    if pair := _pair(outcome, references.get("exhaustive"), "scores"):
+        paired["gap_to_exhaustive"] = optimality_gap(pair[1], pair[0])
+    paired["ratio_to_greedy_k"] = ratio_of_means(outcome, references.get("greedy_k"))
+    return paired
+
+
+def ratio_of_means(outcome: MethodOutcome, reference: MethodOutcome | None) -> float | None:
+    """Mean S over that of a reference on the outfits that both completed, both sorted; None where there is none."""
+    if outcome is reference:
+        return 1.0
+    pair = _pair(outcome, reference, "scores")
+    return float(pair[0].mean() / pair[1].mean()) if pair and pair[1].mean() > 0 else None
 
 
 def _pair(
-    record: MethodRecord, references: Mapping[str, MethodRecord], name: str, field: str
+    outcome: MethodOutcome, reference: MethodOutcome | None, scores: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Scores of a method and of a reference on the outfits that both completed."""
-    if name not in references or record.name == name:
+    """Scores of a method and of another one on the outfits that both completed."""
+    if reference is None or outcome is reference:
         return None
-    shared = record.shared_with(references[name])
-    if shared is None:
+    mine, other = getattr(outcome, scores), getattr(reference, scores)
+    ids, other_ids = outcome.require_outfit_ids, reference.require_outfit_ids
+    shared = np.isin(ids, other_ids)
+    if mine is None or other is None or not shared.any():
         return None
-    mine, other = getattr(shared[0], field), getattr(shared[1], field)
-    return None if mine is None or other is None else (mine, other)
+    return mine[shared], other[np.isin(other_ids, ids)]
 
 
-def _relaxation(record: MethodRecord) -> dict[str, Any] | None:
-    if record.relaxed is None or record.moved is None:
+def _relaxation(outcome: MethodOutcome, scores: NDArray[np.float64]) -> dict[str, Any] | None:
+    relaxed, moved, bound = outcome.relaxed, outcome.moved, outcome.lipschitz
+    if relaxed is None or moved is None:
         return None
-    lost, bound = record.relaxed - record.scores, record.lipschitz
-    within = None if bound is None else float((lost <= bound * record.moved + _ROUNDING).mean())
-    points = np.round(np.stack([record.moved, lost], axis=1), 4) + 0.0  # no -0.0
+    lost = relaxed - scores
+    points = np.round(np.stack([moved, lost], axis=1), 4) + 0.0  # no -0.0
     return {
-        "relaxed_mean": float(record.relaxed.mean()),
-        "projected_mean": float(record.scores.mean()),
+        "relaxed_mean": float(relaxed.mean()),
+        "projected_mean": float(scores.mean()),
         "lost_mean": float(lost.mean()),
-        "moved_mean": float(record.moved.mean()),
+        "moved_mean": float(moved.mean()),
         "lipschitz": None if bound is None else float(bound.max()),
         "lipschitz_median": None if bound is None else float(np.median(bound)),
-        "share_within_bound": within,
+        "share_within_bound": None if bound is None else float((lost <= bound * moved + _ROUNDING).mean()),
         "points": points.tolist(),
     }
-
-
-def _categories(
-    record: MethodRecord, catalogue: Catalogue, removed: Mapping[str, NDArray[np.integer]]
-) -> dict[str, dict[str, float | None]]:
-    absent = [outfit_id for outfit_id in record.outfit_ids if outfit_id not in removed]
-    if absent:
-        raise ValueError(f"{record.name}: the removed items of outfit {absent[0]!r} are not given")
-    rows = [np.asarray(removed[outfit_id]) for outfit_id in record.outfit_ids]
-    if any(row.shape != (record.k,) for row in rows):
-        raise ValueError(f"{record.name} put in {record.k} items, but another number was removed")
-    return by_category(
-        catalogue.categories,
-        catalogue.category_names,
-        np.stack(rows),
-        record.chosen,
-        record.scores,
-        record.removed_ranks,
-    )
 
 
 def _quantiles(values: NDArray[np.float64]) -> dict[str, float]:

@@ -1,29 +1,27 @@
-"""The report as one HTML file that needs nothing beside itself."""
+"""The report: plots, tables, and one HTML file without references to others."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from outfits import run_files
+from outfits.config.schema.methods import methods_shown
 from outfits.report.comparison.files import write_results
 from outfits.report.comparison.findings import findings
-from outfits.report.comparison.gallery import GalleryOutfit, thumbnail_uri, write_sheet
+from outfits.report.comparison.gallery import GalleryOutfit, write_sheet
+from outfits.report.comparison.method import MethodResult
 from outfits.report.comparison.plots import cumulative, distributions, trade_off
 from outfits.report.comparison.plots_relaxation import relaxation
 from outfits.report.comparison.plots_sweeps import AXES, sweep
-from outfits.report.comparison.results import EvaluationResult
-from outfits.report.comparison.sweeps import PARAMETERS
-from outfits.report.comparison.table import milliseconds
+from outfits.report.comparison.results import PARAMETERS, EvaluationResult
 from outfits.report.drawing import png_bytes, svg_uri
-from outfits.report.style import DARK, LIGHT, PRINT, colours, description, label
+from outfits.report.pages import render
+from outfits.report.style import DARK, LIGHT, PRINT, colours
 
 CATEGORIES_SHOWN = 20
-_BY_CATEGORY = ("original", "greedy_k", "generator", "generator_rerank")
 _CONDITION_TITLES = {
     "categories": "Categories",
     "texts": "Texts",
@@ -47,51 +45,21 @@ _DRAWINGS: Mapping[str, Callable[..., Figure | None]] = {
 }
 
 
-@dataclass(frozen=True)
-class ReportPaths:
-    """Files of a report: the page, the metrics as JSON and CSV, the scores of single outfits, and images.
-
-    A table or image that this evaluation has no metrics for is None.
-    """
-
-    page: Path
-    results_json: Path
-    results_csv: Path
-    scores_parquet: Path
-    distributions: Path
-    cumulative: Path
-    trade_off: Path
-    completions: Path | None
-    relaxation: Path | None = None
-    sweep_k: Path | None = None
-    sweep_width: Path | None = None
-    sweep_candidates: Path | None = None
-    sweep_alpha: Path | None = None
-    categories_csv: Path | None = None
-    conditions_csv: Path | None = None
-    sweeps_csv: Path | None = None
-
-    @property
-    def images(self) -> dict[str, Path]:
-        """The PNG files that were written, by name."""
-        return {name: path for name, path in vars(self).items() if path is not None and path.suffix == ".png"}
-
-
 def write_report(
     result: EvaluationResult, gallery: Sequence[GalleryOutfit], folder: Path, config_yaml: str
-) -> ReportPaths:
+) -> dict[str, Path]:
     """Writes the whole report of an evaluation into a folder; images of an earlier one that it lacks are taken away.
 
     Args:
-        result: metrics and scores, from :func:`outfits.report.comparison.results.summarise`.
+        result: metrics and scores.
         gallery: outfits shown as images; may be empty, then ``completions.png`` is not written.
         folder: the report's folder, made if it is missing.
         config_yaml: the resolved configuration, printed at the end of the page.
 
     Returns:
-        The paths of everything written.
+        The paths of everything written: the ``page``, those of :func:`write_results`, and the images by name.
     """
-    paths: dict[str, Any] = {**write_results(result, folder)}
+    paths = {"page": folder / run_files.PAGE, **write_results(result, folder)}
     for name, draw in _DRAWINGS.items():
         figure, path = draw(result, theme=PRINT), folder / f"{name}.png"
         if figure is None:
@@ -102,31 +70,23 @@ def write_report(
     completions = folder / "completions.png"
     if gallery:
         write_sheet(gallery, completions, shades=colours(result.all_methods, PRINT))
+        paths["completions"] = completions
     else:
         completions.unlink(missing_ok=True)
-    paths["completions"] = completions if gallery else None
-    page = folder / run_files.PAGE
-    page.write_text(render_page(result, gallery, config_yaml), encoding="utf-8")
-    return ReportPaths(page=page, **paths)
+    paths["page"].write_text(render_page(result, gallery, config_yaml), encoding="utf-8")
+    return paths
 
 
 def render_page(result: EvaluationResult, gallery: Sequence[GalleryOutfit], config_yaml: str) -> str:
-    """The page's HTML: no scripts, no references to anything outside, light and dark by the reader's preference."""
-    environment = Environment(
-        loader=PackageLoader("outfits.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(label=label, description=description, thumbnail=thumbnail_uri, milliseconds=milliseconds)
+    """The page's HTML."""
     plots = {}
     for name, draw in _DRAWINGS.items():
         drawn = {theme.name: draw(result, theme=theme) for theme in (LIGHT, DARK)}
         plots[name] = {theme: svg_uri(figure) for theme, figure in drawn.items() if figure is not None}
     methods = result.all_methods
     categories, further = _category_rows(result)
-    return environment.get_template("index.html.j2").render(
+    return render(
+        "index.html.j2",
         result=result,
         gallery=gallery,
         plots=plots,
@@ -141,16 +101,22 @@ def render_page(result: EvaluationResult, gallery: Sequence[GalleryOutfit], conf
         categories=categories,
         further_categories=further,
         condition_titles=_CONDITION_TITLES,
-        sweeps={parameter: AXES[parameter] for parameter in PARAMETERS if result.sweep(parameter)},
+        sweeps={name: (AXES[name], _numbers_of_outfits(methods)) for name, methods in result.sweeps.items()},
         pairs_seen=result.split_facts.get("pairs_seen"),
         config_yaml=config_yaml,
     )
 
 
+def _numbers_of_outfits(methods: Mapping[str, Mapping[float, MethodResult]]) -> list[int]:
+    """The numbers of outfits that the points of a sweep were measured on, rising."""
+    return sorted({result.outfits for values in methods.values() for result in values.values()})
+
+
 def _category_methods(result: EvaluationResult) -> list[str]:
     """Methods of the table by category: those that it is for, or the first few of this evaluation."""
     known = [name for name in result.methods if result.methods[name].categories]
-    return [name for name in known if name in _BY_CATEGORY] or known[: len(_BY_CATEGORY)]
+    shown = methods_shown("categories")
+    return [name for name in known if name in shown] or known[: len(shown)]
 
 
 def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[str, Any]]], int]:
@@ -167,12 +133,12 @@ def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[
 
 
 def _compatibility_rows(result: EvaluationResult) -> list[tuple[str, str, str]]:
-    """Measure, setting and figure of every compatibility entry, the official ones last."""
+    """Measure, setting and value of every compatibility entry, the official ones last."""
     rows = []
     for key, value in sorted(result.compatibility.items(), key=lambda entry: entry[0].startswith("official")):
         measure, _, setting = key.removeprefix("official_").partition("_")
         setting = _COMPATIBILITY_LABELS.get(setting, setting.replace("_", " "))
-        figure = "–" if value is None else f"{value:.3f}" if measure == "auc" else f"{value:.1%}"
+        shown = "–" if value is None else f"{value:.3f}" if measure == "auc" else f"{value:.1%}"
         source = " (official file)" if key.startswith("official_") else ""
-        rows.append((_COMPATIBILITY_LABELS.get(measure, measure) + source, setting, figure))
+        rows.append((_COMPATIBILITY_LABELS.get(measure, measure) + source, setting, shown))
     return rows

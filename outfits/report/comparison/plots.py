@@ -1,19 +1,19 @@
-"""The images of all methods side by side: distributions of the scores, and what a score costs."""
+"""The plots of all methods side by side: distributions of the scores, and what a score costs."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from outfits.report.comparison.results import EvaluationResult
-from outfits.report.drawing import DASHED, SIZE, ground, page_figure, plain, titled, wrapped_label
+from outfits.report.drawing import DASHED, SIZE, ground, page_figure, panels, plain, titled, wrapped_label
 from outfits.report.style import LIGHT, Theme, colours, family, label
-
-_Box = tuple[float, float, float, float]  # left, right, bottom and top, in axes units
 
 
 def distributions(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
@@ -67,17 +67,13 @@ def cumulative(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
     across = min(3 if len(shown) <= 6 else 4, len(shown))
     down = -(-len(shown) // across)
     lines = max(wrapped_label(name, 25).count("\n") for name in shown)
-    figure = page_figure(0.5 + ((2.35 if across < 4 else 1.85) + 0.2 * lines) * down)
-    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    height = 0.5 + ((2.35 if across < 4 else 1.85) + 0.2 * lines) * down
+    labels = ("S of the completed outfit", "share of outfits with at most this S")
+    figure, axes = panels(shown, across, height, *labels, theme)
     shades = colours(result.all_methods, theme)
     shares = {name: _cumulative_shares(result.methods[name].score_histogram) for name in methods}
     edges = np.linspace(0, 1, len(shares[reference]))
-    for place, axis in enumerate(grid.flat):
-        if place >= len(shown):
-            axis.remove()
-            continue
-        name = shown[place]
-        plain(axis, theme)
+    for name, axis in axes.items():
         for other in methods:
             if other not in (name, reference):
                 axis.plot(edges, shares[other], color=theme.faint, linewidth=0.8)
@@ -85,11 +81,7 @@ def cumulative(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
         axis.plot(edges, shares[name], color=shades[name], linewidth=2.2)
         axis.set(xlim=(0, 1), ylim=(0, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-        axis.grid(True, color=theme.faint, linewidth=0.6)
         titled(axis, wrapped_label(name, 25), theme)
-        axis.tick_params(labelbottom=place + across >= len(shown))
-    figure.supxlabel("S of the completed outfit", size=SIZE, color=theme.muted)
-    figure.supylabel("share of outfits with at most this S", size=SIZE, color=theme.muted)
     return figure
 
 
@@ -120,7 +112,9 @@ def trade_off(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
     axis.yaxis.grid(True, color=theme.faint, linewidth=0.6)
     for name, point in points.items():
         shape = "D" if family(name) == "gradient" else "o"
-        axis.plot(*point, shape, markersize=8, color=shades[name], markeredgecolor=ground(theme), zorder=3)
+        axis.plot(
+            *point, shape, markersize=8, color=shades[name], markeredgecolor=ground(theme), zorder=3, clip_on=False
+        )
     _label_points(figure, axis, points, reference, theme)
     return figure
 
@@ -144,27 +138,25 @@ def _label_points(
     line, letter = 0.2 / (height - 0.8), 0.077 / (width - 0.9)  # height of a line, width of a letter, in axes units
     to_axes = axis.transScale + axis.transLimits
     places = {name: to_axes.transform(point) for name, point in points.items()}
-    taken = [(x - 0.008, x + 0.008, y - line / 2, y + line / 2) for x, y in places.values()]  # boxes
+    taken = [Bbox.from_extents(x - 0.008, y - line / 2, x + 0.008, y + line / 2) for x, y in places.values()]
     if reference is not None:
-        height = to_axes.transform((0, reference))[1]
-        taken.append((0.2, 1.0, height - 0.004, height + 0.004))
+        level = to_axes.transform((0, reference))[1]
+        taken.append(Bbox.from_extents(0.2, level - 0.004, 1.0, level + 0.004))
+    offsets = np.arange(-2 * len(points), 2 * len(points) + 1) * line / 2
     for name in sorted(points, key=lambda name: (-points[name][1], name)):
         x, y = places[name]
         text = textwrap.wrap(f"{label(name)}: {points[name][1]:.3f}", 36)
         wide, tall = letter * max(map(len, text)), line * len(text)
         free = []
-        for side in (1, -1):  # right of the point, left of it
-            for offset in np.arange(-2 * len(points), 2 * len(points) + 1) * line / 2:
-                for away in (0.013, 0.06, 0.12):
-                    start = x + side * away
-                    left, right = sorted((start, start + side * wide))
-                    box = (left, right, y + offset - tall / 2, y + offset + tall / 2)
-                    inside = left >= 0.015 and right <= 1 and box[2] >= 0 and box[3] <= 1.02
-                    if inside and not any(_overlap(box, other) for other in taken):
-                        # a label far off is read as another point's, one on the left a little less at once
-                        cost = abs(offset) / line + 12 * (away - 0.013) + (0.4 if side < 0 else 0.0)
-                        free.append((cost, side, start, y + offset, box))
-        _, side, start, middle, box = min(free, default=(0.0, 1, x + 0.013, y, (x, x, y, y)))
+        for side, offset, away in product((1, -1), offsets, (0.013, 0.06, 0.12)):  # right of the point, left of it
+            start = x + side * away
+            box = Bbox.from_bounds(min(start, start + side * wide), y + offset - tall / 2, wide, tall)
+            inside = box.x0 >= 0.015 and box.x1 <= 1 and box.y0 >= -line / 2 and box.y1 <= 1.02
+            if inside and not box.count_overlaps(taken):
+                # a label far off is read as another point's, one on the left a little less at once
+                cost = abs(offset) / line + 12 * (away - 0.013) + (0.4 if side < 0 else 0.0)
+                free.append((cost, side, start, y + offset, box))
+        _, side, start, middle, box = min(free, default=(0.0, 1, x + 0.013, y, Bbox.null()))
         taken.append(box)
         leader = {
             "arrowstyle": "-",
@@ -186,7 +178,3 @@ def _label_points(
             va="center",
             arrowprops=leader if abs(middle - y) > 0.4 * line or abs(start - x) > 0.02 else None,
         )
-
-
-def _overlap(one: _Box, other: _Box) -> bool:
-    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]

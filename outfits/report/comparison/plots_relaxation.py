@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from outfits.report.comparison.results import EvaluationResult
-from outfits.report.drawing import SIZE, page_figure, plain, titled, wrapped_label
+from outfits.report.drawing import panels, titled, wrapped_label
 from outfits.report.style import LIGHT, Theme, colours
 
 
@@ -21,21 +21,16 @@ def relaxation(result: EvaluationResult, theme: Theme = LIGHT) -> Figure | None:
     if not shown:
         return None
     across = min(3, len(shown))
-    down = -(-len(shown) // across)
-    figure = page_figure(0.6 + 2.7 * down)
-    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    height = 0.6 + 2.7 * -(-len(shown) // across)
+    labels = ("distance moved in projection, summed over the items", "S lost in projection")
+    figure, axes = panels(list(shown), across, height, *labels, theme)
     shades = colours(result.all_methods, theme)
-    points = {name: np.asarray(figures["points"], dtype=np.float64) for name, figures in shown.items()}
+    points = {name: np.asarray(metrics["points"], dtype=np.float64) for name, metrics in shown.items()}
     farthest = max(float(moved_lost[:, 0].max()) for moved_lost in points.values()) * 1.05 or 1.0
     lost = np.concatenate([moved_lost[:, 1] for moved_lost in points.values()])
     lowest, highest = min(0.0, float(lost.min())), max(0.05, float(lost.max()))
     margin = 0.06 * (highest - lowest)
-    for place, axis in enumerate(grid.flat):
-        if place >= len(shown):
-            axis.remove()
-            continue
-        name = list(shown)[place]
-        plain(axis, theme)
+    for name, axis in axes.items():
         axis.axhline(0, color=theme.muted, linewidth=0.8)
         bound, within = shown[name]["lipschitz"], shown[name]["share_within_bound"]
         title = wrapped_label(name, 34)
@@ -46,9 +41,5 @@ def relaxation(result: EvaluationResult, theme: Theme = LIGHT) -> Figure | None:
         axis.plot(*points[name].T, "o", markersize=3.5, color=shades[name], alpha=0.5, mew=0, rasterized=True)
         axis.set(xlim=(0, farthest), ylim=(lowest - margin, highest + margin))
         axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        axis.grid(True, color=theme.faint, linewidth=0.6)
         titled(axis, title, theme)
-        axis.tick_params(labelbottom=place + across >= len(shown))
-    figure.supxlabel("distance moved in projection, summed over the items", size=SIZE, color=theme.muted)
-    figure.supylabel("S lost in projection", size=SIZE, color=theme.muted)
     return figure

@@ -26,19 +26,20 @@ def sweep(result: EvaluationResult, parameter: str, theme: Theme = LIGHT) -> Fig
     Returns:
         The figure; None if the parameter was not swept.
     """
-    by_method = result.sweep(parameter)
+    by_method = result.sweeps.get(parameter)
     if not by_method:
         return None
-    points = [point for found in by_method.values() for point in found]
-    shown = [name for name in _MEASURES if any(getattr(point, name) is not None for point in points)]
+    points = [(value, method) for found in by_method.values() for value, method in found.items()]
+    shown = [name for name in _MEASURES if any(getattr(method, name) is not None for _, method in points)]
     figure = page_figure(2.9 + 0.22 * (-(-len(by_method) // 4)))
     axes = figure.subplots(1, len(shown), sharex=True, squeeze=False)[0]
     shades = colours(result.all_methods, theme)
-    values = sorted({point.value for point in points})
+    values = sorted({value for value, _ in points})
     for axis, measure in zip(axes, shown, strict=True):
         plain(axis, theme)
         for name, found in by_method.items():
-            line = [(point.value, getattr(point, measure)) for point in found if getattr(point, measure) is not None]
+            scores = {value: getattr(method, measure) for value, method in found.items()}
+            line = [(value, score) for value, score in scores.items() if score is not None]
             axis.plot(
                 *zip(*line, strict=True), "o-", color=shades[name], linewidth=1.8, markersize=6,
                 markeredgecolor=ground(theme), label=label(name),

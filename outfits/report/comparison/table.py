@@ -10,7 +10,7 @@ _NAME_WIDTH = 26  # a longer name, of a call with many options, goes on in lines
 def results_table(result: EvaluationResult) -> str:
     """All methods side by side, one line each, with a line above that says what was measured.
 
-    A dash stands for a figure that a method does not have; ``wins`` is the share of outfits with a larger S than the
+    A dash stands for a metric that a method does not have; ``wins`` is the share of outfits with a larger S than the
     original's, ``vs greedy`` the mean difference in S to ``greedy_k`` with half the width of its 95% interval,
     ``calls`` and ``grads`` are calls and gradients of S per outfit, ``n`` the outfits completed where that differs, and
     ``found`` the share of removed items among the first 1, 10 and 50 of the method's ranking.

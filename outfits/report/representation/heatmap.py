@@ -1,4 +1,4 @@
-"""Which coordinate of a latent carries which factor, as a map of importances."""
+"""The importance of every coordinate of a latent for every factor, as a map."""
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -13,7 +13,7 @@ _LABELLED = 40  # coordinates; of more, only some columns are labelled
 
 
 def heat_map(metrics: Disentanglement, theme: Theme = LIGHT) -> Figure:
-    """Importance of every coordinate for every factor; coordinates sorted by the factor that they carry most."""
+    """Importance of every coordinate for every factor; coordinates sorted by the factor that they matter most for."""
     names = list(metrics.factors)
     order = sorted_by_factor(metrics.importance)
     image = metrics.importance[order].T  # [F, d]
@@ -29,7 +29,7 @@ def heat_map(metrics: Disentanglement, theme: Theme = LIGHT) -> Figure:
     axis.set_xticks((places + 0.5).tolist(), [str(order[place]) for place in places], size=SIZE - 2)
     axis.set_yticks((np.arange(len(names)) + 0.5).tolist(), names, color=theme.ink)
     axis.invert_yaxis()
-    axis.set_xlabel("coordinate of the latent, sorted by the factor it carries most", color=theme.muted, size=SIZE)
+    axis.set_xlabel("coordinate of the latent, sorted by the factor it matters most for", color=theme.muted, size=SIZE)
     bar = figure.colorbar(mesh, ax=axis, pad=0.01, aspect=12)
     bar.set_label("importance", color=theme.muted, size=SIZE)
     bar.ax.tick_params(length=0, labelsize=SIZE - 1, labelcolor=theme.muted)
@@ -38,7 +38,7 @@ def heat_map(metrics: Disentanglement, theme: Theme = LIGHT) -> Figure:
 
 
 def sorted_by_factor(importance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Coordinates by the factor that they carry most, within it the most important first.
+    """Coordinates by the factor that they matter most for, within it the most important first.
 
     Args:
         importance: shape ``[d, F]``.

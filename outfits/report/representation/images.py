@@ -12,12 +12,11 @@ from outfits.report.representation.items import BATCH, EncodedItems
 from outfits.report.representation.metrics import Direction, neighbours
 from outfits.report.representation.sheets import (
     MARK,
-    beside,
     framed,
+    joined,
     labels_width,
     note,
     sheet,
-    stacked,
     tile_side,
     tiles,
     warp_tiles,
@@ -29,8 +28,6 @@ from outfits.representations.warping import transformed, warped
 PAIRS = 3  # interpolations within a category, and as many between two
 SAMPLED_ROWS = 3
 LOW, HIGH = 0.05, 0.95  # quantiles of a coordinate that a traversal goes between
-
-_Tiles = list[Image.Image]
 
 
 def reconstructions(items: EncodedItems, chosen: NDArray[np.int64]) -> Image.Image:
@@ -46,11 +43,11 @@ def interpolations(items: EncodedItems, among: NDArray[np.int64], steps: int, se
     if not pairs:
         return None
     along = torch.linspace(0, 1, steps).to(items.model.centre)[:, None]
-    rows: list[_Tiles] = []
-    for one, other in pairs:
-        ends = items.latent_tensor(np.array([one, other]))
-        first, last = _originals(items, np.array([one, other]))
-        rows.append([first, *_drawn(items.model, ends[:1] + along * (ends[1:] - ends[:1])), last])
+    rows = []
+    for pair in map(np.array, pairs):
+        ends, originals = items.latent_tensor(pair), _originals(items, pair)
+        drawn = _drawn(items.model, ends[:1] + along * (ends[1:] - ends[:1]))
+        rows.append(torch.cat([originals[:1], drawn, originals[1:]]))
     names = [(items.categories[one], items.categories[other]) for one, other in pairs]
     labels = [one if one == other else f"{one}\nto {other}" for one, other in names]
     heads = ["image", *(f"{share:.0%}" for share in along[:, 0].tolist()), "image"]
@@ -79,7 +76,7 @@ def traversals(
     row: int,
     coordinates: NDArray[np.int64],
     steps: int,
-    carries: Sequence[tuple[str, float] | None],
+    factors: Sequence[tuple[str, float] | None],
 ) -> Image.Image:
     """One coordinate after another moved over most of its range, all else as in one item's latent.
 
@@ -88,24 +85,23 @@ def traversals(
         row: the item.
         coordinates: coordinates to move.
         steps: images per coordinate.
-        carries: factor that each coordinate of the latent carries most and its importance for it, shape ``[d]``; may be
-            empty.
+        factors: factor that each coordinate of the latent matters most for, and its importance for it, shape ``[d]``;
+            may be empty.
     """
     low, high = np.quantile(items.latents, [LOW, HIGH], axis=0)
     here = items.latent_tensor(np.array([row]))
-    rows: list[_Tiles] = []
-    labels = []
+    rows, labels = [], []
     for coordinate in coordinates.tolist():
         latents = here.repeat(steps, 1)
         latents[:, coordinate] = torch.linspace(float(low[coordinate]), float(high[coordinate]), steps).to(latents)
         rows.append(_drawn(items.model, latents))
         label = f"{coordinate}{_part(items.model, coordinate)}"
-        carried = carries[coordinate] if carries else None
-        labels.append(label if carried is None else f"{label}\ncarries {carried[0]} {carried[1]:.0%}")
-    first = [*_originals(items, np.array([row])), *_drawn(items.model, here)]
+        factor = factors[coordinate] if factors else None
+        labels.append(label if factor is None else f"{label}\n{factor[0]} {factor[1]:.0%}")
+    first = torch.cat([_originals(items, np.array([row])), _drawn(items.model, here)])
     heads = [f"{LOW:.0%}", *[""] * (steps - 2), f"{HIGH:.0%}"]
     above = sheet([first], heads=["image", "as encoded"], title="One held-out item", left=labels_width(labels))
-    return stacked([above, sheet(rows, labels, heads, "Its latent with one coordinate changed, from low to high")])
+    return joined([above, sheet(rows, labels, heads, "Its latent with one coordinate changed, from low to high")], 20)
 
 
 def _part(model: ImageModel, coordinate: int) -> str:
@@ -130,7 +126,7 @@ def arithmetic(items: EncodedItems, steps: Sequence[Direction], count: int, seed
         ]
         labels = ["image", "as encoded", "+ half", "+ whole"]
         blocks.append(sheet(rows, labels, title=f"{direction.factor}:\n{direction.source} to {direction.target}"))
-    return stacked([beside(blocks[place : place + 2]) for place in range(0, len(blocks), 2)], 26)
+    return joined([joined(blocks[place : place + 2], 28, down=False) for place in range(0, len(blocks), 2)], 26)
 
 
 def _of_source(items: EncodedItems, direction: Direction, count: int, seed: int) -> NDArray[np.int64]:
@@ -147,9 +143,7 @@ def _of_source(items: EncodedItems, direction: Direction, count: int, seed: int)
 def samples(model: ImageModel, across: int, seed: int) -> Image.Image:
     """Images of latents drawn from the model's prior, or from the normal distribution that stands for one."""
     latents = model.sample_latents(SAMPLED_ROWS * across, torch.Generator().manual_seed(seed))
-    drawn = _drawn(model, latents)
-    rows = [drawn[place : place + across] for place in range(0, len(drawn), across)]
-    return sheet(rows, title="Images of random latents")
+    return sheet(torch.split(_drawn(model, latents), across), title="Images of random latents")
 
 
 @torch.inference_mode()
@@ -166,7 +160,7 @@ def deformation(items: EncodedItems, chosen: NDArray[np.int64]) -> Image.Image |
     grids = transformed(made.grid, made.affine)
     # the template of the next item, read through this item's warp
     swapped = warped(made.template[:-1].roll(-1, dims=0), grids[:-1])
-    rows: dict[str, list[Image.Image]] = {
+    rows = {
         "image": _originals(items, chosen),
         "reconstruction": tiles(made.image),
         "appearance\n(the template)": tiles(made.template),
@@ -186,21 +180,16 @@ def neighbour_sheet(items: EncodedItems, chosen: NDArray[np.int64], count: int) 
     distinct = items.distinct()
     places = np.searchsorted(distinct, _representatives(items, distinct, chosen))
     nearest = distinct[neighbours(items.vectors[distinct], places, count)]
-    rows: list[_Tiles] = []
+    rows = []
     for row, others in zip(chosen, nearest, strict=True):
         shown = _originals(items, others)
-        same = items.categories[others] == items.categories[row]
-        marked = [tile if alike else framed(tile, MARK, 3) for tile, alike in zip(shown, same, strict=True)]
-        rows.append([*_originals(items, np.array([row])), *marked])
+        other = torch.from_numpy(items.categories[others] != items.categories[row])
+        marked = torch.where(other[:, None, None, None], framed(shown, MARK, 3), shown)
+        rows.append(torch.cat([_originals(items, np.array([row])), marked]))
     heads = ["item", *(str(place) for place in range(1, nearest.shape[1] + 1))]
     names = items.categories[chosen].tolist()
-    return stacked(
-        [
-            sheet(rows, names, heads, "Held-out items and the nearest by cosine"),
-            note("Orange frame: of another category than the item."),
-        ],
-        8,
-    )
+    nearest_items = sheet(rows, names, heads, "Held-out items and the nearest by cosine")
+    return joined([nearest_items, note("Orange frame: of another category than the item.")], 8)
 
 
 def _representatives(items: EncodedItems, distinct: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -209,12 +198,10 @@ def _representatives(items: EncodedItems, distinct: NDArray[np.int64], chosen: N
     return np.array([of_group[int(items.groups[row])] for row in chosen], dtype=np.int64)
 
 
-def _originals(items: EncodedItems, rows: NDArray[np.int64]) -> _Tiles:
+def _originals(items: EncodedItems, rows: NDArray[np.int64]) -> Tensor:
     return tiles(items.maps(rows)[:, :3])
 
 
 @torch.inference_mode()
-def _drawn(model: ImageModel, latents: Tensor) -> _Tiles:
-    return [
-        tile for start in range(0, len(latents), BATCH) for tile in tiles(model.decode(latents[start : start + BATCH]))
-    ]
+def _drawn(model: ImageModel, latents: Tensor) -> Tensor:
+    return torch.cat([tiles(model.decode(some)) for some in torch.split(latents, BATCH)])

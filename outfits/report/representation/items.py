@@ -1,4 +1,4 @@
-"""Items as an image model latents them: who is held out, who is a copy of whom, and what is known of each."""
+"""Items of a catalogue as an image model encodes them: held-out items, copies, and known factors."""
 
 import hashlib
 from collections import Counter
@@ -17,7 +17,7 @@ from outfits.errors import ConfigError
 from outfits.representations.base import ImageModel
 
 BATCH = 256  # images in memory at a time
-MOST_ITEMS = 20_000  # of a larger catalogue so many are drawn: the report is to take a minute, not an hour
+MOST_ITEMS = 20_000  # drawn of a larger catalogue, so that a report takes minutes
 FEWEST_HELD_OUT = 100  # held-out items that such a draw has at least, as far as there are so many
 
 
@@ -36,6 +36,7 @@ class EncodedItems:
         held_out: which it did not learn from, neither them nor a copy of them; each image once, bool, shape ``[n]``.
         categories: name of every item's category.
         factors: values of category and attributes by name; an empty string is unknown.
+        training: number of items that the model learned from, whether they are among these or not.
         validation: number of items that the loss was watched on.
         copies: whether ``held_out`` had to be copies of training images, since there is no other.
     """
@@ -50,6 +51,7 @@ class EncodedItems:
     held_out: NDArray[np.bool_]
     categories: NDArray[np.str_]
     factors: dict[str, NDArray[np.str_]]
+    training: int
     validation: int
     copies: bool
 
@@ -72,7 +74,7 @@ class EncodedItems:
             yield self.maps(rows[start : start + BATCH])
 
     def latent_tensor(self, rows: NDArray[np.int64]) -> Tensor:
-        """Codes ``[n, d]`` of some items, on the model's device."""
+        """Latents ``[n, d]`` of some items, on the model's device."""
         return torch.from_numpy(self.latents[rows]).to(self.model.centre.device)
 
     def spread(self, among: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
@@ -95,7 +97,7 @@ def encoded_items(
     factors: Sequence[str],
     seed: int,
 ) -> EncodedItems:
-    """Codes the items of a catalogue, or some :data:`MOST_ITEMS` drawn from it.
+    """Encodes the items of a catalogue, or some :data:`MOST_ITEMS` drawn from it.
 
     Args:
         model: the model, in evaluation mode.
@@ -139,6 +141,7 @@ def encoded_items(
         held_out=held_out[rows],
         categories=names[catalogue.categories[kept]],
         factors={name: values[kept] for name, values in known.items()},
+        training=len(train),
         validation=len(valid),
         copies=not new.any(),
     )

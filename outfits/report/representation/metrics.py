@@ -1,6 +1,6 @@
 """What is measured of an image model: its reconstructions beside baselines, its divergence, its neighbours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,34 +28,15 @@ _COLOURS = ("colour", "color", "hue")
 _KINDS = ("category", "shape", "kind", "type", "product")
 Draw = Callable[[Tensor], Tensor]  # from images [B, 3, S, S] to reconstructions of the same shape
 
+Fidelity = Mapping[str, float | None]
+"""``weighted_error``, mean squared error with pixels weighted as in training; ``squared_error`` over all pixels;
+``garment_error`` over the pixels of garments; ``psnr`` and ``garment_psnr``, the last two as peak signal-to-noise
+ratios, dB, None where nothing differs."""
 
-@dataclass(frozen=True)
-class Fidelity:
-    """How near reconstructions come to images.
-
-    Attributes:
-        weighted_error: mean squared error, pixels weighted as in training.
-        squared_error: mean squared error over all pixels.
-        garment_error: mean squared error over the pixels of garments.
-    """
-
-    weighted_error: float
-    squared_error: float
-    garment_error: float
-
-    @property
-    def psnr(self) -> float | None:
-        """Peak signal-to-noise ratio over all pixels, dB; None where nothing differs."""
-        return _psnr(self.squared_error)
-
-    @property
-    def garment_psnr(self) -> float | None:
-        """Peak signal-to-noise ratio over the pixels of garments, dB; None where nothing differs."""
-        return _psnr(self.garment_error)
-
-    def to_json(self) -> dict[str, float | None]:
-        """Errors and ratios by name."""
-        return {**vars(self), "psnr": self.psnr, "garment_psnr": self.garment_psnr}
+Agreement = Mapping[str, float | None]
+"""How often the items nearest to an item have its value of a factor: ``share`` of all pairs of an item and one of its
+nearest, None where no such pair has both values known; ``chance``, the same of pairs drawn at random; ``items``, images
+whose value is known, copies counted once."""
 
 
 def _psnr(error: float) -> float | None:
@@ -65,8 +46,8 @@ def _psnr(error: float) -> float | None:
 
 @torch.inference_mode()
 def fidelity(items: EncodedItems, rows: NDArray[np.int64], draw: Draw) -> Fidelity:
-    """Errors of some items' reconstructions, pooled over the items."""
-    background = items.model.settings["background_weight"]
+    """How near reconstructions of some items come to their images, pooled over the items, as :data:`Fidelity`."""
+    background = items.model.config.background_weight
     sums = np.zeros(3)
     weight_of_garments = 0.0
     for maps in items.batches(rows):
@@ -79,8 +60,14 @@ def fidelity(items: EncodedItems, rows: NDArray[np.int64], draw: Draw) -> Fideli
             float((apart.mean(dim=1, keepdim=True) * foreground).double().sum()),
         ]
         weight_of_garments += float(foreground.double().sum())
-    weighted, plain, garment = sums
-    return Fidelity(weighted / len(rows), plain / len(rows), garment / max(weight_of_garments, 1e-12))
+    weighted, plain, garment = (sums / [len(rows), len(rows), max(weight_of_garments, 1e-12)]).tolist()
+    return {
+        "weighted_error": weighted,
+        "squared_error": plain,
+        "garment_error": garment,
+        "psnr": _psnr(plain),
+        "garment_psnr": _psnr(garment),
+    }
 
 
 def reconstruction_metrics(items: EncodedItems, seed: int) -> dict[str, Fidelity]:
@@ -128,21 +115,6 @@ def divergence(items: EncodedItems) -> NDArray[np.float64] | None:
     return means
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How often the items nearest to an item have its value of a factor.
-
-    Attributes:
-        share: of all pairs of an item and one of its nearest; None where no such pair has both values known.
-        chance: the same of pairs drawn at random.
-        items: images whose value is known, copies counted once.
-    """
-
-    share: float | None
-    chance: float | None
-    items: int
-
-
 def neighbours(vectors: NDArray[np.float32], queries: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Rows of the nearest by cosine, best first, shape ``[q, min(count, n - 1)]``; no row is its own neighbour."""
     units = F.normalize(torch.from_numpy(np.asarray(vectors)), dim=1)
@@ -164,7 +136,7 @@ def neighbour_agreement(items: EncodedItems, count: int, seed: int) -> dict[str,
     rows = items.distinct()
     queries = _drawn(np.arange(len(rows)), MOST_QUERIES, np.random.default_rng([seed, 2]))
     nearest = neighbours(items.vectors[rows], queries, count)
-    result = {}
+    result: dict[str, Agreement] = {}
     for name, values in items.factors.items():
         of_row = values[rows]
         own, other = of_row[queries][:, None], of_row[nearest]
@@ -173,7 +145,7 @@ def neighbour_agreement(items: EncodedItems, count: int, seed: int) -> dict[str,
         total = counts.sum()
         chance = float((counts * (counts - 1)).sum() / (total * (total - 1))) if total > 1 else None
         share = float((own == other)[known].mean()) if known.any() else None
-        result[name] = Agreement(share, chance, int(total))
+        result[name] = {"share": share, "chance": chance, "items": int(total)}
     return result
 
 
@@ -220,7 +192,7 @@ def coordinate_factors(metrics: Disentanglement) -> list[tuple[str, float] | Non
     """The factor that every coordinate matters most for, and its share of that factor's importance.
 
     A forest spreads importance over the coordinates even where it learns nothing, so only factors count that a linear
-    map of the latent tells better than guessing by :data:`INFORMATIVE`. None where a coordinate has no more than an
+    map of the latent predicts better than guessing by :data:`INFORMATIVE`. None where a coordinate has no more than an
     even share in any of them.
     """
     informative = np.array([factor.informativeness > INFORMATIVE for factor in metrics.factors.values()])

@@ -1,23 +1,17 @@
 """The report of an image model: what its latents hold, as metrics, images and one page."""
 
-import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 from PIL import Image
 
 from outfits import run_files
-from outfits.config.schema.representation import RepresentationReportConfig
-from outfits.data.catalogue import Catalogue
-from outfits.encoders.packed import PackedImages
+from outfits.config.schema.representation import IMAGE_MODELS, RepresentationReportConfig
 from outfits.errors import DataError
 from outfits.metrics.disentanglement import Disentanglement, disentanglement
-from outfits.report.comparison.files import write_json
-from outfits.report.comparison.gallery import thumbnail_uri
-from outfits.report.drawing import png_bytes, svg_uri
+from outfits.report.drawing import data_uri, png_bytes, svg_uri
+from outfits.report.pages import render
 from outfits.report.representation.heatmap import heat_map
 from outfits.report.representation.images import (
     arithmetic,
@@ -29,7 +23,7 @@ from outfits.report.representation.images import (
     samples,
     traversals,
 )
-from outfits.report.representation.items import EncodedItems, encoded_items
+from outfits.report.representation.items import EncodedItems
 from outfits.report.representation.metrics import (
     NEAREST,
     attribute_directions,
@@ -41,8 +35,7 @@ from outfits.report.representation.metrics import (
 from outfits.report.representation.result import BASELINES, RepresentationResult
 from outfits.report.representation.sheets import sheet_bytes
 from outfits.report.style import DARK, LIGHT, PRINT
-from outfits.representations.base import ImageModel
-from outfits.storage import write_text
+from outfits.storage import write_json, write_text
 
 IMAGES = (
     "reconstructions",
@@ -56,61 +49,32 @@ IMAGES = (
 )
 
 
-def write_representation_report(
-    model: ImageModel,
-    images: PackedImages,
-    catalogue: Catalogue,
-    train: NDArray[np.int64],
-    valid: NDArray[np.int64],
-    config: RepresentationReportConfig,
-    folder: Path,
-    *,
-    dataset: str,
-    seed: int,
-    training: Mapping[str, int],
-    config_yaml: str,
-    log: Callable[[str], None],
+def measure_representation(
+    items: EncodedItems, most: int, *, dataset: str, seed: int, training: Mapping[str, int]
 ) -> RepresentationResult:
-    """Measures an image model, draws what its latents hold and writes the report.
-
-    Into the folder go ``index.html``, ``results.json``, ``results.csv`` with a row per factor, and each of
-    :data:`IMAGES` that this model has as PNG; those of an earlier report that it lacks are taken away.
+    """Measures what the latents of an image model hold.
 
     Args:
-        model: the model, in evaluation mode.
-        images: prepared images of the whole catalogue.
-        catalogue: the items.
-        train: catalogue positions that the model learned from.
-        valid: catalogue positions that the loss was watched on.
-        config: what is shown and measured.
-        folder: the report's folder, made if it is missing.
+        items: the items as the model encodes them.
+        most: items that disentanglement is measured on at most.
         dataset: name of the data set.
         seed: seed of everything drawn.
         training: ``epochs`` trained and, where that is known, ``kept_epoch``, whose weights these are.
-        config_yaml: the resolved configuration, printed at the end of the page.
-        log: takes a line of progress.
-
-    Returns:
-        The metrics.
-
-    Raises:
-        ConfigError: if ``config.factors`` names an attribute that the items do not have.
     """
-    items = encoded_items(model, images, catalogue, train, valid, config.factors, seed)
-    log(f"{len(items):,} items encoded, {len(items.distinct()):,} different images")
-    parts = _disentanglement(items, config.items, seed)
-    result = RepresentationResult(
+    model = items.model
+    return RepresentationResult(
         dataset=dataset,
         seed=seed,
+        model_name=model.title,
         settings=model.settings,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         training=dict(training),
         items={
-            "catalogue": len(catalogue),
+            "catalogue": len(items.images.pixels),
             "reported": len(items),
             "different_pictures": len(items.distinct()),
-            "training": len(train),
-            "validation": len(valid),
+            "training": items.training,
+            "validation": items.validation,
             "held_out": int(items.held_out.sum()),
             "held_out_are_copies": items.copies,
         },
@@ -118,12 +82,32 @@ def write_representation_report(
         divergence=divergence(items),
         attribute_directions=attribute_directions(items) if model.generative else [],
         neighbour_agreement=neighbour_agreement(items, NEAREST, seed),
-        disentanglement=parts,
+        disentanglement=_disentanglement(items, most, seed),
     )
-    log("drawing")
+
+
+def write_representation_report(
+    result: RepresentationResult,
+    items: EncodedItems,
+    config: RepresentationReportConfig,
+    folder: Path,
+    config_yaml: str,
+) -> None:
+    """Draws what the latents of an image model hold and writes the report.
+
+    Into the folder go ``index.html``, ``results.json``, ``results.csv`` with a row per factor, and each of
+    :data:`IMAGES` that this model has as PNG; those of an earlier report that it lacks are taken away.
+
+    Args:
+        result: the metrics.
+        items: the items that they were measured on.
+        config: what is shown.
+        folder: the report's folder, made if it is missing.
+        config_yaml: the resolved configuration, printed at the end of the page.
+    """
     drawn = {name: sheet_bytes(image) for name, image in _sheets(items, result, config).items()}
-    if parts is not None:
-        drawn["disentanglement"] = png_bytes(heat_map(parts, PRINT))
+    if result.disentanglement is not None:
+        drawn["disentanglement"] = png_bytes(heat_map(result.disentanglement, PRINT))
     folder.mkdir(parents=True, exist_ok=True)
     for name in IMAGES:
         path = folder / f"{name}.png"
@@ -133,13 +117,12 @@ def write_representation_report(
             path.unlink(missing_ok=True)
     result.frame().to_csv(folder / run_files.RESULTS_TABLE, index=False)
     write_text(folder / run_files.PAGE, _page(result, drawn, config, config_yaml))
-    # last and in one move: who finds results.json finds all of it
+    # last and in one move, so that results.json is there only beside everything else
     write_json(folder / run_files.RESULTS, result.to_json())
-    return result
 
 
 def _disentanglement(items: EncodedItems, most: int, seed: int) -> Disentanglement | None:
-    """None where no factor has two values with enough items; the page says so."""
+    """The metrics; None where no factor has two values with enough items."""
     factors = {name: values.tolist() for name, values in items.factors.items()}
     try:
         return disentanglement(items.latents, factors, seed=seed, max_items=most, groups=items.groups.tolist())
@@ -157,12 +140,12 @@ def _sheets(
     sheets: dict[str, Image.Image | None] = {}
     if model.generative:
         parts = result.disentanglement
-        carries = [] if parts is None else coordinate_factors(parts)
+        factors = [] if parts is None else coordinate_factors(parts)
         coordinates = moving_coordinates(items, config.coordinates)
         half = max(1, config.images // 2)
         sheets["reconstructions"] = reconstructions(items, shown)
         sheets["interpolations"] = interpolations(items, new, config.steps, seed)
-        sheets["traversals"] = traversals(items, int(shown[0]), coordinates, config.steps, carries)
+        sheets["traversals"] = traversals(items, int(shown[0]), coordinates, config.steps, factors)
         sheets["arithmetic"] = arithmetic(items, result.attribute_directions, half, seed)
         sheets["samples"] = samples(model, config.images, seed)
         sheets["deformation"] = deformation(items, shown[: config.images - 1])
@@ -173,28 +156,18 @@ def _sheets(
 def _page(
     result: RepresentationResult, drawn: Mapping[str, bytes], config: RepresentationReportConfig, config_yaml: str
 ) -> str:
-    """The page's HTML: no scripts, no references to anything outside, light and dark by the reader's preference."""
-    environment = Environment(
-        loader=PackageLoader("outfits.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(thumbnail=thumbnail_uri)  # the macros name it
+    """The page's HTML."""
     parts = result.disentanglement
     importances = {theme.name: svg_uri(heat_map(parts, theme)) for theme in (LIGHT, DARK)} if parts else None
-    return environment.get_template("representation.html.j2").render(
+    return render(
+        "representation.html.j2",
         result=result,
         settings=result.settings,
-        images={name: _png_uri(content) for name, content in drawn.items()},
+        texts=IMAGE_MODELS[result.settings["kind"]].texts,
+        images={name: data_uri("png", content) for name, content in drawn.items()},
         importances=importances,
         baselines=BASELINES,
         nearest=NEAREST,
         shown=config,
         config_yaml=config_yaml,
     )
-
-
-def _png_uri(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

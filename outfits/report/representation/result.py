@@ -10,32 +10,33 @@ from numpy.typing import NDArray
 
 from outfits.metrics.disentanglement import Disentanglement
 from outfits.report.representation.metrics import ACTIVE, NEAREST, Agreement, Direction, Fidelity
-from outfits.representations.base import RepresentationSettings
 
 BASELINES = {"model": "This model", "pca": "PCA, as many components", "mean": "Mean training image"}
 
 
 @dataclass(frozen=True)
 class RepresentationResult:
-    """What the report of a representation says in numbers.
+    """The metrics of a representation's report.
 
     Attributes:
         dataset: name of the data set.
         seed: seed of everything drawn.
+        model_name: the kind of model in words.
         settings: what the model was built from.
         parameters: number of its parameters.
         training: ``epochs`` trained and, where that is known, ``kept_epoch``, whose weights these are.
         items: how many items there are of each kind.
-        fidelity: errors of reconstructions by name, see :data:`BASELINES`; None for a model that draws none.
+        fidelity: of reconstructions by name, see :data:`BASELINES`; None for a model that draws none.
         divergence: nats per coordinate, shape ``[d]``; None for a model without a prior.
         attribute_directions: steps of the attribute arithmetic; none for a model that draws none.
         neighbour_agreement: nearest items of equal value, by factor.
-        disentanglement: what the latent says about the factors; None where no factor has enough items.
+        disentanglement: how the latent relates to the factors; None where no factor has enough items.
     """
 
     dataset: str
     seed: int
-    settings: RepresentationSettings
+    model_name: str
+    settings: Mapping[str, Any]
     parameters: int
     training: Mapping[str, int]
     items: Mapping[str, int]
@@ -44,21 +45,6 @@ class RepresentationResult:
     attribute_directions: list[Direction]
     neighbour_agreement: dict[str, Agreement]
     disentanglement: Disentanglement | None
-
-    @property
-    def model_name(self) -> str:
-        """The kind of model in words."""
-        settings = self.settings
-        if settings["kind"] == "vae":
-            plain = settings["beta"] == 1 and settings["beta_start"] is None
-            return "Variational autoencoder" if plain else "Beta-VAE"
-        if settings["kind"] == "deforming":
-            kinds = ["intrinsic"] if settings["intrinsic"] else []
-            kinds += ["class-aware"] if settings["class_dim"] else []
-            return f"{', '.join(kinds)} deforming autoencoder".strip().capitalize()
-        if settings["kind"] == "contrastive":
-            return "Contrastive image tower"
-        return "Denoising autoencoder" if settings["noise"] or settings["masked"] else "Autoencoder"
 
     @property
     def kl(self) -> float | None:
@@ -75,7 +61,7 @@ class RepresentationResult:
         kl = None
         if self.divergence is not None:
             kl = {"total": self.kl, "active": self.active, "coordinates": self.divergence.tolist()}
-        fidelity, parts = self.fidelity, self.disentanglement
+        parts = self.disentanglement
         return {
             "dataset": self.dataset,
             "seed": self.seed,
@@ -83,48 +69,48 @@ class RepresentationResult:
             "parameters": self.parameters,
             "training": dict(self.training),
             "items": dict(self.items),
-            "reconstruction": None if fidelity is None else {name: one.to_json() for name, one in fidelity.items()},
+            "reconstruction": None if self.fidelity is None else dict(self.fidelity),
             "kl": kl,
             "arithmetic": [{**vars(one), "step": one.step.tolist()} for one in self.attribute_directions],
-            "neighbours": {
-                "nearest": NEAREST,
-                "factors": {name: asdict(one) for name, one in self.neighbour_agreement.items()},
-            },
+            "neighbours": {"nearest": NEAREST, "factors": dict(self.neighbour_agreement)},
             "disentanglement": None if parts is None else parts.to_json(),
         }
 
     def frame(self) -> pd.DataFrame:
-        """A row per factor; a cell is empty where a figure is not there."""
+        """A row per factor; a cell is empty where there is no such metric."""
         measured = {} if self.disentanglement is None else self.disentanglement.factors
         rows = []
         for name, agreement in self.neighbour_agreement.items():
             metrics = asdict(measured[name]) if name in measured else {}
-            nearest = {"neighbour_share": agreement.share, "neighbour_chance": agreement.chance}
+            nearest = {"neighbour_share": agreement["share"], "neighbour_chance": agreement["chance"]}
             rows.append({"factor": name, **{key: metrics.get(key) for key in _COLUMNS}, **nearest})
         frame = pd.DataFrame(rows, columns=["factor", *_COLUMNS, "neighbour_share", "neighbour_chance"])
         return frame.astype({"values": "Int64", "items": "Int64"})
 
     def findings(self) -> list[str]:
-        """What the metrics say, a sentence each."""
+        """The main metrics as sentences."""
         sentences = []
         if self.fidelity is not None:
-            best = {name: one.garment_psnr for name, one in self.fidelity.items()}
-            told = ", ".join(
-                f"{words} {_decibels(best[name])}"
+            ratios = ", ".join(
+                f"{words} {_decibels(self.fidelity[name]['garment_psnr'])}"
                 for name, words in (("model", "this model"), ("pca", "PCA"), ("mean", "the mean image"))
             )
-            sentences.append(f"Signal-to-noise ratio over garment pixels of held-out images: {told}.")
-        known = {name: one for name, one in self.neighbour_agreement.items() if one.share is not None and one.chance}
+            sentences.append(f"Signal-to-noise ratio over garment pixels of held-out images: {ratios}.")
+        known = {
+            name: (share, chance)
+            for name, one in self.neighbour_agreement.items()
+            if (share := one["share"]) is not None and (chance := one["chance"])
+        }
         if known:
-            name, one = max(known.items(), key=lambda entry: (entry[1].share or 0) - (entry[1].chance or 0))
+            name, (share, chance) = max(known.items(), key=lambda entry: entry[1][0] - entry[1][1])
             sentences.append(
-                f"Of the {NEAREST} nearest images {one.share:.0%} have the item's own {name}; by chance it would be "
-                f"{one.chance:.0%}."
+                f"Of the {NEAREST} nearest images {share:.0%} have the item's own {name}; by chance it would be "
+                f"{chance:.0%}."
             )
         if self.disentanglement is not None:
             factors = sorted(self.disentanglement.factors.values(), key=lambda factor: -factor.informativeness)
             sentences.append(
-                f"A linear map of the latent tells {factors[0].name} best: {factors[0].accuracy:.0%} right, against "
+                f"A linear map of the latent predicts {factors[0].name} best: {factors[0].accuracy:.0%} right, against "
                 f"{factors[0].majority:.0%} for guessing the commonest."
             )
         return sentences
@@ -139,7 +125,7 @@ class RepresentationResult:
         ]
         if self.fidelity is not None:
             rows = [
-                [BASELINES[name], f"{one.weighted_error:.5f}", _decibels(one.psnr), _decibels(one.garment_psnr)]
+                [BASELINES[name], f"{one['weighted_error']:.5f}", *map(_decibels, (one["psnr"], one["garment_psnr"]))]
                 for name, one in self.fidelity.items()
             ]
             lines += ["", *_aligned([["", "weighted error", "PSNR", "PSNR, garments"], *rows])]
@@ -148,12 +134,13 @@ class RepresentationResult:
         measured = {} if self.disentanglement is None else self.disentanglement.factors
         rows = []
         for name, one in self.neighbour_agreement.items():
-            told = measured.get(name)
-            cells = ["–"] * 4 if told is None else [f"{told.informativeness:.3f}", f"{told.accuracy:.1%}"]
-            cells += [] if told is None else [f"{told.compactness:.3f}", f"{told.mig:.3f}"]
-            rows.append(
-                [name, *cells, *("–" if value is None else f"{value:.1%}" for value in (one.share, one.chance))]
-            )
+            cells = ["–"] * 4
+            if name in measured:
+                factor = measured[name]
+                cells = [f"{factor.informativeness:.3f}", f"{factor.accuracy:.1%}"]
+                cells += [f"{factor.compactness:.3f}", f"{factor.mig:.3f}"]
+            shares = (one["share"], one["chance"])
+            rows.append([name, *cells, *("–" if share is None else f"{share:.1%}" for share in shares)])
         header = ["factor", "informative", "accuracy", "compact", "MIG", f"{NEAREST} nearest", "by chance"]
         lines += ["", *_aligned([header, *rows])]
         if self.disentanglement is not None:

@@ -4,9 +4,12 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+import torch.nn.functional as F
+from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from outfits.report.drawing import font, shortened
 from outfits.report.style import PRINT
@@ -15,18 +18,19 @@ SMALLEST_TILE = 96  # pixels; smaller images are enlarged
 COARSE = 32  # pixels; images up to this side keep their pixels visible when enlarged
 FRAME = "#d9dde3"
 MARK = "#d55e00"
-_LINE = (0, 114, 178)  # of a deformed grid
-_BEYOND = 238  # grey where a grid has left the template
+_LINE = "#0072b2"  # of a deformed grid
+_BEYOND = 238 / 255  # grey where a grid has left the template
 _GRID_LINES = 8  # cells of a deformed grid along a side
 _GAP, _MARGIN, _PAD = 2, 14, 8
 
 
-def tiles(images: Tensor, side: int | None = None) -> list[Image.Image]:
-    """Images ``[n, 1 or 3, S, S]`` in [0, 1] as framed images, enlarged where they are small."""
-    pixels = (images.clamp(0.0, 1.0) * 255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
-    side = side or tile_side(pixels.shape[1])
-    how = Image.Resampling.NEAREST if pixels.shape[1] <= COARSE else Image.Resampling.LANCZOS
-    return [framed(Image.fromarray(image).resize((side, side), how)) for image in pixels]
+def tiles(images: Tensor) -> Tensor:
+    """Images ``[n, 1 or 3, S, S]`` in [0, 1] as framed images ``[n, 3, side, side]``, enlarged where they are small."""
+    side = tile_side(images.shape[-1])
+    images = images.float().clamp(0.0, 1.0).expand(-1, 3, -1, -1).cpu()
+    if images.shape[-1] <= COARSE:
+        return framed(F.interpolate(images, side, mode="nearest-exact"))
+    return framed(F.interpolate(images, side, mode="bicubic", antialias=True).clamp(0.0, 1.0))
 
 
 def tile_side(side: int) -> int:
@@ -34,40 +38,32 @@ def tile_side(side: int) -> int:
     return max(SMALLEST_TILE, side)
 
 
-def framed(image: Image.Image, colour: str = FRAME, width: int = 1) -> Image.Image:
-    """The image with its outermost pixels as a frame; most product images are as white as the sheet."""
-    inner = image.crop((width, width, image.width - width, image.height - width))
-    return ImageOps.expand(inner, border=width, fill=colour)
+def framed(images: Tensor, colour: str = FRAME, width: int = 1) -> Tensor:
+    """Images with their outermost pixels as a frame; most product images are as white as the sheet."""
+    frames = torch.tensor(to_rgb(colour))[:, None, None].repeat(len(images), 1, *images.shape[2:])
+    frames[..., width:-width, width:-width] = images[..., width:-width, width:-width]
+    return frames
 
 
-def warp_tiles(grids: Tensor, side: int) -> list[Image.Image]:
-    """A square mesh, drawn on the template and carried along by warps.
+def warp_tiles(grids: Tensor, side: int) -> Tensor:
+    """A square mesh, drawn on the template and deformed by warps, as framed images ``[n, 3, side, side]``.
 
     Args:
         grids: where each pixel reads the template, [-1, 1] being its extent, shape ``[n, S, S, 2]``.
         side: side of the tiles, pixels.
     """
-    return [framed(_mesh(grid, side)) for grid in grids.cpu().numpy()]
-
-
-def _mesh(grid: NDArray[np.float32], side: int) -> Image.Image:
-    ink = np.zeros((side, side))
-    beyond = np.zeros((side, side), dtype=np.bool_)
-    for axis in range(2):
-        plane = Image.fromarray(np.ascontiguousarray(grid[..., axis], dtype=np.float32))
-        place = np.asarray(plane.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float64)
-        cells = (place + 1) * _GRID_LINES / 2  # whole numbers on the mesh's lines
-        steepness = np.hypot(*np.gradient(cells))  # cells per pixel
-        away = np.abs(cells - np.rint(cells)) / np.maximum(steepness, 1e-6)  # pixels from the nearest line
-        ink = np.maximum(ink, np.clip(1.4 - away, 0, 1))
-        beyond |= np.abs(place) > 1
-    ground = np.where(beyond, _BEYOND, 255)[..., None]
-    pixels = ground + np.where(beyond, 0, ink)[..., None] * (np.array(_LINE) - ground)
-    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+    places = F.interpolate(grids.float().cpu().permute(0, 3, 1, 2), side, mode="bilinear", align_corners=False)
+    cells = (places + 1) * _GRID_LINES / 2  # [n, 2, side, side], whole numbers on the mesh's lines
+    steepness = torch.hypot(*torch.gradient(cells, dim=(2, 3)))  # cells per pixel
+    away = (cells - cells.round()).abs() / steepness.clamp(min=1e-6)  # pixels from the nearest line
+    beyond = (places.abs() > 1).any(dim=1, keepdim=True)
+    ground = torch.where(beyond, _BEYOND, 1.0)
+    ink = torch.where(beyond, 0.0, (1.4 - away).clamp(0, 1).amax(dim=1, keepdim=True))
+    return framed(ground + ink * (torch.tensor(to_rgb(_LINE))[:, None, None] - ground))
 
 
 def sheet(
-    rows: Sequence[Sequence[Image.Image | None]],
+    rows: Sequence[Tensor],
     labels: Sequence[str] = (),
     heads: Sequence[str] = (),
     title: str = "",
@@ -76,19 +72,25 @@ def sheet(
     """Rows of tiles of one size with words around them.
 
     Args:
-        rows: tiles; None leaves a place free, and a row may be shorter than the others.
+        rows: tiles of each row, shape ``[n, 3, side, side]``; a row may have fewer than the others.
         labels: written left of each row, on several lines where they hold line breaks.
         heads: written above each column, cut to its width.
         title: written above everything, on several lines where it holds line breaks.
         left: least width of the labels' column, pixels, for sheets that are to stand in line.
     """
-    side = next(tile.width for row in rows for tile in row if tile is not None)
+    side, across = rows[0].shape[-1], max(len(row) for row in rows)
+    blank = torch.ones(1, 3, side, side)
+    filled = [torch.cat([row, blank.repeat(across - len(row), 1, 1, 1)]) for row in rows]
+    # one tile more than is shown, as make_grid puts no padding around a single one
+    grid = make_grid(torch.cat([*filled, blank]), nrow=across, padding=_GAP, pad_value=1.0)
     step = side + _GAP
+    grid = grid[:, _GAP : len(rows) * step, _GAP : across * step]
+    pixels = Image.fromarray((grid * 255).round().byte().permute(1, 2, 0).numpy())
     left = max(left, labels_width(labels))
     lines = title.split("\n") if title else []
     top = 20 * len(lines) + 4 * bool(title) + 20 * bool(heads)
-    across = max(len(row) for row in rows)
-    image = Image.new("RGB", (left + across * step - _GAP, top + len(rows) * step - _GAP), "white")
+    image = Image.new("RGB", (left + pixels.width, top + pixels.height), "white")
+    image.paste(pixels, (left, top))
     draw = ImageDraw.Draw(image)
     for place, line in enumerate(lines):
         words = shortened(line, image.width - left, font(14, bold=True))
@@ -96,13 +98,9 @@ def sheet(
     for column, head in enumerate(heads):
         middle = left + column * step + side // 2
         draw.text((middle, top - 5), shortened(head, side, font(12)), PRINT.muted, font(12), anchor="ms")
-    for place, row in enumerate(rows):
-        upper = top + place * step
-        if place < len(labels):
-            draw.multiline_text((0, upper + side // 2), labels[place], PRINT.ink, font(12), anchor="lm", spacing=3)
-        for column, tile in enumerate(row):
-            if tile is not None:
-                image.paste(tile, (left + column * step, upper))
+    for place, label in enumerate(labels):
+        middle = top + place * step + side // 2
+        draw.multiline_text((0, middle), label, PRINT.ink, font(12), anchor="lm", spacing=3)
     return image
 
 
@@ -112,25 +110,15 @@ def labels_width(labels: Sequence[str]) -> int:
     return widest + _PAD if widest else 0
 
 
-def beside(sheets: Sequence[Image.Image], gap: int = 28) -> Image.Image:
-    """Sheets in a row, their upper edges level."""
-    image = Image.new("RGB", (sum(s.width for s in sheets) + gap * (len(sheets) - 1), max(s.height for s in sheets)))
-    image.paste("white", (0, 0, *image.size))
-    left = 0
-    for part in sheets:
-        image.paste(part, (left, 0))
-        left += part.width + gap
-    return image
-
-
-def stacked(sheets: Sequence[Image.Image], gap: int = 20) -> Image.Image:
-    """Sheets below one another, their left edges in line."""
-    image = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets) + gap * (len(sheets) - 1)))
-    image.paste("white", (0, 0, *image.size))
-    upper = 0
-    for part in sheets:
-        image.paste(part, (0, upper))
-        upper += part.height + gap
+def joined(sheets: Sequence[Image.Image], gap: int, *, down: bool = True) -> Image.Image:
+    """Sheets below one another, their left edges in line; or side by side, their upper edges level."""
+    sizes = np.array([part.size for part in sheets])  # [n, 2]: width and height
+    corners = np.zeros_like(sizes)
+    corners[1:, int(down)] = np.cumsum(sizes[:-1, int(down)] + gap)
+    width, height = (corners + sizes).max(axis=0).tolist()
+    image = Image.new("RGB", (width, height), "white")
+    for part, (left, upper) in zip(sheets, corners.tolist(), strict=True):
+        image.paste(part, (left, upper))
     return image
 
 

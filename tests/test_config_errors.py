@@ -1,41 +1,47 @@
-"""Every mistake of a configuration is reported, all together, each in one line with its full key."""
+"""Every error of a configuration is reported, all together, each in one line with its full key."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outfits.config.checks import check
+from outfits.config.checks import conflicts
 from outfits.config.command import run_command
-from outfits.config.keys import keys
-from outfits.config.load import load_config
+from outfits.config.keys import RENAMED, keys, sections
+from outfits.config.load import load_complete, load_config, read_config
 from outfits.config.schema import Config
 from outfits.errors import ConfigError, DataError
 
 
-def mistakes_of(*argv: str) -> list[str]:
+def errors_of(*argv: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_config(argv)
     assert all("\n" not in line for line in caught.value.errors)
     return caught.value.errors
 
 
-def mistake_of(*argv: str) -> str:
-    (mistake,) = mistakes_of(*argv)
-    return mistake
+def error_of(*argv: str) -> str:
+    (error,) = errors_of(*argv)
+    return error
+
+
+def is_valid(config: Config) -> bool:
+    values = [(key, reduce(getattr, name.split("."), config)) for name, key in keys().items()]
+    return all(key.validate(value) == value for key, value in values) and not list(conflicts(config))
 
 
 def test_defaults_are_valid() -> None:
-    assert check(Config()) == []
+    assert is_valid(Config())
 
 
-def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
+def test_all_errors_are_reported_together(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("seed: -1\nscorer:\n  widht: 64\n  dropout: high\n")
-    lines = mistakes_of(
+    lines = errors_of(
         f"experiment={recipe}",
         "trainer.devices=0",
         "stray",
@@ -58,13 +64,13 @@ def test_all_mistakes_are_reported_together(tmp_path: Path) -> None:
     }
 
 
-def test_contradictions_are_reported_beside_wrong_values() -> None:
-    lines = mistakes_of("loss.cosine_weight=0", "loss.listwise_weight=0", "scorer.lr=fast")
+def test_conflicts_are_reported_beside_wrong_values() -> None:
+    lines = errors_of("loss.cosine_weight=0", "loss.listwise_weight=0", "scorer.lr=fast")
     assert [line.split(":")[0] for line in lines] == ["scorer.lr", "loss.cosine_weight, loss.listwise_weight"]
 
 
-def test_wrong_value_starts_no_contradiction_of_its_own() -> None:
-    line = mistake_of("encoder.image=open_clip", "encoder.open_clip.pretrained=[laion2b]")
+def test_wrong_value_starts_no_conflict_of_its_own() -> None:
+    line = error_of("encoder.image=open_clip", "encoder.open_clip.pretrained=[laion2b]")
     assert line.startswith("encoder.open_clip.pretrained: expected a text")
 
 
@@ -81,11 +87,11 @@ def test_wrong_value_starts_no_contradiction_of_its_own() -> None:
     ],
 )
 def test_near_key_is_suggested(written: str, meant: str) -> None:
-    assert mistake_of(written) == f"{written.partition('=')[0]}: no such key; did you mean {meant}?"
+    assert error_of(written) == f"{written.partition('=')[0]}: no such key; did you mean {meant}?"
 
 
 def test_no_key_is_suggested_where_none_is_near() -> None:
-    assert mistake_of("zzzzqqq=3") == "zzzzqqq: no such key"
+    assert error_of("zzzzqqq=3") == "zzzzqqq: no such key"
 
 
 @pytest.mark.parametrize(
@@ -106,11 +112,11 @@ def test_no_key_is_suggested_where_none_is_near() -> None:
         ("stages=generator", "expected a list of texts, as in stages=[generator]"),
         ("data.split.shares=[a,b,c]", "expected a list of numbers"),
         ("data.split.seed=${nope}", "Interpolation key 'nope' not found"),
-        ("model.k=${scorer.lr}", "could not be converted to Integer"),
+        ("model.k=${scorer.lr}", "expected a whole number, not 0.002"),
     ],
 )
 def test_wrong_type_is_reported(argument: str, says: str) -> None:
-    line = mistake_of(argument)
+    line = error_of(argument)
     assert line.startswith(argument.partition("=")[0] + ": ")
     assert says in line
 
@@ -137,7 +143,7 @@ def test_wrong_type_is_reported(argument: str, says: str) -> None:
     ],
 )
 def test_value_out_of_range_is_reported(argument: str, says: str) -> None:
-    line = mistake_of(argument)
+    line = error_of(argument)
     assert line.startswith(argument.partition("=")[0] + ": ")
     assert says in line
 
@@ -211,8 +217,8 @@ def test_devices_take_a_number_a_list_or_auto(value: str) -> None:
         ("trainer.check_val_every_n_epoch=99", "trainer.check_val_every_n_epoch: no validation"),
     ],
 )
-def test_contradiction_is_reported(arguments: str, begins: str) -> None:
-    assert mistake_of(*shlex.split(arguments)).startswith(begins)
+def test_conflict_is_reported(arguments: str, begins: str) -> None:
+    assert error_of(*shlex.split(arguments)).startswith(begins)
 
 
 @pytest.mark.parametrize(
@@ -233,18 +239,18 @@ def test_contradiction_is_reported(arguments: str, begins: str) -> None:
         "model.representation.perceptual.network=learned:runs/x",
     ],
 )
-def test_what_only_looks_like_a_contradiction_passes(arguments: str) -> None:
+def test_what_only_looks_like_a_conflict_passes(arguments: str) -> None:
     assert load_config(shlex.split(arguments))
 
 
-def test_mistakes_in_a_file_name_file_and_line(tmp_path: Path) -> None:
+def test_errors_in_a_file_name_file_and_line(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("# mine\nseed: soon\nmodel:\n  # two\n  k: 20\n  wdth: 3\ntrainer:\n  accelerator: off\n")
-    assert mistakes_of(f"experiment={recipe}") == [
+    assert errors_of(f"experiment={recipe}") == [
         f"seed: expected a whole number, not 'soon' ({recipe}:2)",
+        f"model.k: 20 is out of range: must be <= 8 ({recipe}:5)",
         f"model.wdth: no such key; did you mean model.width? ({recipe}:6)",
         f"trainer.accelerator: unquoted, YAML reads off as false, but this key takes a text ({recipe}:8)",
-        f"model.k: 20 is out of range: must be <= 8 ({recipe}:5)",
     ]
 
 
@@ -259,19 +265,19 @@ def test_mistakes_in_a_file_name_file_and_line(tmp_path: Path) -> None:
 )
 def test_malformed_yaml_is_one_line_with_file_and_line(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "bad.yaml").write_text(text)
-    line = mistake_of(f"experiment={tmp_path}/bad.yaml")
+    line = error_of(f"experiment={tmp_path}/bad.yaml")
     assert line.startswith(f"{tmp_path}/bad.yaml")
     assert says in line
 
 
 def test_file_that_is_not_utf8_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_bytes(b"wandb: {name: caf\xe9}\n")
-    assert "bad.yaml: cannot be read" in mistake_of(f"experiment={tmp_path}/bad.yaml")
+    assert "bad.yaml: cannot be read" in error_of(f"experiment={tmp_path}/bad.yaml")
 
 
-def test_mistakes_of_the_command_line_are_reported_beside_a_malformed_file(tmp_path: Path) -> None:
+def test_errors_of_arguments_stand_beside_a_malformed_file(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [\n")
-    assert len(mistakes_of(f"experiment={tmp_path}/bad.yaml", "model.k=0")) == 2
+    assert len(errors_of(f"experiment={tmp_path}/bad.yaml", "model.k=0")) == 2
 
 
 def test_empty_file_and_empty_section_set_nothing(tmp_path: Path) -> None:
@@ -282,18 +288,18 @@ def test_empty_file_and_empty_section_set_nothing(tmp_path: Path) -> None:
 
 
 def test_missing_recipe_names_near_and_available_ones(tmp_path: Path) -> None:
-    line = mistake_of("experiment=mangoes")
+    line = error_of("experiment=mangoes")
     assert line.startswith(
         "experiment: no recipe 'mangoes'; did you mean mango? available: compatibility, disentanglement, mango"
     )
-    assert mistake_of(f"experiment={tmp_path}/no.yaml") == f"experiment: {tmp_path}/no.yaml does not exist"
+    assert error_of(f"experiment={tmp_path}/no.yaml") == f"experiment: {tmp_path}/no.yaml does not exist"
 
 
 def test_missing_group_names_near_and_available_ones(tmp_path: Path) -> None:
-    assert mistake_of("encoder=minlm").startswith("encoder: no encoder group 'minlm'; did you mean minilm? available: ")
-    assert "the folder" in mistake_of("wandb=team")
+    assert error_of("encoder=minlm").startswith("encoder: no encoder group 'minlm'; did you mean minilm? available: ")
+    assert "the folder" in error_of("wandb=team")
     (tmp_path / "mine.yaml").write_text("include: [encoder/minlm, model]\n")
-    lines = mistakes_of(f"experiment={tmp_path}/mine.yaml")
+    lines = errors_of(f"experiment={tmp_path}/mine.yaml")
     assert [line.split(":")[0] for line in lines] == ["include", "include"]
     assert all(f"({tmp_path}/mine.yaml:1)" in line for line in lines)
 
@@ -312,15 +318,15 @@ def test_missing_group_names_near_and_available_ones(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_argument_is_one_line(argument: str, line: str) -> None:
-    assert mistake_of(argument) == line
+    assert error_of(argument) == line
 
 
 def test_recipe_cannot_ask_to_resume(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("resume: runs/x\n")
-    assert "belongs on the command line" in mistake_of(f"experiment={tmp_path}/mine.yaml")
+    assert "belongs on the command line" in error_of(f"experiment={tmp_path}/mine.yaml")
 
 
-def test_mistakes_end_in_status_2_on_stderr_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_end_in_status_2_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def main(argv: Sequence[str]) -> None:
         load_config(argv)
 
@@ -328,8 +334,8 @@ def test_mistakes_end_in_status_2_on_stderr_without_traceback(capsys: pytest.Cap
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "config error: sed: no such key; did you mean seed?",
         "config error: model.k: 0 is out of range: must be >= 1",
+        "config error: sed: no such key; did you mean seed?",
     ]
 
 
@@ -352,14 +358,68 @@ def test_other_outcomes_of_a_command(capsys: pytest.CaptureFixture[str]) -> None
     st.lists(st.tuples(st.sampled_from(["", "data", "stages", "experiment", "resume", *keys()]), st.text(max_size=8)))
 )
 @settings(max_examples=25, deadline=None)
-def test_no_command_line_whatever_ends_in_anything_but_a_configuration_or_its_mistakes(
+def test_any_command_line_ends_in_a_configuration_or_errors(
     pairs: list[tuple[str, str]],
 ) -> None:
     try:
         config = load_config([f"{name}={value}" for name, value in pairs])
     except ConfigError:
         return
-    assert check(config) == []
+    assert is_valid(config)
+
+
+OLD_RUN = """
+targets: {wishes: [texts]}
+model: {representation: {code_dim: 32, varied: {flip: false}}}
+"""
+
+
+@pytest.fixture
+def old_run(tmp_path: Path) -> Path:
+    """A folder with the configuration of a run that an older version made."""
+    (tmp_path / "config.yaml").write_text(OLD_RUN)
+    return tmp_path
+
+
+@pytest.mark.parametrize("old", [name for name in RENAMED if name != "own"])
+def test_an_old_key_is_answered_with_its_new_name(old: str) -> None:
+    assert error_of(f"{old}=1") == f"{old}: is now {RENAMED[old]}"
+    assert RENAMED[old] in {*keys(), *sections()}
+    assert old not in {*keys(), *sections()}
+
+
+def test_an_old_key_of_the_completion_command_is_answered() -> None:
+    with pytest.raises(ConfigError, match=r"own: is now garments$"):
+        load_complete(["run=x", "items=[a]", "own=[{text: red}]"])
+    assert error_of("own=3") == "own: no such key"
+
+
+def test_an_old_key_of_a_recipe_names_file_and_line(old_run: Path) -> None:
+    path = old_run / "config.yaml"
+    assert errors_of(f"experiment={path}") == [
+        f"targets.wishes: is now targets.conditions ({path}:2)",
+        f"model.representation.code_dim: is now model.representation.latent_dim ({path}:3)",
+        f"model.representation.varied.flip: is now model.representation.augmented.flip ({path}:3)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda folder: load_config([f"run={folder}"], "evaluate"),
+        lambda folder: load_config([f"resume={folder}"]),
+        lambda folder: read_config(folder / "config.yaml"),
+    ],
+    ids=["evaluate", "resume", "stylist"],
+)
+def test_an_old_run_is_refused_in_one_line(old_run: Path, load: Callable[[Path], Config]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(old_run)
+    (line,) = caught.value.errors
+    assert line.startswith(
+        f"{old_run}/config.yaml: saved by an older version; train the run again, or rename its keys:"
+    )
+    assert "targets.wishes is now targets.conditions, model.representation.code_dim is now" in line
 
 
 def test_every_key_has_a_meaning() -> None:

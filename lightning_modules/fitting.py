@@ -1,0 +1,85 @@
+"""Trainings that end with the same bytes whether or not a kill interrupted them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+
+from callbacks.batch_seed import BatchSeed
+from lightning_modules.trainer import build_trainer, wait_for_all_ranks
+from outfits import run_files
+from outfits.config.schema.trainer import TrainerConfig
+
+M = TypeVar("M", bound=L.LightningModule)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Which epochs a training keeps, and when it stops.
+
+    Attributes:
+        folder: where ``best.ckpt``, of the epoch with the best ``monitor``, and ``last.ckpt``, of the last finished
+            epoch, go.
+        monitor: name of a logged metric.
+        mode: ``max`` or ``min``: which value of it is best.
+        patience: validations without a better one after which training stops; None or 0: none.
+    """
+
+    folder: Path
+    monitor: str
+    mode: str = "max"
+    patience: int | None = None
+
+    @property
+    def last(self) -> Path | None:
+        """The checkpoint to go on from; None where there is none."""
+        path = self.folder / run_files.LAST
+        return path if path.exists() else None
+
+
+def fit_resumable(
+    build: Callable[[], M],
+    data: L.LightningDataModule,
+    config: TrainerConfig,
+    checkpoints: Checkpoints,
+    *,
+    seed: int,
+    loggers: Sequence[Logger] = (),
+    callbacks: Sequence[Callback] = (),
+    **changes: Any,
+) -> M:
+    """Trains a module, from its last checkpoint if there is one, and gives it the weights of its best epoch.
+
+    Args:
+        build: makes the module; called once the seed is set.
+        data: its batches.
+        config: Lightning's own names.
+        checkpoints: what is kept, and when training stops.
+        seed: seed of weights and of what happens at random in a batch.
+        loggers: where metrics go.
+        callbacks: evaluation during training and the like.
+        changes: what the trainer has differently from ``config``, for example ``max_epochs``.
+
+    Returns:
+        The module; every rank has the weights when the first one gets it.
+    """
+    L.seed_everything(seed, verbose=False)
+    module = build()
+    # Two callbacks, since save_last of one would write the last epoch only where it is the best so far.
+    folder, monitor, mode = checkpoints.folder, checkpoints.monitor, checkpoints.mode
+    best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
+    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    stops = [EarlyStopping(monitor, mode=mode, patience=checkpoints.patience)] if checkpoints.patience else []
+    all_callbacks = [BatchSeed(seed), *callbacks, best, last, *stops]
+    trainer = build_trainer(config, loggers=loggers, callbacks=all_callbacks, **changes)
+    trainer.fit(module, data, ckpt_path=checkpoints.last)
+    if best.best_model_path:
+        weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        module.load_state_dict(weights)
+    wait_for_all_ranks()
+    return module

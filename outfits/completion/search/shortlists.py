@@ -1,0 +1,145 @@
+"""The catalogue as the student of S ranks it, through an index."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery
+from outfits.config.schema.index import IndexConfig
+from outfits.index.category_index import GPU_MAX_NEIGHBOURS, CategoryIndex, merge
+from outfits.models.student import TwoTower
+from outfits.scoring.candidates import CandidateScorer
+
+POOL = 2  # where a text is asked for, this many times c items from each of two rankings meet before c are chosen
+
+BLOCK = 2**15  # items whose vectors are computed at once
+
+
+class UnitBall:
+    """A student's vectors of all items as unit vectors, computed block by block, for an index to read.
+
+    Args:
+        student: the student.
+        tokens: the items' tokens, shape ``[N, token_width]``.
+    """
+
+    def __init__(self, student: TwoTower, tokens: Tensor) -> None:
+        self._student = student
+        self._tokens = tokens
+        self._longest = max(
+            float(self._vectors(slice(start, start + BLOCK)).norm(dim=1).max())
+            for start in range(0, len(tokens), BLOCK)
+        )
+        self.shape = (len(tokens), student.config.width + 2)
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        within = self._vectors(rows) / max(self._longest, 1e-12)
+        missing = (1 - within.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
+        return torch.cat([within, missing], dim=1)
+
+    def _vectors(self, rows: slice) -> Tensor:
+        with torch.inference_mode():
+            return self._student.items(self._tokens[rows])
+
+
+class Shortlists:
+    r"""The catalogue as a student ranks it for partial outfits.
+
+    The index finds largest cosines, the student's guess is an inner product of vectors of any length. So all items'
+    vectors are divided by the longest one's length and given one more entry, :math:`\sqrt{1 - |h|^2}`, which makes them
+    unit vectors; queries have 0 there, and the order of the cosines is that of the inner products.
+
+    Args:
+        student: in evaluation mode; it is moved to the scorer's device.
+        scorer: S over the catalogue, for the items' tokens.
+        index: how the catalogue is searched; None: exactly.
+    """
+
+    def __init__(self, student: TwoTower, scorer: CandidateScorer, index: IndexConfig | None = None) -> None:
+        self._student = student.to(scorer.device)
+        self._tokens = scorer.item_tokens
+        self._categories = scorer.categories[: len(scorer)]
+        self._index = CategoryIndex(
+            UnitBall(self._student, self._tokens),
+            self._categories,
+            scorer.device,
+            num_categories=scorer.num_categories,
+            config=index,
+        )
+
+    def ranked(
+        self, embedding: Tensor, feasible: NDArray[np.bool_], n: int
+    ) -> tuple[list[NDArray[np.int64]], NDArray[np.float32]]:
+        """The items that the student ranks highest beside one outfit.
+
+        Args:
+            embedding: S's embedding of the outfit, shape ``[token_width]``.
+            feasible: categories to look in, bool, ``A`` rows, shape ``[A, C]``.
+            n: items per row.
+
+        On a GPU at most 2,048 of them are of one category.
+
+        Returns:
+            Catalogue positions for every row, best first, up to ``n``, and the outfit's vector and offset in one array
+            of shape ``[width + 2]`` for :meth:`guesses`.
+        """
+        with torch.inference_mode():
+            queries, offsets = self._student.outfits(embedding[None])
+            query = torch.cat([queries, torch.zeros_like(offsets)[:, None]], dim=1)
+        of_category = min(n, GPU_MAX_NEIGHBOURS) if self._index.device.type == "cuda" else n
+        cosine, ids = self._index.search(query, of_category)
+        listed = [merge(cosine, ids, n, ~row[None])[1][0] for row in feasible]
+        state: NDArray[np.float32] = torch.cat([queries[0], offsets]).cpu().numpy()
+        return [row[row >= 0] for row in listed], state
+
+    def guesses(self, state: NDArray[np.float32], items: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the student takes S to be, in [0, 1], shape ``[len(items)]``; ``state`` as :meth:`ranked` gave it."""
+        with torch.inference_mode():
+            tokens = self._tokens[torch.from_numpy(items).to(self._tokens.device)]
+            vectors = self._student.items(tokens).cpu().numpy()
+        guesses: NDArray[np.float64] = expit(vectors.astype(np.float64) @ state[:-1] + state[-1])
+        return guesses
+
+    def narrowed(self, query: SearchQuery, c: int, *, every_slot: bool = False) -> SearchQuery:
+        """The same query over shortlists instead of the whole catalogue.
+
+        At each step a search scores, for every kind of missing item, the ``c`` best by the student's guess. Where a
+        text is asked for, these are the best by the guessed objective, of those items that either the student or the
+        text ranks high. A step takes one more call of S for each partial completion: its embedding.
+
+        Args:
+            query: what is searched for.
+            c: length of a shortlist; one as long as the catalogue changes no selection.
+            every_slot: whether candidates are for every missing item, or for one, the first, of those with the same
+                condition.
+        """
+
+        def propose(
+            row: int, conditions: OutfitConditions, hypothesis: Hypothesis, feasible: NDArray[np.bool_]
+        ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+            outfit = torch.cat([query.outfits[row].cpu(), torch.tensor(hypothesis.items, dtype=torch.int64)])
+            embedding = query.scorer.outfit_embeddings(outfit[None])[0]
+            free, groups, described = hypothesis.free(query.k), conditions.slot_groups, conditions.described
+            slots = conditions.slots(free)
+            ranked, state = self.ranked(embedding, feasible[slots], POOL * c if described[slots].any() else c)
+            listed = {slot: ranks[:c] for slot, ranks in zip(slots, ranked, strict=True)}
+            if conditions.similarity is not None:
+                for slot, ranks in zip(slots, ranked, strict=True):
+                    if described[slot]:
+                        texts, alpha = conditions.similarity[slot], conditions.alpha
+                        allowed = np.flatnonzero(feasible[slot][self._categories])
+                        near = allowed[np.argsort(-texts[allowed], kind="stable")[: POOL * c]]
+                        pool = np.union1d(ranks, near)
+                        values = alpha * self.guesses(state, pool) + (1 - alpha) * texts[pool]
+                        listed[slot] = pool[np.argsort(-values, kind="stable")[:c]]
+            items = np.unique(np.concatenate(list(listed.values())))
+            mask = np.zeros((len(free), len(items)), dtype=np.bool_)
+            for slot, found in listed.items():
+                mask[free & (groups == groups[slot]) if every_slot else slot] = np.isin(items, found)
+            return items, mask
+
+        return replace(query, propose=propose)

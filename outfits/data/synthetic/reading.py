@@ -1,0 +1,30 @@
+"""The built-in data set, written where it is missing and read with the truth about its items."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from outfits.config.schema.data import DataConfig
+from outfits.data.dataset import RawDataset
+from outfits.data.maryland import read_maryland
+from outfits.data.synthetic.factors import FACTORS, read_factors
+from outfits.data.synthetic.writing import is_complete, write_synthetic
+from outfits.errors import DataError
+
+
+def read_format(config: DataConfig) -> RawDataset:
+    """The data set that the ``data`` section describes, with what was drawn as the items' attributes.
+
+    Raises:
+        DataError: if the root has other contents, or lacks the truth about an item.
+    """
+    root = Path(config.root)
+    if not is_complete(root, config.synthetic):
+        write_synthetic(root, config.synthetic)
+    raw, factors = read_maryland(root), read_factors(root)
+    missing = [item.item_id for item in raw.items if item.item_id not in factors]
+    if missing:
+        raise DataError(
+            f"{root / FACTORS} lacks item {missing[0]!r}; {len(missing):,} such item(s). Delete {root} and run again"
+        )
+    items = [replace(item, attributes=factors[item.item_id]) for item in raw.items]
+    return replace(raw, name="synthetic", items=items)

@@ -1,0 +1,22 @@
+"""How the pages of all reports are made of their templates."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from outfits.report.comparison.gallery import thumbnail_uri
+from outfits.report.comparison.table import milliseconds
+from outfits.report.style import description, label
+
+
+def render(template: str, **values: Any) -> str:
+    """A page's HTML: no scripts, no references to anything outside, light and dark by the reader's preference."""
+    environment = Environment(
+        loader=PackageLoader("outfits.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(label=label, description=description, thumbnail=thumbnail_uri, milliseconds=milliseconds)
+    return environment.get_template(template).render(**values)

@@ -1,0 +1,99 @@
+"""Long work cut into shards, with one whole file per shard, so that a kill loses at most the shards under way."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from outfits.errors import ArtifactError
+from outfits.storage import Arrays, read_arrays, write_arrays
+
+ShardWork = Callable[[torch.device], Callable[[Any], object]]
+"""Puts models on a device and returns the function that computes a shard there and writes it.
+
+That function takes the shard's number, or the shard's input where the work has inputs of its own.
+"""
+
+
+class ShardStore:
+    """Arrays about many rows (tasks or items) in a folder, one file per shard of rows.
+
+    A file that has its name is whole, so several processes may write different shards at once; one that nevertheless
+    cannot be read or does not fit is pending again. A shard holds the same rows whichever rank computes it, so results
+    depend neither on the number of ranks nor on interruptions.
+
+    Args:
+        folder: where the files lie.
+        rows: number of rows.
+        shard_size: rows per shard.
+        what: the contents in messages.
+        counted: name of an array with one entry per row, by which a file is known to fit.
+
+    Raises:
+        ValueError: if rows or shard_size are not positive.
+    """
+
+    def __init__(self, folder: Path, rows: int, shard_size: int, what: str, counted: str = "") -> None:
+        if rows < 1 or shard_size < 1:
+            raise ValueError(f"the numbers of rows and of rows per shard must be positive, not {rows} and {shard_size}")
+        self.folder = folder
+        self.rows = rows
+        self.shard_size = shard_size
+        self.what = what
+        self.counted = counted
+
+    def __len__(self) -> int:
+        """Number of shards."""
+        return -(-self.rows // self.shard_size)
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """First row of a shard and the one after its last.
+
+        Raises:
+            ValueError: if there is no such shard.
+        """
+        if not 0 <= shard < len(self):
+            raise ValueError(f"shard {shard} is not one of {len(self)}")
+        return shard * self.shard_size, min((shard + 1) * self.shard_size, self.rows)
+
+    def rows_of(self, shard: int) -> NDArray[np.int64]:
+        """Rows of a shard, ascending."""
+        return np.arange(*self.bounds(shard), dtype=np.int64)
+
+    def path(self, shard: int) -> Path:
+        """File of a shard."""
+        return self.folder / f"shard-{shard:06d}.npz"
+
+    def fits(self, shard: int, arrays: Arrays) -> bool:
+        """Whether a file's arrays are those of the shard."""
+        return len(arrays.get(self.counted, ())) == len(self.rows_of(shard))
+
+    def pending(self) -> list[int]:
+        """Shards whose file is missing, damaged or of something else."""
+        return [shard for shard in range(len(self)) if self.read(shard) is None]
+
+    def read(self, shard: int) -> Arrays | None:
+        """Arrays of a shard; None if it is pending."""
+        arrays = read_arrays(self.path(shard))
+        return arrays if arrays is not None and self.fits(shard, arrays) else None
+
+    def read_all(self) -> list[Arrays]:
+        """Arrays of every shard.
+
+        Raises:
+            ArtifactError: if a shard is pending.
+        """
+        parts = [part for part in map(self.read, range(len(self))) if part is not None]
+        if len(parts) < len(self):
+            raise ArtifactError(
+                f"{self.what} in {self.folder}: {len(self) - len(parts)} of {len(self)} shards are missing or damaged; "
+                "start the run again, it makes only what is missing"
+            )
+        return parts
+
+    def write(self, shard: int, arrays: Arrays) -> None:
+        """Writes a shard's file, atomically."""
+        write_arrays(self.path(shard), arrays)

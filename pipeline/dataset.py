@@ -1,0 +1,105 @@
+"""The data set of a run: what it is, how its items become vectors, and what is recorded of it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_modules.trainer import is_rank_zero
+from outfits import run_files
+from outfits.config.schema.data import DataConfig
+from outfits.data.catalogue import Catalogue
+from outfits.data.dataset import OutfitDataset
+from outfits.data.load import load_dataset
+from outfits.data.outfits import SPLITS
+from outfits.encoders import EncoderSource
+from outfits.errors import ArtifactError
+from outfits.naming import named
+from outfits.storage import write_text
+from outfits.stylist.export import export, is_exported, write_manifest
+from pipeline.run import Run
+
+
+def open_dataset(run: Run) -> OutfitDataset:
+    """Reads the run's data set and logs what it is, how it is split and what was left out of it."""
+    dataset = load_dataset(run.config.data)
+    counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
+    sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    run.log("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
+    for note in dataset.notes:
+        run.log("data", note)
+    facts = dataset.split_facts
+    seen = f"{facts['pairs_seen']:.1%} of the item pairs of a test outfit also stand in a training outfit"
+    near_duplicates = f"{facts['twin_share']:.1%} of the test outfits have a near duplicate in training"
+    run.log("data", f"split {facts['mode']}: {seen}; {near_duplicates}")
+    for what, count in dataset.counts.items():
+        if count or dataset.counts.get(what.replace("kept", "read")):  # that none of some was kept is news
+            run.log("data", f"{what}: {count:,}")
+    return dataset
+
+
+def image_policies(config: DataConfig) -> dict[str, str]:
+    """What is done with images that are missing or cannot be decoded, by the names of the readers' arguments."""
+    return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
+
+
+def count_undecodable(run: Run, stage: str, catalogue: Catalogue, present: NDArray[np.bool_]) -> dict[str, int]:
+    """Logs and returns how many image files, by ``present`` ``[N]``, are masked as undecodable; nothing for none."""
+    items = zip(catalogue.item_ids, catalogue.image_paths, present, strict=True)
+    corrupt = [item_id for item_id, path, usable in items if path is not None and not usable]
+    if corrupt:
+        run.log(stage, f"{len(corrupt):,} images that cannot be decoded: of items {named(corrupt)}")
+    return {"images that cannot be decoded": len(corrupt)} if corrupt else {}
+
+
+def encoder_source(run: Run, dataset: OutfitDataset) -> EncoderSource:
+    """What the run's item encoder is built from; what it fits, it fits on items of training outfits."""
+    train_items, state_dir = dataset.outfits.of("train").items, run.cache / "encoders"
+    return EncoderSource(run.config.encoder, dataset.catalogue, train_items, state_dir, image_policies(run.config.data))
+
+
+def record_dataset(run: Run, dataset: OutfitDataset) -> None:
+    """Writes what the run's data are and what a stylist needs of them, or checks that they still are what they were.
+
+    Raises:
+        ArtifactError: if catalogue, outfits, splits or embeddings differ from those that the run was made with.
+    """
+    path = run.folder / run_files.DATASET
+    facts = {
+        "name": dataset.name,
+        "items": len(dataset.catalogue),
+        "outfits": len(dataset.outfits),
+        "embeddings": dataset.catalogue.require_embeddings.key,
+        "digest": _digest(dataset),
+    }
+    if path.exists():
+        recorded = json.loads(path.read_text())
+        differing = [name for name, value in facts.items() if recorded.get(name) != value]
+        if differing:
+            raise ArtifactError(
+                f"{path}: the data set now differs from that of the run in {', '.join(differing)}; "
+                "restore it, or train a new run"
+            )
+    elif is_rank_zero():
+        described = facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
+        write_text(path, json.dumps(described, indent=2) + "\n")
+    if is_rank_zero():
+        _export_for_stylist(run, dataset)
+
+
+def _export_for_stylist(run: Run, dataset: OutfitDataset) -> None:
+    root, cache = Path(run.config.data.root), run.cache
+    if is_exported(run.folder, dataset.catalogue.require_embeddings.key):
+        write_manifest(run.folder, dataset, root, cache)
+    else:
+        export(run.folder, dataset, root, cache, encoder_source(run, dataset))
+
+
+def _digest(dataset: OutfitDataset) -> str:
+    catalogue, outfits = dataset.catalogue, dataset.outfits
+    digest = hashlib.sha256(json.dumps([list(catalogue.item_ids), list(catalogue.category_names)]).encode())
+    for array in (catalogue.categories, outfits.items, outfits.offsets, outfits.split):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,80 @@
+"""Trainings end with the same weights whether or not something interrupted them."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_modules.fitting import Checkpoints, fit_resumable
+from outfits.config.schema.trainer import TrainerConfig
+
+CONFIG = TrainerConfig(accelerator="cpu", devices=1, enable_progress_bar=False, max_epochs=5)
+
+
+class Regression(L.LightningModule):
+    """A network with dropout that is interrupted at a training step."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 1))
+        self.stop_at = stop_at
+        self.epochs: list[int] = []
+
+    def training_step(self, batch: list[Tensor], batch_index: int) -> Tensor:
+        if self.global_step == self.stop_at:
+            raise KeyError("interrupted")
+        return self.error(batch)
+
+    def validation_step(self, batch: list[Tensor], batch_index: int) -> None:
+        self.log("error", self.error(batch))
+        self.epochs.append(self.current_epoch)
+
+    def error(self, batch: list[Tensor]) -> Tensor:
+        return (self.net(batch[0]).squeeze(1) - batch[1]).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=0.05)
+
+
+class Numbers(L.LightningDataModule):
+    """Eight batches of fixed numbers."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(32, 3, generator=generator)
+        return DataLoader(TensorDataset(inputs, inputs.sum(1)), batch_size=4)
+
+    val_dataloader = train_dataloader
+
+
+def fitted(folder: Path, stop_at: int | None = None, seed: int = 0, mode: str = "min", patience: int = 0) -> Regression:
+    kept = Checkpoints(folder, "error", mode, patience)
+    return fit_resumable(lambda: Regression(stop_at), Numbers(), CONFIG, kept, seed=seed)
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole = fitted(tmp_path / "whole")
+    with pytest.raises(KeyError, match="interrupted"):
+        fitted(tmp_path / "cut", stop_at=20)
+    resumed = fitted(tmp_path / "cut")
+    assert (min(whole.epochs), min(resumed.epochs)) == (0, 2)
+    for name, weights in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], weights), name
+    other = fitted(tmp_path / "other", seed=1)
+    assert not torch.equal(other.net[0].weight, whole.net[0].weight)  # type: ignore[arg-type]
+
+
+def test_the_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
+    module = fitted(tmp_path, mode="max")  # the error falls, so an early epoch is best
+    best = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert torch.equal(module.net[0].weight, best["state_dict"]["net.0.weight"])  # type: ignore[arg-type]
+    assert best["epoch"] < last["epoch"] == CONFIG.max_epochs - 1
+
+
+def test_patience_ends_a_training(tmp_path: Path) -> None:
+    assert max(fitted(tmp_path, mode="max", patience=1).epochs) < CONFIG.max_epochs - 1

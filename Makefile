@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo train evaluate smoke test test-slow lint format typecheck check bench clean
+.PHONY: help setup demo train evaluate smoke test test-slow lint format typecheck check bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ bench: $(STAMP) ## how fast S is asked about a catalogue, and an outfit complete
 	$(BIN)/python benchmarks/complete.py --items 1000000 --batches 1 --index ivf
 
 check: lint typecheck test ## lint, typecheck and test: run before a commit
+
+wheel: $(STAMP) ## build the wheel with the installed commands into dist/
+	rm -rf build
+	$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove build products and tool caches; keeps .venv, data/, cache/ and runs/
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

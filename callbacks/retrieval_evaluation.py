@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch
 
+from datamodules.completion import CompletionDataModule
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.completion import complete_from_latents, latent_ranks
 from outfits.config.schema.targets import TargetsConfig
-from outfits.data.catalogue import Catalogue
 from outfits.data.category_rule import forbidden_categories
 from outfits.graphs.completion_graph import CompletionGraphs
 from outfits.metrics.completion import distinct_share, recall_at
-from outfits.models.frozen import FrozenScorer
+from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
 
 RECALL_AT = (1, 10, 50)
@@ -34,19 +34,18 @@ class RetrievalEvaluation(Callback):
     ``index.kind`` is: which epoch is the best must not depend on it.
 
     Args:
-        graphs: tasks by split, ``valid`` and/or ``test``; with greedy targets where they were mined.
-        catalogue: items with embeddings.
-        scorer: frozen S.
-        search: arithmetic and block size of S.
+        data: the tasks that the trainer validates or tests, and their catalogue.
+        scorer: frozen S in evaluation mode.
+        search: arithmetic and block size of S; None: the defaults.
     """
 
     def __init__(
-        self, graphs: dict[str, CompletionGraphs], catalogue: Catalogue, scorer: FrozenScorer, search: TargetsConfig
+        self, data: CompletionDataModule, scorer: OutfitTransformer, search: TargetsConfig | None = None
     ) -> None:
-        self.graphs = graphs
-        self.catalogue = catalogue
+        self.data = data
+        self.catalogue = data.dataset.catalogue
         self.scorer = scorer
-        self.search = search
+        self.search = TargetsConfig() if search is None else search
         self._collected: list[tuple[NDArray[np.int64], Tensor]] = []
 
     def on_validation_batch_end(
@@ -72,9 +71,8 @@ class RetrievalEvaluation(Callback):
     def _evaluate(self, split: str, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         task_ids, latents = gather_by_id(self._collected)
         self._collected = []
-        metrics, scores = self.metrics(
-            self.graphs[split], task_ids, latents, cast(Generator, pl_module.model), pl_module.device
-        )
+        graphs, model = cast(CompletionGraphs, self.data.samples[split]), cast(Generator, pl_module.model)
+        metrics, scores = self.metrics(graphs, task_ids, latents, model, pl_module.device)
         for name, value in metrics.items():
             pl_module.log(f"{split}/{name}", value, prog_bar=name == "score_mean", rank_zero_only=False)
         for logger in trainer.loggers:
@@ -100,8 +98,7 @@ class RetrievalEvaluation(Callback):
         """
         given = [graphs.given[task] for task in task_ids]
         removed = graphs.removed[task_ids]
-        module = self.scorer.module
-        context = MethodContext(self.catalogue, module, generator=model, search=self.search, device=device)
+        context = MethodContext(self.catalogue, self.scorer, generator=model, search=self.search, device=device)
         index = context.index
         forbidden = forbidden_categories(given, index.categories, index.num_categories)
         chosen = complete_from_latents(latents, index, forbidden)

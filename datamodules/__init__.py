@@ -1,0 +1,7 @@
+"""LightningDataModules: each makes the samples of a data set in ``setup`` and batches them."""
+
+from datamodules.compatibility import CompatibilityDataModule
+from datamodules.completion import CompletionDataModule
+from datamodules.images import ImageDataModule
+
+__all__ = ["CompatibilityDataModule", "CompletionDataModule", "ImageDataModule"]

@@ -1,41 +1,24 @@
-"""One loader factory for every split and task."""
+"""One setup and one loader factory for every split and task."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from outfits.errors import DataError
-from outfits.graphs.sampling import RankShare, SeededShuffle
+from outfits.graphs.sampling import FixedBatches, SeededShuffle
 
+SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",)}
 # Evaluation is cut into at least so many batches, where there are as many samples, so that every rank has work.
 EVALUATION_BATCHES = 64
 
 
-class FixedBatches(Sampler[list[int]]):
-    """Evaluation batches of consecutive samples, dealt whole to the ranks: a batch is the same on any number of ranks.
-
-    Args:
-        size: number of samples.
-        batch_size: samples per batch.
-        rank: this process.
-        world_size: number of processes.
-    """
-
-    def __init__(self, size: int, batch_size: int, rank: int, world_size: int) -> None:
-        self.batches = [list(range(start, min(start + batch_size, size))) for start in range(0, size, batch_size)]
-        self.share = RankShare(len(self.batches), rank, world_size)
-
-    def __len__(self) -> int:
-        return len(self.share)
-
-    def __iter__(self) -> Any:
-        return (self.batches[position] for position in self.share)
-
-
 class OutfitLoaders(L.LightningDataModule):
     """Loaders whose order depends on the seed alone and which neither repeat nor lose an evaluation sample.
+
+    The samples of a split are made once, in :meth:`setup`; without a trainer call that first. Checkpoints hold the
+    arguments below and none of the data.
 
     Args:
         batch_size: samples per batch and rank.
@@ -43,40 +26,70 @@ class OutfitLoaders(L.LightningDataModule):
         seed: seed of the training order.
 
     Attributes:
+        samples: the samples of every split that was set up.
+        collate: makes a batch of samples.
         samples_are: what messages call a sample.
     """
 
+    collate: Callable[[Sequence[Any]], Any]
     samples_are = "outfit"
 
     def __init__(self, batch_size: int, num_workers: int, seed: int) -> None:
         super().__init__()
+        self.save_hyperparameters("batch_size", "num_workers", "seed", logger=False)
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.samples: dict[str, Dataset[Any]] = {}
 
-    def loader(self, samples: Dataset[Any], split: str, collate: Callable[[Sequence[Any]], Any]) -> DataLoader[Any]:
-        """A loader over one split; ``train`` is shuffled, every other split is in order.
+    def make_samples(self, split: str) -> Dataset[Any]:
+        """The samples of ``train``, ``valid`` or ``test``; every data module makes its own."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        """Makes the samples that ``fit``, ``validate`` or ``test`` needs."""
+        for split in SPLITS_OF_STAGE[stage]:
+            if split not in self.samples:
+                self.samples[split] = self.make_samples(split)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Training batches, shuffled."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Validation batches, in order."""
+        return self._loader("valid")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Test batches, in order."""
+        return self._loader("test")
+
+    def _loader(self, split: str) -> DataLoader[Any]:
+        """The loader of one split.
 
         Raises:
-            DataError: if the split has no sample, by name.
+            DataError: if the split has no sample, or too few for the ranks.
         """
-        size = len(samples)  # type: ignore[arg-type]
+        samples = self.samples[split]
+        size: int = len(samples)  # type: ignore[arg-type]
         if size == 0:
             raise DataError(
                 f"the {split} split has no usable {self.samples_are}; check data.split.shares, data.limit and model.k"
             )
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        options: dict[str, Any] = {
-            "collate_fn": collate,
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-        }
-        if split != "train":
-            batches = FixedBatches(size, min(self.batch_size, -(-size // EVALUATION_BATCHES)), rank, world_size)
-            if len(batches.batches) < world_size:  # said by every rank, so that none waits for another
-                raise DataError(f"{size} {split} outfits cannot be shared among {world_size} ranks; use fewer devices")
-            return DataLoader(samples, batch_sampler=batches, **options)
-        order = SeededShuffle(size, self.seed, rank, world_size)
-        if len(order) == 0:
-            raise DataError(f"{size} training outfits cannot be shared among {world_size} ranks; use fewer devices")
-        return DataLoader(samples, sampler=order, batch_size=self.batch_size, **options)
+        ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        batch_size = self.batch_size if split == "train" else min(self.batch_size, -(-size // EVALUATION_BATCHES))
+        order: SeededShuffle | FixedBatches
+        if split == "train":
+            order, shares = SeededShuffle(size, self.seed, *ranks), size
+        else:
+            order, shares = FixedBatches(size, batch_size, *ranks), -(-size // batch_size)
+        if shares < ranks[1]:  # said by every rank, so that none waits for another
+            raise DataError(f"{size} {split} outfits cannot be shared among {ranks[1]} ranks; use fewer devices")
+        return DataLoader(
+            samples,
+            batch_size=batch_size,
+            sampler=order,
+            collate_fn=self.collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )

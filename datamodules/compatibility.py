@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from datamodules.base import OutfitLoaders
 from outfits.config.schema.scorer import NegativesConfig, ScorerConfig
-from outfits.data.catalogue import Catalogue, ItemEmbeddings
+from outfits.data.catalogue import ItemEmbeddings
+from outfits.data.dataset import OutfitDataset
 from outfits.data.negatives import NegativeSampler, OutfitWithNegatives
 from outfits.data.outfits import Outfits
 
@@ -112,28 +113,34 @@ class CompatibilityDataModule(OutfitLoaders):
     """Training outfits with configured negatives; validation outfits with one same-category replacement each.
 
     Args:
-        catalogue: items with embeddings.
-        train: outfits that S is trained on.
-        valid: outfits that its AUC is watched on.
-        config: batch size and negatives.
+        dataset: data set with embeddings.
+        config: batch size and negatives; None: the defaults.
+        train: outfits that S is trained on; None: all of the training split.
         num_workers: loader processes per rank.
         seed: seed of order and negatives.
     """
 
     def __init__(
-        self, catalogue: Catalogue, train: Outfits, valid: Outfits, config: ScorerConfig, num_workers: int, seed: int
+        self,
+        dataset: OutfitDataset,
+        config: ScorerConfig | None = None,
+        train: Outfits | None = None,
+        *,
+        num_workers: int = 0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(config.batch_size, num_workers, seed)
-        self.collate = CollateCompatibility(catalogue.require_embeddings)
-        categories = catalogue.categories
-        negatives = NegativeSampler(categories, config.negatives, config.epochs)
-        self.train = OutfitsWithNegatives(train, negatives, seed, config.subset_share)
-        self.valid = OutfitsWithNegatives(valid, NegativeSampler(categories, VALIDATION_NEGATIVES, 1), seed)
+        self.config = ScorerConfig() if config is None else config
+        super().__init__(self.config.batch_size, num_workers, seed)
+        self.dataset = dataset
+        self.train = train
+        self.collate = CollateCompatibility(dataset.catalogue.require_embeddings)
 
-    def train_dataloader(self) -> DataLoader[CompatibilityBatch]:
-        """Training batches."""
-        return self.loader(self.train, "train", self.collate)
-
-    def val_dataloader(self) -> DataLoader[CompatibilityBatch]:
-        """Validation batches; the negatives are the same in every epoch."""
-        return self.loader(self.valid, "valid", self.collate)
+    def make_samples(self, split: str) -> OutfitsWithNegatives:
+        """Outfits with negatives; those of validation are the same in every epoch."""
+        categories, config = self.dataset.catalogue.categories, self.config
+        if split == "train":
+            train = self.dataset.outfits.of("train") if self.train is None else self.train
+            negatives = NegativeSampler(categories, config.negatives, config.epochs)
+            return OutfitsWithNegatives(train, negatives, self.seed, config.subset_share)
+        negatives = NegativeSampler(categories, VALIDATION_NEGATIVES, 1)
+        return OutfitsWithNegatives(self.dataset.outfits.of(split), negatives, self.seed)

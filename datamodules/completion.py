@@ -1,54 +1,65 @@
 """Batches of outfit graphs for training the generator."""
 
-from torch.utils.data import DataLoader
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch
 
 from datamodules.base import OutfitLoaders
+from outfits.completion.tasks import CompletionTasks, make_tasks
+from outfits.data.dataset import OutfitDataset
 from outfits.graphs.completion_graph import CompletionGraphs, TrainingGraphs
+from outfits.mining.mined import MinedTargets
+from outfits.mining.targets import Targets
 
 
 class CompletionDataModule(OutfitLoaders):
-    """Completion graphs with greedy targets, batched by PyG.
+    """Completion tasks as outfit graphs, batched by PyG; an outfit is seen once per epoch in each kind of task.
 
     Args:
-        train: training tasks, with and without conditions, or None where nothing is trained.
-        valid: validation tasks, or None.
+        dataset: data set with embeddings.
+        targets: what search selected for training and validation tasks; None: only the test split can be set up.
+        test: tasks that are tested; None: all test outfits, with as many items removed as in validation.
         batch_size: graphs per batch and rank.
         num_workers: loader processes per rank.
-        seed: seed of the training order.
-        test: tasks that are tested, or None.
+        seed: seed of the training order and of the items that are removed from test outfits.
     """
 
     def __init__(
         self,
-        train: CompletionGraphs | TrainingGraphs | None,
-        valid: CompletionGraphs | None,
-        batch_size: int,
-        num_workers: int,
-        seed: int,
-        test: CompletionGraphs | None = None,
+        dataset: OutfitDataset,
+        targets: MinedTargets | None,
+        test: CompletionTasks | None = None,
+        *,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
-        self.graphs: dict[str, CompletionGraphs | TrainingGraphs | None] = {
-            "train": train,
-            "valid": valid,
-            "test": test,
-        }
+        self.dataset = dataset
+        self.targets = targets
+        self.test = test
+        self.collate = Batch.from_data_list
 
-    def train_dataloader(self) -> DataLoader[Data]:
-        """Training graphs."""
-        return self._loader("train")
+    def make_samples(self, split: str) -> CompletionGraphs | TrainingGraphs:
+        """Graphs of a split's tasks.
 
-    def val_dataloader(self) -> DataLoader[Data]:
-        """Validation graphs, in order."""
-        return self._loader("valid")
+        Raises:
+            ValueError: without the targets that it takes.
+        """
+        if split == "test" and self.test is not None:
+            return self._graphs(self.test)
+        if self.targets is None:
+            raise ValueError(f"{split} tasks need targets; mine them with outfits.mining.mine")
+        valid = self.targets.valid
+        if split == "train":
+            return TrainingGraphs([self._graphs(part.tasks, part) for part in self.targets.parts], self.targets.k_max)
+        if split == "valid":
+            return self._graphs(valid.tasks, valid)
+        return self._graphs(make_tasks(self.dataset.outfits.of("test"), valid.tasks.k, 1, None, self.seed))
 
-    def test_dataloader(self) -> DataLoader[Data]:
-        """Test graphs, in order."""
-        return self._loader("test")
-
-    def _loader(self, split: str) -> DataLoader[Data]:
-        graphs = self.graphs[split]
-        if graphs is None:
-            raise ValueError(f"this data module has no {split} tasks")
-        return self.loader(graphs, split, Batch.from_data_list)
+    def _graphs(self, tasks: CompletionTasks, targets: Targets | None = None) -> CompletionGraphs:
+        return CompletionGraphs(
+            self.dataset.catalogue,
+            tasks.given,
+            tasks.removed,
+            None if targets is None else targets.graph_targets(),
+            None if targets is None else targets.graph_conditions(),
+        )

@@ -2,16 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from datamodules.base import OutfitLoaders
+from outfits.data.dataset import OutfitDataset
 from outfits.encoders.learned import image_tensor
 from outfits.encoders.packed import PackedImages
+from outfits.errors import DataError
 from outfits.representations.batch import ImageBatch
+
+HELD_OUT = 0.05  # of the training items, where all items stand in training outfits
+FEWEST_HELD_OUT = 16
 
 
 class ItemPositions(Dataset[int]):
@@ -62,37 +68,64 @@ class CollateImages:
 
 
 class ImageDataModule(OutfitLoaders):
-    """Images of the items to learn from, and of others to watch the loss on.
+    """Images of the items of training outfits, and of other items to watch the loss on.
+
+    Where too few other items have an image, some of the training items are held out.
 
     Args:
-        collate: makes batches.
-        train: catalogue positions of the training items.
-        valid: catalogue positions of the validation items.
+        dataset: the data set; embeddings are not needed.
+        images: prepared images of its catalogue, see :func:`outfits.encoders.packed.pack_images`.
+        texts: frozen text embeddings, shape ``[N, t]``, for a model that learns from them; None: from images alone.
         batch_size: images per batch and rank.
         num_workers: loader processes per rank.
         seed: seed of the training order.
+        split_seed: seed of the items that are held out.
     """
 
     samples_are = "item with an image"
 
     def __init__(
         self,
-        collate: CollateImages,
-        train: NDArray[np.int64],
-        valid: NDArray[np.int64],
-        batch_size: int,
-        num_workers: int,
-        seed: int,
+        dataset: OutfitDataset,
+        images: PackedImages,
+        texts: NDArray[np.float32] | None = None,
+        *,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        split_seed: int = 0,
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
-        self.collate = collate
-        self.train = ItemPositions(train)
-        self.valid = ItemPositions(valid)
+        catalogue = dataset.catalogue
+        self.learned_items = dataset.outfits.of("train").items
+        self.split_seed = split_seed
+        _, text_ids = np.unique(np.array(catalogue.texts), return_inverse=True)
+        self.images = images
+        self.texts = np.zeros((len(catalogue), 0), dtype=np.float32) if texts is None else texts
+        self.collate = CollateImages(images, catalogue.categories, self.texts, text_ids.astype(np.int64))
 
-    def train_dataloader(self) -> DataLoader[ImageBatch]:
-        """Training batches."""
-        return self.loader(self.train, "train", self.collate)
+    def make_samples(self, split: str) -> ItemPositions:
+        """Catalogue positions of the training or of the validation items.
 
-    def val_dataloader(self) -> DataLoader[ImageBatch]:
-        """Validation batches, in order."""
-        return self.loader(self.valid, "valid", self.collate)
+        Raises:
+            DataError: if fewer than two items can be learned from.
+        """
+        return ItemPositions(self.items[split])
+
+    @cached_property
+    def items(self) -> dict[str, NDArray[np.int64]]:
+        """Catalogue positions of the training items and of those that the loss is watched on, by split."""
+        usable = self.images.present & self.texts.any(axis=1) if self.texts.shape[1] else self.images.present
+        learned = np.zeros(len(usable), dtype=np.bool_)
+        learned[self.learned_items] = True
+        train, valid = np.flatnonzero(learned & usable), np.flatnonzero(~learned & usable)
+        if len(valid) < FEWEST_HELD_OUT:
+            rng = np.random.default_rng([self.split_seed, len(train)])
+            held = rng.choice(train, max(1, round(HELD_OUT * len(train))), replace=False) if len(train) else train
+            train, valid = np.setdiff1d(train, held), np.union1d(valid, held)
+        if len(train) < 2:
+            raise DataError(
+                f"{len(train)} item(s) of training outfits have a usable image"
+                f"{' and text' if self.texts.shape[1] else ''}; a representation needs at least 2"
+            )
+        return {"train": train, "valid": valid}

@@ -1,0 +1,7 @@
+"""LightningModules: losses, metrics and optimisers around the networks of ``outfits``."""
+
+from lightning_modules.compatibility import CompatibilityModule
+from lightning_modules.generator import GeneratorModule
+from lightning_modules.representation import RepresentationModule
+
+__all__ = ["CompatibilityModule", "GeneratorModule", "RepresentationModule"]

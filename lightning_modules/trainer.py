@@ -27,7 +27,6 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARN
 logging.getLogger("lightning.pytorch.accelerators").setLevel(logging.WARNING)
 # Lightning's own use of torch, its advice on loader workers (ours are configured), and short epochs of small sets.
 for message in (
-    ".*torch.jit.script.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*predict returned None.*",
     ".*recommended to use .self.log.*sync_dist.*",

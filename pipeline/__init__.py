@@ -4,3 +4,7 @@ Which there are, and in which order they run, is written in ``outfits/config/sch
 product under a key made from everything it depends on, logs whether it computed or reused it, and goes on where a
 killed run stopped. All ranks call every stage.
 """
+
+import warnings
+
+warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # a dependency, while it is imported

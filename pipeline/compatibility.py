@@ -138,7 +138,7 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
     module = fit_resumable(
         lambda: CompatibilityModule(catalogue, config, name),
-        CompatibilityDataModule(catalogue, train, valid, config, run.config.data.num_workers, seed),
+        CompatibilityDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed),
         trainer_config,
         Checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_auc", patience=config.patience),
         seed=seed,

@@ -15,6 +15,7 @@ from outfits.data.dataset import OutfitDataset
 from outfits.data.load import load_dataset
 from outfits.data.outfits import SPLITS
 from outfits.encoders import EncoderSource
+from outfits.encoders.images import undecodable
 from outfits.errors import ArtifactError
 from outfits.naming import named
 from outfits.storage import write_text
@@ -45,13 +46,11 @@ def image_policies(config: DataConfig) -> dict[str, str]:
     return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
 
 
-def count_undecodable(run: Run, stage: str, catalogue: Catalogue, present: NDArray[np.bool_]) -> dict[str, int]:
-    """Logs and returns how many image files, by ``present`` ``[N]``, are masked as undecodable; nothing for none."""
-    items = zip(catalogue.item_ids, catalogue.image_paths, present, strict=True)
-    corrupt = [item_id for item_id, path, usable in items if path is not None and not usable]
+def log_undecodable(run: Run, stage: str, catalogue: Catalogue, present: NDArray[np.bool_]) -> None:
+    """Logs how many images, by ``present`` ``[N]``, are masked since they cannot be decoded."""
+    corrupt = undecodable(catalogue, present)
     if corrupt:
         run.log(stage, f"{len(corrupt):,} images that cannot be decoded: of items {named(corrupt)}")
-    return {"images that cannot be decoded": len(corrupt)} if corrupt else {}
 
 
 def encoder_source(run: Run, dataset: OutfitDataset) -> EncoderSource:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,9 @@ from outfits.config.schema.methods import METHODS, spec_of
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError
-from outfits.metrics.method_evaluation import PROTOCOL, MethodExperiment
+from outfits.metrics.method_evaluation import PROTOCOL, collected, evaluation_store, evaluation_work
+from outfits.mining.mined import fulfillable
+from outfits.mining.targets import read_selected
 from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator
 from outfits.models.student import TwoTower
@@ -43,7 +45,6 @@ from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
 from pipeline.run import Run, content_key
 from pipeline.student import student_of, wants_student
-from pipeline.targets import fulfillable, read_selected
 
 
 def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
@@ -74,7 +75,8 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
         The metrics; on every rank the same.
     """
     config = run.config.evaluate
-    evaluator = MethodEvaluator(run, dataset, scorers, generator, read_selected(run, dataset))
+    selected = read_selected(run.folder / run_files.SELECTED, dataset.catalogue)
+    evaluator = MethodEvaluator(run, dataset, scorers, generator, selected)
     tasks = evaluator.tasks(run.config.model.k, config.outfits)
     run.log("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
     for k in config.sweep.k:
@@ -221,21 +223,21 @@ class MethodEvaluator:
             *([] if self.student is None or "student" not in needs else [weights_digest(self.student)]),
         )
         folder = run.folder / run_files.SHARDS / f"{call.name}-{key}"
-        experiment = MethodExperiment(call, tasks, self.context, folder, config.shard_size)
-        missing = before_writing(experiment.store.pending)
+        store = evaluation_store(folder, call, tasks, config.shard_size)
+        missing = before_writing(store.pending)
         if missing:
-            run.log("test", f"{text}: {len(missing)} of {len(experiment.store)} shards{_what(tasks)}")
-            run_shards(missing, experiment.start, run.config.trainer)
+            run.log("test", f"{text}: {len(missing)} of {len(store)} shards{_what(tasks)}")
+            run_shards(missing, evaluation_work(store, call, tasks, self.context), run.config.trainer)
         else:
             run.log("test", f"{text}: reusing {folder}{_what(tasks)}")
         names = [self.outfits.outfit_ids[position] for position in tasks.outfits]
-        return replace(experiment.collect(), outfit_ids=np.array(names))
+        return replace(collected(store, tasks), outfit_ids=np.array(names))
 
     def _outcomes(self, methods: Sequence[str], tasks: CompletionTasks) -> dict[str, MethodOutcome]:
         return {text: self.outcome(text, tasks) for text in methods}
 
     def _conditioned(self, kind: str, tasks: CompletionTasks, alpha: float) -> CompletionTasks | None:
-        return fulfillable(self.run, "test", self.dataset.catalogue, kind, tasks, alpha)
+        return fulfillable(tasks, kind, self.dataset.catalogue, alpha, partial(self.run.log, "test"))
 
 
 def _calls_with(option: str, value: int) -> list[str]:

@@ -1,16 +1,14 @@
 """The report of stage ``representation``: what the latents of an image model hold, in RUN_DIR/report."""
 
-import numpy as np
 import torch
 import wandb
 from lightning.pytorch.loggers import WandbLogger
-from numpy.typing import NDArray
 
+from datamodules.images import ImageDataModule
 from lightning_modules.trainer import on_rank_zero
 from outfits import run_files
 from outfits.config.load import save_config
 from outfits.data.dataset import OutfitDataset
-from outfits.encoders.packed import PackedImages
 from outfits.report.representation.items import encoded_items
 from outfits.report.representation.report import IMAGES, measure_representation, write_representation_report
 from outfits.report.representation.result import RepresentationResult
@@ -18,30 +16,22 @@ from outfits.representations.base import ImageModel
 from pipeline.run import Run
 
 
-def report_representation(
-    run: Run,
-    dataset: OutfitDataset,
-    model: ImageModel,
-    images: PackedImages,
-    train: NDArray[np.int64],
-    valid: NDArray[np.int64],
-) -> None:
+def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel, data: ImageDataModule) -> None:
     """Measures an image model and writes metrics, images and page to ``RUN_DIR/report``.
 
     Args:
         run: the run.
         dataset: the data set that the model was trained on.
         model: the model, in evaluation mode.
-        images: the catalogue's images as the model sees them.
-        train: catalogue positions of the items that it learned from.
-        valid: catalogue positions of those that its loss was watched on.
+        data: the images that it learned from, and those that its loss was watched on.
     """
     config = run.config.evaluate.representation
     folder = run.folder / run_files.REPORT
 
     def write() -> None:
         save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may change evaluate.*
-        items = encoded_items(model, images, dataset.catalogue, train, valid, config.factors, run.config.seed)
+        train, valid = data.items["train"], data.items["valid"]
+        items = encoded_items(model, data.images, dataset.catalogue, train, valid, config.factors, run.config.seed)
         run.log("representation", f"{len(items):,} items encoded, {len(items.distinct()):,} different images")
         result = measure_representation(
             items, config.items, dataset=dataset.name, seed=run.config.seed, training=_training(run)

@@ -8,7 +8,6 @@ import torch
 from lightning_modules.sharded import run_once, run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
-from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.config.schema.methods import methods_needing
 from outfits.data.dataset import OutfitDataset
 from outfits.mining.distillation import (
@@ -18,6 +17,7 @@ from outfits.mining.distillation import (
     teaching_work,
     train_student,
 )
+from outfits.mining.mined import training_tasks
 from outfits.models.frozen import FrozenScorer, load_student
 from outfits.models.student import TwoTower
 from outfits.shards import ShardStore
@@ -44,13 +44,6 @@ class TaughtStudent:
     calls: int
 
 
-def training_tasks(run: Run, dataset: OutfitDataset) -> CompletionTasks:
-    """The training tasks that are mined, with ``model.k`` items removed."""
-    config = run.config.targets
-    train = dataset.outfits.of("train")
-    return make_tasks(train, run.config.model.k, config.removals, config.train_outfits, run.config.seed)
-
-
 def teach_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TaughtStudent:
     """Teaches the student on every device of the trainer and trains it on one, or loads what is there.
 
@@ -59,7 +52,8 @@ def teach_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
         DataError: if there are too few outfits to teach and to audit with.
     """
     config, catalogue, seed = run.config.targets, dataset.catalogue, run.config.seed
-    split = DistillationSplit.of(training_tasks(run, dataset).asking_for(run.config.model.k_max), config, seed)
+    tasks = training_tasks(dataset, run.config.model.k, config, seed)
+    split = DistillationSplit.of(tasks.asking_for(run.config.model.k_max), config, seed)
     options = asdict(config.two_stage)
     key = content_key(
         scorer.sha256,

@@ -1,8 +1,9 @@
 """Stage ``targets``: what greedy search under the frozen S selects for training and validation outfits."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,34 +13,19 @@ from numpy.typing import NDArray
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
-from outfits.completion.tasks import CompletionTasks, make_tasks
-from outfits.data.catalogue import Catalogue
+from outfits.completion.tasks import CompletionTasks
 from outfits.data.dataset import OutfitDataset
 from outfits.errors import ArtifactError
 from outfits.mining.audit import AuditMetrics, audit_metrics, audit_store, audit_work
-from outfits.mining.search import TwoStage, condition_tasks, mining_work
+from outfits.mining.mined import MinedTargets, training_kinds, training_tasks, validation_tasks
+from outfits.mining.search import TwoStage, mining_work
 from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import FrozenScorer
 from outfits.storage import write_text
 from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers
 from pipeline.run import Run, content_key
-from pipeline.student import TaughtStudent, student_of, teach_student, training_tasks, wants_student
-
-
-@dataclass(frozen=True)
-class MinedTargets:
-    """Targets of the training and of the validation split.
-
-    Attributes:
-        train: training tasks without conditions, ``model.k_max`` selections each.
-        valid: validation tasks without conditions, ``model.k`` selections each.
-        conditions: training tasks with conditions by kind of condition, ``model.k`` selections each.
-    """
-
-    train: Targets
-    valid: Targets
-    conditions: dict[str, Targets] = field(default_factory=dict)
+from pipeline.student import TaughtStudent, student_of, teach_student, wants_student
 
 
 def mine_targets(run: Run, dataset: OutfitDataset, scorers: Scorers) -> MinedTargets:
@@ -54,18 +40,17 @@ def mine_targets(run: Run, dataset: OutfitDataset, scorers: Scorers) -> MinedTar
     """
     config = run.config
     miner = TargetMiner(run, dataset, scorers.scorer)
-    valid = make_tasks(dataset.outfits.of("valid"), config.model.k, 1, config.targets.valid_outfits, config.seed)
-    kinds = dict(_training_kinds(run, dataset))
+    valid = validation_tasks(dataset, config.model.k, config.targets, config.seed)
+    train = training_tasks(dataset, config.model.k, config.targets, config.seed)
+    kinds = training_kinds(train, config.model.k_max, dataset.catalogue, config.targets, partial(run.log, "targets"))
     if config.targets.search == "exact":
         mined = {name: miner.mine(name, tasks) for name, tasks in kinds.items()}
         if "targets" in run.config.stages and wants_student(run):
             student_of(run, dataset, scorers.scorer)  # stage test may run alone later
     else:
         mined = miner.mine_in_two_stages(kinds)
-    free = mined.pop("train")
-    conditions = {name.removeprefix("train-"): targets for name, targets in mined.items()}
-    targets = MinedTargets(free, miner.mine("valid", valid), conditions)
-    save_selected(run, dataset, free.selected_counts(len(dataset.catalogue)))
+    targets = MinedTargets.of(mined, miner.mine("valid", valid))
+    save_selected(run, dataset, targets.train.selected_counts(len(dataset.catalogue)))
     return targets
 
 
@@ -74,42 +59,6 @@ def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -
     frame = pd.DataFrame({"item_id": dataset.catalogue.item_ids, "selected": counts})
     frame = frame[frame["selected"] > 0].sort_values("selected", ascending=False, kind="stable")
     on_rank_zero(lambda: write_text(run.folder / run_files.SELECTED, frame.to_csv(index=False)))
-
-
-def read_selected(run: Run, dataset: OutfitDataset) -> NDArray[np.int64]:
-    """How often greedy search selected each item for the run's training outfits, shape ``[N]``."""
-    selected = pd.read_csv(run.folder / run_files.SELECTED, dtype={"item_id": str}, keep_default_na=False)
-    counts = np.zeros(len(dataset.catalogue), dtype=np.int64)
-    counts[[dataset.catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
-    return counts
-
-
-def _training_kinds(run: Run, dataset: OutfitDataset) -> Iterator[tuple[str, CompletionTasks]]:
-    """Training tasks, without conditions under the name ``train`` and with them under ``train-KIND``."""
-    config = run.config.targets
-    train = training_tasks(run, dataset)
-    yield "train", train.asking_for(run.config.model.k_max)
-    for kind in config.conditions:
-        tasks = fulfillable(run, "targets", dataset.catalogue, kind, train, config.alpha)
-        if tasks is not None:
-            yield f"train-{kind}", tasks
-
-
-def fulfillable(
-    run: Run, stage: str, catalogue: Catalogue, kind: str, tasks: CompletionTasks, alpha: float
-) -> CompletionTasks | None:
-    """The tasks whose removed items' own categories or texts, as ``kind`` says, can be fulfilled as conditions.
-
-    None if there are none, or texts are asked for and there is no text encoder. What is left out is logged for a stage.
-    """
-    if "texts" in kind and not catalogue.require_embeddings.text_dim:
-        run.log(stage, f"no text encoder (encoder.text=none): conditions of kind {kind} are left out")
-        return None
-    found = condition_tasks(tasks, kind, catalogue, alpha)
-    if len(found) < len(tasks):
-        left_out = f"{len(tasks) - len(found):,} of {len(tasks):,} tasks have none that can be fulfilled"
-        run.log(stage, f"{kind} conditions: {left_out}")
-    return found if len(found) else None
 
 
 @dataclass(frozen=True)

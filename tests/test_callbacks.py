@@ -15,15 +15,16 @@ from torch.utils.data import DataLoader, TensorDataset
 from callbacks import loggers
 from callbacks.batch_seed import BatchSeed
 from callbacks.retrieval_evaluation import RetrievalEvaluation, gather_by_id
+from datamodules.completion import CompletionDataModule
 from lightning_modules.trainer import build_trainer
 from outfits.config.schema.model import GeneratorArchitecture
 from outfits.config.schema.scorer import ScorerArchitecture
-from outfits.config.schema.targets import TargetsConfig
 from outfits.config.schema.trainer import TrainerConfig, WandbConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
+from outfits.data.dataset import OutfitDataset
+from outfits.data.outfits import Outfits
 from outfits.graphs.completion_graph import CompletionGraphs, GraphTargets
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.frozen import FrozenScorer
 from outfits.models.generator import Generator
 
 ITEMS, IMAGE, TEXT, CATEGORIES, K = 40, 5, 4, 7, 2
@@ -55,7 +56,7 @@ class Tiny:
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.mul_(2.5)  # so that scores of different outfits differ clearly
-        self.scorer = FrozenScorer(module.eval().requires_grad_(False), "", "")
+        self.scorer = module.eval().requires_grad_(False)
         self.generator = Generator(
             GeneratorArchitecture(k_max=K, width=16, layers=1, retrieval_dim=6), IMAGE, TEXT, CATEGORIES
         ).eval()
@@ -68,7 +69,8 @@ class Tiny:
         given = [np.array(items, dtype=np.int32) for items in GIVEN]
         self.graphs = CompletionGraphs(self.catalogue, given, np.array(REMOVED, dtype=np.int32), self.targets)
         self.latents = torch.randn(len(GIVEN), K, 6)
-        self.callback = RetrievalEvaluation({}, self.catalogue, self.scorer, TargetsConfig())
+        dataset = OutfitDataset("tiny", self.catalogue, Outfits.from_lists([], [], []), {}, {}, {}, {})
+        self.callback = RetrievalEvaluation(CompletionDataModule(dataset, None), self.scorer)
 
     def allowed(self, given: list[int]) -> list[int]:
         categories = self.catalogue.categories
@@ -93,7 +95,7 @@ class Tiny:
     def score(self, items: list[int]) -> float:
         features = self.catalogue.require_embeddings
         with torch.no_grad():
-            logit = self.scorer.module(
+            logit = self.scorer(
                 torch.from_numpy(features.vectors[items])[None], torch.from_numpy(features.present[items])[None]
             )
         return float(logit.sigmoid())

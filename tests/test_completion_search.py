@@ -11,7 +11,6 @@ from outfits.completion.from_latents.completion import (
     complete_from_latents,
     latent_ranks,
     latent_shortlists,
-    rerank_ranks,
 )
 from outfits.completion.methods import complete
 from outfits.completion.search.beam import beam_search
@@ -230,7 +229,7 @@ def test_latent_ranks_count_the_allowed_items_that_are_nearer(world):
     scored = np.array([[33, 2, -1]], dtype=np.int32)
     rest = [item for item in ranking if item not in (33, 2)]
     expected = [[2 + rest.index(0), UNRANKED, 2 + rest.index(20), 0]]
-    assert rerank_ranks(latents, world.index, forbidden, scored, items).tolist() == expected
+    assert latent_ranks(latents, world.index, forbidden, items, scored).tolist() == expected
 
 
 @pytest.mark.parametrize("joint", [True, False])

@@ -1,19 +1,24 @@
 """README and docs say what is true: their commands, keys, make targets, links and example tables work as they stand."""
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
 
+import tests.layouts as layouts
 from outfits.config.keys import ALIASES, keys, sections
 from outfits.config.load import load_config
 from outfits.data.tables import read_tables
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def name_of(path: Path) -> str:
@@ -26,9 +31,9 @@ def blocks_of(path: Path, language: str) -> list[str]:
 
 
 def code_of(path: Path) -> str:
-    """All code, in blocks and within lines."""
+    """All code, in blocks and within lines, but Python programs, where `data.setup` is no key."""
     text = path.read_text("utf-8")
-    found = re.findall(r"^```\w*\n(.*?)^```|`([^`\n]+)`", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(?!python)\w*\n(.*?)^```|`([^`\n]+)`", text, flags=re.MULTILINE | re.DOTALL)
     return "\n".join(block or inline for block, inline in found)
 
 
@@ -111,3 +116,39 @@ def test_documents_name_only_make_targets_that_exist(path: Path) -> None:
 def test_documents_link_only_to_files_that_exist(path: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text("utf-8"))
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+POLYVORE = {"polyvore_outfits": layouts.write_polyvore_root, "maryland": layouts.write_maryland_root}
+WHAT_CAME_OF_IT = """
+import json, sys
+print(json.dumps({
+    "dataset": dataset.name, "steps": trainer.global_step, "batches": trainer.num_training_batches,
+    "offline": logger.experiment.offline, "logged": sorted(dict(logger.experiment.summary)),
+    "modules": sorted(name for name in sys.modules if "." not in name),
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", POLYVORE)
+def test_the_lightning_example_trains_a_generator(layout: str, tmp_path: Path) -> None:
+    """The other layout is read with its name in both places."""
+    (code,) = blocks_of(ROOT / "docs" / "lightning.md", "python")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    POLYVORE[layout](tmp_path / layout)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code.replace("polyvore_outfits", layout) + WHAT_CAME_OF_IT],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline", "WANDB_SILENT": "true"},
+        capture_output=True,
+        text=True,
+        timeout=540,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["dataset"].startswith(layout.split("_")[0])
+    assert found["steps"] == 5 * found["batches"] > 0
+    assert found["offline"]
+    assert {"valid/score_mean", "test/score_mean", "test/removed_recall@10"} <= set(found["logged"])
+    assert "pipeline" not in found["modules"]
+    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))

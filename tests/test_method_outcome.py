@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from outfits.completion.completion import concatenated
 from outfits.completion.conditions import Conditions
 from outfits.errors import ArtifactError
-from outfits.metrics.method_evaluation import MethodExperiment
+from outfits.metrics.method_evaluation import collected, evaluation_store, evaluation_work
 from tests.outcomes import an_outcome, some_tasks
 from tests.tiny_world import CATEGORIES, REMOVED, TEXT, World, call, context_with, tasks_of
 
@@ -65,20 +66,18 @@ def world():
     return World()
 
 
-def an_experiment(world, folder, name="greedy_k", tasks=None, shard_size=2):
-    context = context_with(world)
-    context.judge = world.scorer
-    return MethodExperiment(call(name), tasks or tasks_of(), context, folder, shard_size)
-
-
-def evaluated(experiment):
-    for shard in experiment.store.pending():
-        experiment.run(shard)
-    return experiment.collect()
+def evaluated(world, folder, name="greedy_k", tasks=None, shard_size=2):
+    """The outcome of a method, with what is pending of it computed."""
+    tasks = tasks or tasks_of()
+    store = evaluation_store(folder, call(name), tasks, shard_size)
+    evaluate = evaluation_work(store, call(name), tasks, context_with(world, judge=world.scorer))(torch.device("cpu"))
+    for shard in store.pending():
+        evaluate(shard)
+    return collected(store, tasks)
 
 
 def test_scores_are_s_of_the_completed_outfits(world, tmp_path):
-    outcome = evaluated(an_experiment(world, tmp_path))
+    outcome = evaluated(world, tmp_path)
     expected = [1 / (1 + np.exp(-world.logit(items))) for items in outcome.sets()]
     np.testing.assert_allclose(outcome.scores, expected, atol=1e-5)
     np.testing.assert_allclose(outcome.judge, expected, atol=1e-5)
@@ -88,8 +87,8 @@ def test_scores_are_s_of_the_completed_outfits(world, tmp_path):
 
 @pytest.mark.parametrize("name", ["greedy_k", "gradient", "original"])
 def test_shards_join_to_the_whole(name, world, tmp_path):
-    parts = evaluated(an_experiment(world, tmp_path / "parts", name)).arrays()
-    whole = evaluated(an_experiment(world, tmp_path / "whole", name, shard_size=5)).arrays()
+    parts = evaluated(world, tmp_path / "parts", name).arrays()
+    whole = evaluated(world, tmp_path / "whole", name, shard_size=5).arrays()
     assert len(list((tmp_path / "parts").iterdir())) == 3
     assert parts.keys() == whole.keys()
     for field in parts.keys() - {"seconds"}:
@@ -98,13 +97,12 @@ def test_shards_join_to_the_whole(name, world, tmp_path):
 
 
 def test_a_damaged_shard_is_done_again(world, tmp_path):
-    experiment = an_experiment(world, tmp_path)
-    whole = evaluated(experiment)
+    whole, store = evaluated(world, tmp_path), evaluation_store(tmp_path, call("greedy_k"), tasks_of(), 2)
     (tmp_path / "shard-000001.npz").write_bytes(b"cut short")
-    assert experiment.store.pending() == [1]
-    with pytest.raises(ArtifactError, match="1 of 3 shards"):
-        experiment.collect()
-    assert evaluated(experiment).chosen.tolist() == whole.chosen.tolist()
+    assert store.pending() == [1]
+    with pytest.raises(ArtifactError, match="greedy_k in .*: 1 of 3 shards are missing or damaged"):
+        collected(store, tasks_of())
+    assert evaluated(world, tmp_path).chosen.tolist() == whole.chosen.tolist()
 
 
 def test_an_item_that_the_conditions_forbid_is_refused(world, tmp_path):
@@ -112,8 +110,8 @@ def test_an_item_that_the_conditions_forbid_is_refused(world, tmp_path):
     allowed = np.zeros((len(tasks), tasks.k, CATEGORIES), dtype=np.bool_)
     np.put_along_axis(allowed, world.categories[tasks.removed][..., None], True, axis=2)
     conditions = Conditions(allowed, np.zeros((len(tasks), tasks.k, TEXT), dtype=np.float32), 0.5)
-    outcome = evaluated(an_experiment(world, tmp_path / "kept", "original", tasks.conditioned(conditions)))
+    outcome = evaluated(world, tmp_path / "kept", "original", tasks.conditioned(conditions))
     assert outcome.chosen.tolist() == REMOVED
     elsewhere = Conditions(np.roll(allowed, 1, axis=2), conditions.texts, 0.5)
     with pytest.raises(ValueError, match="original chooses an item of a category that its condition does not allow"):
-        evaluated(an_experiment(world, tmp_path / "broken", "original", tasks.conditioned(elsewhere)))
+        evaluated(world, tmp_path / "broken", "original", tasks.conditioned(elsewhere))

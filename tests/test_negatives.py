@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from datamodules.compatibility import CollateCompatibility, CompatibilityDataModule
-from outfits.config.schema.scorer import NegativesConfig, ScorerConfig
+from datamodules.compatibility import CollateCompatibility
+from outfits.config.schema.scorer import NegativesConfig
 from outfits.data.negatives import NegativeSampler
-from outfits.data.outfits import Outfits
-from outfits.errors import DataError
 from tests.test_generator_model import CATEGORIES, ITEMS, a_catalogue
 
 CATEGORY = (np.arange(ITEMS) % CATEGORIES).astype(np.int32)
@@ -78,11 +76,3 @@ def test_batches_hold_the_sets_and_embeddings_of_their_items() -> None:
         expected = np.repeat(sample.sets[:1], len(sample.candidates), axis=0)
         expected[:, sample.replaced] = sample.candidates
         assert np.array_equal(exchanged, features.vectors[expected])
-
-
-def test_an_empty_split_is_named() -> None:
-    some = Outfits.from_lists(["a"], [OUTFIT.tolist()], [0])
-    none = Outfits.from_lists([], [], [])
-    data = CompatibilityDataModule(a_catalogue(), some, none, ScorerConfig(), num_workers=0, seed=0)
-    with pytest.raises(DataError, match="valid split"):
-        data.val_dataloader()

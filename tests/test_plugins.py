@@ -161,9 +161,9 @@ def test_an_image_model_from_outside_is_trained_and_encodes(tmp_path: Path, monk
     assert isinstance(model, MeanColour)
     assert model.scale.item() > 0.5, "it has learned"
     assert model.generative
-    metrics = read_json(run.folder / run_files.REPORT / run_files.RESULTS)
-    assert metrics["model"]["kind"] == "mean_colour"
-    assert "Mean colour with a latent of 3 numbers" in (run.folder / run_files.REPORT / run_files.PAGE).read_text()
+    report = run.folder / run_files.REPORT
+    assert json.loads((report / run_files.RESULTS).read_text())["model"]["kind"] == "mean_colour"
+    assert "Mean colour with a latent of 3 numbers" in (report / run_files.PAGE).read_text()
 
     other = small_run(tmp_path / "other", image="learned", text="none", learned=LearnedConfig(str(run.folder)))
     embedded = embed_catalogue(

@@ -2,14 +2,11 @@
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import train
-from outfits.config.load import load_config
 from outfits.config.schema import Config
 from outfits.config.schema.stages import MAIN_JOB, STAGES, with_needed
 from outfits.errors import ArtifactError
@@ -30,7 +27,7 @@ def count(run, embedded):
 
 
 def evaluate(run, dataset):
-    return f"{len(dataset)} outfits"
+    print(len(dataset.catalogue), "items again")
 
 
 evaluation = Entry("counts.json", "counting_plug_in:evaluate")
@@ -39,13 +36,13 @@ STAGES.register(Stage("counting", "counting_plug_in:count", ("embedded",), "coun
 
 
 @pytest.fixture
-def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module outside the package that registers stage ``counting`` when it is imported, forgotten after the test."""
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Name of a module outside the package that registers stage ``counting``; forgotten after the test."""
     monkeypatch.setattr(STAGES, "_entries", dict(STAGES))
-    monkeypatch.delitem(sys.modules, "counting_plug_in", raising=False)
     (tmp_path / "counting_plug_in.py").write_text(PLUG_IN)
     monkeypatch.syspath_prepend(tmp_path)
-    __import__("counting_plug_in")
+    yield "counting_plug_in"
+    sys.modules.pop("counting_plug_in", None)
 
 
 def test_every_stage_needs_what_earlier_ones_leave() -> None:
@@ -79,20 +76,14 @@ def test_a_stage_brings_those_that_it_builds_on(asked: list[str], run: list[str]
     assert [stage.name for stage in with_needed(asked)] == run
 
 
-@pytest.mark.usefixtures("plug_in")
-def test_a_stage_of_a_plug_in_runs_and_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_of_a_plug_in_runs_and_is_evaluated(tmp_path: Path, plug_in: str) -> None:
     place = Place(tmp_path / "data", tmp_path / "cache", tmp_path / "run")
-
-    def with_counting(argv: Sequence[str], program: str) -> Config:
-        return replace(load_config(argv, program), stages=["embeddings", "counting"])
-
-    monkeypatch.setattr(train, "load_config", with_counting)
-    said = here("train", place.arguments("wandb.mode=off")).succeeded().output
+    stages = [f"plugins=[{plug_in}]", "stages=[embeddings,counting]", "wandb.mode=off"]
+    said = here("train", place.arguments(*stages)).succeeded().output
     items = json.loads((place.run / "dataset.json").read_text())["items"]
     assert json.loads((place.run / "counts.json").read_text())[0] == items
     assert "compatibility: " not in said
-    run = Run(Config(), place.run, 0.0)
-    assert evaluation_of(run)(run, ["one", "two"]) == "2 outfits"  # type: ignore[arg-type]
+    assert here("evaluate", [f"run={place.run}"]).succeeded().output == f"{items} items again\n"
 
 
 def test_a_run_that_made_nothing_cannot_be_evaluated(tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ def test_the_import_check_sees_a_broken_rule(path: str, source: str, broken: str
     assert rule_breaks(file, set(imported_modules(file, ast.parse(source)))) == [broken]
 
 
+@pytest.mark.parametrize("folder", [folder for folder in SHELL if folder != "pipeline"])
+def test_modules_for_lightning_do_not_import_the_application(folder: str) -> None:
+    imports = {module for path in (ROOT / folder).glob("*.py") for module in imports_of(path)}
+    assert [module for module in sorted(imports) if module.partition(".")[0] == "pipeline"] == []
+    assert len(imports) > 5
+
+
 def test_every_stage_of_the_library_stands_in_the_order() -> None:
     folders = {path.parent.name for path in (ROOT / "outfits").glob("*/__init__.py")}
     assert folders == set(ORDER)

@@ -6,7 +6,9 @@ The first line of every file is a comment that says what the file is for.
 
 from pathlib import Path
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"  # beside the package, in the repository's root
+PACKAGE = Path(__file__).resolve().parents[1]
+INSTALLED = PACKAGE / "configs"  # where setup.py puts the folder that lies beside the package in the repository
+CONFIGS = INSTALLED if INSTALLED.is_dir() else PACKAGE.with_name("configs")
 
 
 def is_file_name(name: str) -> bool:

@@ -3,6 +3,7 @@
 from outfits.encoders.base import EncoderSource, ImageEncoder, ItemEncoder, TextEncoder
 from outfits.encoders.build import build_item_encoder
 from outfits.encoders.content import cache_key
+from outfits.encoders.embedding import embed
 from outfits.encoders.images import ItemImages, ItemShard, keep_shard
 from outfits.encoders.store import EmbeddingStore
 
@@ -16,5 +17,6 @@ __all__ = [
     "TextEncoder",
     "build_item_encoder",
     "cache_key",
+    "embed",
     "keep_shard",
 ]

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 
-class SeededShuffle(Sampler[tuple[int, int]]):
+class SeededShuffle(DistributedSampler[tuple[int, int]]):
     """Training order: a permutation seeded by (seed, epoch), dealt to the ranks in equal shares.
 
     Yields ``(epoch, position)`` pairs, so that a dataset can draw its randomness from the epoch in whichever worker
     process it runs. Lightning calls :meth:`set_epoch`; a resumed run therefore sees what an uninterrupted one would.
+    Lightning deals the samples of any sampler but a `DistributedSampler` to the ranks once more.
 
     Args:
         size: number of samples.
@@ -20,36 +21,31 @@ class SeededShuffle(Sampler[tuple[int, int]]):
     """
 
     def __init__(self, size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        self.size = size
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch's order."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size // self.world_size
+        super().__init__(range(size), world_size, rank, seed=seed, drop_last=True)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        for position in order[self.rank : len(self) * self.world_size : self.world_size]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.dataset))  # type: ignore[arg-type]
+        for position in order[self.rank : self.total_size : self.num_replicas]:
             yield self.epoch, int(position)
 
 
-class RankShare(Sampler[int]):
-    """Evaluation order: every ``world_size``-th sample from ``rank`` on, none repeated to even out the ranks.
+class FixedBatches(DistributedSampler[int]):
+    """Evaluation order: whole batches of consecutive samples, dealt to the ranks in turn.
+
+    A loader with the same ``batch_size`` makes the same batches on any number of ranks, and none is repeated to even
+    out the ranks.
 
     Args:
         size: number of samples.
+        batch_size: samples per batch.
         rank: this process.
         world_size: number of processes.
     """
 
-    def __init__(self, size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.share = range(rank, size, world_size)
+    def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(range(size), world_size, rank, shuffle=False)  # type: ignore[arg-type]
+        starts = range(0, size, batch_size)[rank::world_size]
+        self.share = [position for start in starts for position in range(start, min(start + batch_size, size))]
 
     def __len__(self) -> int:
         return len(self.share)

@@ -19,74 +19,65 @@ from outfits.data.category_rule import keeps_outfit
 from outfits.mining.search import conditions_have_texts
 from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
-from outfits.shards import ShardStore
+from outfits.shards import ShardStore, ShardWork
 
 PROTOCOL = 3  # part of every shard's key: raise it when what a method does, how it is scored or stored changes
 
 
-class MethodExperiment:
-    """One method on every task, as work in shards; a finished shard survives a kill.
+def evaluation_store(folder: Path, call: MethodCall, tasks: CompletionTasks, shard_size: int) -> ShardStore:
+    """Where a method's outcome lies; the folder is of this method, these tasks and the same models alone."""
+    return ShardStore(folder, len(tasks), shard_size, call.text, counted="scores")
 
-    Args:
-        call: the method with its options.
-        tasks: what is completed.
-        context: models, index and catalogue; put on each rank's device.
-        folder: where this method's shards go; of this method, these tasks and these models alone.
-        shard_size: tasks per shard.
+
+def evaluation_work(store: ShardStore, call: MethodCall, tasks: CompletionTasks, context: MethodContext) -> ShardWork:
+    """One method on every task, its completions scored."""
+    texts = conditions_have_texts(tasks)  # of all tasks, so that no shard has a field that others lack
+
+    def start(device: torch.device) -> Callable[[int], None]:
+        context.to(device)
+
+        def evaluate(shard: int) -> None:
+            store.write(shard, _evaluated(call, tasks.take(store.rows_of(shard)), context, texts).arrays())
+
+        return evaluate
+
+    return start
+
+
+def collected(store: ShardStore, tasks: CompletionTasks) -> MethodOutcome:
+    """All shards joined in task order.
+
+    Raises:
+        ArtifactError: if a shard is missing.
     """
+    arrays: dict[str, Any] = concatenated(store.read_all())
+    return MethodOutcome(tasks, **arrays)
 
-    def __init__(
-        self, call: MethodCall, tasks: CompletionTasks, context: MethodContext, folder: Path, shard_size: int
-    ) -> None:
-        self.call = call
-        self.tasks = tasks
-        self.context = context
-        self.store = ShardStore(folder, len(tasks), shard_size, call.text, counted="scores")
 
-    def start(self, device: torch.device) -> Callable[[int], None]:
-        """Puts models and index on the device; see :data:`outfits.shards.ShardWork`."""
-        self.context.to(device)
-        return self.run
+def _evaluated(call: MethodCall, tasks: CompletionTasks, context: MethodContext, texts: bool) -> MethodOutcome:
+    """What the method does with some tasks, scored.
 
-    def run(self, shard: int) -> None:
-        """Completes and scores one shard and writes it."""
-        self.store.write(shard, self._evaluated(self.tasks.take(self.store.rows_of(shard))).arrays())
-
-    def collect(self) -> MethodOutcome:
-        """All shards joined in task order.
-
-        Raises:
-            ArtifactError: if a shard is missing.
-        """
-        arrays: dict[str, Any] = concatenated(self.store.read_all())
-        return MethodOutcome(self.tasks, **arrays)
-
-    def _evaluated(self, tasks: CompletionTasks) -> MethodOutcome:
-        """What the method does with some tasks, scored.
-
-        Raises:
-            ValueError: if a chosen item is of a category that its condition does not allow.
-        """
-        context = self.context
-        outcome = complete(self.call, tasks, context)
-        categories, conditions = context.scorer.categories, tasks.conditions
-        if conditions is not None:
-            chosen = categories[outcome.chosen][..., None]  # [b, k, 1]
-            if not np.take_along_axis(conditions.allowed, chosen, axis=2).all():
-                raise ValueError(f"{self.call.text} chooses an item of a category that its condition does not allow")
-        similarity = None
-        # by the conditions of all tasks, so that no shard has a field that others lack
-        if conditions_have_texts(self.tasks) and context.similarity is not None:
-            similarity = condition_similarity(tasks, outcome.chosen, context.similarity)
-        sets = outcome.sets()
-        return replace(
-            outcome,
-            tasks=tasks,
-            scores=_scores(context.scorer, sets),
-            judge=None if context.judge is None else _scores(context.judge, sets),
-            valid=keeps_outfit(tasks.given, outcome.chosen, categories),
-            similarity=similarity,
-        )
+    Raises:
+        ValueError: if a chosen item is of a category that its condition does not allow.
+    """
+    outcome = complete(call, tasks, context)
+    categories, conditions = context.scorer.categories, tasks.conditions
+    if conditions is not None:
+        chosen = categories[outcome.chosen][..., None]  # [b, k, 1]
+        if not np.take_along_axis(conditions.allowed, chosen, axis=2).all():
+            raise ValueError(f"{call.text} chooses an item of a category that its condition does not allow")
+    similarity = None
+    if texts and context.similarity is not None:
+        similarity = condition_similarity(tasks, outcome.chosen, context.similarity)
+    sets = outcome.sets()
+    return replace(
+        outcome,
+        tasks=tasks,
+        scores=_scores(context.scorer, sets),
+        judge=None if context.judge is None else _scores(context.judge, sets),
+        valid=keeps_outfit(tasks.given, outcome.chosen, categories),
+        similarity=similarity,
+    )
 
 
 def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from outfits.completion.completion import SearchTrace
 from outfits.completion.tasks import CompletionTasks
+from outfits.data.catalogue import Catalogue
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import ConditionArrays, GraphTargets
 from outfits.shards import ShardStore
@@ -79,6 +81,14 @@ class Targets:
             np.take_along_axis(conditions.allowed, slots[:, :, None], axis=1),
             np.take_along_axis(conditions.texts, slots[:, :, None], axis=1),
         )
+
+
+def read_selected(path: Path, catalogue: Catalogue) -> NDArray[np.int64]:
+    """How often greedy search selected each item for a run's training outfits, shape ``[N]``, from the run's file."""
+    selected = pd.read_csv(path, dtype={"item_id": str}, keep_default_na=False)
+    counts = np.zeros(len(catalogue), dtype=np.int64)
+    counts[[catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
+    return counts
 
 
 class TargetStore(ShardStore):

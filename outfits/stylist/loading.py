@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from outfits import run_files
 from outfits.completion.context import MethodContext
@@ -16,6 +14,7 @@ from outfits.config.schema import Config
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
+from outfits.mining.targets import read_selected
 from outfits.models.frozen import load_generator, load_scorer, load_student
 from outfits.stylist.export import read_catalogue, read_manifest, read_outfits
 
@@ -67,7 +66,9 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     outfits = read_outfits(folder)
     recorded = json.loads((folder / run_files.COMPATIBILITY).read_text(encoding="utf-8"))
     scorer = load_scorer(folder / run_files.SCORER, recorded["sha256"])
-    made, student_file = folder / run_files.GENERATOR, folder / run_files.STUDENT
+    made, student_file, selected = (
+        folder / name for name in (run_files.GENERATOR, run_files.STUDENT, run_files.SELECTED)
+    )
     generator = load_generator(made, scorer.sha256) if made.is_file() else None
     student = load_student(student_file, scorer.sha256) if student_file.is_file() else None
     train = outfits.split == SPLITS.index("train")
@@ -76,7 +77,7 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         scorer_module=scorer.module,
         generator=generator,
         student=student,
-        selected=_selected(folder / run_files.SELECTED, catalogue),
+        selected=read_selected(selected, catalogue) if selected.is_file() else None,
         occurrences=np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),
         search=config.targets,
         index_config=config.index,
@@ -84,15 +85,6 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         device=_device(device),
     )
     return LoadedRun(folder, config, catalogue, outfits, context)
-
-
-def _selected(path: Path, catalogue: Catalogue) -> NDArray[np.int64] | None:
-    if not path.is_file():
-        return None
-    rows = pd.read_csv(path, dtype={"item_id": str}, keep_default_na=False)
-    counts = np.zeros(len(catalogue), dtype=np.int64)
-    counts[[catalogue.positions[item_id] for item_id in rows["item_id"]]] = rows["selected"]
-    return counts
 
 
 def _device(name: str) -> torch.device:

@@ -21,7 +21,7 @@ KILLS = {
     "mining, two shards written": ("outfits.mining.targets:TargetStore.write_trace", 2),
     "generator training, in its second epoch": ("lightning_modules.generator:GeneratorModule.training_step", 14),
     "generator training, before its weights are exported": ("lightning:Trainer.fit", 1),
-    "evaluation, some methods done": ("outfits.metrics.method_evaluation:MethodExperiment.run", 8),
+    "evaluation, some methods done": ("outfits.shards:ShardStore.write", 8),
 }
 
 

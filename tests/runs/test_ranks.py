@@ -50,6 +50,18 @@ def test_validation_figures_on_two_ranks_are_those_of_one(undisturbed: Place, tm
     assert "valid/score_mean" in metrics[1]["metrics"]
 
 
+def test_a_plain_trainer_deals_every_sample_once(undisturbed: Place, tmp_path: Path) -> None:
+    """With its default settings Lightning puts a sampler of its own around any but a DistributedSampler."""
+    seen = {}
+    for ranks in (1, 2):
+        file = tmp_path / f"{ranks}.json"
+        command("tests/runs/plain_trainer.py", [str(file), str(ranks), *undisturbed.arguments()]).succeeded()
+        seen[ranks] = json.loads(file.read_text())
+    assert (seen[1].pop("world_size"), seen[2].pop("world_size")) == (1, 2)
+    assert seen[1]["metrics"] == seen[2]["metrics"]
+    assert seen[1]["trained"] - seen[2]["trained"] in (0, 1)  # an odd number cannot be shared by two
+
+
 # DDP refuses a trainable parameter without a gradient, so every switch that leaves a part unused is tried once.
 VARIANTS = {
     "cosine loss alone": ["loss.listwise_weight=0", "encoder.image=none", "model.retrieval=item"],

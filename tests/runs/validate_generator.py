@@ -17,7 +17,6 @@ from outfits.data.load import load_dataset
 from outfits.models.frozen import load_generator
 from pipeline.compatibility import load_scorers
 from pipeline.embeddings import embed_catalogue
-from pipeline.generator import graphs_of
 from pipeline.run import reopen_run
 from pipeline.targets import mine_targets
 
@@ -28,13 +27,11 @@ def main(file: str, arguments: list[str]) -> None:
     dataset = embed_catalogue(run, load_dataset(run.config.data))
     scorers = load_scorers(run, dataset)
     generator = load_generator(run.folder / run_files.GENERATOR, scorers.scorer.sha256)
-    catalogue = dataset.catalogue
     targets = mine_targets(run, dataset, scorers)
-    valid = graphs_of(catalogue, targets.valid)
-    module = GeneratorModule(catalogue, run.config.model, run.config.loss, run.config.optimizer)
+    module = GeneratorModule(dataset.catalogue, run.config.model)
     module.model.load_state_dict(generator.state_dict())
-    evaluation = RetrievalEvaluation({"valid": valid}, catalogue, scorers.scorer, run.config.targets)
-    data = CompletionDataModule(valid, valid, run.config.optimizer.batch_size, 0, 0)
+    data = CompletionDataModule(dataset, targets, batch_size=run.config.optimizer.batch_size)
+    evaluation = RetrievalEvaluation(data, scorers.scorer.module, run.config.targets)
     trainer = build_trainer(run.config.trainer, callbacks=[evaluation])
     (metrics,) = trainer.validate(module, data, verbose=False)
     if is_rank_zero():

@@ -75,14 +75,10 @@ def _search_near_latents(
     ranks = None
     if tasks.removed.shape[1]:
         forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
-        scored = trace.candidates[:, 0]
         if tasks.conditions is None:
-            ranks = rerank_ranks(latents, index, forbidden, scored, tasks.removed)
+            ranks = latent_ranks(latents, index, forbidden, tasks.removed, trace.candidates[:, 0])
         else:
-            logits, conditions = trace.candidate_logits[:, 0], tasks.conditions
-            ranks = rerank_ranks_of_conditions(
-                latents, index, forbidden, scored, logits, tasks.removed, conditions, similarity
-            )
+            ranks = latent_ranks_of_conditions(latents, index, forbidden, tasks, trace, similarity)
     return completions_of(tasks, trace, spent + seconds, ranks)
 
 
@@ -167,7 +163,11 @@ def _mixed_values(latents: Tensor, index: ItemIndex, outfit_conditions: OutfitCo
 
 
 def latent_ranks(
-    latents: Tensor, index: ItemIndex, forbidden: NDArray[np.bool_], items: NDArray[np.integer]
+    latents: Tensor,
+    index: ItemIndex,
+    forbidden: NDArray[np.bool_],
+    items: NDArray[np.integer],
+    scored: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int64]:
     """0-based rank of items among all allowed items by their largest cosine to any of an outfit's latents.
 
@@ -176,11 +176,20 @@ def latent_ranks(
         index: the catalogue in the latents' space.
         forbidden: bool, shape ``[B, C]``.
         items: catalogue positions asked about, shape ``[B, j]``.
+        scored: items that stand before all others, best first, as re-ranking scored them at its first step, -1 padded,
+            shape ``[B, M]``; None: none.
 
     Returns:
         Int64, shape ``[B, j]``; :data:`UNRANKED` for items of forbidden categories. Ties go to the smaller position.
     """
-    return rerank_ranks(latents, index, forbidden, np.empty((len(items), 0), dtype=np.int32), items)
+    ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
+    if not items.shape[1]:
+        return ranks
+    for row in range(len(latents)):
+        first = np.empty(0, dtype=np.int64) if scored is None else scored[row][scored[row] >= 0].astype(np.int64)
+        allowed = ~forbidden[row][index.categories]
+        ranks[row] = ranks_in(_ranking(nearness_to(latents[row], index), first, allowed), items[row], len(index))
+    return ranks
 
 
 def nearness_to(latents: Tensor, index: ItemIndex) -> NDArray[np.float32]:
@@ -237,76 +246,47 @@ def _nearest_to_text(similarity: NDArray[np.float32], allowed: NDArray[np.bool_]
     return items[np.argsort(-similarity[items], kind="stable")[:n]]
 
 
-def rerank_ranks(
+def latent_ranks_of_conditions(
     latents: Tensor,
     index: ItemIndex,
     forbidden: NDArray[np.bool_],
-    scored: NDArray[np.int32],
-    items: NDArray[np.integer],
-) -> NDArray[np.int64]:
-    """0-based rank of items: those that re-ranking scored first by their logits, all other allowed ones by cosine.
-
-    Args:
-        latents: shape ``[B, k, r_dim]``.
-        index: the catalogue in the latents' space.
-        forbidden: bool, shape ``[B, C]``.
-        scored: candidates of the first step, best first, -1 padded, shape ``[B, M]``.
-        items: catalogue positions asked about, shape ``[B, j]``.
-
-    Returns:
-        Int64, shape ``[B, j]``; :data:`UNRANKED` for items of forbidden categories. Ties go to the smaller position.
-    """
-    ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
-    if not items.shape[1]:
-        return ranks
-    for row in range(len(latents)):
-        first = scored[row][scored[row] >= 0].astype(np.int64)
-        allowed = ~forbidden[row][index.categories]
-        ranks[row] = ranks_in(_ranking(nearness_to(latents[row], index), first, allowed), items[row], len(index))
-    return ranks
-
-
-def rerank_ranks_of_conditions(
-    latents: Tensor,
-    index: ItemIndex,
-    forbidden: NDArray[np.bool_],
-    scored: NDArray[np.int32],
-    logits: NDArray[np.float32],
-    items: NDArray[np.integer],
-    conditions: Conditions,
+    tasks: CompletionTasks,
+    trace: SearchTrace,
     similarity: TextSimilarity | None,
 ) -> NDArray[np.int64]:
-    """0-based rank of item i among those that condition i allows, as :func:`rerank_ranks` otherwise.
+    """0-based rank of removed item i among those that condition i allows, as :func:`latent_ranks` otherwise.
 
-    Scored items stand first, by the objective of condition i, all others behind them by what
+    The items that the first step scored stand first, by the objective of condition i, all others behind them by what
     :func:`complete_from_latents_and_texts` goes by.
 
     Args:
         latents: shape ``[B, k, r_dim]``.
         index: the catalogue in the latents' space.
         forbidden: bool, shape ``[B, C]``.
-        scored: candidates of the first step, -1 padded, shape ``[B, M]``.
-        logits: their logits of S, shape ``[B, M]``.
-        items: catalogue positions asked about, shape ``[B, k]``.
-        conditions: conditions for each outfit.
+        tasks: ``B`` tasks with conditions, as many as items were removed.
+        trace: of the search, with its candidates.
         similarity: similarity of the catalogue to texts, where texts are asked for.
+
+    Raises:
+        ValueError: if the tasks have no conditions.
     """
-    ranks = np.full(items.shape, UNRANKED, dtype=np.int64)
-    for row in range(len(latents)):
-        known = scored[row] >= 0
-        first, scores = scored[row][known].astype(np.int64), expit(logits[row][known].astype(np.float64))
-        outfit_conditions = OutfitConditions.of(conditions, row, similarity)
-        values = _mixed_values(latents[row], index, outfit_conditions)
-        for slot in range(conditions.k):
+    if tasks.conditions is None:
+        raise ValueError("these tasks have no conditions")
+    ranks = np.full(tasks.removed.shape, UNRANKED, dtype=np.int64)
+    for row in range(len(tasks)):
+        known = trace.candidates[row, 0] >= 0
+        first = trace.candidates[row, 0, known].astype(np.int64)
+        scores = expit(trace.candidate_logits[row, 0, known].astype(np.float64))
+        conditions = OutfitConditions.of(tasks.conditions, row, similarity)
+        values = _mixed_values(latents[row], index, conditions)
+        for slot in range(tasks.k):
             objective = scores
-            if outfit_conditions.similarity is not None:
-                objective = (
-                    conditions.alpha * scores + (1 - conditions.alpha) * outfit_conditions.similarity[slot, first]
-                )
-            allowed = ~forbidden[row] & conditions.allowed[row, slot]
+            if conditions.similarity is not None:
+                objective = conditions.alpha * scores + (1 - conditions.alpha) * conditions.similarity[slot, first]
+            allowed = ~forbidden[row] & conditions.allowed[slot]
             best_first = first[np.lexsort((first, -objective))]
             ranking = _ranking(values[slot], best_first, allowed[index.categories])
-            ranks[row, slot] = ranks_in(ranking, items[row, slot : slot + 1], len(index))[0]
+            ranks[row, slot] = ranks_in(ranking, tasks.removed[row, slot : slot + 1], len(index))[0]
     return ranks
 
 

@@ -1,0 +1,35 @@
+"""The installed commands ``outfits-train``, ``outfits-evaluate`` and ``outfits-complete``."""
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from outfits.config.command import run_command
+
+IN_WHEEL = Path(__file__).with_name("programs")  # where setup.py puts what lies at the top level of the repository
+PROGRAMS = IN_WHEEL if IN_WHEEL.is_dir() else Path(__file__).resolve().parents[1]
+
+
+def train() -> int:
+    """Runs ``train.py``; returns the exit status."""
+    return _run("train")
+
+
+def evaluate() -> int:
+    """Runs ``evaluate.py``; returns the exit status."""
+    return _run("evaluate")
+
+
+def complete() -> int:
+    """Runs ``complete.py``; returns the exit status."""
+    return _run("complete")
+
+
+def _run(name: str) -> int:
+    # by its file: other packages are named evaluate too
+    spec = spec_from_file_location(f"outfits_{name}", PROGRAMS / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"{PROGRAMS / name}.py cannot be loaded")
+    program = module_from_spec(spec)
+    spec.loader.exec_module(program)
+    return run_command(program.main, sys.argv[1:])

@@ -58,13 +58,18 @@ class LabelledOutfit:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """Everything that one parser reads from its files; ``fitb`` and ``labelled`` go from split to official tasks."""
+    """Everything that one parser reads from its files, and lines for the log on how it read them.
+
+    ``fitb`` and ``labelled`` go from split to official tasks. Ids and names of categories and attributes are in the
+    form of :func:`outfits.naming.normalised`.
+    """
 
     name: str
     items: Sequence[Item]
     outfits: Sequence[RawOutfit]
     fitb: Mapping[str, Sequence[FillInTheBlank]] = field(default_factory=dict)
     labelled: Mapping[str, Sequence[LabelledOutfit]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class OutfitDataset:
         labelled: official compatibility rows by split, may be empty.
         counts: what cleaning and splitting saw and left out, by a short sentence: number; shown in logs and report.
         split_facts: ``mode``, ``seed``, ``shares`` and ``pairs_seen`` (share of test item pairs seen in training).
+        notes: what else the log says of it, a line each: how files were read, and names that look wrong.
     """
 
     name: str
@@ -88,3 +94,4 @@ class OutfitDataset:
     labelled: Mapping[str, Sequence[LabelledOutfit]]
     counts: Mapping[str, int]
     split_facts: Mapping[str, object]
+    notes: Sequence[str] = ()

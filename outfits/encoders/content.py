@@ -9,8 +9,10 @@ import torch
 
 from outfits.data.catalogue import Catalogue
 
-# Raised when the meaning of stored embeddings changes: order of parts, normalisation, decoding of images.
+# Raised when the meaning of stored embeddings changes: order of parts, normalisation.
 FORMAT = 1
+# Changed when an image file would be decoded to other pixels.
+DECODING = b"2"
 
 
 def content_hash(parts: Iterable[str | bytes]) -> str:
@@ -27,11 +29,11 @@ def _file_digest(path: Path | None) -> bytes:
     if path is None or not path.is_file():
         return b""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        return hashlib.file_digest(file, lambda: hashlib.sha256(DECODING)).digest()
 
 
 def image_digests(paths: Sequence[Path | None]) -> list[bytes]:
-    """SHA-256 of every image file; empty for an item without an image and for a file that is not there.
+    """SHA-256 of every image file, after :data:`DECODING`; empty for an item without an image or a file that is gone.
 
     Every byte is read: by its date a copied file would seem changed, by its size an edited one might seem unchanged.
     Threads hide the latency of the file system; a warm disk gives some 10,000 small images a second.

@@ -64,6 +64,6 @@ def read_factors(root: Path) -> dict[str, dict[str, str]]:
         DataError: if the file is missing or malformed.
     """
     table = read_table(root / FACTORS, "data.format")
-    names = [str(name) for name in table.frame.columns]
+    names = list(table.columns)
     rows = (dict(zip(names, row, strict=True)) for row in zip(*(table[name] for name in names), strict=True))
     return {row.pop(_ITEM_ID, ""): row for row in rows}

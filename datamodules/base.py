@@ -48,7 +48,7 @@ class OutfitLoaders(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Makes the samples that ``fit``, ``validate`` or ``test`` needs."""
-        for split in SPLITS_OF_STAGE[stage]:
+        for split in SPLITS_OF_STAGE.get(stage, ()):
             if split not in self.samples:
                 self.samples[split] = self.make_samples(split)
 

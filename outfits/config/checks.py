@@ -41,7 +41,7 @@ def _run_rules(config: Config) -> Iterator[Conflict]:
 
 
 def _list_rules(config: Config) -> Iterator[Conflict]:
-    """Lists of stages and methods, with the options of calls."""
+    """Yields conflicts in lists of stages and methods and in the options of method calls."""
     evaluate = config.evaluate
     method_lists = {
         "evaluate.methods": evaluate.methods,
@@ -205,7 +205,7 @@ def _trainer_rules(trainer: TrainerConfig) -> Iterator[Conflict]:
 
 
 def conflicts(config: Config) -> Iterator[Conflict]:
-    """Every conflict between keys."""
+    """Yields every conflict between keys."""
     yield from _run_rules(config)
     yield from _list_rules(config)
     yield from _data_rules(config.data)

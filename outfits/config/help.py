@@ -88,7 +88,7 @@ def _files(kind: str, call: str, configs: Path) -> list[str]:
 
 
 def help_text(program: str = "train", configs: Path = CONFIGS) -> str:
-    """Returns a program's help: all keys of ``train`` and ``complete``, of ``evaluate`` those that may change in a run."""
+    """Returns a program's help; that of ``evaluate`` lists only the keys that may change in a finished run."""
     schema = SCHEMAS[program]
     shown = keys(schema)
     if program == "evaluate":

@@ -57,7 +57,7 @@ def load_config(argv: Sequence[str], program: str = "train", configs: Path = CON
 
 
 def load_complete(argv: Sequence[str]) -> CompleteConfig:
-    """Returns the checked command line of ``complete.py``, plug-ins of the run included; errors as :func:`load_config`."""
+    """Returns the checked command line of ``complete.py``; imports the run's plug-ins, errors as :func:`load_config`."""
     settings = _read_command(argv, "complete", CompleteConfig)
     files = [Path(str(setting.value)) / run_files.CONFIG for setting in settings if setting.key == "run"]
     saved = read_file(files[-1], str(files[-1])) if files and files[-1].is_file() else []
@@ -137,7 +137,7 @@ def _groups(settings: Iterable[Setting], configs: Path) -> Iterator[Setting]:
 
 
 def _read(kind: str, name: str, configs: Path, key: str, place: str = "") -> list[Setting]:
-    """Returns the settings of a recipe or group, or one setting with an error under ``key`` if there is no such file."""
+    """Returns the settings of a recipe or group; without such a file, one setting with an error under ``key``."""
     path = file_of(kind, name, configs)
     if path.is_file():
         shown = str(path) if is_file_name(name) else f"{configs.name}/{kind}/{path.name}"

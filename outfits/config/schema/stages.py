@@ -18,8 +18,8 @@ class Stage(Entry):
     Attributes:
         needs: products of earlier stages, or ``dataset``, the data set without embeddings.
         leaves: its product.
-        evaluation: how ``evaluate.py`` evaluates a run that ends with this stage, or None. Its name is the file by which
-            such a run is recognised, its code a function of the run and ``dataset``.
+        evaluation: how ``evaluate.py`` evaluates a run that ends with this stage, or None. Its name is the file that
+            marks such a run, its code a function of the run and ``dataset``.
     """
 
     needs: tuple[str, ...]

@@ -51,7 +51,7 @@ def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 def _as_written(value: Any, node: yaml.Node | None, key: Key | None) -> Any:
-    """Returns the user's text where YAML reads a number; ValueError where it reads a bool that the key does not take."""
+    """Returns the user's text where YAML reads a number; ValueError where it reads a bool that the key refuses."""
     if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
         return [_as_written(part, child, key) for part, child in zip(value, node.value, strict=True)]
     if not isinstance(value, bool | int | float) or not isinstance(node, yaml.ScalarNode):

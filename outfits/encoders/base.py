@@ -161,7 +161,7 @@ class ItemEncoder:
         ``item_ids`` name the items in messages; without them their numbers in this batch do.
 
         Returns:
-            Vectors, float32, shape ``[B, image_dim + text_dim]``, and presence of image and text, bool, shape ``[B, 2]``.
+            Vectors, float32, ``[B, image_dim + text_dim]``, and presence of image and text, bool, ``[B, 2]``.
 
         Raises:
             DataError: if an embedding is not finite.

@@ -10,9 +10,8 @@ from outfits.errors import ConfigError
 def build_item_encoder(source: EncoderSource) -> ItemEncoder:
     """Returns the configured encoder, its fitted parts fitted or read back.
 
-    A fit depends on the training items alone, is deterministic, and is stored in ``source.state_dir`` under these items'
-    hash for other ranks and later runs. With several ranks let the first one build first: the result is the same
-    otherwise, at several times the work.
+    A fit depends on the training items alone, is deterministic, and is stored in ``source.state_dir`` under their hash
+    for other ranks and later runs. If all ranks build at once the result is the same, at several times the work.
 
     Raises:
         ConfigError: if settings conflict or need a package that is not installed.

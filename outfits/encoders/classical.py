@@ -126,8 +126,8 @@ class ClassicalImages:
 class ClassicalTexts:
     """TF-IDF over words and word pairs, reduced by truncated SVD (latent semantic analysis).
 
-    With fewer components than ``dim`` (a small vocabulary, few texts) the last columns are zero. A text without any word
-    of the vocabulary is a zero vector.
+    With fewer components than ``dim`` (a small vocabulary, few texts) the last columns are zero. A text without
+    any word of the vocabulary is a zero vector.
 
     Args:
         key: from :func:`texts_key`.

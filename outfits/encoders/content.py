@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def content_hash(parts: Iterable[str | bytes]) -> str:
-    """Hashes several strings with SHA-256, hexadecimal; each with its length, so ("ab", "c") differs from ("a", "bc")."""
+    """Hashes strings with SHA-256, hexadecimal; each with its length, so ("ab", "c") differs from ("a", "bc")."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

@@ -124,8 +124,8 @@ def describe(image: Image.Image, background: str = "keep") -> NDArray[np.float32
     Concatenates the blocks of :data:`BLOCKS`: a joint Lab histogram of the foreground, a Lab thumbnail, and histograms
     of oriented gradients (Dalal & Triggs 2005) of the foreground.
 
-    ``background="keep"`` takes the thumbnail from the whole image; ``"cut"`` makes its background white. Where outfits were
-    photographed together, the background alone tells which items share one, so only ``cut`` measures the garments.
+    ``background="keep"`` takes the thumbnail from the whole image; ``"cut"`` makes its background white. Where outfits
+    were photographed together, the background alone tells which items share one; only ``cut`` measures the garments.
     """
     pixels = lab(shrink(image))
     weight = foreground(pixels)

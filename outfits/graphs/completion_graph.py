@@ -64,8 +64,9 @@ def completion_graph(
         task_id: position of the task, kept through batching and gathering.
 
     Returns:
-        ``x [n, d]``, ``present [n, 2]``, ``category [n]``, ``edge_index [2, n(n-1)]``, ``task_id [1]``; where given,
-        ``condition_categories [1, k, C]``, ``condition_texts [1, k, text_dim]``, ``item_id [n]``, ``removed_id [1, j]``.
+        ``x [n, d]``, ``present [n, 2]``, ``category [n]``, ``edge_index [2, n(n-1)]``, ``task_id [1]``; if given,
+        ``condition_categories [1, k, C]``, ``condition_texts [1, k, text_dim]``, ``item_id [n]``,
+        ``removed_id [1, j]``.
     """
     order = _canonical_order(vectors, present, categories)
     data = Data(

@@ -91,14 +91,12 @@ class ConditionEncoder(nn.Module):
 class Generator(Network[GeneratorArchitecture]):
     r"""Emits k latents for the k missing items of an outfit, :math:`F_k(O) \in \mathbb{R}^{k \times r}`.
 
-    One network serves every k up to ``k_max``. Item nodes start from the items' tokens and categories; each missing item
-    is a slot: a learned vector plus one for k plus its condition. With ``readout="queries"`` the k slots are nodes joined
-    to the complete graph, whose final states are read; with ``"pool"`` a head reads the sum of the item nodes' final
-    states with each slot, independent of the other conditions. Latents lie in the retrieval space: the item embeddings
-    themselves (``retrieval="item"``) or a learned linear map of them (``"map"``), which also maps the catalogue before
-    it is indexed.
-
-    Slots take conditions in canonical order, so latent i answers condition i in whatever order they come.
+    One network serves every k up to ``k_max``. Item nodes start from the items' tokens and categories; each missing
+    item is a slot: a learned vector plus one for k plus its condition. With ``readout="queries"`` the k slots are nodes
+    joined to the complete graph, whose final states are read; with ``"pool"`` a head reads the sum of the item nodes'
+    final states with each slot, independent of the other conditions. Latents lie in the retrieval space: the item
+    embeddings themselves (``retrieval="item"``) or a learned linear map of them (``"map"``), which also maps the
+    catalogue before it is indexed. Slots take conditions in canonical order, so the order of conditions does not matter.
 
     Args:
         config: the architecture, or the section ``model`` that contains it.

@@ -58,7 +58,7 @@ def assignment_cost(distance: Tensor, present: Tensor, alike: Tensor) -> Tensor:
 
 
 def cosine_distance_to_targets(latents: Tensor, targets: Tensor) -> Tensor:
-    r"""All cosine distances :math:`\rho(z_i, X_j) = 1 - \cos(z_i, X_j)` of two ``[B, k, r]``: ``[B, k, k]``, z in rows."""
+    r"""Cosine distances :math:`\rho(z_i, X_j) = 1 - \cos(z_i, X_j)` of ``[B, k, r]`` each, ``[B, k, k]``, z in rows."""
     return 1 - F.normalize(latents, dim=-1) @ F.normalize(targets, dim=-1).transpose(1, 2)
 
 

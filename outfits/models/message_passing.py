@@ -41,7 +41,7 @@ class OutfitMessagePassing(MessagePassing):  # type: ignore[misc]  # PyG has no 
     .. math::
         h_i^{(t)} = h_i^{(t-1)} + \gamma\left(h_i^{(t-1)}, \bigoplus_j \phi(h_i^{(t-1)}, h_j^{(t-1)})\right)
 
-    ``aggregation`` names :math:`\oplus`, see :func:`build_aggregation`; dropout is inside :math:`\phi` and :math:`\gamma`.
+    ``aggregation`` names :math:`\oplus`, see :func:`build_aggregation`; :math:`\phi` and :math:`\gamma` have dropout.
     """
 
     def __init__(self, width: int, aggregation: str = "sum", dropout: float = 0.0) -> None:

@@ -22,8 +22,8 @@ WARMUP = 0.1  # share of the steps with rising learning rate
 class TwoTower(Network[StudentArchitecture]):
     r"""Approximates logits of S for additions, :math:`g(O) \cdot h(x) + b(O)`.
 
-    :math:`h` reads the item's token as S projects it; :math:`g` and :math:`b` read S's embedding of the outfit, its task
-    token's output. Neither is normalised: an item that suits many outfits may have a large norm.
+    :math:`h` reads the item's token as S projects it; :math:`g` and :math:`b` read S's embedding of the outfit,
+    its task token's output. Neither is normalised: an item that suits many outfits may have a large norm.
 
     Args:
         config: the architecture, or the section ``targets.two_stage`` that contains it.

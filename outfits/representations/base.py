@@ -72,7 +72,7 @@ class ImageModel(Network[RepresentationConfig], ABC):
     def losses(self, batch: ImageBatch, progress: float) -> dict[str, Tensor]:
         """Returns the objective as ``loss`` and its terms by name, each the mean over the batch, shape ``[]``.
 
-        ``batch`` holds the uncorrupted images; ``progress`` is the share of training done, in [0, 1], and 1 in validation.
+        ``batch`` holds uncorrupted images; ``progress`` is the share of training done, in [0, 1], and 1 in validation.
         """
 
     def embed(self, images: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class ImageModel(Network[RepresentationConfig], ABC):
         return self.centre + (normal * inverse.square()) @ directions
 
     def _reconstruction(self, batch: ImageBatch, images: Tensor) -> dict[str, Tensor]:
-        """Returns pixel error, perceptual distance and their weighted sum ``reconstruction``, as far as weights are not 0."""
+        """Returns the terms of nonzero weight, pixel error and perceptual distance, and their sum ``reconstruction``."""
         terms = {}
         total = images.new_zeros(())
         weight = pixel_weight(batch.foreground, self.config.background_weight)

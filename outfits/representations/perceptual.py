@@ -48,7 +48,7 @@ class FrozenFeatures(nn.Module):
         self._maps.append(output)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Returns the layers' maps of images ``[B, 3, S, S]`` in [0, 1], in the order in which the network runs them."""
+        """Returns the layers' maps of images ``[B, 3, S, S]`` in [0, 1], in the order of execution."""
         self._maps = []
         self.network((images - self.mean) / self.std)
         maps, self._maps = self._maps, []

@@ -40,7 +40,7 @@ def _centred(position: Tensor, dim: int) -> Tensor:
 
 
 def affine_of(raw: Tensor) -> Tensor:
-    """Builds bounded affine maps ``[B, 2, 3]`` from unbounded ``[B, 5]``: log scales, angle and shift; 0 is the identity.
+    """Bounds ``[B, 5]`` log scales, angle and shift and builds affine maps ``[B, 2, 3]``; 0 is the identity.
 
     The maps never mirror and suit :func:`torch.nn.functional.affine_grid`.
     """

@@ -57,7 +57,7 @@ def load_config(argv: Sequence[str], program: str = "train", configs: Path = CON
 
 
 def load_complete(argv: Sequence[str]) -> CompleteConfig:
-    """Reads and checks the command line of ``complete.py``; imports the run's plug-ins, raises as :func:`load_config`."""
+    """Reads and checks the command line of ``complete.py``; imports plug-ins; raises like :func:`load_config`."""
     settings = _read_command(argv, "complete", CompleteConfig)
     files = [Path(str(setting.value)) / run_files.CONFIG for setting in settings if setting.key == "run"]
     saved = read_file(files[-1], str(files[-1])) if files and files[-1].is_file() else []

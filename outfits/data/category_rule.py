@@ -48,7 +48,7 @@ def available_categories(
 
 
 def keeps_outfit(outfits: ItemSets, chosen: NDArray[np.integer], categories: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Tells whether chosen items ``[B, k]`` keep the rule among themselves and towards the given items, shape ``[B]``."""
+    """Tells whether chosen items ``[B, k]`` keep the rule, among themselves and with the given ones, shape ``[B]``."""
     kept = np.empty(len(chosen), dtype=np.bool_)
     for row, (outfit, added) in enumerate(zip(outfits, chosen, strict=True)):
         kept[row] = is_outfit(categories[added]) and not np.isin(categories[added], categories[outfit]).any()

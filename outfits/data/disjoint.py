@@ -15,7 +15,7 @@ STARTS = 8
 
 
 def disjoint_split(item_sets: Sequence[Iterable[int]], shares: Sequence[float], seed: int) -> NDArray[np.int8]:
-    """Splits outfits so that no item is in two splits; outfits that would straddle are left out (-1), shape ``[outfits]``.
+    """Returns a split of every outfit so that no item is in two splits; -1 leaves an outfit out. Shape ``[outfits]``.
 
     Components, outfits joined by chains of shared items, stay whole. Real outfits form a few giant components, too
     large for the smallest split, which are cut: every split but the largest grows a region of items from one random

@@ -11,7 +11,7 @@ from outfits.data.outfits import SPLITS, Outfits
 
 
 def incidence(item_sets: Sequence[Iterable[int]], items: int | None = None) -> csr_array:
-    """Builds the sparse 0/1 matrix of outfits and their items, shape ``[outfits, items]``; as few columns as fit."""
+    """Builds the sparse 0/1 matrix of outfits and their items, ``[outfits, items]``; by default as wide as needed."""
     sets = [frozenset(item_set) for item_set in item_sets]
     columns = np.array([item for item_set in sets for item in item_set], dtype=np.int64)
     rows = np.repeat(np.arange(len(sets)), [len(item_set) for item_set in sets])

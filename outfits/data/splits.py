@@ -23,8 +23,8 @@ def assign_splits(
 ) -> tuple[NDArray[np.int8], dict[str, object]]:
     """Assigns every outfit to a split.
 
-    `official` takes the data set's own split. `random` keeps identical sets together, `grouped` also chains of pairs with
-    a Jaccard overlap of at least ``overlap``, `disjoint` allows no item in two splits.
+    `official` takes the data set's own split. `random` keeps identical sets together, `grouped` also chains of pairs
+    with a Jaccard overlap of at least ``overlap``, `disjoint` allows no item in two splits.
 
     Args:
         item_sets: catalogue positions of every outfit.

@@ -59,7 +59,7 @@ def canonical_order(allowed: Tensor, texts: Tensor) -> Tensor:
 
 
 class ConditionEncoder(nn.Module):
-    """Adds a vector of allowed categories and one of a text, to be added to a missing item's state.
+    """Encodes a missing item's condition as the sum of a vector of its categories and one of its text.
 
     Allowed categories are the mean of their embeddings. "Any category" and "no text" have learned vectors of their own,
     so that "no condition" differs from the mean of all categories and from a text of zeros.
@@ -96,7 +96,7 @@ class Generator(Network[GeneratorArchitecture]):
     joined to the complete graph, whose final states are read; with ``"pool"`` a head reads the sum of the item nodes'
     final states with each slot, independent of the other conditions. Latents lie in the retrieval space: the item
     embeddings themselves (``retrieval="item"``) or a learned linear map of them (``"map"``), which also maps the
-    catalogue before it is indexed. Slots take conditions in canonical order, so the order of conditions does not matter.
+    catalogue before it is indexed. Slots take conditions in canonical order: their given order does not matter.
 
     Args:
         config: the architecture, or the section ``model`` that contains it.

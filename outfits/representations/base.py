@@ -96,7 +96,7 @@ class ImageModel(Network[RepresentationConfig], ABC):
         return self.centre + (normal * inverse.square()) @ directions
 
     def _reconstruction(self, batch: ImageBatch, images: Tensor) -> dict[str, Tensor]:
-        """Returns the terms of nonzero weight, pixel error and perceptual distance, and their sum ``reconstruction``."""
+        """Returns pixel error, perceptual distance (if it has a weight) and their weighted sum ``reconstruction``."""
         terms = {}
         total = images.new_zeros(())
         weight = pixel_weight(batch.foreground, self.config.background_weight)

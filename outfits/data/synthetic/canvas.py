@@ -25,8 +25,8 @@ _ROWS, _COLUMNS = _AXIS[:, None], _AXIS[None]
 class Canvas:
     """A white image on which a garment is drawn part by part; coordinates go from (0, 0), top left, to (1, 1).
 
-    ``rng`` draws folds and the pattern's offset; with ``ribs`` winter cloth is knitwear. ``main`` is the garment's colour,
-    ``accent`` a contrasting one.
+    ``rng`` draws folds and the pattern's offset; with ``ribs`` winter cloth is knitwear. ``main`` is the garment's
+    colour, ``accent`` a contrasting one.
     """
 
     def __init__(self, garment: Garment, rng: np.random.Generator, *, ribs: bool = False) -> None:
@@ -72,7 +72,7 @@ class Canvas:
     ) -> None:
         """Draws a shape symmetric about the middle; arguments as in :meth:`part`.
 
-        ``points`` is its right half from the middle of the top to the middle of the bottom edge, x counted from the middle.
+        ``points`` is its right half from the middle of the top to that of the bottom edge, x counted from the middle.
         """
         right = [(0.5 + x, y) for x, y in points]
         left = [(0.5 - x, y) for x, y in reversed(points)]

@@ -48,8 +48,8 @@ _BRANDS = ("alder & finch", "north lane", "maison rue", "studio eleven", "pebble
 def item_name(garment: Garment, rng: np.random.Generator) -> str:
     """Names one appearance of a garment; another appearance may get other words.
 
-    Each attribute is named with some probability, the noun is sometimes the category's plain one, brands add words without
-    meaning, and a share :data:`EMPTY_SHARE` of names is empty.
+    Each attribute is named with some probability, the noun is sometimes the category's plain one, brands add words
+    without meaning, and a share :data:`EMPTY_SHARE` of names is empty.
     """
     if rng.random() < EMPTY_SHARE:
         return ""

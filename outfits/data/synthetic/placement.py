@@ -25,9 +25,9 @@ class Placement:
     def square(self, image: int, vary: float) -> tuple[int, int, int]:
         """Returns side, left and top of the square that the garment is drawn in, pixels of an image of side ``image``.
 
-        A place is a share of the room that the size leaves, so every place is possible with every size, the largest one
-        included. ``vary`` 0 gives the whole image whatever the levels are; 1 gives sides of 40 to 75 % of the image's and
-        places from edge to edge; values between interpolate.
+        A place is a share of the room that the size leaves, so every place is possible with every size, the largest
+        one included. ``vary`` 0 gives the whole image whatever the levels are; 1 gives sides of 40 to 75 % of the
+        image's and places from edge to edge; values between interpolate.
         """
         smallest, largest = 1 - 0.6 * vary, 1 - 0.25 * vary
         side = round(image * (smallest + (largest - smallest) * self.size / (SIZES - 1)))

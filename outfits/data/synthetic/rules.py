@@ -119,7 +119,7 @@ class Stylist:
         self.uses = np.zeros(len(wardrobe))
 
     def outfits(self, count: int) -> list[list[int]]:
-        """Draws distinct outfits, lists of positions in the wardrobe in random order; DataError if there are not that many."""
+        """Draws distinct outfits, lists of wardrobe positions; DataError if the wardrobe is too small for so many."""
         seen: dict[frozenset[int], list[int]] = {}
         failures = 0
         while len(seen) < count and failures < _PATIENCE:

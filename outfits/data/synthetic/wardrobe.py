@@ -192,8 +192,8 @@ class Garment:
 def make_wardrobe(count: int, rng: np.random.Generator) -> list[Garment]:
     """Draws ``count`` garments.
 
-    Categories get their shares and styles alternate within a category, so that even a small wardrobe has all of them; all
-    other attributes are random.
+    Categories get their shares and styles alternate within a category, so that even a small wardrobe has all of them;
+    all other attributes are random.
     """
     return [_make_garment(category, turn, rng) for category, turn in _quotas(count)]
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def group_split(groups: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.int8]:
-    """Assigns whole groups in random order to splits with room, with probability in proportion to the room.
+    """Assigns whole groups in random order to splits, with probability in proportion to their room, ``[outfits]``.
 
     Groups too large for the smallest split come first, the largest first, and go to the split with most room, so that
     the others can balance them. With groups of one outfit this is a uniformly random split.

@@ -77,7 +77,7 @@ def judge_holdout(
     Args:
         item_sets: catalogue positions of every outfit.
         share: share of the outfits in the holdout.
-        mode: split mode of the data set; `random` separates all but identical sets, other modes no near duplicates.
+        mode: split mode of the data set; `random` keeps identical sets together, other modes near duplicates too.
         overlap: smallest Jaccard overlap of near duplicates.
         seed: seed of the holdout.
     """

@@ -1,4 +1,4 @@
-"""The item encoder: any image encoder beside any text encoder."""
+"""The item encoder: an image encoder and a text encoder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -156,9 +156,9 @@ class ItemEncoder:
         texts: Sequence[str],
         item_ids: Sequence[str] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Embeds items; ``images`` may be prepared by ``image.prepare`` already.
+        """Embeds items; an image may be prepared by ``image.prepare`` already or None, a text may be empty.
 
-        ``item_ids`` name the items in messages; without them their numbers in this batch do.
+        ``item_ids`` name the items in messages; by default their numbers in this batch do.
 
         Returns:
             Vectors, float32, ``[B, image_dim + text_dim]``, and presence of image and text, bool, ``[B, 2]``.

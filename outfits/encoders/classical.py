@@ -27,7 +27,7 @@ IMAGE_VERSION = 1
 TEXT_VERSION = 1
 
 FIT_LIMIT = 20_000  # most images that the PCA is fitted on; 20,000 descriptors take about 150 MB
-MAX_TERMS = 50_000  # most frequent words and word pairs kept in the vocabulary
+MAX_TERMS = 50_000  # vocabulary: the most frequent words and word pairs
 SEED = 0  # of the randomised solvers
 TOKEN = r"(?u)\b\w+\b"
 

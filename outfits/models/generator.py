@@ -152,7 +152,7 @@ class Generator(Network[GeneratorArchitecture]):
         return self.head(self.norm(pooled)[:, None] + slots)  # type: ignore[no-any-return]
 
     def _pass_messages(self, h: Tensor, edges: Tensor) -> Tensor:
-        edges = edges[:, edges[1].argsort(stable=True)]  # some aggregations want the edges sorted by receiver
+        edges = edges[:, edges[1].argsort(stable=True)]  # some aggregations need edges sorted by receiver
         for layer in self.layers:
             h = layer(h, edges)
         return h

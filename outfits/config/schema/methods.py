@@ -108,7 +108,7 @@ class MethodSpec(Entry):
         label: its name for readers; empty: made from ``name``.
         description: summary in a few words.
         options: dataclass of its options, which is the section ``evaluate.NAME``; None without options.
-        needs: inputs beside the catalogue; a method that needs neither S nor the generator ignores the outfit.
+        needs: inputs besides the catalogue; a method that needs neither S nor the generator ignores the outfit.
         scans_catalogue: whether it scores every item with S.
         slow: whether it completes only a few outfits by default; as it may refuse to start, it runs first.
         shown: parts of the report that include it by default.

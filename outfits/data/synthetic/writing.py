@@ -23,7 +23,7 @@ from outfits.data.synthetic.wardrobe import CATEGORIES, Garment, make_wardrobe
 from outfits.errors import DataError
 
 MANIFEST = "synthetic.json"
-# Raise this with every change of what is written.
+# Raise this with every change of the written files.
 GENERATOR_VERSION = 2
 SHARES: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
 _FILES = (

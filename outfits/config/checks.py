@@ -15,9 +15,9 @@ from outfits.config.schema.stages import STAGES
 from outfits.config.schema.trainer import TrainerConfig
 
 Conflict = tuple[str, ...]
-"""The key to change, or several with commas between, what is wrong with it, and the other keys that the rule reads.
+"""The key or keys to change, separated by commas, the error, and the other keys that the rule reads.
 
-A caller who already refused one of these keys leaves the conflict out.
+A conflict is not reported if one of these keys has an error already.
 """
 
 LARGEST_SEED = 2**32 - 1  # NumPy's legacy generator, which Lightning seeds too, takes no larger one

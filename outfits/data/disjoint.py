@@ -11,7 +11,7 @@ from outfits.data.group_split import group_split
 from outfits.data.near_duplicates import incidence
 
 STARTS = 8
-"""Seeded starts per component, of which the split with most outfits is taken."""
+"""Seeded starts per component; the one that keeps most outfits is taken."""
 
 
 def disjoint_split(item_sets: Sequence[Iterable[int]], shares: Sequence[float], seed: int) -> NDArray[np.int8]:

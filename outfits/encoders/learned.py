@@ -59,11 +59,7 @@ def image_tensor(prepared: NDArray[np.uint8]) -> torch.Tensor:
 
 
 class LearnedImages:
-    """Latents of a frozen image model, centred and half whitened.
-
-    Args:
-        run: folder of the representation run, or any other with its weights.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    """Latents of a frozen image model, centred and half whitened; ``run`` is any folder with its weights.
 
     Raises:
         ConfigError: if the folder does not exist.

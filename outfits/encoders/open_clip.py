@@ -54,7 +54,6 @@ class OpenClip:
         model: architecture name, ``hf-hub:ORG/NAME`` or ``local-dir:PATH`` (a folder with ``open_clip_config.json``,
             weights and, where the configuration names one, a tokenizer).
         pretrained: pretrained tag or local weights file for an architecture name; None for the other two.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
         ConfigError: if model and pretrained conflict or are unknown.

@@ -6,7 +6,7 @@ import torch
 
 
 def encoder_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Returns the type of matrix products; ``auto``: bfloat16 on GPUs that support it, float32 elsewhere."""
+    """Returns the type of matrix products; ``auto`` is bfloat16 on GPUs that support it and float32 elsewhere."""
     if precision == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if fast else torch.float32

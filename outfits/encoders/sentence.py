@@ -84,9 +84,7 @@ def _load(name: str) -> "SentenceTransformer":
 class SentenceTexts:
     """Sentence embeddings (arXiv 1908.10084).
 
-    Args:
-        model: name on the model hub, local folder, or ``package:NAME`` for a model inside an installed package.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    ``model`` is a name on the model hub, a local folder, or ``package:NAME`` for a model in an installed package.
 
     Raises:
         ConfigError: if sentence-transformers or the named package is not installed.

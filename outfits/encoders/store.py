@@ -26,7 +26,6 @@ class EmbeddingStore(ShardStore):
     Args:
         folder: folder of all cached embeddings.
         key: content key from :func:`outfits.encoders.content.cache_key`.
-        items: number of items.
         image_dim, text_dim: widths of the two parts.
         shard_size: items per shard; shards of another size are left alone and not used.
     """

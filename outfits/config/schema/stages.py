@@ -83,4 +83,4 @@ def with_needed(names: Iterable[str]) -> list[Stage]:
 
 
 MAIN_JOB = [stage.name for stage in with_needed(["test"])]
-"""The stages of a run that completes outfits; a representation is trained in a run of its own."""
+"""The stages of a run that completes outfits; a representation needs a separate run."""

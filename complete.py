@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import outfits.threads  # noqa: F401, before torch
 from outfits.config.command import run_command
 from outfits.config.load import load_complete
 from outfits.config.schema.complete import CompleteConfig

@@ -7,6 +7,7 @@ Of a run that learned a representation of images, the report shows what its code
 import sys
 from collections.abc import Sequence
 
+import outfits.threads  # noqa: F401, before torch
 from outfits.config.command import run_command
 from outfits.config.load import load_config
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import outfits.threads  # noqa: F401, before torch
 from outfits.config.command import run_command
 from outfits.config.load import load_config
 from outfits.config.schema.stages import with_needed

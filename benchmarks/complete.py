@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import outfits.threads  # noqa: F401, before torch  # isort: skip
+
 import numpy as np
 import torch  # before faiss: the other order makes thread settings go astray
 from machine import cpu_name, peak_memory
@@ -167,7 +169,8 @@ def main(arguments: list[str] | None = None) -> list[Cell]:
     index = IndexConfig(kind=options.index)
     machine = f"{cpu_name()}, {torch.get_num_threads()} threads, {device}"
     print(f"{machine}; S in {options.precision}, index {options.index}, {K} items missing")
-    print(f"{'items':>9} {'batch':>5} {'method':<18} {'ms':>12} {'ms/outfit':>12} {'outfits/s':>10} {'calls of S':>11}")
+    head = f"{'items':>9} {'batch':>5} {'method':<18} {'ms':>12} {'ms/outfit':>12} {'outfits/s':>10} {'calls of S':>11}"
+    print(head, flush=True)
     cells: list[Cell] = []
     built = []
     with tempfile.TemporaryDirectory() as folder:
@@ -196,7 +199,8 @@ def main(arguments: list[str] | None = None) -> list[Cell]:
             peak = _peak_gib()
             print(
                 f"{items:>9,} built: S looked at every item in {world.scorer_seconds:.1f} s, index in "
-                f"{world.index_seconds:.1f} s" + (f"; peak memory so far {peak:.1f} GiB\n" if peak else "\n")
+                f"{world.index_seconds:.1f} s" + (f"; peak memory so far {peak:.1f} GiB\n" if peak else "\n"),
+                flush=True,
             )
     if options.json is not None:
         settings = {"index": asdict(index), "precision": options.precision, "k": K, "categories": CATEGORIES}

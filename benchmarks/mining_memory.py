@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import outfits.threads  # noqa: F401, before torch  # isort: skip
+
 import numpy as np
 import torch
 from machine import cpu_name, peak_memory, reset_peak_memory
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> float | None:
             OutfitTransformer(ScorerArchitecture(**MODELS["default"]), IMAGE_DIM, TEXT_DIM).eval().requires_grad_(False)
         )
         print(f"{cpu_name()}, {torch.get_num_threads()} threads; {asked.items:,} items x {IMAGE_DIM + TEXT_DIM}")
-        print(f"model: {MODELS['default']}, search: {asked.search}, precision: {asked.precision}")
+        print(f"model: {MODELS['default']}, search: {asked.search}, precision: {asked.precision}", flush=True)
         reset_peak_memory(cpu)
         tasks = random_tasks(asked.outfits, catalogue)
         config = TargetsConfig(search=asked.search, precision=asked.precision, candidates=256)

@@ -4,9 +4,9 @@ Expansions to outfits of three items, on random embeddings and untrained weights
 ``--run RUN_DIR`` those of a trained run, by
 
 - ``plain fp32``: the network's own forward pass on stacked embeddings, as in training,
-- ``engine fp32`` and ``engine bf16``: the scoring engine that every search uses.
+- ``engine fp32`` and, where the device multiplies in it, ``engine bf16``: the scoring engine that every search uses.
 
-All three score the same candidates in turn, several times; a ratio is the median of the ratios within a turn. The
+All of them score the same candidates in turn, several times; a ratio is the median of the ratios within a turn. The
 operations are those of the plain formula, counted by torch, so a rate says how fast the formula's answer comes, however
 few operations were needed for it; ``done`` says how many the engine did. The peak is this machine's own rate in square
 matrix products in the same arithmetic, measured in the same run.
@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import outfits.threads  # noqa: F401, before torch  # isort: skip
+
 import numpy as np
 import torch
 from machine import cpu_name, matrix_peak, peak_memory, reset_peak_memory, seconds
@@ -31,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring.candidates import CandidateScorer
+from outfits.scoring.capacity import has_bf16
 from outfits.stylist.loading import load_run
 
 IMAGE_DIM, TEXT_DIM, CATEGORIES, GIVEN = 256, 256, 100, 3
@@ -91,13 +94,18 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     device = torch.device(asked.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    peaks = {name: matrix_peak(dtype, device) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-    print(f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}, {asked.repeats} turns")
-    print("matrix-product peak: " + ", ".join(f"{name} {peak / 1e9:,.0f} GFLOP/s" for name, peak in peaks.items()))
+    print(f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}, {asked.repeats} turns", flush=True)
+    peaks = {}
+    for name, dtype in precisions(device).items():
+        peaks[name] = matrix_peak(dtype, device)
+        print(f"matrix-product peak in {name}: {peaks[name] / 1e9:,.0f} GFLOP/s", flush=True)
+    if "bf16" not in peaks:
+        print("no bf16: this processor has no instructions for it (AMX, AVX-512 BF16) and would take minutes a line")
     print(
         f"\n{'model':>8} {'items':>7} {'variant':>12} {'scored':>7} {'sets/s':>9} {'ratio':>6} {'MFLOP':>6} "
-        f"{'done':>5} {'GFLOP/s':>8} {'of peak':>7} {'products':>8} {'error':>8} {'top-1':>6} {'MiB':>6}"
+        f"{'done':>5} {'GFLOP/s':>8} {'of peak':>7} {'products':>8} {'error':>8} {'top-1':>6} {'MiB':>6}",
+        flush=True,
     )
     rows = []
     for subject in subjects(asked):
@@ -153,15 +161,22 @@ def subjects(asked: argparse.Namespace) -> Iterator[Subject]:
             yield Subject(name, module, vectors, np.ones((items, 2), dtype=bool), categories, outfits)
 
 
+def precisions(device: torch.device) -> dict[str, torch.dtype]:
+    """Arithmetics that the device multiplies in; where it has no instructions for bf16, torch needs up to 40 times as
+    long for a product as in fp32."""
+    return {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if has_bf16(device) else {})
+
+
 def measure(subject: Subject, device: torch.device, peaks: dict[str, float], asked: argparse.Namespace) -> list[Row]:
-    """The three variants on one subject; the first outfit is timed, all are compared."""
+    """The variants on one subject; the first outfit is timed, all are compared."""
+    variants = [variant for variant in VARIANTS if variant[-4:] in peaks]
     module, outfits, categories = subject.module.to(device), subject.outfits, subject.categories
     vectors, present = subject.vectors, subject.present
     candidates = [torch.from_numpy(allowed(outfit.numpy(), categories)) for outfit in outfits]
 
     score: dict[str, Score] = {}
     memory: dict[str, float | None] = {}
-    for variant in VARIANTS:
+    for variant in variants:
         reset_peak_memory(device)
         precision = variant[-4:]
         if variant.startswith("plain"):
@@ -178,21 +193,22 @@ def measure(subject: Subject, device: torch.device, peaks: dict[str, float], ask
     scored = candidates[0][: max(PLAIN_BLOCK, int(asked.seconds * rate))]
     for run in score.values():
         run(outfits[0], scored)  # compiles and warms up
-    times: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    times: dict[str, list[float]] = {variant: [] for variant in variants}
     for _ in range(asked.repeats):
         for variant, run in score.items():
             times[variant].append(seconds(partial(run, outfits[0], scored), device))
+    compared = min(asked.compared, max(2, int(asked.repeats * asked.seconds * rate / len(outfits))))
     logits = {
-        variant: [run(outfit, some[: asked.compared]).cpu() for outfit, some in zip(outfits, candidates, strict=True)]
+        variant: [run(outfit, some[:compared]).cpu() for outfit, some in zip(outfits, candidates, strict=True)]
         for variant, run in score.items()
     }
     operations = {
         variant: operations_per_candidate(module, vectors[:1024], present[:1024], variant, len(outfits[0]))
-        for variant in VARIANTS
+        for variant in variants
     }
     formula = operations["plain fp32"]
     rows = []
-    for variant in VARIANTS:
+    for variant in variants:
         speed = len(scored) / statistics.median(times[variant])
         error, agreement = compare(logits["plain fp32"], logits[variant])
         rows.append(
@@ -302,7 +318,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="turns")
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long the plain module scores in a turn")
     parser.add_argument("--outfits", type=int, default=20, help="outfits whose logits are compared")
-    parser.add_argument("--compared", type=int, default=1024, help="candidates of each outfit that are compared")
+    parser.add_argument("--compared", type=int, default=1024, help="most candidates of each outfit that are compared")
     parser.add_argument("--threads", type=int, help="CPU threads; by default torch's choice")
     parser.add_argument("--device", help="cpu or cuda; by default a GPU if there is one")
     parser.add_argument("--no-compile", action="store_true", help="the engine without torch.compile")

@@ -20,7 +20,7 @@ from outfits.config.schema.trainer import TrainerConfig
 
 T = TypeVar("T")
 
-NOT_LIGHTNINGS = ("timeout_minutes",)
+NOT_LIGHTNINGS = ("threads", "timeout_minutes")
 
 # Every stage makes trainers; which hardware each one found, and advertisements, would bury what the stages say.
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)

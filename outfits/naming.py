@@ -1,26 +1,56 @@
-"""Names that were misspelt: which known ones are near."""
+"""Names that are compared: in one form wherever they are read, and which known ones a misspelt one is near to."""
 
+import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from os.path import commonprefix
 
 NEIGHBOURS = 300  # known names compared on either side of where the misspelt one would stand
+INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))  # of no width; spreadsheets and web pages leave them
+
+
+def normalised(value: object) -> str:
+    """A name in the form in which it is compared.
+
+    Unicode NFC, without characters of no width, without white space around it and with single blanks (no-break spaces
+    count as white space); a whole float, as a column of integers with a gap becomes, is written as an integer.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return " ".join(unicodedata.normalize("NFC", str(value).translate(INVISIBLE)).split())
+
+
+def bare(name: str) -> str:
+    """What is left of a normalised name without case, leading zeros and decimals that are zero, as of ``014.0``."""
+    return re.sub(r"^0+(?=\d)|\.0+$", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def differing_by_case(names: Iterable[str]) -> list[list[str]]:
+    """Groups of two or more distinct names that are equal but for upper and lower case."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(name.casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def near(name: str, known: Iterable[str], n: int = 3, cutoff: float = 0.6) -> list[str]:
-    """At most ``n`` known names that look like ``name``, best first.
+    """At most ``n`` known names like ``name`` in whatever case, best first, before them those of the same :func:`bare`.
 
     Comparing a name with 100,000 others takes seconds. A slip leaves the beginning or the end of a name alone, so only
     its neighbours in alphabetical order, read forwards and backwards, are compared.
     """
-    forwards = sorted(known)
+    names = {other.casefold(): other for other in known}
+    same, name = [other for other in names.values() if bare(other) == bare(name)], name.casefold()
+    forwards = sorted(names)
     backwards = sorted(other[::-1] for other in forwards)
     around = {*_around(forwards, name), *(other[::-1] for other in _around(backwards, name[::-1]))}
     alike = get_close_matches(name, around, n=len(around) or 1, cutoff=cutoff)
     likeness = {other: SequenceMatcher(None, other, name).ratio() for other in alike}
     # of names that are equally like it, the one that begins like it was probably meant
-    return sorted(alike, key=lambda other: (-likeness[other], -len(commonprefix([other, name])), other))[:n]
+    alike.sort(key=lambda other: (-likeness[other], -len(commonprefix([other, name])), other))
+    return list(dict.fromkeys([*same, *(names[other] for other in alike)]))[:n]
 
 
 def _around(names: Sequence[str], name: str) -> Sequence[str]:
@@ -36,3 +66,13 @@ def suggestion(names: Sequence[str]) -> str:
 def did_you_mean(name: str, known: Iterable[str], n: int = 1) -> str:
     """The suggestion of the known names that are nearest to a misspelt one, empty where none is near."""
     return suggestion(near(name, known, n))
+
+
+def listed(parts: Sequence[str], shown: int = 5) -> str:
+    """The first few parts, and how many more there are."""
+    return ", ".join(parts[:shown]) + (f" and {len(parts) - shown:,} more" if len(parts) > shown else "")
+
+
+def named(names: Sequence[str]) -> str:
+    """The first few names, quoted, and how many more there are."""
+    return listed([repr(name) for name in names])

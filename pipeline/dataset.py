@@ -5,15 +5,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_modules.trainer import is_rank_zero
 from outfits import run_files
 from outfits.config.schema.data import DataConfig
+from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
 from outfits.data.load import load_dataset
 from outfits.data.outfits import SPLITS
 from outfits.encoders import EncoderSource
+from outfits.encoders.images import undecodable
 from outfits.errors import ArtifactError
+from outfits.naming import named
 from outfits.storage import write_text
 from outfits.stylist.export import export, is_exported, write_manifest
 from pipeline.run import Run
@@ -25,12 +29,14 @@ def open_dataset(run: Run) -> OutfitDataset:
     counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
     sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     run.log("data", f"{dataset.name}: {len(dataset.catalogue):,} items, outfits: {sizes}")
+    for note in dataset.notes:
+        run.log("data", note)
     facts = dataset.split_facts
     seen = f"{facts['pairs_seen']:.1%} of the item pairs of a test outfit also stand in a training outfit"
     near_duplicates = f"{facts['twin_share']:.1%} of the test outfits have a near duplicate in training"
     run.log("data", f"split {facts['mode']}: {seen}; {near_duplicates}")
     for what, count in dataset.counts.items():
-        if count:
+        if count or dataset.counts.get(what.replace("kept", "read")):  # that none of some was kept is news
             run.log("data", f"{what}: {count:,}")
     return dataset
 
@@ -38,6 +44,13 @@ def open_dataset(run: Run) -> OutfitDataset:
 def image_policies(config: DataConfig) -> dict[str, str]:
     """What is done with images that are missing or cannot be decoded, by the names of the readers' arguments."""
     return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
+
+
+def log_undecodable(run: Run, stage: str, catalogue: Catalogue, present: NDArray[np.bool_]) -> None:
+    """Logs how many images, by ``present`` ``[N]``, are masked since they cannot be decoded."""
+    corrupt = undecodable(catalogue, present)
+    if corrupt:
+        run.log(stage, f"{len(corrupt):,} images that cannot be decoded: of items {named(corrupt)}")
 
 
 def encoder_source(run: Run, dataset: OutfitDataset) -> EncoderSource:

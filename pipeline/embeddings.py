@@ -6,7 +6,7 @@ from outfits.data.dataset import OutfitDataset
 from outfits.encoders import build_item_encoder
 from outfits.encoders.embedding import embedded, embeddings_key
 from outfits.encoders.store import EmbeddingStore, embedding_work
-from pipeline.dataset import encoder_source, image_policies, record_dataset
+from pipeline.dataset import encoder_source, image_policies, log_undecodable, record_dataset
 from pipeline.run import Run
 
 
@@ -42,4 +42,10 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         embeddings = store.finish()
     else:
         run.log("embeddings", f"reusing {len(catalogue):,} vectors in {store.folder}")
-    return embedded(dataset, embeddings, config)
+    result = embedded(dataset, embeddings, config)
+    for what, count in result.counts.items():
+        if count and what.startswith("items without a usable"):
+            run.log("embeddings", f"{what}: {count:,}")
+    if embeddings.image_dim:
+        log_undecodable(run, "embeddings", catalogue, embeddings.present[:, 0])
+    return result

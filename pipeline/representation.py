@@ -17,7 +17,7 @@ from outfits.report.representation.items import known_factors
 from outfits.representations.base import ImageModel
 from outfits.representations.store import fit_components, load_representation, perceptual_features
 from outfits.weights import save_network
-from pipeline.dataset import image_policies
+from pipeline.dataset import image_policies, log_undecodable
 from pipeline.embeddings import embed_catalogue
 from pipeline.representation_report import report_representation
 from pipeline.run import Run
@@ -38,6 +38,7 @@ def learn_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
     images = prepared_images(run, dataset)
     missing = int((~images.present).sum())
     run.log("representation", f"{len(images.present) - missing:,} images, {missing:,} items without a usable one")
+    log_undecodable(run, "representation", dataset.catalogue, images.present)
     data = _data(run, dataset, images)
     if path.exists():
         run.log("representation", f"reusing {path}")

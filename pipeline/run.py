@@ -21,6 +21,7 @@ from outfits.config.schema.stages import STAGES
 from outfits.data.dataset import OutfitDataset
 from outfits.errors import ArtifactError, ConfigError
 from outfits.scoring.capacity import resolve_precision
+from outfits.threads import use_threads
 
 # how rank zero tells the ranks that Lightning starts after it which folder it chose
 RUN_DIR_VARIABLE = "OUTFITS_RUN_DIR"
@@ -29,6 +30,7 @@ MAY_DIFFER = (
     "encoder.num_workers",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
+    "trainer.threads",
     "trainer.timeout_minutes",
     "run_dir",
     "run",
@@ -121,11 +123,13 @@ def open_run(config: Config) -> Run:
         folder.mkdir(parents=True, exist_ok=True)
         save_config(config, saved)
     os.environ[RUN_DIR_VARIABLE] = str(folder)
+    use_threads(config.trainer.threads)
     return Run(config, folder, time.time())
 
 
 def reopen_run(config: Config) -> Run:
     """The run that ``run=RUN_DIR`` names, for evaluation."""
+    use_threads(config.trainer.threads)
     return Run(config, Path(str(config.run)), time.time())
 
 

@@ -95,15 +95,15 @@ class TargetMiner:
         folder = run.cache / "targets" / f"{name}-{key}"
         store = TargetStore(folder, manifest, tasks, config.shard_size, config.candidates)
         missing = before_writing(store.pending)
+        small = f"; {tasks.left_out} outfits are too small for k={tasks.removed.shape[1]}" if tasks.left_out else ""
         if missing:
             run.require("targets", wanted_by="the generator")
-            small = f"; {tasks.left_out} outfits are too small for k={tasks.removed.shape[1]}" if tasks.left_out else ""
             run.log("targets", f"mining {len(missing)} of {len(store)} shards, {len(tasks):,} {name} tasks{small}")
             run_shards(
                 missing, mining_work(store, self.scorer.module, catalogue, config, two_stage), run.config.trainer
             )
         else:
-            run.log("targets", f"reusing {len(tasks):,} {name} targets in {store.folder}")
+            run.log("targets", f"reusing {len(tasks):,} {name} targets in {store.folder}{small}")
         return store.load()
 
     def mine_in_two_stages(self, kinds: Mapping[str, CompletionTasks]) -> dict[str, Targets]:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import score_catalogue
+import torch
 
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.compatibility import OutfitTransformer
@@ -16,7 +17,8 @@ def small(monkeypatch):
     monkeypatch.setattr(score_catalogue, "matrix_peak", lambda dtype, device: 1e11)
 
 
-def test_scoring_a_catalogue_prints_paired_figures(small, tmp_path, capsys):
+def test_scoring_a_catalogue_prints_paired_figures(small, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(score_catalogue, "has_bf16", lambda device: True)
     metrics = tmp_path / "metrics.json"
     asked = "--models small --items 1500 --repeats 2 --seconds 0.01 --outfits 3 --no-compile --device cpu --json"
     rows = score_catalogue.main([*asked.split(), str(metrics)])
@@ -29,8 +31,20 @@ def test_scoring_a_catalogue_prints_paired_figures(small, tmp_path, capsys):
     assert plain.scored == full.scored == half.scored
     assert json.loads(metrics.read_text())["rows"][1]["error"] == full.error
     printed = capsys.readouterr().out
-    assert "matrix-product peak: fp32 100 GFLOP/s" in printed
+    assert "matrix-product peak in fp32: 100 GFLOP/s\nmatrix-product peak in bf16: 100 GFLOP/s\n" in printed
+    assert "no bf16" not in printed
     assert printed.count("1,500") == 3
+
+
+def test_a_device_without_bf16_is_not_asked_to_multiply_in_it(small, monkeypatch, capsys):
+    multiplied = []
+    monkeypatch.setattr(score_catalogue, "has_bf16", lambda device: False)
+    monkeypatch.setattr(score_catalogue, "matrix_peak", lambda dtype, device: multiplied.append(dtype) or 1e11)
+    asked = "--models small --items 1500 --repeats 1 --seconds 0.01 --outfits 3 --no-compile --device cpu"
+    rows = score_catalogue.main(asked.split())
+    assert [row.variant for row in rows] == ["plain fp32", "engine fp32"]
+    assert multiplied == [torch.float32]
+    assert "no bf16: this processor has no instructions for it" in capsys.readouterr().out
 
 
 def test_the_formulas_operations_are_counted():

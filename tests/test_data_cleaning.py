@@ -60,8 +60,8 @@ def test_unknown_item_is_an_error_with_count_place_and_way_out() -> None:
     with pytest.raises(DataError) as caught:
         clean(raw("ab", "bX", "abXY"), config())
     assert str(caught.value) == (
-        "data error: outfit 1 (outfits.csv line 3): item 'X' is not in the catalogue; 3 such mention(s) in 2 outfit(s)."
-        " Set data.on_missing_item=drop to leave such items out."
+        "data error: outfit 1 (outfits.csv line 3): item 'X' is not in the catalogue; 3 such mention(s) in 2 outfit(s);"
+        " no id is near, they are like 'a', 'b', 'c', 'd', 'e'. Set data.on_missing_item=drop to leave such items out."
     )
 
 
@@ -252,3 +252,121 @@ def test_every_outfit_read_is_kept_or_counted_as_left_out() -> None:
     )
     assert counts["outfits read"] == 9 == counts["outfits kept"] + left
     assert (counts["outfits kept"], counts["outfits left out by data.limit"]) == (2, 2)
+
+
+def items_of(*sizes: tuple[str, int]) -> list[Item]:
+    """Items ``0``, ``1``, … of categories by name and number of items."""
+    categories = [category for category, size in sizes for _ in range(size)]
+    return [Item(str(number), category, "text", None) for number, category in enumerate(categories)]
+
+
+def notes(items: Sequence[Item], outfits: Sequence[RawOutfit] | None = None, **changes: Any) -> list[str]:
+    made = [RawOutfit("o", (items[0].item_id, items[-1].item_id), None, "")] if outfits is None else list(outfits)
+    return clean(RawDataset("tiny", items, made), config(**changes)).notes
+
+
+@pytest.mark.parametrize(
+    ("sizes", "note"),
+    [
+        ([("coat", 5), ("bag", 9)], "2 categories"),
+        ([("coat", 5), ("bag", 4), ("hat", 1)], "3 categories; 2 of fewer than 5 items: 'hat' 1, 'bag' 4"),
+        (
+            [(f"kind {number:02}", 1) for number in range(13)],
+            "13 categories; 13 of fewer than 5 items: "
+            + ", ".join(f"'kind {number:02}' 1" for number in range(10))
+            + " and 3 more",
+        ),
+    ],
+    ids=["none rare", "two rare", "many rare"],
+)
+def test_the_log_counts_categories_and_lists_rare_ones(sizes: list[tuple[str, int]], note: str) -> None:
+    assert notes(items_of(*sizes)) == [note]
+
+
+def test_names_that_differ_by_case_alone_are_in_the_log() -> None:
+    items = [
+        Item("ab", "Scarf", "", None, {"colour": "Red"}),
+        Item("AB", "scarf", "", None, {"colour": "red"}),
+        Item("c", "SCARF", "", None, {"colour": "blue"}),
+        Item("d", "hat", "", None, {"Colour": "navy"}),
+        Item("e", "Hat", "", None),
+    ]
+    outfits = [RawOutfit("Look", ("ab", "c"), None, ""), RawOutfit("look", ("AB", "e"), None, "")]
+    case = "that differ in upper and lower case alone, and count as different:"
+    assert notes(items, outfits)[1:] == [
+        f"categories {case} 'Scarf' / 'scarf' / 'SCARF', 'hat' / 'Hat'; 2 such group(s)",
+        f"item ids {case} 'ab' / 'AB'; 1 such group(s)",
+        f"outfit ids {case} 'Look' / 'look'; 1 such group(s)",
+        f"attributes {case} 'colour' / 'Colour'; 1 such group(s)",
+        f"values of colour {case} 'Red' / 'red'; 1 such group(s)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "mentioned"),
+    [
+        (["14.0", "15.0", "16.0"], ["14", "15"]),
+        (["00014", "00015"], ["14", "15"]),
+        (["14", "15"], ["14.00", "15.00"]),
+        (["7", "8"], ["007", "0008"]),
+        (["sku-a1", "sku-b2"], ["SKU-A1", "Sku-B2"]),
+        (["\uff17\uff10", "\uff17\uff11"], ["70", "71"]),
+    ],
+    ids=["decimals", "zeros lost", "decimals added", "zeros added", "case", "full width"],
+)
+def test_ids_in_another_form_name_the_pair_and_the_cause(known: list[str], mentioned: list[str]) -> None:
+    items = [Item(name, name, "text", None) for name in known]
+    tiny = RawDataset("tiny", items, [RawOutfit("o", tuple(mentioned), None, "outfits.csv line 2")])
+    with pytest.raises(DataError) as caught:
+        clean(tiny, config())
+    line = str(caught.value)
+    assert f"item {mentioned[0]!r} is not in the catalogue; 2 such mention(s) in 1 outfit(s); 2 of them" in line
+    assert (
+        f"this one from {known[0]!r}, only in upper and lower case, leading zeros or decimals; write ids alike" in line
+    )
+    assert line.endswith("Set data.on_missing_item=drop to leave such items out.")
+    with pytest.raises(DataError) as caught:  # followed, the same way out
+        clean(tiny, config(on_missing_item="drop"))
+    line = str(caught.value)
+    assert line.startswith(
+        "data error: no outfit of tiny is left: mentions of items not in the catalogue, dropped 2, outfits read 1"
+    )
+    assert f"from {known[0]!r}" in line
+    assert "write ids alike in both files" in line
+
+
+@pytest.mark.parametrize("wrong", ["sku-1O4", "sku-1044", "skv-104"])
+def test_an_id_with_a_typing_error_names_the_nearest_ones(wrong: str) -> None:
+    items = [Item(f"sku-{number}", f"kind {number}", "", None) for number in range(100, 110)]
+    outfit = RawOutfit("o", (wrong, "sku-101"), None, "")
+    with pytest.raises(DataError, match=r"the nearest ids are '.*sku-104'.*\. Set data\.on_missing_item=drop"):
+        notes(items, [outfit, RawOutfit("p", ("sku-100", "sku-102"), None, "")])
+
+
+def test_dropped_mentions_say_in_the_log_what_they_were() -> None:
+    items = [Item(f"{number}.0", f"kind {number}", "", None) for number in range(6)]
+    outfits = [RawOutfit("o", ("0.0", "1.0"), None, ""), RawOutfit("p", ("2", "3.0", "4"), None, "from here")]
+    (note,) = (line for line in notes(items, outfits, on_missing_item="drop") if "not in the catalogue" in line)
+    assert note.startswith("outfit p (from here): item '2' is not in the catalogue; 2 such mention(s) in 1 outfit(s)")
+    assert "'2.0'" in note
+
+
+@pytest.mark.parametrize(
+    ("there", "shown"),
+    [
+        (["pictures/a.jpg"], "has no 'photos' but 'pictures/'"),
+        (["photos/a.JPG", "photos/b.jpg"], "photos has no 'a.jpg' but 'a.JPG', 'b.jpg'"),
+        (["photos/photos/a.jpg"], "photos has no 'a.jpg' but 'photos/'"),
+        ([f"photos/{number}.jpg" for number in range(9)], "'4.jpg' and 4 more"),
+        ([], "is empty"),
+    ],
+    ids=["other folder", "other case", "too deep", "other names", "empty"],
+)
+def test_a_missing_image_says_what_is_there_instead(tmp_path: Path, there: list[str], shown: str) -> None:
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    items = [Item(name, name, "", tmp_path / "photos" / f"{name}.jpg") for name in "ax"]
+    with pytest.raises(DataError, match="does not exist; . such item") as caught:
+        notes(items)
+    assert f"{shown}. Set data.on_missing_image=mask" in str(caught.value)

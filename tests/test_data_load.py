@@ -157,3 +157,56 @@ def test_missing_root_says_which_key_to_set(tmp_path: Path, format: str) -> None
         DataError, match=rf"nowhere is not a folder; set data\.root to the folder of the {format} data set"
     ):
         load_dataset(DataConfig(format=format, root=str(tmp_path / "nowhere")))
+
+
+def balanced(line: str) -> bool:
+    """Whether every parenthesis of a line is opened and closed."""
+    depth = 0
+    for letter in line:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "shares", "way_out"),
+    [
+        ("official", [0.8, 0.1, 0.1], "set data.split.mode=grouped to draw a seeded split"),
+        ("grouped", [0.9998, 0.0001, 0.0001], "set data.split.shares so that it gets outfits"),
+        ("disjoint", [0.9998, 0.0001, 0.0001], "set data.split.mode=grouped"),
+    ],
+)
+def test_an_empty_split_says_first_what_was_dropped(
+    tmp_path: Path, mode: str, shares: list[float], way_out: str
+) -> None:
+    write_tables_root(tmp_path, images=False)
+    lines = (tmp_path / "outfits.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    gone = [line.replace(",10", ",x10").replace(",11", ",x11") if line.endswith("test\n") else line for line in lines]
+    (tmp_path / "outfits.csv").write_text("".join(gone), encoding="utf-8")
+    tables = replace(TABLES, image=None)
+    split = SplitConfig(mode=mode, shares=shares)
+    limit = 2 if mode == "grouped" else None  # two outfits cannot fill three splits
+    config = DataConfig(
+        format="tables", root=str(tmp_path), split=split, tables=tables, on_missing_item="drop", limit=limit
+    )
+    with pytest.raises(DataError, match="split is empty") as caught:
+        load_dataset(config)
+    line = str(caught.value)
+    assert balanced(line)
+    assert way_out in line
+    assert "; before splitting: mentions of items not in the catalogue, dropped " in line
+    assert "outfits left out: too few items 12" in line
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere/deeper"])
+def test_a_missing_root_says_what_is_there(tmp_path: Path, place: str) -> None:
+    (tmp_path / "now-here").mkdir()
+    with pytest.raises(DataError, match=rf"; {tmp_path} has no 'nowhere' but 'now-here/'$"):
+        load_dataset(DataConfig(format="tables", root=str(tmp_path / place)))
+
+
+def test_notes_of_parser_and_cleaning_reach_the_data_set(tmp_path: Path) -> None:
+    write_maryland_root(tmp_path / "root", images=False)
+    notes = load(tmp_path / "root", "maryland").notes
+    assert [note.partition(";")[0] for note in notes] == ["not found and left out: images", "8 categories"]

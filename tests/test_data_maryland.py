@@ -119,3 +119,64 @@ def test_malformed_compatibility_row_names_its_line(tmp_path: Path, line: str) -
     (tmp_path / "fashion_compatibility_prediction.txt").write_text(f"1 7_1 7_4\n{line}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"prediction\.txt: line 2"):
         read_maryland(tmp_path)
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u200b"], ids=["blank", "no-break", "no width"])
+def test_stray_blanks_make_no_other_names(tmp_path: Path, blank: str) -> None:
+    write_maryland_root(tmp_path, images=False)
+    expected = read_maryland(tmp_path)
+    for name in ("test_no_dup.json", "fill_in_blank_test.json"):
+        entries = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        for entry in entries[::2]:
+            if "question" in entry:
+                entry["question"] = [f"{blank}{item}" for item in entry["question"]]
+                continue
+            entry["set_id"] += blank
+            for item in entry["items"]:
+                item["categoryid"] = f"{item['categoryid']}{blank}"
+        write_json(tmp_path / name, entries)
+    for name in ("category_id.txt", "fashion_compatibility_prediction.txt"):
+        lines = (tmp_path / name).read_text(encoding="utf-8").splitlines()
+        (tmp_path / name).write_text("".join(f"{line}{blank}\n" for line in lines), encoding="utf-8")
+    assert read_maryland(tmp_path) == expected
+
+
+def test_numbers_of_any_kind_are_one_name(tmp_path: Path) -> None:
+    write_minimal(tmp_path, one_outfit(index=1.0, categoryid=2.0))
+    item = read_maryland(tmp_path).items[0]
+    assert (item.item_id, item.category) == ("7_1", "Coats")
+
+
+@pytest.mark.parametrize("separator", ["\t", "  ", "\u00a0"], ids=["tab", "blanks", "no-break"])
+def test_category_names_stand_after_any_white_space(tmp_path: Path, separator: str) -> None:
+    write_minimal(tmp_path, one_outfit())
+    (tmp_path / "category_id.txt").write_text(f"2{separator}Coats\n3{separator}Ankle Boots\n", encoding="utf-8")
+    assert [item.category for item in read_maryland(tmp_path).items] == ["Coats", "Ankle Boots"]
+
+
+def test_what_a_root_lacks_is_said_with_what_is_there(tmp_path: Path) -> None:
+    write_maryland_root(tmp_path)
+    assert read_maryland(tmp_path).notes == []
+    (tmp_path / "images").rename(tmp_path / "imgs")
+    (tmp_path / "fill_in_blank_test.json").unlink()
+    (note,) = read_maryland(tmp_path).notes
+    assert note.startswith("not found and left out: images, fill_in_blank_test.json; ")
+    assert f"{tmp_path} has no 'images' but 'imgs/', 'category_id.txt'" in note
+
+
+@pytest.mark.parametrize("root", [".", "set/images"], ids=["above", "below"])
+def test_a_root_a_level_off_names_the_right_one(tmp_path: Path, root: str) -> None:
+    write_maryland_root(tmp_path / "set")
+    with pytest.raises(
+        DataError, match=rf"set data\.root to a folder with .*; data\.root={tmp_path / 'set'} has them$"
+    ):
+        read_maryland(tmp_path / root)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_official_files_may_have_a_mark(tmp_path: Path, encoding: str) -> None:
+    write_minimal(tmp_path, one_outfit())
+    expected = read_maryland(tmp_path)
+    for name in ("valid_no_dup.json", "category_id.txt"):
+        (tmp_path / name).write_text((tmp_path / name).read_text(encoding="utf-8"), encoding=encoding)
+    assert read_maryland(tmp_path).items == expected.items

@@ -125,3 +125,47 @@ def test_malformed_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "valid.json").write_text(json.dumps({"set_id": "7"}), encoding="utf-8")
     with pytest.raises(DataError, match=r"valid\.json: holds a JSON dict where a list is expected"):
         read_split_file(tmp_path / "valid.json", "valid")
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\ufeff"], ids=["blank", "no-break", "no width"])
+@pytest.mark.parametrize("level", ["fine", "semantic"])
+def test_stray_blanks_make_no_other_names(tmp_path: Path, blank: str, level: str) -> None:
+    write_polyvore_root(tmp_path, images=False)
+    expected = read_polyvore_outfits(tmp_path, "disjoint", level)
+    path = tmp_path / "polyvore_item_metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    for entry in list(metadata.values())[::2]:
+        entry["category_id"] += blank
+        entry["semantic_category"] += blank
+    write_json(path, {f"{item_id}{blank}": entry for item_id, entry in metadata.items()})
+    path = tmp_path / "disjoint" / "test.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    for entry in entries:
+        entry["set_id"] = blank + entry["set_id"]
+        entry["items"] = [{"item_id": blank + item["item_id"], "index": f"{item['index']} "} for item in entry["items"]]
+    write_json(path, entries)
+    path = tmp_path / "categories.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",", f"{blank},"), encoding="utf-8")
+    raw = read_polyvore_outfits(tmp_path, "disjoint", level)
+    assert raw.items == expected.items
+    assert raw.outfits == expected.outfits
+    assert (raw.fitb, raw.labelled) == (expected.fitb, expected.labelled)
+
+
+def test_what_a_root_lacks_is_said_with_what_is_there(tmp_path: Path) -> None:
+    write_polyvore_root(tmp_path, images=False)
+    (note,) = read_polyvore_outfits(tmp_path, "disjoint", "fine").notes
+    assert note.startswith("not found and left out: images; ")
+    assert "'disjoint/'" in note
+    (tmp_path / "images").mkdir()
+    (tmp_path / "disjoint" / "compatibility_train.txt").unlink()
+    (note,) = read_polyvore_outfits(tmp_path, "disjoint", "fine").notes
+    assert note.startswith("not found and left out: disjoint/compatibility_train.txt; ")
+    assert "'compatibility_test.txt'" in note
+
+
+@pytest.mark.parametrize("root", [".", "set/disjoint"], ids=["above", "below"])
+def test_a_root_a_level_off_names_the_right_one(tmp_path: Path, root: str) -> None:
+    write_polyvore_root(tmp_path / "set", images=False)
+    with pytest.raises(DataError, match=rf"data\.root={tmp_path / 'set'} has them$"):
+        read_polyvore_outfits(tmp_path / root, "disjoint", "fine")

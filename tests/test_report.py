@@ -18,6 +18,8 @@ from outfits.completion.conditions import Conditions
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.methods import METHODS, methods_shown
 from outfits.data.catalogue import Catalogue
+from outfits.data.dataset import Item
+from outfits.encoders.images import decode_image
 from outfits.report.comparison.files import write_results
 from outfits.report.comparison.findings import findings
 from outfits.report.comparison.gallery import gallery_outfits, item_thumbnail, thumbnail_uri
@@ -645,6 +647,21 @@ def test_a_photo_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert item_thumbnail(gone) is None
     assert item_thumbnail(damaged) is None
     assert thumbnail_uri(shown[0].removed[0]) is None
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_a_thumbnail_is_read_as_an_encoder_reads(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    noise = np.random.default_rng(0).integers(0, 255, (80, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(np.full((80, 60), 30_000, np.uint16)).save(tmp_path / "deep.png")
+    Image.new("F", (9, 9)).save(tmp_path / "floats.tif")
+    for name in ("turned.jpg", "deep.png"):
+        small = item_thumbnail(Item("a", "coat", "", tmp_path / name))
+        assert small is not None
+        assert np.array_equal(np.asarray(small), np.asarray(decode_image(tmp_path / name)))
+    assert item_thumbnail(Item("a", "coat", "", tmp_path / "floats.tif")) is None
 
 
 def test_the_page_is_whole_by_itself_and_escapes_what_items_say(tmp_path: Path) -> None:

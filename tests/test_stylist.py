@@ -198,6 +198,34 @@ def test_a_large_photo_is_decoded_as_those_of_the_catalogue_are(stylist, ids, tm
     np.testing.assert_array_equal(partial_outfit.external.vectors, vectors)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_an_open_image_is_a_garment_as_its_file_is(stylist, ids, tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(orientation).integers(0, 255, size=(60, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((800, 600)).save(tmp_path / "turned.jpg", exif=exif)
+    category, path = stylist.item(ids[0]).category, tmp_path / "turned.jpg"
+    expected = stylist._parser.read([Garment(category, image=path)]).external.vectors
+    with path.open("rb") as file, Image.open(path) as opened:
+        for image in (str(path), path.read_bytes(), file, opened):
+            vectors = stylist._parser.read([Garment(category, image=image)]).external.vectors
+            np.testing.assert_array_equal(vectors, expected)
+
+
+def test_names_are_found_in_whatever_form_they_are_typed(stylist, ids):
+    item = stylist.item(ids[0])
+    assert stylist.item(f"\u00a0{ids[0]} ") == item
+    assert stylist._parser.category(f"{item.category}\u200b ") == stylist._parser.category(item.category)
+    with pytest.raises(DataError, match="stands twice"):
+        stylist.score([ids[0], f" {ids[0]}"])
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 3)), 7, ["a.jpg"]], ids=["array", "number", "list"])
+def test_a_garment_says_what_its_image_may_be(image):
+    with pytest.raises(TypeError, match=r"is a path, bytes, a file .* or a Pillow image, not \w+$"):
+        Garment("Hats", image=image)
+
+
 def test_several_garments_stand_beside_the_given_items(stylist, ids, own):
     (outfit, *_) = stylist.complete([own[1], ids[0], own[0]], 2)
     assert [item.id for item in outfit.given] == [None, ids[0], None]
@@ -207,10 +235,16 @@ def test_several_garments_stand_beside_the_given_items(stylist, ids, own):
 
 def test_garments_that_cannot_be_used_are_one_line(stylist, ids, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
+    Image.effect_noise((90, 90), 50).save(tmp_path / "whole.jpg")
+    (tmp_path / "whole.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:1500])
+    opened = Image.open(tmp_path / "whole.jpg")
     category = stylist.item(ids[0]).category
     errors = {
         "broken.jpg cannot be opened": Garment(category, image=tmp_path / "broken.jpg"),
         "there is no image": Garment(category, image=tmp_path / "none.jpg"),
+        "whole.jpg cannot be opened .*truncated": Garment(category, image=opened),
+        "in memory cannot be opened": Garment(category, image=b"no image"),
+        "in memory cannot be opened .*floats": Garment(category, image=Image.new("F", (9, 9))),
         f"did you mean {category}": Garment(category[:-1], "red"),
         "words that it knows": Garment(category, "qwertyuiop"),
     }
@@ -218,6 +252,7 @@ def test_garments_that_cannot_be_used_are_one_line(stylist, ids, tmp_path):
         with pytest.raises(DataError, match=text) as caught:
             stylist.complete([garment])
         assert "\n" not in str(caught.value)
+    opened.close()
     with pytest.raises(ValueError, match="image or a text"):
         Garment(category)
 
@@ -314,6 +349,13 @@ def test_near_names_are_found_among_many():
     names = [f"item-{number:06}" for number in range(100_000)]
     assert near("item-04711x", names)[0] == "item-047110"[:11] or "item-04711" in near("item-04711x", names)[0]
     assert "item-047110" in near("itm-047110", names)
+
+
+@pytest.mark.parametrize(
+    ("known", "wrong"), [("00014", "14"), ("14", "14.0"), ("SKU-7", "sku-7"), ("Hats", "HATS"), ("a.JPG", "a.jpg")]
+)
+def test_a_name_in_another_form_is_the_nearest(known, wrong):
+    assert near(wrong, ["100014", "SKU-71", "Hatter", "b.jpg", known])[0] == known
 
 
 @pytest.mark.parametrize(

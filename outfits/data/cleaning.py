@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from outfits.config.schema.data import DataConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item, RawDataset, RawOutfit
+from outfits.data.files import what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
+from outfits.naming import bare, differing_by_case, listed, named, near
 
 COUNTS = (
     "outfits read",
@@ -36,6 +38,8 @@ COUNTS = (
     "mentions of items repeated in an outfit, dropped",
 )
 """Keys of :attr:`Cleaned.counts`; all are always there, zeros too, so that data sets can be compared line by line."""
+RARE = 5  # a category of fewer items is named in the log
+RARE_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Cleaned:
         outfits: sorted catalogue positions of every outfit.
         splits: official split of every outfit, None where the data set has none.
         counts: what was read, kept and left out, by :data:`COUNTS`.
+        notes: lines for the log: the categories, names that differ by case alone, and what dropped items are near to.
     """
 
     catalogue: Catalogue
@@ -55,6 +60,7 @@ class Cleaned:
     outfits: list[list[int]]
     splits: list[str | None]
     counts: dict[str, int]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
     counts["items read"], counts["outfits read"] = len(raw.items), len(raw.outfits)
     items = _unique_items(raw.items, counts)
     position = {item.item_id: index for index, item in enumerate(items)}
-    outfits = _as_sets(raw.outfits, position, config, counts)
+    outfits, notes = _as_sets(raw.outfits, position, config, counts)
     outfits = _merge_identical(outfits, counts)
     outfits = _apply_category_rule(outfits, [item.category for item in items], config, counts)
     kept = _limit(outfits, config)
@@ -94,7 +100,8 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
     counts["outfits left out by data.limit"] = len(outfits) - len(kept)
     counts["items left out by data.limit"] = len(position) - len(items)
     if not kept:
-        raise DataError(f"no outfit of {raw.name} is left: {_shown(counts)}; set data.min_items or data.on_rule_break")
+        way_out = "; ".join([*notes, "mend the files, or set data.min_items or data.on_rule_break"])
+        raise DataError(f"no outfit of {raw.name} is left: {left_out(counts)}; {way_out}")
     paths = _image_paths(items, config, counts)
     catalogue = _catalogue(items, paths)
     sets = [sorted(outfit.items) for outfit in kept]
@@ -108,7 +115,14 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
         outfits=sets,
         splits=[outfit.split for outfit in kept],
         counts=counts,
+        notes=[*_about_categories(items), *_about_case(items, [outfit.outfit_id for outfit in kept]), *notes],
     )
+
+
+def left_out(counts: dict[str, int]) -> str:
+    """What was read and left out, for the message of an error that follows from it; mentions of items come first."""
+    shown = {name: number for name, number in counts.items() if number and name.startswith(("mentions", "outfits"))}
+    return ", ".join(f"{name} {shown[name]:,}" for name in sorted(shown, key=lambda name: name.startswith("outfits")))
 
 
 def count_outfits(catalogue: Catalogue, outfits: Sequence[Sequence[int] | NDArray[np.int32]]) -> dict[str, int]:
@@ -156,14 +170,11 @@ def _described(item: Item) -> str:
 
 def _as_sets(
     outfits: Sequence[RawOutfit], position: dict[str, int], config: DataConfig, counts: dict[str, int]
-) -> list[_Outfit]:
+) -> tuple[list[_Outfit], list[str]]:
     unknown = [(outfit, item_id) for outfit in outfits for item_id in outfit.item_ids if item_id not in position]
+    notes = [_about_unknown(unknown, list(position))] if unknown else []
     if unknown and config.on_missing_item == "error":
-        raise DataError(
-            f"{_case(*unknown[0])} is not in the catalogue; {len(unknown):,} such mention(s) in "
-            f"{len({id(outfit) for outfit, _ in unknown}):,} outfit(s). "
-            "Set data.on_missing_item=drop to leave such items out."
-        )
+        raise DataError(f"{notes[0]}. Set data.on_missing_item=drop to leave such items out.")
     repeated = [
         (outfit, item_id)
         for outfit in outfits
@@ -193,7 +204,51 @@ def _as_sets(
             raise DataError(f"outfit {outfit.outfit_id!r} stands twice with different items; give each its own id")
     large = [outfit for outfit in sets if len(outfit.items) >= config.min_items]
     counts["outfits left out: too few items"] = len(sets) - len(large)
-    return large
+    return large, notes
+
+
+def _about_unknown(unknown: Sequence[tuple[RawOutfit, str]], known: Sequence[str]) -> str:
+    """The first mention of an item that the catalogue lacks, how many there are, and what was probably meant."""
+    by_form = {bare(item_id): item_id for item_id in known}
+    alike = [(outfit, item_id) for outfit, item_id in unknown if bare(item_id) in by_form]
+    first, item_id = (alike or unknown)[0]
+    cases = f"{len(unknown):,} such mention(s) in {len({id(outfit) for outfit, _ in unknown}):,} outfit(s)"
+    if alike:
+        cause = (
+            f"{len(alike):,} of them differ from an id of the catalogue, this one from {by_form[bare(item_id)]!r}, "
+            "only in upper and lower case, leading zeros or decimals; write ids alike in both files, as text"
+        )
+    else:
+        nearest = near(item_id, known)
+        cause = f"the nearest ids are {named(nearest)}" if nearest else f"no id is near, they are like {named(known)}"
+    return f"{_case(first, item_id)} is not in the catalogue; {cases}; {cause}"
+
+
+def _about_categories(items: Sequence[Item]) -> list[str]:
+    sizes = Counter(item.category for item in items)
+    rare = [f"{name!r} {size}" for name, size in sorted(sizes.items(), key=lambda one: (one[1], one[0])) if size < RARE]
+    few = f"; {len(rare):,} of fewer than {RARE} items: {listed(rare, RARE_SHOWN)}" if rare else ""
+    return [f"{len(sizes):,} categories{few}"]
+
+
+def _about_case(items: Sequence[Item], outfit_ids: Sequence[str]) -> list[str]:
+    """Names that are kept apart although they differ in upper and lower case alone."""
+    values: dict[str, list[str]] = {
+        "categories": [item.category for item in items],
+        "item ids": [item.item_id for item in items],
+        "outfit ids": list(outfit_ids),
+    }
+    for item in items:
+        for name, value in item.attributes.items():
+            values.setdefault("attributes", []).append(name)
+            values.setdefault(f"values of {name}", []).append(value)
+    groups = {what: differing_by_case(names) for what, names in values.items()}
+    return [
+        f"{what} that differ in upper and lower case alone, and count as different: "
+        f"{listed([' / '.join(map(repr, group)) for group in found])}; {len(found):,} such group(s)"
+        for what, found in groups.items()
+        if found
+    ]
 
 
 def _case(outfit: RawOutfit, item_id: str) -> str:
@@ -257,9 +312,10 @@ def _image_paths(items: Sequence[Item], config: DataConfig, counts: dict[str, in
     missing = {item.item_id for item in items if item.image_path is not None and not item.image_path.is_file()}
     if missing and config.on_missing_image == "error":
         item = next(item for item in items if item.item_id in missing)
+        assert item.image_path is not None
         raise DataError(
-            f"item {item.item_id!r}: its image {item.image_path} does not exist; {len(missing):,} such item(s). "
-            "Set data.on_missing_image=mask to use such items without an image."
+            f"item {item.item_id!r}: its image {item.image_path} does not exist; {len(missing):,} such item(s); "
+            f"{what_is_there(item.image_path)}. Set data.on_missing_image=mask to use such items without an image."
         )
     counts["images missing from disk"] = len(missing)
     return [None if item.item_id in missing else item.image_path for item in items]
@@ -277,7 +333,3 @@ def _catalogue(items: Sequence[Item], paths: Sequence[Path | None]) -> Catalogue
         image_paths=list(paths),
         attributes={name: [item.attributes.get(name, "") for item in items] for name in attributes},
     )
-
-
-def _shown(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {number:,}" for name, number in counts.items() if number and name.startswith("outfits"))

@@ -58,13 +58,18 @@ class LabelledOutfit:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """The result of a parser; ``fitb`` and ``labelled`` map splits to official tasks."""
+    """The result of a parser, and log lines on how it read the files.
+
+    ``fitb`` and ``labelled`` map splits to official tasks. Ids and names of categories and attributes are in the form
+    of :func:`outfits.naming.normalised`.
+    """
 
     name: str
     items: Sequence[Item]
     outfits: Sequence[RawOutfit]
     fitb: Mapping[str, Sequence[FillInTheBlank]] = field(default_factory=dict)
     labelled: Mapping[str, Sequence[LabelledOutfit]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class OutfitDataset:
         labelled: official compatibility rows by split, may be empty.
         counts: numbers of what was seen and left out, by a short sentence, for logs and report.
         split_facts: ``mode``, ``seed``, ``shares`` and ``pairs_seen`` (share of test item pairs seen in training).
+        notes: further lines for the log: how files were read, and names that look wrong.
     """
 
     name: str
@@ -88,3 +94,4 @@ class OutfitDataset:
     labelled: Mapping[str, Sequence[LabelledOutfit]]
     counts: Mapping[str, int]
     split_facts: Mapping[str, object]
+    notes: Sequence[str] = ()

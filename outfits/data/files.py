@@ -1,12 +1,21 @@
 """Reading text and JSON files so that a mistake in one names the file, the line and the column."""
 
+import _csv
+import codecs
+import csv
 import json
+import os
 from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from outfits.config.schema.data import DataConfig
 from outfits.errors import DataError
+from outfits.naming import named, near, normalised
+
+# Marks at the start of a text; the longer one comes first, since it begins like the shorter one.
+MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def root_of(config: DataConfig) -> Path:
@@ -17,25 +26,59 @@ def root_of(config: DataConfig) -> Path:
     """
     root = Path(config.root)
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; set data.root to the folder of the {config.format} data set")
+        raise DataError(
+            f"{root} is not a folder; set data.root to the folder of the {config.format} data set; "
+            f"{what_is_there(root)}"
+        )
     return root
 
 
+def what_is_there(path: Path) -> str:
+    """What the nearest folder above a missing path holds instead, near names first, as the end of a message."""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    gone = path.relative_to(folder).parts[0]
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in os.scandir(folder))
+    there = named(list(dict.fromkeys([*near(gone, names), *names])))
+    return f"{folder} has no {gone!r} but {there}" if names else f"{folder} is empty"
+
+
 def read_text(path: Path) -> str:
-    """The UTF-8 text of a file.
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with their mark.
 
     Raises:
-        DataError: if the file is missing or is not UTF-8; the line of the first bad byte is named.
+        DataError: if the file is missing or in another encoding; the line of the first bad byte is named.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; set data.root to the folder that holds it") from None
+        raise DataError(
+            f"{path} does not exist; set data.root to the folder that holds it; {what_is_there(path)}"
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); mend that, or set data.root") from None
+    encoding = text_encoding(path)
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode(encoding)
+        before, zero, _ = text.partition("\0")  # as UTF-16 without its mark has everywhere
+        line = before.count("\n") + 1 if zero else 0
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}: line {line:,} is not UTF-8 text; save the file as UTF-8") from None
+    if line:
+        raise DataError(f"{path}: line {line:,} is not UTF-8 text; save the file as UTF-8")
+    return text
+
+
+def text_encoding(path: Path) -> str:
+    """The encoding that the mark at the start of a file tells; UTF-8 without one."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8-sig")
+
+
+def csv_rows(text: str, separator: str = ",", *, strict: bool = False) -> _csv.Reader:
+    """A reader of the rows of a CSV text, whose fields may be as long as the text."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    return csv.reader(StringIO(text, newline=""), delimiter=separator, strict=strict)
 
 
 def read_json(path: Path) -> Any:
@@ -82,6 +125,11 @@ def get(entry: Any, name: str, place: str) -> Any:
     return entry[name]
 
 
+def get_name(entry: Any, name: str, place: str) -> str:
+    """``entry[name]`` of a JSON object as a name or id, in the form in which it is compared."""
+    return normalised(get(entry, name, place))
+
+
 def get_list(entry: Any, name: str, place: str) -> list[Any]:
     """``entry[name]`` of a JSON object, which has to be a list."""
     value = get(entry, name, place)
@@ -97,7 +145,7 @@ def read_labelled_lines(path: Path) -> Iterator[tuple[str, bool, list[str]]]:
         DataError: if a label is neither 0 nor 1 or a row names no item.
     """
     for number, line in read_lines(path):
-        label, *ids = line.split()
+        label, *ids = map(normalised, line.split())
         place = f"{path}: line {number:,}"
         if label not in ("0", "1") or not ids:
             raise DataError(f"{place}: {line[:60]!r} is not 'LABEL ID ID ...' with label 0 or 1; mend the line")
@@ -108,8 +156,17 @@ def require_some(root: Path, paths: Sequence[Path], layout: str) -> None:
     """Checks that a root has at least one of its split files.
 
     Raises:
-        DataError: naming what a full root has.
+        DataError: naming what a full root has, and the folder above or below that has it, or what is there.
     """
     if not any(path.is_file() for path in paths):
-        names = ", ".join(path.relative_to(root).as_posix() for path in paths)
-        raise DataError(f"{root} has none of {names}; set data.root to a folder with {layout}")
+        names = [path.relative_to(root).as_posix() for path in paths]
+        near = [root.resolve().parent, *sorted(folder for folder in root.iterdir() if folder.is_dir())]
+        found = [folder for folder in near if any((folder / name).is_file() for name in names)]
+        hint = f"data.root={found[0]} has them" if found else what_is_there(paths[0])
+        raise DataError(f"{root} has none of {', '.join(names)}; set data.root to a folder with {layout}; {hint}")
+
+
+def absent(root: Path, names: Sequence[str]) -> list[str]:
+    """A line for the log on the files and folders that a root lacks and may lack; none where it has them all."""
+    gone = [name for name in names if not (root / name).exists()]
+    return [f"not found and left out: {', '.join(gone)}; {what_is_there(root / gone[0])}"] if gone else []

@@ -6,10 +6,11 @@ import numpy as np
 
 from outfits.config.schema.data import DATA_FORMATS, DataConfig
 from outfits.data.catalogue import Catalogue
-from outfits.data.cleaning import clean, count_outfits
+from outfits.data.cleaning import clean, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
 from outfits.data.outfits import Outfits
 from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen
+from outfits.errors import DataError
 
 
 def load_dataset(config: DataConfig) -> OutfitDataset:
@@ -27,7 +28,10 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
     """
     raw = read(config)
     cleaned = clean(raw, config)
-    codes, facts = assign_splits(cleaned.outfits, cleaned.splits, config.split)
+    try:
+        codes, facts = assign_splits(cleaned.outfits, cleaned.splits, config.split)
+    except DataError as error:
+        raise DataError(f"{error.args[0]}; before splitting: {left_out(cleaned.counts)}") from None
     kept = np.flatnonzero(codes >= 0)
     outfits = Outfits.from_lists(
         [cleaned.outfit_ids[index] for index in kept], [cleaned.outfits[index] for index in kept], codes[kept]
@@ -45,7 +49,8 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         "official compatibility rows kept": _total(labelled),
     }
     facts |= {"pairs_seen": pairs_seen(outfits), "twin_share": near_duplicate_share(outfits)}
-    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts)
+    notes = [*raw.notes, *cleaned.notes]
+    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes)
 
 
 def read(config: DataConfig) -> RawDataset:

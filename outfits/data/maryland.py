@@ -4,9 +4,20 @@ from pathlib import Path
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
-from outfits.data.files import get, get_list, read_json_list, read_labelled_lines, read_lines, require_some, root_of
+from outfits.data.files import (
+    absent,
+    get,
+    get_list,
+    get_name,
+    read_json_list,
+    read_labelled_lines,
+    read_lines,
+    require_some,
+    root_of,
+)
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
+from outfits.naming import normalised
 
 LAYOUT = (
     "{train,valid,test}_no_dup.json, category_id.txt, fill_in_blank_test.json, fashion_compatibility_prediction.txt "
@@ -47,17 +58,18 @@ def read_maryland(root: Path) -> RawDataset:
     questions, rows = root / "fill_in_blank_test.json", root / "fashion_compatibility_prediction.txt"
     fitb = {"test": read_fill_in_blank_file(questions)} if questions.is_file() else {}
     labelled = {"test": read_compatibility_file(rows)} if rows.is_file() else {}
-    return RawDataset("maryland", items, outfits, fitb, labelled)
+    notes = absent(root, ["images", *(path.name for path in (*files.values(), questions, rows))])
+    return RawDataset("maryland", items, outfits, fitb, labelled, notes)
 
 
 def read_category_names(path: Path) -> dict[str, str]:
     """Names of the category ids: one line ``ID NAME`` each."""
     names = {}
     for number, line in read_lines(path):
-        category_id, _, name = line.partition(" ")
-        if not name.strip():
+        category_id, _, name = normalised(line).partition(" ")
+        if not name:
             raise DataError(f"{path}: line {number:,}: {line!r} is not 'ID NAME'; mend the line")
-        names[category_id] = name.strip()
+        names[category_id] = name
     return names
 
 
@@ -75,13 +87,13 @@ def read_split_file(
     items: list[Item] = []
     outfits: list[RawOutfit] = []
     for number, entry in enumerate(read_json_list(path), start=1):
-        set_id = str(get(entry, "set_id", f"{path}: outfit number {number:,}"))
+        set_id = get_name(entry, "set_id", f"{path}: outfit number {number:,}")
         place = f"{path.name}, outfit number {number:,}"
         item_ids = []
         for item in get_list(entry, "items", f"{path}: outfit {set_id}"):
             item_place = f"{path}: an item of outfit {set_id}"
-            index = str(get(item, "index", item_place))
-            category_id = str(get(item, "categoryid", item_place))
+            index = get_name(item, "index", item_place)
+            category_id = get_name(item, "categoryid", item_place)
             image = None if images is None else images / set_id / f"{index}.jpg"
             category = names.get(category_id, f"category {category_id}")
             text = str(get(item, "name", item_place) or "").strip()
@@ -99,7 +111,7 @@ def read_fill_in_blank_file(path: Path) -> list[FillInTheBlank]:
         question, answers = get_list(entry, "question", place), get_list(entry, "answers", place)
         if not question or not answers:
             raise DataError(f"{place} lacks items or answers; mend the file or fetch it again")
-        questions.append(FillInTheBlank(tuple(map(str, question)), tuple(map(str, answers)), correct=0))
+        questions.append(FillInTheBlank(tuple(map(normalised, question)), tuple(map(normalised, answers)), correct=0))
     return questions
 
 

@@ -1,17 +1,17 @@
 """The Polyvore Outfits data set (Vasileva et al. 2018, arXiv 1803.09196) as its official files have it."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
 from outfits.data.files import (
-    get,
+    absent,
+    csv_rows,
     get_list,
+    get_name,
     read_json,
     read_json_list,
     read_labelled_lines,
@@ -21,6 +21,7 @@ from outfits.data.files import (
 )
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
+from outfits.naming import normalised
 
 LAYOUT = (
     "polyvore_item_metadata.json, categories.csv, images/ITEMID.jpg and the folders disjoint and nondisjoint, each "
@@ -72,17 +73,20 @@ def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawD
     outfits: list[RawOutfit] = []
     fitb: dict[str, list[FillInTheBlank]] = {}
     labelled: dict[str, list[LabelledOutfit]] = {}
+    optional = [root / "images"]
     for split, path in files.items():
+        questions, rows = folder / f"fill_in_blank_{split}.json", folder / f"compatibility_{split}.txt"
+        optional += [path, questions, rows]
         if not path.is_file():
             continue
         content = read_split_file(path, split)
         outfits += content.outfits
-        questions, rows = folder / f"fill_in_blank_{split}.json", folder / f"compatibility_{split}.txt"
         if questions.is_file():
             fitb[split] = read_fill_in_blank_file(questions, content.item_ids)
         if rows.is_file():
             labelled[split] = read_compatibility_file(rows, content.item_ids)
-    return RawDataset(f"polyvore_outfits {variant}", items, outfits, fitb, labelled)
+    notes = absent(root, [path.relative_to(root).as_posix() for path in optional])
+    return RawDataset(f"polyvore_outfits {variant}", items, outfits, fitb, labelled, notes)
 
 
 def read_items(root: Path, category_level: str) -> list[Item]:
@@ -96,11 +100,11 @@ def read_items(root: Path, category_level: str) -> list[Item]:
     items = []
     for item_id, entry in metadata.items():
         place = f"{path}: item {item_id}"
-        category_id = str(get(entry, "category_id", place))
+        category_id = get_name(entry, "category_id", place)
         fine, semantic = names.get(category_id, ("", ""))
-        category = str(entry.get("semantic_category") or semantic) if category_level == "semantic" else fine
+        category = normalised(entry.get("semantic_category") or semantic) if category_level == "semantic" else fine
         image = None if images is None else images / f"{item_id}.jpg"
-        items.append(Item(str(item_id), category or f"category {category_id}", item_text(entry), image))
+        items.append(Item(normalised(item_id), category or f"category {category_id}", item_text(entry), image))
     return items
 
 
@@ -113,13 +117,13 @@ def item_text(entry: Mapping[str, Any]) -> str:
 def read_category_names(path: Path) -> dict[str, tuple[str, str]]:
     """Fine and semantic name by category id: rows ``ID,fine name,semantic category`` without a header."""
     names = {}
-    rows = csv.reader(StringIO(read_text(path)))
+    rows = csv_rows(read_text(path))
     for row in rows:
         if not row:
             continue
         if len(row) != 3:
             raise DataError(f"{path}: line {rows.line_num:,} has {len(row)} fields, not ID,fine name,semantic category")
-        category_id, fine, semantic = (cell.strip() for cell in row)
+        category_id, fine, semantic = map(normalised, row)
         names[category_id] = (fine, semantic)
     return names
 
@@ -134,12 +138,12 @@ def read_split_file(path: Path, split: str) -> SplitFile:
     outfits: list[RawOutfit] = []
     names: dict[str, str] = {}
     for number, entry in enumerate(read_json_list(path), start=1):
-        set_id = str(get(entry, "set_id", f"{path}: outfit number {number:,}"))
+        set_id = get_name(entry, "set_id", f"{path}: outfit number {number:,}")
         item_ids = []
         for item in get_list(entry, "items", f"{path}: outfit {set_id}"):
             place = f"{path}: an item of outfit {set_id}"
-            item_id = str(get(item, "item_id", place))
-            names[f"{set_id}_{get(item, 'index', place)}"] = item_id
+            item_id = get_name(item, "item_id", place)
+            names[f"{set_id}_{get_name(item, 'index', place)}"] = item_id
             item_ids.append(item_id)
         source = f"{path.parent.name}/{path.name}, outfit number {number:,}"
         outfits.append(RawOutfit(set_id, tuple(item_ids), split, source))
@@ -178,12 +182,12 @@ def read_fill_in_blank_file(path: Path, item_ids: Mapping[str, str]) -> list[Fil
     questions = []
     for number, entry in enumerate(read_json_list(path), start=1):
         place = f"{path}: question number {number:,}"
-        question = [str(name) for name in get_list(entry, "question", place)]
-        answers = [str(name) for name in get_list(entry, "answers", place)]
+        question = [normalised(name) for name in get_list(entry, "question", place)]
+        answers = [normalised(name) for name in get_list(entry, "answers", place)]
         set_ids = {name.rpartition("_")[0] for name in question}
         if len(set_ids) != 1:
             raise DataError(f"{place} is not on one outfit but on {len(set_ids)}; mend the file or fetch it again")
-        true_answer = f"{set_ids.pop()}_{get(entry, 'blank_position', place)}"
+        true_answer = f"{set_ids.pop()}_{get_name(entry, 'blank_position', place)}"
         if answers.count(true_answer) != 1:
             raise DataError(f"{place}: its true answer {true_answer} is not among its answers; fetch the file again")
         questions.append(

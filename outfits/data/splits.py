@@ -51,7 +51,7 @@ def assign_splits(
     outfits = {split: int((codes == code).sum()) for code, split in enumerate(SPLITS)}
     for code, split in enumerate(SPLITS):
         if not outfits[split] and (config.mode == "official" or config.shares[code] > 0):
-            raise DataError(f"the {split} split is empty ({_way_out(config.mode, outfits)})")
+            raise DataError(f"the {split} split is empty {_way_out(config.mode, outfits)}")
     facts: dict[str, object] = {"mode": config.mode}
     if config.mode != "official":
         facts |= {"seed": config.seed, "shares": list(config.shares)}
@@ -61,12 +61,12 @@ def assign_splits(
 
 
 def _way_out(mode: str, outfits: dict[str, int]) -> str:
-    sizes = ", ".join(f"{split} {number:,}" for split, number in outfits.items())
+    sizes = f"({', '.join(f'{split} {number:,}' for split, number in outfits.items())})"
     if mode == "official":
-        return f"{sizes}); complete data.root or set data.split.mode=grouped to draw a seeded split"
+        return f"{sizes}; complete data.root or set data.split.mode=grouped to draw a seeded split"
     if mode == "disjoint":
-        return f"{sizes}); the outfits share too many items, set data.split.mode=grouped"
-    return f"{sizes}); set data.split.shares so that it gets outfits, or data.split.mode=random"
+        return f"{sizes}; the outfits share too many items, set data.split.mode=grouped"
+    return f"{sizes}; set data.split.shares so that it gets outfits, or data.split.mode=random"
 
 
 def judge_holdout(

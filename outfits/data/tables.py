@@ -1,46 +1,61 @@
 """A user's own items and outfits in two tables, CSV or Parquet."""
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
-import pandas as pd
+import pyarrow
+from pyarrow import compute, parquet
 
 from outfits.config.schema.data import DataConfig, TablesConfig
 from outfits.data.dataset import Item, RawDataset, RawOutfit
-from outfits.data.files import read_text, root_of
+from outfits.data.files import csv_rows, read_text, root_of, text_encoding, what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
-from outfits.naming import near
+from outfits.naming import near, normalised
 
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "valid", "validation": "valid"}
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+HEADER = 100_000  # characters that hold the header
+SHARING = {"data.tables.attributes", "data.tables.text"}  # keys that may name a column that another key names too
+
+Columns = Sequence[tuple[str, str]]
+"""Columns that are read: the configuration key that names each, and its name."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of strings, an empty one where a value is missing.
+    """Those columns of a table that the configuration names.
 
     Attributes:
         path: its file.
-        frame: its rows; the index is the place a message names: the line of a CSV file (the header is on line 1), the
-            row of a Parquet file from 1.
-        place: what the index counts, ``line`` or ``row``.
+        columns: values by normalised name, as the file has them; an empty string where one is missing.
+        places: the place of every row that a message names: the line of a CSV file (the header is on line 1), the row
+            of a Parquet file from 1.
+        place: what ``places`` counts, ``line`` or ``row``.
+        notes: how it was read, for the log.
     """
 
     path: Path
-    frame: pd.DataFrame
+    columns: Mapping[str, Sequence[Any]]
+    places: Sequence[int]
     place: str
+    notes: Sequence[str] = ()
 
     def __getitem__(self, column: str) -> list[str]:
-        return [str(value) for value in self.frame[column]]
+        return [str(value) for value in self.columns[normalised(column)]]
+
+    def names(self, column: str) -> list[str]:
+        """Ids or names, in the form in which they are compared."""
+        return [normalised(value) for value in self.columns[normalised(column)]]
 
     def at(self, row: int) -> str:
         """The place of the row at this position, for a message."""
-        return f"{self.path.name} {self.place} {int(self.frame.index[row]):,}"
+        return f"{self.path.name} {self.place} {self.places[row]:,}"
 
 
 def read_format(config: DataConfig) -> RawDataset:
@@ -60,34 +75,53 @@ def read_tables(root: Path, config: TablesConfig) -> RawDataset:
             items table lists an item twice or an outfit has rows of two splits.
     """
     root = Path(root)
-    items = read_table(root / config.items, "data.tables.items")
-    outfits = read_table(root / config.outfits, "data.tables.outfits")
-    return RawDataset(root.resolve().name, _items(items, root, config), _outfits(outfits, config))
+    of_items = [("item_id", config.item_id), ("category", config.category), ("image", config.image)]
+    of_items += [*(("attributes", name) for name in config.attributes), *(("text", n) for n in _fields(config.text))]
+    of_outfits = [("outfit_id", config.outfit_id), ("outfit_item_id", config.outfit_item_id), ("split", config.split)]
+    items, outfits = (
+        read_table(
+            root / name, f"data.tables.{key}", [(f"data.tables.{at}", name) for at, name in named if name is not None]
+        )
+        for name, key, named in ((config.items, "items", of_items), (config.outfits, "outfits", of_outfits))
+    )
+    notes = [*items.notes, *outfits.notes]
+    return RawDataset(root.resolve().name, _items(items, root, config), _outfits(outfits, config), notes=notes)
 
 
-def read_table(path: Path, key: str) -> Table:
-    """Reads a CSV or Parquet file, every value as a string.
+def read_table(path: Path, key: str, wanted: Columns | None = None) -> Table:
+    """Reads columns of a CSV or Parquet file; what else the file holds may be of any form.
 
     Args:
         path: file that ends in ``.csv``, ``.parquet`` or ``.pq``.
         key: configuration key that named the file, for messages.
+        wanted: the columns; None: all of a CSV file.
 
     Raises:
-        DataError: if the file is missing or malformed; the line is named.
+        DataError: if the file or a column is missing or malformed; the line or column is named.
     """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; set data.root and {key} so that they name a table")
-    if path.suffix.lower() == ".csv":
-        return _read_csv(path)
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _read_parquet(path)
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist; set data.root and {key} so that they name a table; {what_is_there(path)}"
+        )
+    if path.is_dir() and suffix not in (".parquet", ".pq"):  # Parquet may lie in several files in a folder
+        raise DataError(f"{path} is a folder; set {key} to the table in it")
+    if suffix == ".csv":
+        return _read_csv(path, wanted)
+    if suffix in (".parquet", ".pq"):
+        return _read_parquet(path, wanted or ())
     raise DataError(f"{path} ends in neither .csv nor .parquet; save the table as one of them and set {key}")
 
 
-def _read_csv(path: Path) -> Table:
+def _read_csv(path: Path, wanted: Columns | None) -> Table:
     # The csv module, because pandas.read_csv pads a row with too few fields, takes the first column for an index where
     # every row has one field too many, and knows no line numbers.
-    reader = csv.reader(StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    stated = re.match(r'"?sep=(.)"?\r?\n', text, re.IGNORECASE)  # as Excel reads and writes it
+    if stated:
+        text = "\n" + text[stated.end() :]  # line numbers stay
+    separator = stated[1] if stated else _separator(text, wanted or ())
+    reader = csv_rows(text, separator, strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []
     header: list[str] | None = None
@@ -95,7 +129,7 @@ def _read_csv(path: Path) -> Table:
     try:
         for row in reader:
             if row and header is None:
-                header = row
+                header = _header(path, row, wanted or (), f"line {start:,}")
             elif row and header is not None:
                 if len(row) != len(header):
                     raise DataError(
@@ -109,39 +143,78 @@ def _read_csv(path: Path) -> Table:
         raise DataError(f"{path}: the row that starts on line {start:,} is malformed ({error}); mend the row") from None
     if header is None:
         raise DataError(f"{path} is empty; it needs a header line and rows")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: line 1 names the column {twice[0]!r} twice; rename one of them")
-    return Table(path, pd.DataFrame(rows, columns=header, index=lines, dtype=str), "line")
+    names = header if wanted is None else [normalised(name) for _, name in wanted]
+    places = {name: header.index(name) for name in names}
+    columns = {name: [row[place] for row in rows] for name, place in places.items()}
+    said = [] if separator == "," else [f"separated by {SEPARATORS.get(separator, repr(separator))}"]
+    said += [f"in {encoding.upper()}" for encoding in [text_encoding(path)] if encoding != "utf-8-sig"]
+    return Table(path, columns, lines, "line", [f"{path.name} is {' and '.join(said)}"] if said else [])
 
 
-def _read_parquet(path: Path) -> Table:
+def _separator(text: str, wanted: Columns) -> str:
+    """The separator under which the header has most wanted columns, then most columns; the comma before others."""
+
+    def columns(separator: str) -> tuple[int, int]:
+        header: list[str] = next((row for row in csv_rows(text[:HEADER], separator) if row), [])
+        return len({normalised(name) for _, name in wanted} & set(map(normalised, header))), len(header)
+
+    return max(SEPARATORS, key=columns)
+
+
+def _read_parquet(path: Path, wanted: Columns) -> Table:
     try:
-        # Nullable types, because a column of integers with a gap would else come back as 12.0.
-        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
-    except (ValueError, OSError) as error:  # pyarrow.ArrowInvalid is a ValueError
+        dataset = parquet.ParquetDataset(path)
+        stored = dataset.schema.names  # those of a DataFrame's index too
+        header = _header(path, stored, wanted, "its schema")
+        keys = {normalised(name): key for key, name in reversed(wanted)}
+        read = dataset.read([stored[header.index(name)] for name in keys])
+    except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} is not a readable Parquet file ({reason}); write it again") from None
-    frame = frame.reset_index(drop=True).rename(index=lambda row: row + 1)
-    return Table(path, frame.astype("string").fillna("").astype(object), "row")
+    columns = {name: _values(path, name, key, read[stored[header.index(name)]]) for name, key in keys.items()}
+    return Table(path, columns, range(1, len(read) + 1), "row")
 
 
-def _require_columns(table: Table, columns: Sequence[tuple[str, str]]) -> None:
-    """Checks that a table has the columns, pairs of configuration key and name."""
-    present = [str(column) for column in table.frame.columns]
-    missing = [_missing(key, column, present) for key, column in columns if column not in present]
+def _values(path: Path, name: str, key: str, column: pyarrow.ChunkedArray) -> list[Any]:
+    """Values of a Parquet column, an empty string where there is none."""
+    kind = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
+    if pyarrow.types.is_float16(kind) or pyarrow.types.is_float32(kind):
+        column = compute.cast(compute.cast(column, pyarrow.string()), pyarrow.float64())  # 0.1, not 0.10000000149
+    try:
+        if pyarrow.types.is_nested(kind):
+            raise ValueError
+        values = (value.decode() if isinstance(value, bytes) else value for value in column.to_pylist())
+        return ["" if value is None or value != value else value for value in values]
+    except ValueError:  # UnicodeDecodeError is one
+        raise DataError(
+            f"{path}: column {name!r} holds values of type {kind}, which are no text; {key} takes one text, number or "
+            "date a row"
+        ) from None
+
+
+def _header(path: Path, names: Sequence[str], wanted: Columns, place: str) -> list[str]:
+    """The names of a table's columns, normalised; checks that each of the wanted ones is there once."""
+    header = [normalised(name) for name in names]
+    twice = next((name for _, name in wanted if header.count(normalised(name)) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: {place} names the column {normalised(twice)!r} twice; rename one of them")
+    missing = [
+        _missing(key, normalised(name), header, wanted) for key, name in wanted if normalised(name) not in header
+    ]
     if missing:
-        raise DataError(f"{table.path} lacks {'; '.join(missing)}. Its columns: {', '.join(present)}")
+        raise DataError(f"{path} lacks {'; '.join(missing)}. Its columns: {', '.join(header)}")
+    return header
 
 
-def _missing(key: str, column: str, present: Sequence[str]) -> str:
-    alike = near(column, present)
+def _missing(key: str, column: str, header: Sequence[str], wanted: Columns) -> str:
+    taken = {normalised(name) for other, name in wanted if not {key, other} & SHARING}
+    alike = near(column, [name for name in header if name not in taken])
     hint = f", did you mean {' or '.join(map(repr, alike))}?" if alike else ""
     return f"column {column!r} (set {key}{hint})"
 
 
 def _require_values(table: Table, column: str, meaning: str) -> None:
-    empty = [row for row, value in enumerate(table[column]) if not value.strip()]
+    empty = [row for row, value in enumerate(table.names(column)) if not value]
     if empty:
         cases = f"{len(empty):,} such row(s)"
         raise DataError(f"{table.at(empty[0])}: column {column!r} is empty, so {meaning}; {cases}. Fill it in")
@@ -161,14 +234,17 @@ class _ColumnFormatter(Formatter):
                 yield from self.fields(spec or "")
 
 
-def _texts(items: Table, template: str) -> list[str]:
-    formatter = _ColumnFormatter()
+def _fields(template: str) -> list[str]:
+    """Names of the columns in a template."""
     try:
-        columns = list(dict.fromkeys(formatter.fields(template)))
+        return list(dict.fromkeys(_ColumnFormatter().fields(template)))
     except ValueError as error:
         raise DataError(f"the template {template!r} is malformed ({error}); set data.tables.text") from None
-    _require_columns(items, [("data.tables.text", column) for column in columns])
-    rows = zip(*(items[column] for column in columns), strict=True) if columns else iter([()] * len(items.frame))
+
+
+def _texts(items: Table, template: str) -> list[str]:
+    formatter, columns = _ColumnFormatter(), _fields(template)
+    rows = zip(*(items[column] for column in columns), strict=True) if columns else iter([()] * len(items.places))
     try:
         texts = [formatter.vformat(template, (), dict(zip(columns, row, strict=True))) for row in rows]
     except ValueError as error:
@@ -177,14 +253,9 @@ def _texts(items: Table, template: str) -> list[str]:
 
 
 def _items(table: Table, root: Path, config: TablesConfig) -> list[Item]:
-    keys = [("data.tables.item_id", config.item_id), ("data.tables.category", config.category)]
-    if config.image is not None:
-        keys.append(("data.tables.image", config.image))
-    keys += [("data.tables.attributes", column) for column in config.attributes]
-    _require_columns(table, keys)
     _require_values(table, config.item_id, "the item has no name")
     _require_values(table, config.category, "the item has no category")
-    item_ids = table[config.item_id]
+    item_ids = table.names(config.item_id)
     first: dict[str, int] = {}
     repeated = [(row, item_id) for row, item_id in enumerate(item_ids) if first.setdefault(item_id, row) != row]
     if repeated:
@@ -193,27 +264,23 @@ def _items(table: Table, root: Path, config: TablesConfig) -> list[Item]:
         cases = f"{len(repeated):,} such row(s)"
         raise DataError(f"{again}: item {item_id!r} stands already at {before}; {cases}. Remove one of them")
     images = [""] * len(item_ids) if config.image is None else table[config.image]
-    columns = {name: table[name] for name in config.attributes}
-    attributes = [{name: values[row].strip() for name, values in columns.items()} for row in range(len(item_ids))]
+    columns = {normalised(name): table.names(name) for name in config.attributes}
+    attributes = [{name: values[row] for name, values in columns.items()} for row in range(len(item_ids))]
     return [
-        Item(item_id, category, text, root / image if image else None, known)
+        Item(item_id, category, text, root / image.strip() if image.strip() else None, known)
         for item_id, category, text, image, known in zip(
-            item_ids, table[config.category], _texts(table, config.text), images, attributes, strict=True
+            item_ids, table.names(config.category), _texts(table, config.text), images, attributes, strict=True
         )
     ]
 
 
 def _outfits(table: Table, config: TablesConfig) -> list[RawOutfit]:
-    keys = [("data.tables.outfit_id", config.outfit_id), ("data.tables.outfit_item_id", config.outfit_item_id)]
-    if config.split is not None:
-        keys.append(("data.tables.split", config.split))
-    _require_columns(table, keys)
     _require_values(table, config.outfit_id, "the row belongs to no outfit")
     _require_values(table, config.outfit_item_id, "the row names no item")
     rows_of: dict[str, list[int]] = {}
-    for row, outfit_id in enumerate(table[config.outfit_id]):
+    for row, outfit_id in enumerate(table.names(config.outfit_id)):
         rows_of.setdefault(outfit_id, []).append(row)
-    item_ids = table[config.outfit_item_id]
+    item_ids = table.names(config.outfit_item_id)
     splits = None if config.split is None else _splits(table, config.split)
     outfits = []
     for outfit_id, rows in rows_of.items():
@@ -232,8 +299,8 @@ def _outfits(table: Table, config: TablesConfig) -> list[RawOutfit]:
 
 def _splits(table: Table, column: str) -> list[str]:
     splits = []
-    for row, value in enumerate(table[column]):
-        name = SPLIT_NAMES.get(value.strip().lower())
+    for row, value in enumerate(table.names(column)):
+        name = SPLIT_NAMES.get(value.casefold())
         if name is None:
             names = ", ".join(SPLIT_NAMES)
             raise DataError(f"{table.at(row)}: {value!r} in column {column!r} is no split; write one of {names}")

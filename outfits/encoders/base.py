@@ -13,7 +13,7 @@ from PIL import Image
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.content import content_hash
-from outfits.encoders.images import ItemImages, ItemShard, Prepare
+from outfits.encoders.images import ItemImages, ItemShard, Prepare, decode_image
 from outfits.errors import DataError
 
 
@@ -172,10 +172,12 @@ class ItemEncoder:
         vectors = np.zeros((len(texts), self.image_dim + self.text_dim), dtype=np.float32)
         present = np.zeros((len(texts), 2), dtype=np.bool_)
         if self.image is not None:
-            prepare = self.image.prepare
+            prepare, size = self.image.prepare, self.image.draft_size
             rows = [row for row, image in enumerate(images) if image is not None]
             prepared = [
-                prepare(image) if isinstance(image, Image.Image) else image for image in images if image is not None
+                prepare(decode_image(image, size)) if isinstance(image, Image.Image) else image
+                for image in images
+                if image is not None
             ]
             if rows:
                 part = self.image.encode(prepared)

@@ -9,8 +9,10 @@ import torch
 
 from outfits.data.catalogue import Catalogue
 
-# Raise this when the meaning of stored embeddings changes: order of parts, normalisation, decoding of images.
+# Raise this when the meaning of stored embeddings changes: order of parts, normalisation.
 FORMAT = 1
+# Change this when an image file would be decoded to other pixels.
+DECODING = b"2"
 
 
 def content_hash(parts: Iterable[str | bytes]) -> str:
@@ -27,11 +29,11 @@ def _file_digest(path: Path | None) -> bytes:
     if path is None or not path.is_file():
         return b""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        return hashlib.file_digest(file, lambda: hashlib.sha256(DECODING)).digest()
 
 
 def image_digests(paths: Sequence[Path | None]) -> list[bytes]:
-    """Hashes every image file with SHA-256; empty for an item without an image and for a missing file.
+    """Hashes every image file with SHA-256, after :data:`DECODING`; empty for a missing file or an item without one.
 
     Reads every byte: by its date a copied file would seem changed, by its size an edited one might seem unchanged.
     Threads hide the file system's latency; a warm disk gives some 10,000 small images a second.

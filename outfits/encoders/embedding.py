@@ -16,7 +16,7 @@ from outfits.data.dataset import OutfitDataset
 from outfits.encoders.base import EncoderSource, ItemEncoder
 from outfits.encoders.build import build_item_encoder
 from outfits.encoders.content import cache_key, content_hash
-from outfits.encoders.images import keep_shard
+from outfits.encoders.images import keep_shard, undecodable
 
 
 def embed(
@@ -65,5 +65,8 @@ def embedded(dataset: OutfitDataset, embeddings: ItemEmbeddings, config: Encoder
         "items without a usable image": int((~embeddings.present[:, 0]).sum()) if embeddings.image_dim else 0,
         "items without a usable text": int((~embeddings.present[:, 1]).sum()) if embeddings.text_dim else 0,
     }
+    corrupt = undecodable(dataset.catalogue, embeddings.present[:, 0]) if embeddings.image_dim else []
+    if corrupt:
+        masked["images that cannot be decoded"] = len(corrupt)
     catalogue = dataset.catalogue.with_embeddings(replace(embeddings, shared_space=config.shared_space))
     return replace(dataset, catalogue=catalogue, counts={**dataset.counts, **masked})

@@ -9,7 +9,7 @@ from PIL import Image
 
 from outfits.config.schema.encoder import TEXT_ENCODERS
 from outfits.encoders.base import ItemEncoder
-from outfits.encoders.images import DECODING_ERRORS, decode_image
+from outfits.encoders.images import DECODING_ERRORS, ImageSource, decode_image, image_name, reason
 from outfits.errors import ConfigError, DataError
 
 
@@ -20,17 +20,24 @@ class Garment:
     Attributes:
         category: name of one of the run's categories.
         text: what it is in words; empty for none.
-        image: image file or image; None for none.
+        image: image file by its path, content (bytes) or open file, or an image that Pillow has opened; None for none.
 
     Raises:
+        TypeError: if the image is something else.
         ValueError: with neither text nor image.
     """
 
     category: str
     text: str = ""
-    image: str | Path | Image.Image | None = None
+    image: ImageSource | None = None
 
     def __post_init__(self) -> None:
+        image: object = self.image
+        if not isinstance(image, str | Path | bytes | Image.Image | None) and not hasattr(image, "read"):
+            kind = type(image).__name__
+            raise TypeError(
+                f"a garment's image is a path, bytes, a file opened with 'rb' or a Pillow image, not {kind}"
+            )
         if self.image is None and not self.text.strip():
             raise ValueError("a garment needs an image or a text")
 
@@ -48,7 +55,7 @@ def embed_garment(encoder: ItemEncoder, garment: Garment) -> tuple[NDArray[np.fl
     Raises:
         DataError: if its image cannot be opened, or nothing of it says anything to the encoder.
     """
-    image = None if encoder.image is None else _picture(garment, encoder.image.draft_size)
+    image = None if encoder.image is None else _image(garment, encoder.image.draft_size)
     vectors, present = encoder.encode([image], [garment.text], [f"own {garment.category}"])
     if not present.any():
         parts = {"an image": encoder.image, "a text": encoder.text}
@@ -80,26 +87,17 @@ def embed_text(encoder: ItemEncoder, text: str) -> NDArray[np.float32]:
     return vectors[0, encoder.image_dim :]
 
 
-def _picture(garment: Garment, draft_size: int | None) -> Image.Image | None:
-    if garment.image is None or isinstance(garment.image, Image.Image):
-        return None if garment.image is None else _flat(garment.image)
-    path = Path(garment.image)
+def _image(garment: Garment, draft_size: int | None) -> Image.Image | None:
+    if garment.image is None:
+        return None
+    name = image_name(garment.image)
     try:
-        return decode_image(path, draft_size)
+        return decode_image(garment.image, draft_size)
     except FileNotFoundError:
         raise DataError(
-            f"own {garment.category}: there is no image {path}; paths count from the working folder"
+            f"own {garment.category}: there is no image {name}; paths count from the working folder"
         ) from None
     except DECODING_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"own {garment.category}: its image {path} cannot be opened ({reason}); give another file or a text"
+            f"own {garment.category}: its image {name} cannot be opened ({reason(error)}); give another file or a text"
         ) from error
-
-
-def _flat(image: Image.Image) -> Image.Image:
-    """The image as RGB, transparent parts on white as in image files."""
-    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.encoders.base import ItemEncoder
 from outfits.errors import DataError
-from outfits.naming import did_you_mean
+from outfits.naming import did_you_mean, normalised
 from outfits.stylist.garments import Garment, embed_garment
 from outfits.stylist.results import ItemRef
 
@@ -71,7 +71,7 @@ class OutfitParser:
         place_of = {part: len(self.catalogue) + place for place, part in enumerate(order)}
         own = iter(range(len(garments)))
         positions = [place_of[next(own)] if isinstance(piece, Garment) else self.position(piece) for piece in pieces]
-        ids = [piece for piece in pieces if isinstance(piece, str)]
+        ids = [normalised(piece) for piece in pieces if isinstance(piece, str)]
         twice = next((item_id for item_id in ids if ids.count(item_id) > 1), None)
         if twice is not None:
             raise DataError(f"item {twice!r} stands twice in the partial outfit; an outfit is a set")
@@ -107,7 +107,8 @@ class OutfitParser:
         """
         if not isinstance(item_id, str):
             raise TypeError(f"an item is the id of a catalogue item, a text, or a Garment, not {item_id!r}")
-        position = self.catalogue.positions.get(item_id)
+        positions = self.catalogue.positions
+        position = positions.get(item_id, positions.get(normalised(item_id)))
         if position is None:
             first = ", ".join(self.catalogue.item_ids[:3])
             hint = did_you_mean(item_id, self.catalogue.item_ids, 3) or f"; ids look like {first}"
@@ -120,7 +121,7 @@ class OutfitParser:
         Raises:
             DataError: if there is no such category; the nearest names are named.
         """
-        number = self._category.get(name)
+        number = self._category.get(name, self._category.get(normalised(name)))
         if number is None:
             names = list(self._category)
             some = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")

@@ -54,6 +54,49 @@ def test_a_truncated_image_is_named_with_the_way_out(maryland: Place) -> None:
     assert "data.on_corrupt_image=mask" in line
 
 
+@pytest.mark.parametrize("broken", [1, 6, 11])
+def test_the_log_counts_images_that_cannot_be_decoded(maryland: Place, broken: int) -> None:
+    images = sorted((maryland.data / "images").rglob("*.jpg"))[3::20][:broken]
+    for image in images:
+        image.write_bytes(image.read_bytes()[:200])
+    (maryland.data / "images").rename(maryland.data / "moved")
+    (maryland.data / "images").mkdir()
+    for folder in (maryland.data / "moved").iterdir():
+        folder.rename(maryland.data / "images" / folder.name)
+    gone = sorted((maryland.data / "images").rglob("*.jpg"))[0]
+    gone.unlink()
+    keys = ["data=maryland", f"data.root={maryland.data}", "stages=[embeddings]", "data.on_missing_image=mask"]
+    arguments = maryland.arguments(*keys, "data.on_corrupt_image=mask")
+    for _ in range(2):  # computed, and read back
+        log = here("train", arguments).succeeded().output
+        assert f"embeddings: items without a usable image: {broken + 1}\n" in log
+        assert f"embeddings: {broken} images that cannot be decoded: of items '{images[0].parent.name}_" in log
+        assert "data: images missing from disk: 1\n" in log
+    counts = json.loads((maryland.run / "dataset.json").read_text())["counts"]
+    assert counts["images that cannot be decoded"] == broken
+
+
+def test_the_log_counts_texts_that_say_nothing(tables: Place) -> None:
+    rows = list(csv.reader((tables.data / "items.csv").open(encoding="utf-8")))
+    for row in rows[1:8]:
+        row[2:4] = ["?!", "..."]
+    with (tables.data / "items.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    options = ["data=tables", "data.tables.image=null", "data.tables.text={colour} {name}", "encoder.image=none"]
+    log = here("train", tables.arguments(*options, "stages=[embeddings]")).succeeded().output
+    assert "embeddings: items without a usable text: 7\n" in log
+    assert "data: 8 categories\n" in log
+
+
+@pytest.mark.parametrize("mode", ["grouped", "random"])
+def test_the_log_says_that_no_official_task_was_kept(maryland: Place, mode: str) -> None:
+    keys = ["data=maryland", f"data.root={maryland.data}", "stages=[embeddings]", f"data.split.mode={mode}"]
+    log = here("train", maryland.arguments(*keys)).succeeded().output
+    for what in ("fill-in-the-blank questions", "compatibility rows"):
+        assert f"data: official {what} read: " in log
+        assert f"data: official {what} kept: 0\n" in log
+
+
 def test_a_bad_image_names_itself_from_a_loader_process_too(maryland: Place) -> None:
     image = sorted((maryland.data / "images").rglob("*.jpg"))[-1]
     image.write_bytes(b"not an image")

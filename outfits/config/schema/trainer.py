@@ -33,6 +33,11 @@ class TrainerConfig:
     devices: Any = key("auto", "number of devices, a list of device ids, or auto", check=_devices)
     num_nodes: int = key(1, "number of nodes", ge=1)
     strategy: str = key("auto", "auto, ddp or another of Lightning's strategy names")
+    threads: int | None = key(
+        None,
+        "CPU threads of a process; null: one per core. OMP_NUM_THREADS decides where it is set",
+        ge=1,
+    )
     precision: str = key(
         "32-true",
         "Lightning's precision name for training",

@@ -53,6 +53,6 @@ def _of_placement(placement: Placement) -> dict[str, str]:
 def read_factors(root: Path) -> dict[str, dict[str, str]]:
     """Reads the factors of every item, by item id and by name; DataError if the file is missing or malformed."""
     table = read_table(root / FACTORS, "data.format")
-    names = [str(name) for name in table.frame.columns]
+    names = list(table.columns)
     rows = (dict(zip(names, row, strict=True)) for row in zip(*(table[name] for name in names), strict=True))
     return {row.pop(_ITEM_ID, ""): row for row in rows}

@@ -14,6 +14,7 @@ from outfits.completion.completion import MethodOutcome
 from outfits.config.schema.methods import methods_shown
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
+from outfits.encoders.images import DECODING_ERRORS, decode_image
 from outfits.report.comparison.method import MethodResult, by_outfit
 from outfits.report.drawing import data_uri, font, shortened
 from outfits.report.style import PRINT, colours, family, label
@@ -90,14 +91,11 @@ def item_thumbnail(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image
     if item.image_path is None:
         return None
     try:
-        with Image.open(item.image_path) as source:
-            source.draft("RGB", size)
-            upright = ImageOps.exif_transpose(source).convert("RGBA")
-    except (OSError, SyntaxError, Image.DecompressionBombError):  # PIL's reports of files that are missing or damaged
+        image = decode_image(item.image_path, max(size))
+    except DECODING_ERRORS:
         return None
-    flat = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
-    flat.thumbnail(size, Image.Resampling.LANCZOS)
-    return flat
+    image.thumbnail(size, Image.Resampling.LANCZOS)
+    return image
 
 
 @lru_cache(maxsize=2048)

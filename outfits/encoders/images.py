@@ -149,7 +149,7 @@ def item_image(
 
 
 def undecodable(catalogue: Catalogue, present: NDArray[np.bool_]) -> list[str]:
-    """Lists ids of items with an image file but, by ``present`` ``[N]``, no usable image."""
+    """Ids of the items that have an image file but, by ``present`` ``[N]``, no usable image."""
     items = zip(catalogue.item_ids, catalogue.image_paths, present, strict=True)
     return [item_id for item_id, path, usable in items if path is not None and not usable]
 

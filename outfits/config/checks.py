@@ -15,9 +15,9 @@ from outfits.config.schema.stages import STAGES
 from outfits.config.schema.trainer import TrainerConfig
 
 Conflict = tuple[str, ...]
-"""The key to change, or several with commas between, what is wrong with it, and the other keys that the rule reads.
+"""The key or keys to change, separated by commas, the error, and the other keys that the rule reads.
 
-A caller who already refused one of these keys leaves the conflict out.
+A conflict is not reported if one of these keys has an error already.
 """
 
 LARGEST_SEED = 2**32 - 1  # NumPy's legacy generator, which Lightning seeds too, takes no larger one
@@ -41,7 +41,7 @@ def _run_rules(config: Config) -> Iterator[Conflict]:
 
 
 def _list_rules(config: Config) -> Iterator[Conflict]:
-    """Lists of stages and methods, with the options of calls."""
+    """Yields conflicts in lists of stages and methods and in the options of method calls."""
     evaluate = config.evaluate
     method_lists = {
         "evaluate.methods": evaluate.methods,
@@ -205,7 +205,7 @@ def _trainer_rules(trainer: TrainerConfig) -> Iterator[Conflict]:
 
 
 def conflicts(config: Config) -> Iterator[Conflict]:
-    """Every conflict between keys."""
+    """Yields every conflict between keys."""
     yield from _run_rules(config)
     yield from _list_rules(config)
     yield from _data_rules(config.data)

@@ -12,13 +12,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     """Calls ``main(argv)`` and returns the process's exit status.
 
-    Args:
-        main: an entry point that takes the command line without the program's name.
-        argv: the command line.
-
-    Returns:
-        0, or 2 after an :class:`OutfitError` whose text went to stderr, or 130 after an interrupt from the keyboard.
-        Every other exception is a bug and passes with its traceback.
+    The status is 0, 2 after an :class:`OutfitError`, whose text goes to stderr, or 130 after a keyboard interrupt.
+    Every other exception is a bug and passes with its traceback.
     """
     try:
         main(argv)

@@ -1,4 +1,4 @@
-"""Checks what a command line of ``complete.py`` asks for, before the run is loaded."""
+"""Checks the command line of ``complete.py`` before the run is loaded."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ GARMENT_KEYS = ("image", "text", "category")
 
 
 def complete_conflicts(config: CompleteConfig) -> Iterator[Conflict]:
-    """What is wrong between the keys, and within keys whose values the schema cannot describe."""
+    """Yields conflicts between keys, and errors in values that the schema cannot describe."""
     if config.run is None:
         yield "run", "is not set; name the folder of a finished run, as in run=runs/synthetic-20260101-120000"
     given = [name for name in ("items", "garments") if getattr(config, name)]

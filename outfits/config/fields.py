@@ -1,4 +1,4 @@
-"""How a configuration key is written down: its default with meaning and bounds, and nested sections."""
+"""Declares configuration keys: default, meaning and bounds; and nested sections."""
 
 from collections.abc import Callable, Collection
 from dataclasses import field
@@ -18,17 +18,13 @@ def key(
     choices: Collection[Any] | None = None,
     check: Callable[[Any], Any] | None = None,
 ) -> T:
-    """One configuration key: its default, what it means and which values it may take.
+    """Declares one configuration key: its default, its meaning and the values it may take.
 
     Args:
         default: value when neither YAML nor the command line sets the key; lists are copied.
         help: meaning, one sentence, with units where there are any.
-        ge: smallest allowed number.
-        gt: exclusive lower bound.
-        le: largest allowed number.
-        lt: exclusive upper bound.
-        choices: the allowed values, for a list key the allowed elements; a table is read when a value is checked, so
-            that the entries of plug-ins count.
+        ge, gt, le, lt: bounds as pydantic names them; of a list key for its elements.
+        choices: allowed values, of a list key its allowed elements; read when a value is checked, so plug-ins count.
         check: returns the value if it is allowed; else raises ValueError with the reason.
     """
     bounds = {sign: bound for sign, bound in {"ge": ge, "gt": gt, "le": le, "lt": lt}.items() if bound is not None}
@@ -39,5 +35,5 @@ def key(
 
 
 def section(kind: type[T]) -> T:
-    """A nested section of keys."""
+    """Declares a nested section of keys."""
     return field(default_factory=kind)

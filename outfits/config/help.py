@@ -64,7 +64,7 @@ def _default(key: Key) -> str:
 
 
 def _allowed(key: Key) -> str:
-    """Type, bounds and choices of a key in a few words."""
+    """Describes type, bounds and choices of a key in a few words."""
     bounds = " and ".join(f"{SIGNS[sign]} {bound:g}" for sign, bound in key.bounds.items())
     choices = f"{'any' if key.is_list else 'one'} of {', '.join(map(str, key.choices))}" if key.choices else ""
     if key.is_list and bounds:
@@ -88,13 +88,7 @@ def _files(kind: str, call: str, configs: Path) -> list[str]:
 
 
 def help_text(program: str = "train", configs: Path = CONFIGS) -> str:
-    """The help of one program.
-
-    Args:
-        program: ``train`` and ``complete`` print every key of theirs, ``evaluate`` those that may change for a finished
-            run.
-        configs: folder of recipes and groups.
-    """
+    """Returns a program's help; that of ``evaluate`` lists only the keys that may change in a finished run."""
     schema = SCHEMAS[program]
     shown = keys(schema)
     if program == "evaluate":
@@ -117,5 +111,5 @@ def help_text(program: str = "train", configs: Path = CONFIGS) -> str:
 
 
 def print_help(program: str = "train") -> None:
-    """Prints the help of one program to stdout."""
+    """Prints a program's help to stdout."""
     print(help_text(program), end="")

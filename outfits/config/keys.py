@@ -1,4 +1,4 @@
-"""A schema as a flat list of full keys, for everything that goes through all keys: merging, checking, help."""
+"""Lists a schema's keys by full name, for merging, checking and help."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -25,14 +25,14 @@ TYPE_NAMES: dict[Any, str] = {
 }
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
-# What may change once a run's data, models and targets exist; an entry that ends in a dot is a whole section.
+# Keys that may change once a run's data, models and targets exist; an entry that ends in a dot is a whole section.
 _EVERYWHERE = ("trainer.", "wandb.", "cache_dir", "data.root", "data.num_workers", "encoder.num_workers")
 CHANGEABLE = {"train": _EVERYWHERE, "evaluate": ("evaluate.", "index.", "plugins", *_EVERYWHERE)}
 
-# Other spellings of a key. A text key such as encoder.image cannot have keys below it, though it reads best so.
+# Other spellings of a key: encoder.image is a text and cannot have keys below it.
 ALIASES = {"encoder.image.run": "encoder.learned.run"}
 
-# Keys of older versions and what they are called now.
+# Keys of older versions and their present names.
 RENAMED = {
     "own": "garments",
     "encoder.backdrop": "encoder.background",
@@ -54,17 +54,13 @@ RENAMED = {
 
 @dataclass(frozen=True)
 class Key:
-    """One configuration key.
+    """One configuration key; ``default``, ``help``, ``choices`` and ``check`` as of :func:`outfits.config.fields.key`.
 
     Attributes:
         name: full key, as in ``scorer.width``.
         kind: its type without null, as in ``int`` or ``list[str]``; ``Any`` for a key of several types.
         optional: whether null is allowed.
-        default: value when nothing sets the key.
-        help: meaning.
         bounds: smallest and largest numbers by pydantic's names, as in ``{"ge": 1}``; of a list key for its elements.
-        choices: allowed values, of a list key its allowed elements; None: no restriction.
-        check: refuses values that neither type, bounds nor choices do.
     """
 
     name: str
@@ -78,17 +74,17 @@ class Key:
 
     @property
     def is_list(self) -> bool:
-        """Whether the key takes a list."""
+        """Tells whether the key takes a list."""
         return get_origin(self.kind) is list
 
     @property
     def element(self) -> Any:
-        """Type of the elements of a list key, of any other key its own type."""
+        """Type of a list key's elements, of any other key its own type."""
         return get_args(self.kind)[0] if self.is_list else self.kind
 
     @property
     def type_name(self) -> str:
-        """The type in words, as messages and the help say it."""
+        """The type in words, for messages and help."""
         return TYPE_NAMES.get(self.kind, str(self.kind)) + " or null" * self.optional
 
     @cached_property
@@ -100,7 +96,7 @@ class Key:
         whole: Any = list[element] if self.is_list else element
         if self.check is not None:
             whole = Annotated[whole, AfterValidator(self.check)]
-        # strict, but that a text may come from another key's number, as in wandb.name=${seed}
+        # strict, except that a text may come from another key's number, as in wandb.name=${seed}
         strict = self.element is not str
         return TypeAdapter(whole, config=ConfigDict(strict=strict, coerce_numbers_to_str=True, allow_inf_nan=False))
 
@@ -112,11 +108,7 @@ class Key:
         raise ValueError(f"{value!r} is not one of {', '.join(map(str, choices))}{hint}")
 
     def validate(self, value: Any) -> Any:
-        """The value in the key's type.
-
-        Raises:
-            ValueError: if the key cannot have this value, whatever other keys say; the message gives the reason.
-        """
+        """Returns the value in the key's type; ValueError gives the reason why the key cannot have it."""
         if value is None and self.optional:
             return None
         if value is None:
@@ -156,23 +148,23 @@ def _walk(section: Any, prefix: str) -> Iterator[tuple[str, Key | None]]:
 
 @cache
 def keys(schema: type = Config) -> dict[str, Key]:
-    """Every full key of a schema, in the schema's order."""
+    """Returns every key of a schema by full name, in the schema's order."""
     return {name: key for name, key in _walk(schema, "") if key is not None}
 
 
 @cache
 def sections(schema: type = Config) -> tuple[str, ...]:
-    """Full names of a schema's sections, nested ones included, as in ``data`` and ``data.split``."""
+    """Returns the full names of a schema's sections, nested ones included, as in ``data`` and ``data.split``."""
     return tuple(name for name, key in _walk(schema, "") if key is None)
 
 
 def may_change(name: str, program: str) -> bool:
-    """Whether a key of an existing run's configuration may change when ``program`` takes the run up again."""
+    """Tells whether ``program`` may change this key of an existing run."""
     return any(name == entry or (entry.endswith(".") and name.startswith(entry)) for entry in CHANGEABLE[program])
 
 
 def key_error(name: str, schema: type, place: str) -> str:
-    """What is wrong with a name that is none of a schema's keys, and which keys were probably meant."""
+    """Returns the error for a name that is no key of the schema, with the keys that were probably meant."""
     known, last = keys(schema), name.rpartition(".")[2]
     if name in sections(schema):
         return "is a section, not a key" + ("; in a file, pick a group with include" if place else "")

@@ -27,20 +27,17 @@ from outfits.storage import write_text
 
 
 def load_config(argv: Sequence[str], program: str = "train", configs: Path = CONFIGS) -> Config:
-    """The configuration that a command line asks for, resolved and checked.
+    """Returns the configuration that a command line asks for, resolved and checked.
 
     Args:
         argv: arguments without the program's name, each ``key=value``, ``section=GROUP`` or ``--help``.
-        program: ``train``, where ``resume=RUN_DIR`` takes up an interrupted run, or ``evaluate``, which needs
+        program: ``train``, where ``resume=RUN_DIR`` continues an interrupted run, or ``evaluate``, which needs
             ``run=RUN_DIR``. Either loads the run's own configuration and sets ``run_dir`` to the folder.
         configs: folder of recipes and groups.
 
-    Returns:
-        The configuration; ``run_dir`` stays None where nothing sets it.
-
     Raises:
         ConfigError: with all errors, one line each.
-        SystemExit: with status 0, after the help was asked for and printed.
+        SystemExit: with status 0, after ``--help``.
     """
     read = _read_command(argv, program, Config)
     taken_up, other = ("resume", "run") if program == "train" else ("run", "resume")
@@ -60,15 +57,7 @@ def load_config(argv: Sequence[str], program: str = "train", configs: Path = CON
 
 
 def load_complete(argv: Sequence[str]) -> CompleteConfig:
-    """What a command line of ``complete.py`` asks for, checked; the plug-ins of the run count.
-
-    Args:
-        argv: arguments without the program's name, each ``key=value`` or ``--help``.
-
-    Raises:
-        ConfigError: with all errors, one line each.
-        SystemExit: with status 0, after the help was asked for and printed.
-    """
+    """Reads and checks the command line of ``complete.py``; imports plug-ins; raises like :func:`load_config`."""
     settings = _read_command(argv, "complete", CompleteConfig)
     files = [Path(str(setting.value)) / run_files.CONFIG for setting in settings if setting.key == "run"]
     saved = read_file(files[-1], str(files[-1])) if files and files[-1].is_file() else []
@@ -88,7 +77,7 @@ def _picks_group(setting: Setting) -> bool:
 
 
 def _new_run(settings: Sequence[Setting], configs: Path) -> Iterator[Setting]:
-    """Everything that is set for a new run, in the order in which it wins."""
+    """Yields all settings of a new run; later ones win."""
     named = [str(setting.value or "") for setting in settings if setting.key == "experiment"]
     experiment = named[-1] if named else Config.experiment
     recipe = _read("experiment", experiment, configs, "experiment")
@@ -114,7 +103,7 @@ def _new_run(settings: Sequence[Setting], configs: Path) -> Iterator[Setting]:
 def _existing_run(
     settings: Sequence[Setting], program: str, taken_up: str, folder: str, configs: Path
 ) -> list[Setting]:
-    """What a run's folder holds and what changes, with an error for every key that must not change."""
+    """Returns an existing run's settings and the changes, with an error for every key that must not change."""
     path = Path(folder) / run_files.CONFIG
     if not path.is_file():
         return [Setting(taken_up, error=f"{path} does not exist; name the folder of a run")]
@@ -137,7 +126,7 @@ def _existing_run(
 
 
 def _groups(settings: Iterable[Setting], configs: Path) -> Iterator[Setting]:
-    """Settings of the groups of ``data=mango`` or ``trainer=[ddp4,bf16]`` in turn."""
+    """Yields the settings of groups such as ``data=mango`` or ``trainer=[ddp4,bf16]`` in turn."""
     for setting in filter(_picks_group, settings):
         for name in setting.value if isinstance(setting.value, list) else [setting.value]:
             if isinstance(name, str) and name:
@@ -148,7 +137,7 @@ def _groups(settings: Iterable[Setting], configs: Path) -> Iterator[Setting]:
 
 
 def _read(kind: str, name: str, configs: Path, key: str, place: str = "") -> list[Setting]:
-    """Settings of a recipe or group; one with an error, under ``key``, where there is no such file."""
+    """Returns the settings of a recipe or group; without such a file, one setting with an error under ``key``."""
     path = file_of(kind, name, configs)
     if path.is_file():
         shown = str(path) if is_file_name(name) else f"{configs.name}/{kind}/{path.name}"
@@ -164,11 +153,7 @@ def _read(kind: str, name: str, configs: Path, key: str, place: str = "") -> lis
 
 
 def _read_run(path: Path) -> list[Setting]:
-    """Settings of a run's ``config.yaml``.
-
-    Raises:
-        ConfigError: if an older version saved them, under names that keys have no longer.
-    """
+    """Returns the settings of a run's ``config.yaml``; ConfigError if it has keys of an older version."""
     settings = read_file(path, str(path))
     old = [f"{setting.key} is now {RENAMED[setting.key]}" for setting in settings if setting.key in RENAMED]
     if old:
@@ -178,9 +163,9 @@ def _read_run(path: Path) -> list[Setting]:
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Writes all keys as YAML, at once or not at all; ``train.py experiment=PATH`` repeats the run.
+    """Writes all keys as YAML, atomically; ``train.py experiment=PATH`` repeats the run.
 
-    ``run`` and ``resume`` say how a program was called, not what it computes, and are saved as null.
+    Saves ``run`` and ``resume`` as null: they tell how a program was called, not what it computes.
     """
     text = OmegaConf.to_yaml(OmegaConf.structured(replace(config, run=None, resume=None)))
     comment = "# Resolved configuration of a run; python train.py experiment=THIS_FILE repeats it."
@@ -188,7 +173,7 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def read_config(path: Path) -> Config:
-    """The configuration that :func:`save_config` wrote, checked like any other.
+    """Reads and checks a configuration written by :func:`save_config`.
 
     Raises:
         ConfigError: if the file is missing, malformed or has keys or values that this version does not know.

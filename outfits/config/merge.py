@@ -1,4 +1,4 @@
-"""Merges settings into a schema and checks what comes of them, so that one error does not hide the next."""
+"""Merges settings into a schema and checks the result, so that one error does not hide the next."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -17,9 +17,9 @@ C = TypeVar("C")
 
 
 def merge(schema: type, settings: Iterable[Setting]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The value of every key, interpolations resolved, and by key what is wrong with it; such a key has its default.
+    """Returns every key's value, interpolations resolved, and the errors by key; a key with an error has its default.
 
-    A later setting of a key wins; settings with errors set nothing.
+    Later settings win; settings with errors set nothing.
     """
     tree = OmegaConf.create(asdict(schema()))
     values: dict[str, Any] = {}
@@ -44,12 +44,12 @@ def merge(schema: type, settings: Iterable[Setting]) -> tuple[dict[str, Any], di
 
 
 def build(schema: type[C], settings: Sequence[Setting], conflicts: Callable[[C], Iterable[Conflict]]) -> C:
-    """The configuration that settings make of a schema's defaults, resolved and checked; later settings win.
+    """Builds the configuration from a schema's defaults and settings, resolved and checked; later settings win.
 
     Args:
-        schema: dataclass that says which keys there are.
+        schema: dataclass of the configuration.
         settings: in the order in which their errors are reported.
-        conflicts: finds what is wrong between the keys of a configuration.
+        conflicts: finds conflicts between keys.
 
     Raises:
         ConfigError: with all errors.
@@ -70,7 +70,7 @@ def build(schema: type[C], settings: Sequence[Setting], conflicts: Callable[[C],
     for name, value in values.items():
         *path, attribute = name.split(".")
         setattr(reduce(getattr, path, config), attribute, value)
-    # Conflicts with what could not be read, or with a value that is wrong by itself, would mislead.
+    # Conflicts with unread files, or with a value that is wrong by itself, would mislead.
     if "plugins" not in wrong and not any(setting.unread for setting in settings):
         found = conflicts(config)
         lines += [f"{key}: {text}" for key, text, *others in found if broken.isdisjoint([*key.split(", "), *others])]

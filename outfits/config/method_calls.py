@@ -13,13 +13,12 @@ from outfits.naming import did_you_mean
 
 @dataclass(frozen=True)
 class MethodCall:
-    """A method as it is to be run.
+    """A method with its options.
 
     Attributes:
-        text: as it was written, which names it in results.
+        text: the call as it was written; names the method in results.
         name: the method, one of :data:`outfits.config.schema.methods.METHODS`.
-        options: its section of the configuration, of a plug-in's method its defaults, with the call's own options; None
-            for a method without options.
+        options: its configuration section (defaults for a plug-in's method) updated by the call; None without options.
     """
 
     text: str
@@ -28,11 +27,10 @@ class MethodCall:
 
 
 def resolve_call(text: str, config: EvaluateConfig) -> MethodCall:
-    """The call with its own options over those of its method's section.
+    """Returns the call with its own options over those of its method's section.
 
     Raises:
-        ValueError: if it is not ``NAME:OPTION=VALUE:…``, there is no such method or option, or the option has a value
-            that its key does not take.
+        ValueError: if the call is not ``NAME:OPTION=VALUE:…``, or its method, option or value is unknown.
     """
     name, *parts = text.split(":")
     if name not in METHODS:

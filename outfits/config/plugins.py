@@ -1,4 +1,4 @@
-"""Modules of users that add entries to the tables."""
+"""Imports users' modules that add entries to the tables."""
 
 import os
 import sys
@@ -7,11 +7,7 @@ from traceback import extract_tb
 
 
 def import_plugins(names: list[str]) -> list[str]:
-    """Imports modules, from the working folder too, and returns their names.
-
-    Raises:
-        ValueError: if one cannot be imported.
-    """
+    """Imports modules, from the working folder too, and returns their names; ValueError if one cannot be imported."""
     if names and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     for name in names:

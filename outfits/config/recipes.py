@@ -1,7 +1,7 @@
-"""Where recipes and group files lie, and which there are.
+"""Finds recipes and group files.
 
 ``configs/experiment/NAME.yaml`` is a recipe, ``configs/SECTION/NAME.yaml`` a group: a ready set of one section's keys.
-The first line of every file is a comment that says what the file is for.
+The first line of every file is a comment that describes it.
 """
 
 from pathlib import Path
@@ -12,22 +12,22 @@ CONFIGS = INSTALLED if INSTALLED.is_dir() else PACKAGE.with_name("configs")
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a recipe or group is given as a user's own file instead of a name."""
+    """Tells whether a recipe or group is given as a user's own file instead of a name."""
     return name.endswith((".yaml", ".yml"))
 
 
 def file_of(kind: str, name: str, configs: Path = CONFIGS) -> Path:
-    """The file of a recipe (kind ``experiment``) or a group (kind: its section)."""
+    """Returns the file of a recipe (kind ``experiment``) or a group (kind: its section)."""
     return Path(name) if is_file_name(name) else configs / kind / f"{name}.yaml"
 
 
 def names_of(kind: str, configs: Path = CONFIGS) -> list[str]:
-    """Names of the recipes or of a section's groups, sorted."""
+    """Lists the recipes or a section's groups, sorted."""
     return sorted(path.stem for path in (configs / kind).glob("*.yaml"))
 
 
 def purpose_of(path: Path) -> str:
-    """What a file is for: its first line without the comment sign, empty where it has none."""
+    """Returns a file's description: its first line without the comment sign, empty if it has none."""
     with path.open(encoding="utf-8") as file:
         first = file.readline().strip()
     return first.lstrip("# ") if first.startswith("#") else ""

@@ -20,13 +20,13 @@ YAML_ERRORS = (yaml.YAMLError, OmegaConfBaseException)
 
 @dataclass(frozen=True)
 class Setting:
-    """One full key set to a value, or the error that stands in its place.
+    """One full key set to a value, or the error in its place.
 
     Attributes:
         key: full key, known or not.
-        value: what YAML made of the text; a number for a text key as it was written.
+        value: YAML's value; a number for a text key as it was written.
         place: FILE:LINE, or empty for the command line.
-        error: what is wrong with the setting; empty where nothing is.
+        error: empty if the setting is valid.
         unread: whether it stands for a file that cannot be read.
     """
 
@@ -38,7 +38,7 @@ class Setting:
 
 
 def _yaml_problem(error: Exception) -> tuple[str, int]:
-    """One line saying what is wrong, and the line it was seen in, counted from 1."""
+    """Returns the error in one line and its line number, counted from 1."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         return " ".join(str(error.problem or error.context).split()), mark.line + 1 if mark else 1
@@ -51,11 +51,7 @@ def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 def _as_written(value: Any, node: yaml.Node | None, key: Key | None) -> Any:
-    """The text that a user wrote where YAML makes a number of it.
-
-    Raises:
-        ValueError: if YAML makes a truth value of a text, unless the key has such a choice.
-    """
+    """Returns the user's text where YAML reads a number; ValueError where it reads a bool that the key refuses."""
     if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
         return [_as_written(part, child, key) for part, child in zip(value, node.value, strict=True)]
     if not isinstance(value, bool | int | float) or not isinstance(node, yaml.ScalarNode):
@@ -87,11 +83,11 @@ def _settings(
 
 
 def read_file(path: Path, shown: str, prefix: str = "") -> list[Setting]:
-    """Settings of a YAML file in its own order; a file that cannot be read is one setting with an error.
+    """Reads a YAML file's settings in its own order; a file that cannot be read is one setting with an error.
 
     Args:
         path: file to read.
-        shown: how messages call the file.
+        shown: the file's name in messages.
         prefix: put before every key; ``data.`` for a group file of the section ``data``.
     """
     try:
@@ -113,9 +109,9 @@ def read_file(path: Path, shown: str, prefix: str = "") -> list[Setting]:
 
 
 def read_argument(argument: str, schema: type) -> list[Setting]:
-    """Settings of an argument ``key=value``, whose value is YAML; one with an error where it is malformed.
+    """Reads an argument ``key=value``, whose value is YAML; returns one setting with an error where it is malformed.
 
-    A text key takes the words as they stand where YAML would see a mapping in them, so that
+    A text key takes the words literally where YAML would see a mapping, so that
     ``data.tables.text='{colour} {name}'`` needs no second pair of quotes.
     """
     name, equals, text = argument.partition("=")

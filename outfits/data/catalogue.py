@@ -17,12 +17,11 @@ class ItemEmbeddings:
 
     Attributes:
         vectors: float32, shape ``[N, image_dim + text_dim]``, usually memory-mapped; a part that is absent is zero.
-        present: bool, shape ``[N, 2]``: has the item an image, has it a text.
+        present: bool, shape ``[N, 2]``: whether the item has an image, a text.
         image_dim: width of the image part, 0 without an image encoder.
         text_dim: width of the text part, 0 without a text encoder.
-        key: content key of encoder, weights, preprocessing and items that the vectors were computed from.
-        shared_space: whether one encoder maps images and texts to one space, so that a text can be compared with the
-            image part.
+        key: content key of encoder, weights, preprocessing and items.
+        shared_space: whether a text can be compared with the image part, since one encoder maps both to one space.
     """
 
     vectors: NDArray[np.float32]
@@ -46,7 +45,7 @@ class ItemEmbeddings:
         return self.image_dim + self.text_dim
 
     def take(self, rows: NDArray[np.integer]) -> "ItemEmbeddings":
-        """The embeddings of these items, in this order."""
+        """Selects the embeddings of these items, in this order."""
         return replace(self, vectors=np.array(self.vectors[rows]), present=np.array(self.present[rows]))
 
     @property
@@ -62,14 +61,11 @@ class ItemEmbeddings:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items by position: position ``i`` of every field is one item.
+    """Items by position: position ``i`` of every field is one item; fields as of :class:`outfits.data.dataset.Item`.
 
     Attributes:
-        item_ids: the data set's own names of the items, unique.
+        item_ids: unique.
         categories: int32, shape ``[N]``, positions in ``category_names``.
-        category_names: names of the categories.
-        texts: item texts; an empty string is a missing text.
-        image_paths: image files; None is a missing image.
         embeddings: item embeddings, once they are computed.
         attributes: true properties by name, one value per item; an empty string is unknown.
     """
@@ -106,7 +102,7 @@ class Catalogue:
 
     @property
     def require_embeddings(self) -> ItemEmbeddings:
-        """The embeddings; raises :class:`DataError` where they were not computed yet."""
+        """Returns the embeddings; raises :class:`DataError` if they are not computed yet."""
         if self.embeddings is None:
             raise DataError("the catalogue has no embeddings yet; run the embeddings stage first")
         return self.embeddings

@@ -1,7 +1,7 @@
 """The category rule: an outfit has no two items of one category.
 
-Real outfits may break the rule among themselves where categories are coarse. So what a method *adds* is held to the
-rule, among the added items and towards the given ones, and the given items are left as they are.
+Given items may break the rule where categories are coarse, as real outfits do. Items that a method *adds* keep the
+rule, among themselves and towards the given ones.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,17 @@ ItemSets = Sequence[NDArray[np.integer]] | NDArray[np.integer]
 
 
 def is_outfit(categories: NDArray[np.integer] | Sequence[int]) -> bool:
-    """Whether items of these categories, shape ``[n]``, are an outfit; the compatibility of all other sets is 0."""
+    """Tells whether items of these categories, shape ``[n]``, are an outfit; all other sets have compatibility 0."""
     return len(categories) > 0 and len(np.unique(np.asarray(categories))) == len(categories)
 
 
 def forbidden_categories(outfits: ItemSets, categories: NDArray[np.integer], num_categories: int) -> NDArray[np.bool_]:
-    """Categories that an item added to each outfit must not have.
+    """Categories that an item added to each outfit must not have, bool, shape ``[B, C]``.
 
     Args:
         outfits: catalogue positions of the given items, ``[B, n]`` or ``B`` arrays.
         categories: category of every catalogue item, shape ``[N]``.
         num_categories: ``C``.
-
-    Returns:
-        Bool, shape ``[B, C]``.
     """
     forbidden = np.zeros((len(outfits), num_categories), dtype=np.bool_)
     for row, outfit in enumerate(outfits):
@@ -41,29 +38,17 @@ def forbidden_categories(outfits: ItemSets, categories: NDArray[np.integer], num
 def available_categories(
     outfits: ItemSets, categories: NDArray[np.integer], num_categories: int, items: int | None = None
 ) -> NDArray[np.bool_]:
-    """Categories with items that the rule lets be added to each outfit, bool, shape ``[B, C]``.
+    """Categories of items that may be added to each outfit, bool, shape ``[B, C]``.
 
-    Args:
-        outfits: positions of the given items, ``[B, n]`` or ``B`` arrays.
-        categories: category of every catalogue item and, after them, of every external item.
-        num_categories: ``C``.
-        items: number of catalogue items; None: there are no external items.
+    Arguments are those of :func:`forbidden_categories`; ``categories`` continues with external items after the first
+    ``items``, which are the catalogue's.
     """
     has_items = np.isin(np.arange(num_categories), categories[:items])
     return has_items & ~forbidden_categories(outfits, categories, num_categories)
 
 
 def keeps_outfit(outfits: ItemSets, chosen: NDArray[np.integer], categories: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Whether the chosen items keep the rule: categories pairwise different and none of a given item.
-
-    Args:
-        outfits: catalogue positions of the given items, ``[B, n]`` or ``B`` arrays.
-        chosen: catalogue positions of the chosen items, shape ``[B, k]``.
-        categories: category of every catalogue item, shape ``[N]``.
-
-    Returns:
-        Bool, shape ``[B]``.
-    """
+    """Tells whether chosen items ``[B, k]`` keep the rule, among themselves and with the given ones, shape ``[B]``."""
     kept = np.empty(len(chosen), dtype=np.bool_)
     for row, (outfit, added) in enumerate(zip(outfits, chosen, strict=True)):
         kept[row] = is_outfit(categories[added]) and not np.isin(categories[added], categories[outfit]).any()
@@ -73,15 +58,12 @@ def keeps_outfit(outfits: ItemSets, chosen: NDArray[np.integer], categories: NDA
 def feasible_categories(
     allowed: NDArray[np.bool_], free: NDArray[np.bool_], available: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Categories that a missing item can take so that all others still find one of their own.
+    """Categories that a missing item can take so that all others still find one of their own, bool, shape ``[k, C]``.
 
     Args:
         allowed: categories that each missing item may have, bool, shape ``[k, C]``.
-        free: missing items that are still missing, bool, shape ``[k]``.
+        free: which items are still missing, bool, shape ``[k]``; the others get no category.
         available: categories that have items and are not taken, bool, shape ``[C]``.
-
-    Returns:
-        Bool, shape ``[k, C]``; False for items that are not missing any more.
     """
     possible = allowed & free[:, None] & available
     feasible = np.zeros_like(possible)
@@ -96,7 +78,7 @@ def feasible_categories(
 
 
 def _all_find_one(possible: NDArray[np.bool_]) -> bool:
-    """Whether every row can be given a column of its own."""
+    """Tells whether every row can be matched to a column of its own."""
     if len(possible) < 2 or (possible.sum(axis=1) >= len(possible)).all():
         return bool(possible.any(axis=1).all())
     return bool((maximum_bipartite_matching(csr_array(possible), perm_type="column") >= 0).all())

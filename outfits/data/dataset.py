@@ -1,4 +1,4 @@
-"""What a data set is: as a parser reads it, and after cleaning, with official tasks and what was left out."""
+"""Data sets: as a parser reads them, and after cleaning."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from outfits.data.outfits import Outfits
 
 @dataclass(frozen=True)
 class Item:
-    """An item as a parser read it; the category by name, the image file not yet looked at.
+    """An item as a parser read it; its image file is not yet checked.
 
     Attributes:
         item_id: the data set's own name of it.
         category: name of its category.
-        text: its text; an empty string is a missing text.
-        image_path: its image; None is a missing image.
-        attributes: values of its true properties by name, as in ``{"colour": "red"}``, against which learned
-            representations are measured; an empty string is unknown, as is a name that is not there.
+        text: an empty string is a missing text.
+        image_path: None is a missing image.
+        attributes: its true properties by name, as in ``{"colour": "red"}``, to evaluate learned representations; an
+            empty string or a missing name is unknown.
     """
 
     item_id: str
@@ -41,7 +41,7 @@ class RawOutfit:
 
 @dataclass(frozen=True)
 class FillInTheBlank:
-    """A question: the given items and the answers, item ids, with the position of the true answer."""
+    """A question: ids of the given items and of the answers, and the position of the true answer."""
 
     question: tuple[str, ...]
     answers: tuple[str, ...]
@@ -58,10 +58,10 @@ class LabelledOutfit:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """Everything that one parser reads from its files, and lines for the log on how it read them.
+    """The result of a parser, and log lines on how it read the files.
 
-    ``fitb`` and ``labelled`` go from split to official tasks. Ids and names of categories and attributes are in the
-    form of :func:`outfits.naming.normalised`.
+    ``fitb`` and ``labelled`` map splits to official tasks. Ids and names of categories and attributes are in the form
+    of :func:`outfits.naming.normalised`.
     """
 
     name: str
@@ -82,9 +82,9 @@ class OutfitDataset:
         outfits: clean outfits with their split.
         fitb: official fill-in-the-blank questions by split, may be empty.
         labelled: official compatibility rows by split, may be empty.
-        counts: what cleaning and splitting saw and left out, by a short sentence: number; shown in logs and report.
+        counts: numbers of what was seen and left out, by a short sentence, for logs and report.
         split_facts: ``mode``, ``seed``, ``shares`` and ``pairs_seen`` (share of test item pairs seen in training).
-        notes: what else the log says of it, a line each: how files were read, and names that look wrong.
+        notes: further lines for the log: how files were read, and names that look wrong.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A split in which no item stands in two splits, with as many outfits as a greedy search can save."""
+"""Splits outfits so that splits share no item and a greedy search keeps as many outfits as it can."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,26 +11,23 @@ from outfits.data.group_split import group_split
 from outfits.data.near_duplicates import incidence
 
 STARTS = 8
-"""Seeded starts per component, of which the split with most outfits is taken."""
+"""Seeded starts per component; the one that keeps most outfits is taken."""
 
 
 def disjoint_split(item_sets: Sequence[Iterable[int]], shares: Sequence[float], seed: int) -> NDArray[np.int8]:
-    """Splits outfits so that no item stands in two splits; outfits that would straddle are left out.
+    """Returns a split of every outfit so that no item is in two splits; -1 leaves an outfit out. Shape ``[outfits]``.
 
-    Outfits that share no item even through others (components) are dealt out whole. Real outfits hang together in a few
-    giant components, too large for the smallest split, and those have to be cut: every split but the largest grows a
-    region of items from one random outfit, always by the outfit whose new items are the fewest and stand in the fewest
-    outfits; what touches no region is the largest split, what touches a region without lying in it is left out. Of
-    :data:`STARTS` starts the one that saves most outfits is taken. Each giant component is cut for itself and gives to
-    every split: to put whole giants (seasons, say) on one side would save more, but train and test on different worlds.
+    Components, outfits joined by chains of shared items, stay whole. Real outfits form a few giant components, too
+    large for the smallest split, which are cut: every split but the largest grows a region of items from one random
+    outfit, always by the outfit whose new items are the fewest and occur in the fewest outfits. Outfits outside all
+    regions form the largest split; outfits that touch a region without lying in it are left out. The best of
+    :data:`STARTS` starts is taken. Each giant component contributes to every split: whole giants (seasons, say) on one
+    side would save more outfits, but train and test on different distributions.
 
     Args:
         item_sets: catalogue positions of every outfit.
-        shares: share of the surviving outfits that every split should have.
+        shares: share of the surviving outfits for every split.
         seed: seed of the starts.
-
-    Returns:
-        Split of every outfit, -1 where it is left out, shape ``[outfits]``.
     """
     matrix = incidence(item_sets)
     components = _components(matrix)
@@ -50,7 +47,7 @@ def disjoint_split(item_sets: Sequence[Iterable[int]], shares: Sequence[float], 
 
 
 def _components(matrix: csr_array) -> NDArray[np.int64]:
-    """Component number of every outfit: outfits joined by chains of shared items, shape ``[outfits]``."""
+    """Numbers the components: outfits joined by chains of shared items, shape ``[outfits]``."""
     entries = coo_array(matrix)
     outfits, items = entries.coords
     nodes = sum(matrix.shape)  # outfits first, then items
@@ -59,7 +56,7 @@ def _components(matrix: csr_array) -> NDArray[np.int64]:
 
 
 def _quality(codes: NDArray[np.int8], shares: Sequence[float]) -> tuple[int, int]:
-    """Number of asked-for splits that are not empty, then number of outfits that survive."""
+    """Counts the requested splits that are not empty, then the outfits that survive."""
     filled = sum(share > 0 and bool((codes == split).any()) for split, share in enumerate(shares))
     return filled, int((codes >= 0).sum())
 
@@ -67,10 +64,10 @@ def _quality(codes: NDArray[np.int8], shares: Sequence[float]) -> tuple[int, int
 def _grow_regions(matrix: csr_array, shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.int8]:
     outfits_of = matrix.T.tocsr()
     sizes = matrix.sum(axis=1)
-    weight = np.sqrt(matrix.sum(axis=0))  # measured on real outfits: saves 1.6 times as many as counting items
+    weight = np.sqrt(matrix.sum(axis=0))  # on real outfits this keeps 1.6 times as many as counting items
     new = matrix @ weight  # [outfits] weight of the items that are in no region yet
     order = rng.permutation(matrix.shape[0])
-    precedence = np.argsort(order)  # ties fall to the outfit that comes first in the random order
+    precedence = np.argsort(order)  # breaks ties by the random order
     largest = int(np.argmax(shares))
     growing = [split for split, share in enumerate(shares) if share > 0 and split != largest]
     held = np.zeros((len(shares), matrix.shape[0]), dtype=np.int64)  # [splits, outfits] items in the split's region

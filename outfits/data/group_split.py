@@ -1,4 +1,4 @@
-"""Dealing groups of related outfits out to splits."""
+"""Assigns groups of related outfits to splits."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,15 @@ from numpy.typing import NDArray
 
 
 def group_split(groups: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.int8]:
-    """Deals whole groups out in random order; a group goes to a split with room, chosen in proportion to the room.
+    """Assigns whole groups in random order to splits, with probability in proportion to their room, ``[outfits]``.
 
-    Groups too large for the smallest split are dealt first, the largest first, to the split with most room, so that the
-    others can make up for them. With groups of one outfit this is a uniformly random split.
+    Groups too large for the smallest split come first, the largest first, and go to the split with most room, so that
+    the others can balance them. With groups of one outfit this is a uniformly random split.
 
     Args:
         groups: group number of every outfit, from 0, shape ``[outfits]``.
-        shares: share of the outfits that every split should have.
+        shares: share of the outfits for every split.
         rng: source of the order and the choices.
-
-    Returns:
-        Split of every outfit, shape ``[outfits]``.
     """
     sizes = np.bincount(groups)
     room = _targets(len(groups), shares)

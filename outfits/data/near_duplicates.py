@@ -1,4 +1,4 @@
-"""How far outfits share items: near duplicates (Jaccard overlap) and pairs of items seen together."""
+"""Measures how outfits share items: near duplicates (Jaccard overlap) and pairs of items seen together."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,12 +11,7 @@ from outfits.data.outfits import SPLITS, Outfits
 
 
 def incidence(item_sets: Sequence[Iterable[int]], items: int | None = None) -> csr_array:
-    """Sparse 0/1 matrix, shape ``[outfits, items]``: is this item in this outfit?
-
-    Args:
-        item_sets: catalogue positions of every outfit.
-        items: number of columns; None: just as many as there are positions.
-    """
+    """Builds the sparse 0/1 matrix of outfits and their items, ``[outfits, items]``; by default as wide as needed."""
     sets = [frozenset(item_set) for item_set in item_sets]
     columns = np.array([item for item_set in sets for item in item_set], dtype=np.int64)
     rows = np.repeat(np.arange(len(sets)), [len(item_set) for item_set in sets])
@@ -25,15 +20,9 @@ def incidence(item_sets: Sequence[Iterable[int]], items: int | None = None) -> c
 
 
 def near_duplicates(a: csr_array, b: csr_array, overlap: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    r"""Pairs of rows with :math:`|A \cap B| / |A \cup B| \geq` ``overlap``.
+    r"""Finds pairs of rows with :math:`|A \cap B| / |A \cup B| \geq` ``overlap`` > 0.
 
-    Args:
-        a: incidence matrix, shape ``[n, items]``.
-        b: incidence matrix, shape ``[m, items]``.
-        overlap: smallest Jaccard overlap, above 0.
-
-    Returns:
-        Row numbers in ``a`` and in ``b`` of the pairs, each of shape ``[pairs]``.
+    ``a`` and ``b`` are incidence matrices ``[n, items]`` and ``[m, items]``; returns the rows in each, ``[pairs]``.
     """
     common = coo_array(a @ b.T)
     rows, columns = common.coords
@@ -43,7 +32,7 @@ def near_duplicates(a: csr_array, b: csr_array, overlap: float) -> tuple[NDArray
 
 
 def related_groups(item_sets: Sequence[Iterable[int]], overlap: float) -> NDArray[np.int64]:
-    """Group number of every outfit, shape ``[outfits]``: chains of near duplicates are one group."""
+    """Numbers the groups of outfits, shape ``[outfits]``: chains of near duplicates are one group."""
     matrix = incidence(item_sets)
     rows, columns = near_duplicates(matrix, matrix, overlap)
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(item_sets), len(item_sets)))
@@ -61,9 +50,9 @@ def near_duplicate_share(outfits: Outfits, of: str = "test", in_: str = "train",
 
 
 def pairs_seen(outfits: Outfits, of: str = "test", in_: str = "train") -> float:
-    """Share of the item pairs in one split's outfits that stand together in an outfit of another split.
+    """Share of the item pairs in one split's outfits that occur together in an outfit of another split.
 
-    A pair counts as often as outfits have it, so the figure is what a random pair of a random outfit meets.
+    A pair counts as often as it occurs: the share is the probability for a random pair of a random outfit.
     """
     own, other = _pairs(_members(outfits, of)), _pairs(_members(outfits, in_))
     return float(np.isin(own, other).mean()) if len(own) else 0.0
@@ -74,7 +63,7 @@ def _members(outfits: Outfits, split: str) -> list[NDArray[np.int32]]:
 
 
 def _pairs(item_sets: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
-    """Every pair of every outfit as one number, shape ``[pairs]``."""
+    """Encodes every pair of every outfit as one number, shape ``[pairs]``."""
     codes = []
     for size in {len(item_set) for item_set in item_sets}:
         rows = np.sort(np.stack([item_set for item_set in item_sets if len(item_set) == size]).astype(np.int64), axis=1)

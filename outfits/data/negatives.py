@@ -13,11 +13,11 @@ class OutfitWithNegatives:
     """A positive outfit with its negatives; all sets have the positive's size.
 
     Attributes:
-        sets: int64, shape ``[1 + P, n]``, catalogue positions; row 0 is the outfit, the others are negatives.
+        sets: catalogue positions, int64, shape ``[1 + P, n]``; row 0 is the outfit, the others are negatives.
         replaced: position within the outfit of the one item that hard negatives and the ranking loss replace.
         candidates: int64, shape ``[c]``, replacements of that item from its own category (any item where the category
             has no other).
-        hard: bool, shape ``[P]``; a hard row is overwritten by the candidate that S likes best.
+        hard: bool, shape ``[P]``; a hard row is overwritten by the candidate of the highest S.
     """
 
     sets: NDArray[np.int64]
@@ -29,10 +29,7 @@ class OutfitWithNegatives:
 class NegativeSampler:
     """Draws negatives for an outfit: all items replaced or one, by any item or one of the same category.
 
-    Args:
-        categories: category of every catalogue item, shape ``[N]``.
-        config: shares and schedule.
-        epochs: training epochs that the hard-negative schedule refers to.
+    ``categories`` has shape ``[N]``; the hard-negative schedule spans ``epochs`` training epochs.
     """
 
     def __init__(self, categories: NDArray[np.int32], config: NegativesConfig, epochs: int) -> None:
@@ -52,7 +49,7 @@ class NegativeSampler:
     def replacements(
         self, outfit: NDArray[np.int32], item: int, count: int, same_category: bool, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Items to stand in for ``item``, none of them in the outfit; any category where its own has no other item."""
+        """Draws replacements of ``item`` from outside the outfit; of any category where its own has no other item."""
         pool = self.members[self.categories[item]] if same_category else np.arange(len(self.categories))
         if same_category and len(pool) <= np.isin(pool, outfit).sum():
             pool = np.arange(len(self.categories))
@@ -62,7 +59,7 @@ class NegativeSampler:
         return drawn.astype(np.int64)
 
     def sample(self, outfit: NDArray[np.int32], epoch: int, rng: np.random.Generator) -> OutfitWithNegatives:
-        """Negatives of one outfit in one epoch."""
+        """Draws the negatives of one outfit in one epoch."""
         config = self.config
         size, count = len(outfit), config.per_outfit
         sets = np.tile(outfit.astype(np.int64), (1 + count, 1))

@@ -1,4 +1,4 @@
-"""Outfits as ragged lists of catalogue positions, with the split each belongs to."""
+"""Outfits as ragged lists of catalogue positions, with the split of each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Outfits:
         return np.diff(self.offsets)
 
     def take(self, positions: NDArray[np.int64] | Sequence[int]) -> "Outfits":
-        """The outfits at these positions, in this order."""
+        """Selects the outfits at these positions, in this order."""
         positions = np.asarray(positions, dtype=np.int64)
         return Outfits.from_lists(
             [self.outfit_ids[position] for position in positions],
@@ -64,11 +64,7 @@ class Outfits:
         )
 
     def of(self, split: str) -> "Outfits":
-        """The outfits of one split.
-
-        Raises:
-            DataError: if the split is empty.
-        """
+        """Selects the outfits of one split; DataError if it is empty."""
         chosen = np.flatnonzero(self.split == SPLITS.index(split))
         if not len(chosen):
             raise DataError(f"the {split} split has no outfit; set data.split.shares or data.split.mode so that it has")

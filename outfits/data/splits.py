@@ -1,4 +1,4 @@
-"""Honest splits: how far related outfits may part, seeded and recorded."""
+"""Assigns outfits to splits without leakage between related outfits, seeded and recorded."""
 
 from collections.abc import Iterable, Sequence
 
@@ -23,21 +23,20 @@ def assign_splits(
 ) -> tuple[NDArray[np.int8], dict[str, object]]:
     """Assigns every outfit to a split.
 
-    `official` takes the split that the data set comes with. `random` keeps identical sets together, `grouped` all
-    that a chain of pairs with Jaccard overlap of at least ``overlap`` joins, `disjoint` lets no item stand in two
-    splits.
+    `official` takes the data set's own split. `random` keeps identical sets together, `grouped` also chains of pairs
+    with a Jaccard overlap of at least ``overlap``, `disjoint` allows no item in two splits.
 
     Args:
         item_sets: catalogue positions of every outfit.
         official: official split of every outfit, None where the data set has none.
-        config: ``mode``, ``shares`` of train, valid and test, ``overlap`` and ``seed``.
+        config: section ``data.split``.
 
     Returns:
         Positions in :data:`SPLITS`, -1 for an outfit left out, shape ``[outfits]``; and the facts for the report:
         ``mode``, ``seed``, ``shares``, ``overlap`` (`grouped` only), ``outfits`` per split and ``left_out``.
 
     Raises:
-        DataError: if a split is empty although its share is above 0, or `official` is asked for and not there.
+        DataError: if a split of positive share is empty, or there is no `official` split to take.
         ValueError: if there are not three shares that sum to 1.
     """
     if len(config.shares) != len(SPLITS) or not np.isclose(sum(config.shares), 1.0):
@@ -73,18 +72,14 @@ def _way_out(mode: str, outfits: dict[str, int]) -> str:
 def judge_holdout(
     item_sets: Sequence[Iterable[int]], share: float, mode: str, overlap: float, seed: int
 ) -> NDArray[np.bool_]:
-    """A seeded holdout of training outfits, for a second scorer that shares no outfit with the first.
+    """Draws a seeded holdout of training outfits for a judge that shares no outfit with S, bool, shape ``[outfits]``.
 
     Args:
         item_sets: catalogue positions of every outfit.
         share: share of the outfits in the holdout.
-        mode: split mode of the data set; `random` parts all but identical sets, every other mode parts no
-            near duplicates.
-        overlap: Jaccard overlap from which on outfits are near duplicates.
+        mode: split mode of the data set; `random` keeps identical sets together, other modes near duplicates too.
+        overlap: smallest Jaccard overlap of near duplicates.
         seed: seed of the holdout.
-
-    Returns:
-        Is this outfit in the holdout? Shape ``[outfits]``.
     """
     groups = related_groups(item_sets, IDENTICAL if mode == "random" else overlap)
     codes = group_split(groups, [1 - share, share], np.random.default_rng([seed, 1]))

@@ -1,4 +1,4 @@
-"""Frozen item encoders: images and texts to embeddings, and the embeddings' place on disk."""
+"""Embeds images and texts of items with frozen encoders and stores the embeddings."""
 
 from outfits.encoders.base import EncoderSource, ImageEncoder, ItemEncoder, TextEncoder
 from outfits.encoders.build import build_item_encoder

@@ -1,4 +1,4 @@
-"""The item encoder: any image encoder beside any text encoder."""
+"""The item encoder: an image encoder and a text encoder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from outfits.errors import DataError
 
 
 class ImageEncoder(Protocol):
-    """Maps images to vectors, in two steps: one per image that a loader worker can do, one per batch."""
+    """Maps images to vectors in two steps: one per image for loader workers, one per batch."""
 
     @property
     def dim(self) -> int:
@@ -63,16 +63,15 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """What encoders are built from.
+    """Inputs from which encoders are built.
 
     Attributes:
         config: section ``encoder`` of the configuration.
-        catalogue: all items.
-        train_items: catalogue positions of the items of the training split, in any order, repetitions allowed.
+        train_items: catalogue positions of the training split's items, in any order, repetitions allowed.
         state_dir: folder of fitted encoders, shared between runs.
-        policies: ``on_missing_image`` and ``on_corrupt_image``, as :func:`outfits.encoders.images.item_image` has them.
-        kept: folder where a run kept its fitted encoders, which are then read from there; None: they are fitted.
-        shared: what encoders of one source have in common, by name: a model of images and texts is loaded once.
+        policies: ``on_missing_image`` and ``on_corrupt_image``, as in :func:`outfits.encoders.images.item_image`.
+        kept: folder of a run's fitted encoders, which are then read instead of fitted.
+        shared: models that several encoders use, by name: a model of images and texts is loaded once.
     """
 
     config: EncoderConfig
@@ -91,12 +90,8 @@ def no_encoder(source: EncoderSource) -> None:
 class ItemEncoder:
     """Item embeddings: the image part, then the text part, each of unit length.
 
-    A part is zero and its ``present`` flag False where the item has no image or no text, where no encoder was chosen
-    for that part, or where the encoder sees nothing in it (a text of words that a TF-IDF vocabulary lacks).
-
-    Args:
-        image: image encoder, or None to leave images out.
-        text: text encoder, or None to leave texts out.
+    A part is zero and its ``present`` flag False where the item has no image or no text, where the part has no encoder,
+    or where the encoder sees nothing in it (a text whose words are all missing from a TF-IDF vocabulary).
     """
 
     def __init__(self, image: ImageEncoder | None, text: TextEncoder | None) -> None:
@@ -131,10 +126,7 @@ class ItemEncoder:
     def images(
         self, catalogue: Catalogue, shard_size: int, *, on_missing_image: str = "error", on_corrupt_image: str = "error"
     ) -> ItemImages:
-        """The catalogue's shards, with images decoded and prepared as this encoder wants them.
-
-        Without an image encoder no file is opened.
-        """
+        """Returns the catalogue's shards, images decoded and prepared; without an image encoder no file is opened."""
         if self.image is None:
             without: list[None] = [None] * len(catalogue)
             catalogue = Catalogue(
@@ -150,7 +142,7 @@ class ItemEncoder:
         )
 
     def encode_shard(self, shard: ItemShard) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Embeds one shard; raises here, in the main process, what went wrong in a loader worker.
+        """Embeds one shard; raises errors of loader workers here, in the main process.
 
         Raises:
             DataError: if an image of the shard could not be used, or an embedding is not finite.
@@ -164,16 +156,12 @@ class ItemEncoder:
         texts: Sequence[str],
         item_ids: Sequence[str] | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Embeds items.
+        """Embeds items; an image may be prepared by ``image.prepare`` already or None, a text may be empty.
 
-        Args:
-            images: an image, or what ``image.prepare`` made of it, per item; None where there is none.
-            texts: a text per item, may be empty.
-            item_ids: names of the items for messages; their numbers in this batch without.
+        ``item_ids`` name the items in messages; by default their numbers in this batch do.
 
         Returns:
-            Vectors, float32, shape ``[B, image_dim + text_dim]``, and flags, bool, shape ``[B, 2]``: is the image part
-            there, is the text part there.
+            Vectors, float32, ``[B, image_dim + text_dim]``, and presence of image and text, bool, ``[B, 2]``.
 
         Raises:
             DataError: if an embedding is not finite.
@@ -196,7 +184,7 @@ class ItemEncoder:
                 vectors[rows, : self.image_dim], present[rows, 0] = _unit(part, [names[row] for row in rows], "image")
         if self.text is not None:
             rows = [row for row, text in enumerate(texts) if text.strip()]
-            # Catalogues repeat texts, above all those composed of attributes: each one is encoded once.
+            # Catalogues repeat texts, especially texts composed of attributes: each one is encoded once.
             distinct = {text: number for number, text in enumerate(dict.fromkeys(texts[row] for row in rows))}
             if rows:
                 part = self.text.encode(list(distinct))[[distinct[texts[row]] for row in rows]]
@@ -207,7 +195,7 @@ class ItemEncoder:
 def _unit(
     part: NDArray[np.float32], names: Sequence[str], modality: str
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Rows scaled to unit length, ``[B, d]``, and whether they had a length, ``[B]``."""
+    """Scales rows to unit length, ``[B, d]``, and tells which are not zero, ``[B]``."""
     finite = np.isfinite(part).all(axis=1)
     if not finite.all():
         broken = [names[row] for row in np.flatnonzero(~finite).tolist()]

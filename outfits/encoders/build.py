@@ -1,4 +1,4 @@
-"""From configuration to item encoder."""
+"""Builds an item encoder from its configuration."""
 
 from pathlib import Path
 
@@ -8,15 +8,14 @@ from outfits.errors import ConfigError
 
 
 def build_item_encoder(source: EncoderSource) -> ItemEncoder:
-    """The encoder that the configuration asks for, its fitted parts fitted or read back.
+    """Returns the configured encoder, its fitted parts fitted or read back.
 
-    A fit depends on the training items alone, is deterministic, and is stored in ``source.state_dir`` under the hash of
-    these items, so that other ranks and later runs read it instead of repeating it. Under several ranks let the first
-    one build before the others do; the result is the same without, at several times the work.
+    A fit depends on the training items alone, is deterministic, and is stored in ``source.state_dir`` under their hash
+    for other ranks and later runs. If all ranks build at once the result is the same, at several times the work.
 
     Raises:
-        ConfigError: if the settings contradict each other or need a package that is not installed.
-        ArtifactError: if pretrained weights, or what a run kept, cannot be loaded.
+        ConfigError: if settings conflict or need a package that is not installed.
+        ArtifactError: if pretrained weights or a run's fitted encoders cannot be loaded.
         DataError: if a training item's image cannot be used, or there is nothing to fit on.
     """
     config = source.config
@@ -27,10 +26,7 @@ def build_item_encoder(source: EncoderSource) -> ItemEncoder:
 
 
 def keep_fitted(source: EncoderSource, folder: Path) -> None:
-    """Writes those encoders to a folder that were made from data; pretrained ones are not loaded for this.
-
-    :func:`build_item_encoder` reads them from ``EncoderSource.kept``.
-    """
+    """Writes the fitted encoders to a folder for ``EncoderSource.kept``; does not load pretrained ones."""
     for entry in (IMAGE_ENCODERS[source.config.image], TEXT_ENCODERS[source.config.text]):
         if entry.fitted:
             entry.load()(source).keep(folder)

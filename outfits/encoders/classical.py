@@ -1,4 +1,4 @@
-"""Encoders that need no pretrained weights: fitted on the training split, deterministic, kept for later runs."""
+"""Encoders without pretrained weights: fitted on the training split, deterministic, stored for later runs."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,20 +22,20 @@ from outfits.encoders.images import Prepare, item_image
 from outfits.errors import ArtifactError, DataError
 from outfits.storage import read_arrays, write_arrays
 
-# Raised when the same training items would give other vectors.
+# Raise these when the same training items would give other vectors.
 IMAGE_VERSION = 1
 TEXT_VERSION = 1
 
-FIT_LIMIT = 20_000  # images that the PCA is fitted on at most; 20,000 descriptors take about 150 MB
-MAX_TERMS = 50_000  # most frequent words and word pairs kept in the vocabulary
-SEED = 0  # of the randomised solvers: the same training items always give the same vectors
+FIT_LIMIT = 20_000  # most images that the PCA is fitted on; 20,000 descriptors take about 150 MB
+MAX_TERMS = 50_000  # vocabulary: the most frequent words and word pairs
+SEED = 0  # of the randomised solvers
 TOKEN = r"(?u)\b\w+\b"
 
 State = dict[str, NDArray[Any]]
 
 
 def fit_sample(positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At most :data:`FIT_LIMIT` of these catalogue positions, the same ones every time, in rising order."""
+    """Returns at most :data:`FIT_LIMIT` of these catalogue positions, always the same ones, in rising order."""
     if len(positions) <= FIT_LIMIT:
         return np.sort(positions)
     return np.sort(np.random.default_rng([SEED, len(positions)]).choice(np.sort(positions), FIT_LIMIT, replace=False))
@@ -56,12 +56,11 @@ class ClassicalImages:
 
     Every block of the descriptor is centred and scaled to its share of the variance before the PCA; each principal
     component is divided by the square root of its standard deviation, halfway to whitening, so that the first few do
-    not drown the others. With fewer components than ``dim`` the last columns are zero.
+    not dominate. With fewer components than ``dim`` the last columns are zero.
 
     Args:
         key: from :func:`images_key`.
-        state: ``mean``, descriptor mean over the training items, shape ``[RAW_DIM]``, and ``components``, linear map of
-            centred descriptors, shape ``[dim, RAW_DIM]``.
+        state: ``mean``, shape ``[RAW_DIM]``, and ``components`` of centred descriptors, shape ``[dim, RAW_DIM]``.
         background: ``keep`` or ``cut``, see :func:`~outfits.encoders.features.describe`.
     """
 
@@ -74,11 +73,7 @@ class ClassicalImages:
 
     @staticmethod
     def fit(images: Iterable[Image.Image], dim: int, background: str) -> State:
-        """Fits mean and components.
-
-        Raises:
-            DataError: if there are fewer than two images or all look alike.
-        """
+        """Fits mean and components; DataError if there are fewer than two images or all look alike."""
         described = [describe(image, background) for image in images]
         if len(described) < 2:
             raise DataError(
@@ -116,7 +111,7 @@ class ClassicalImages:
 
     @property
     def prepare(self) -> Prepare:
-        """The descriptor of one image: nearly all of the work, done in loader workers."""
+        """Describes one image: nearly all of the work, done in loader workers."""
         return partial(describe, background=self.background)
 
     def to(self, device: torch.device | str) -> None:
@@ -131,14 +126,13 @@ class ClassicalImages:
 class ClassicalTexts:
     """TF-IDF over words and word pairs, reduced by truncated SVD (latent semantic analysis).
 
-    With fewer components than ``dim`` (a small vocabulary, few texts) the last columns are zero. A text whose words all
-    lack in the vocabulary is a zero vector.
+    With fewer components than ``dim`` (a small vocabulary, few texts) the last columns are zero. A text without
+    any word of the vocabulary is a zero vector.
 
     Args:
         key: from :func:`texts_key`.
-        state: ``terms``, the vocabulary in the order of the columns, as JSON bytes, so that nothing is pickled;
-            ``idf``, inverse document frequencies, shape ``[terms]``; ``components``, linear map of TF-IDF vectors,
-            shape ``[dim, terms]``.
+        state: ``terms``, the vocabulary in column order, as JSON bytes, so that nothing is pickled; ``idf``, inverse
+            document frequencies, shape ``[terms]``; ``components`` of TF-IDF vectors, shape ``[dim, terms]``.
     """
 
     def __init__(self, key: str, state: State) -> None:
@@ -150,11 +144,7 @@ class ClassicalTexts:
 
     @staticmethod
     def fit(texts: Sequence[str], dim: int) -> State:
-        """Fits vocabulary, document frequencies and components.
-
-        Raises:
-            DataError: if the texts hold no word at all.
-        """
+        """Fits vocabulary, document frequencies and components; DataError if the texts hold no word at all."""
         tfidf = _vectorizer(max_features=MAX_TERMS)
         tokenise = tfidf.build_analyzer()
         written = [text for text in texts if tokenise(text)]
@@ -192,7 +182,7 @@ def _vectorizer(**settings: Any) -> TfidfVectorizer:
 
 
 def build_images(source: EncoderSource) -> ClassicalImages:
-    """The image encoder fitted on the training items, or the one that a run kept."""
+    """Returns the image encoder fitted on the training items, or a run's copy of it."""
     config, paths = source.config, source.catalogue.image_paths
     if source.kept is not None:
         return ClassicalImages(*_kept_state(source.kept / run_files.STYLIST_IMAGES), config.background)
@@ -205,7 +195,7 @@ def build_images(source: EncoderSource) -> ClassicalImages:
 
 
 def build_texts(source: EncoderSource) -> ClassicalTexts:
-    """The text encoder fitted on the training items, or the one that a run kept."""
+    """Returns the text encoder fitted on the training items, or a run's copy of it."""
     if source.kept is not None:
         return ClassicalTexts(*_kept_state(source.kept / run_files.STYLIST_TEXTS))
     texts, dim = [source.catalogue.texts[item] for item in _train_items(source)], source.config.text_dim
@@ -220,7 +210,7 @@ def _train_items(source: EncoderSource) -> list[int]:
 
 
 def _decoded(source: EncoderSource, items: Sequence[int]) -> Iterator[Image.Image]:
-    """The images of items, without those that a policy masks."""
+    """Yields the images of items, except those that a policy masks."""
     ids, paths, draft_size = source.catalogue.item_ids, source.catalogue.image_paths, ClassicalImages.draft_size
     with ThreadPoolExecutor(max_workers=max(1, source.config.num_workers)) as pool:
         decoded = pool.map(
@@ -230,7 +220,7 @@ def _decoded(source: EncoderSource, items: Sequence[int]) -> Iterator[Image.Imag
 
 
 def _read_or_fit(path: Path, key: str, fit: Callable[[], State]) -> State:
-    """The fit of this key from its file, or fitted and left there; a damaged file is written again."""
+    """Reads the fit of this key from its file, or fits and writes it; a damaged file is written again."""
     state = read_arrays(path)
     if state is None or str(state.pop("key", "")) != key:
         state = fit()
@@ -239,11 +229,7 @@ def _read_or_fit(path: Path, key: str, fit: Callable[[], State]) -> State:
 
 
 def _kept_state(path: Path) -> tuple[str, State]:
-    """Key and fit that a run kept.
-
-    Raises:
-        ArtifactError: if the file is missing or damaged.
-    """
+    """Reads key and fit from a run's folder; ArtifactError if the file is missing or damaged."""
     state = read_arrays(path)
     if state is None:
         raise ArtifactError(

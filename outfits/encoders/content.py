@@ -1,4 +1,4 @@
-"""Hashes of content: what a cached product was computed from, whatever its folder is called."""
+"""Hashes the content that a cached product was computed from, independent of folder names."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -9,14 +9,14 @@ import torch
 
 from outfits.data.catalogue import Catalogue
 
-# Raised when the meaning of stored embeddings changes: order of parts, normalisation.
+# Raise this when the meaning of stored embeddings changes: order of parts, normalisation.
 FORMAT = 1
-# Changed when an image file would be decoded to other pixels.
+# Change this when an image file would be decoded to other pixels.
 DECODING = b"2"
 
 
 def content_hash(parts: Iterable[str | bytes]) -> str:
-    """SHA-256, hexadecimal, of several strings; each goes in with its length, so ("ab", "c") is not ("a", "bc")."""
+    """Hashes strings with SHA-256, hexadecimal; each with its length, so ("ab", "c") differs from ("a", "bc")."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
@@ -33,27 +33,20 @@ def _file_digest(path: Path | None) -> bytes:
 
 
 def image_digests(paths: Sequence[Path | None]) -> list[bytes]:
-    """SHA-256 of every image file, after :data:`DECODING`; empty for an item without an image or a file that is gone.
+    """Hashes every image file with SHA-256, after :data:`DECODING`; empty for a missing file or an item without one.
 
-    Every byte is read: by its date a copied file would seem changed, by its size an edited one might seem unchanged.
-    Threads hide the latency of the file system; a warm disk gives some 10,000 small images a second.
+    Reads every byte: by its date a copied file would seem changed, by its size an edited one might seem unchanged.
+    Threads hide the file system's latency; a warm disk gives some 10,000 small images a second.
     """
     with ThreadPoolExecutor(max_workers=8) as pool:
         return list(pool.map(_file_digest, paths, chunksize=64))
 
 
 def cache_key(encoder_key: str, catalogue: Catalogue) -> str:
-    """Key of a catalogue's embeddings: encoder, texts and the bytes of the images, item by item.
+    """Hashes a catalogue's embeddings: :attr:`ItemEncoder.key`, texts and the bytes of the images, item by item.
 
-    It does not depend on ``data.root``, on file names or on item ids. Reads every image file once (see
-    :func:`image_digests`), about a second for 10,000 images and, for large catalogues, the time to read their folder.
-
-    Args:
-        encoder_key: :attr:`ItemEncoder.key`.
-        catalogue: the items.
-
-    Returns:
-        SHA-256, hexadecimal.
+    The key does not depend on ``data.root``, file names or item ids. Reads every image file once, see
+    :func:`image_digests`.
     """
     digests = image_digests(catalogue.image_paths)
     items = (part for text, digest in zip(catalogue.texts, digests, strict=True) for part in (text, digest))
@@ -61,7 +54,7 @@ def cache_key(encoder_key: str, catalogue: Catalogue) -> str:
 
 
 def weights_sha256(module: torch.nn.Module) -> str:
-    """SHA-256, hexadecimal, of a module's parameters and buffers: names, types, shapes and values."""
+    """Hashes a module's parameters and buffers with SHA-256, hexadecimal: names, types, shapes and values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())

@@ -1,4 +1,4 @@
-"""Embedding of a data set at once, and what is recorded of embeddings however they were made."""
+"""Embeds a data set in memory, and records facts about embeddings however they were made."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,13 +27,13 @@ def embed(
     on_corrupt_image: str = "error",
     device: torch.device | str = "cpu",
 ) -> OutfitDataset:
-    """The data set with its catalogue's embeddings, computed in this process and in memory.
+    """Returns the data set with its catalogue's embeddings, computed in this process and in memory.
 
     Args:
-        dataset: the data set; what is fitted is fitted on the items of its training outfits.
+        dataset: the data set; encoders are fitted on the items of its training outfits.
         config: encoders of images and texts; None: the defaults, which need no pretrained weights.
-        on_missing_image: policy for image files that are missing, ``error`` or ``mask``.
-        on_corrupt_image: policy for image files that cannot be decoded, ``error`` or ``mask``.
+        on_missing_image: ``error`` or ``mask``.
+        on_corrupt_image: ``error`` or ``mask``, for files that cannot be decoded.
         device: where pretrained encoders run.
 
     Raises:
@@ -55,12 +55,12 @@ def embed(
 
 
 def embeddings_key(encoder: ItemEncoder, catalogue: Catalogue, policies: Mapping[str, str]) -> str:
-    """Key of a catalogue's embeddings under these policies for images that cannot be used."""
+    """Returns the key of a catalogue's embeddings under these policies for images that cannot be used."""
     return content_hash([cache_key(encoder.key, catalogue), *policies.values()])
 
 
 def embedded(dataset: OutfitDataset, embeddings: ItemEmbeddings, config: EncoderConfig) -> OutfitDataset:
-    """The data set with embeddings of its catalogue, and the numbers of items without a part among its counts."""
+    """Returns the data set with embeddings of its catalogue; counts items that lack a part."""
     masked = {
         "items without a usable image": int((~embeddings.present[:, 0]).sum()) if embeddings.image_dim else 0,
         "items without a usable text": int((~embeddings.present[:, 1]).sum()) if embeddings.text_dim else 0,

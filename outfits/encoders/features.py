@@ -1,14 +1,14 @@
-"""Hand-made descriptors of one garment image: colour and shape, without weights and without fitting.
+"""Describes colour and shape of one garment image, without weights and without fitting.
 
-Product images stand on a plain background whose shade says when an image was taken, not what is on it. Histograms
-therefore weigh pixels by how much they differ from the background, which is read off the image's left and right edges.
+Product images have a plain background whose shade tells when an image was taken, not what it shows. Histograms
+therefore weigh pixels by their difference from the background, estimated at the image's left and right edges.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 64  # images are padded to a square and reduced to SIDE × SIDE pixels before anything is measured
+SIDE = 64  # images are padded to a square and reduced to SIDE × SIDE pixels first
 CELLS = 8  # shape descriptors are taken in CELLS × CELLS cells
 ORIENTATIONS = 8
 THUMBNAIL = 16
@@ -19,8 +19,8 @@ BLOCKS = {
     "thumbnail": 3 * THUMBNAIL * THUMBNAIL,
     "gradients": CELLS * CELLS * ORIENTATIONS,
 }
-# Variance that each block is given before the PCA. Chosen on real outfits: the thumbnail tells most about which items
-# share one, the other two make neighbours agree in colour and in kind.
+# Variance of each block before the PCA. Chosen on real outfits: the thumbnail is the best predictor of items that
+# share one, the other two make neighbours agree in colour and category.
 SHARES = {"colour": 0.5, "thumbnail": 1.0, "gradients": 0.5}
 RAW_DIM = sum(BLOCKS.values())
 
@@ -31,7 +31,7 @@ _D65 = np.array([0.95047, 1.0, 1.08883])
 
 
 def lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """CIE L*a*b* (D65) of sRGB pixels, ``[..., 3]`` to ``[..., 3]``: Euclidean distances are about perceived ones."""
+    """Converts sRGB pixels ``[..., 3]`` to CIE L*a*b* (D65), where Euclidean distances are about perceived ones."""
     value = rgb.astype(np.float64) / 255.0
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     xyz = linear @ _XYZ_OF_RGB.T / _D65
@@ -41,7 +41,7 @@ def lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def shrink(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
-    """The image's pixels with its longer side at ``side`` pixels, shape ``[h, w, 3]``, sRGB."""
+    """Reduces an image to a longer side of ``side`` pixels, shape ``[h, w, 3]``, sRGB."""
     scale = side / max(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
     return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX))
@@ -55,9 +55,9 @@ def _centred(plane: NDArray[np.float32], fill: float) -> NDArray[np.float32]:
 
 
 def foreground(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How surely each pixel belongs to the garment, ``[H, W, 3]`` in Lab to ``[H, W]`` in [0, 1].
+    """Estimates whether each pixel belongs to the garment, ``[H, W, 3]`` in Lab to ``[H, W]`` in [0, 1].
 
-    Backdrops shade off from top to bottom, so each row has its own two background colours, its left and its right edge.
+    Backgrounds vary from top to bottom, so each row has two background colours of its own, its left and right edges.
     """
     edges = np.stack([pixels[:, :2].mean(axis=1), pixels[:, -2:].mean(axis=1)])  # [2, H, 3]
     distance = np.linalg.norm(pixels[None] - edges[:, :, None], axis=-1).min(axis=0)
@@ -68,7 +68,7 @@ def foreground(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def cut_out(
     pixels: NDArray[np.float32], weight: NDArray[np.float32], white: NDArray[np.float32] | np.float32
 ) -> NDArray[np.float32]:
-    """Pixels ``[H, W, 3]`` with the background made white, as far as ``weight`` ``[H, W]`` calls them background."""
+    """Makes the background of pixels ``[H, W, 3]`` white where the foreground ``weight`` ``[H, W]`` is low."""
     cut: NDArray[np.float32] = weight[..., None] * pixels + (1.0 - weight[..., None]) * white
     return cut
 
@@ -95,7 +95,7 @@ def _colour_histogram(pixels: NDArray[np.float32], weight: NDArray[np.float32]) 
             minlength=histogram.size,
         ).reshape(LAB_BINS)
     total = histogram.sum()
-    # The square root makes Euclidean distances of histograms Hellinger distances.
+    # With the square root, Euclidean distances of histograms are Hellinger distances.
     return np.asarray(np.sqrt(histogram / total), dtype=np.float32).ravel()
 
 
@@ -119,19 +119,13 @@ def _gradient_histogram(lightness: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def describe(image: Image.Image, background: str = "keep") -> NDArray[np.float32]:
-    """Colour and shape of an image.
+    """Describes colour and shape of an RGB image, float32, shape ``[RAW_DIM]``.
 
-    The blocks of :data:`BLOCKS` one after the other: a joint Lab histogram of the foreground, a Lab thumbnail, and
-    histograms of oriented gradients (Dalal & Triggs 2005) of the foreground.
+    Concatenates the blocks of :data:`BLOCKS`: a joint Lab histogram of the foreground, a Lab thumbnail, and histograms
+    of oriented gradients (Dalal & Triggs 2005) of the foreground.
 
-    Args:
-        image: the image, RGB.
-        background: ``keep`` takes the thumbnail from the whole image; ``cut`` makes its background white. Where outfits
-            were photographed together, the background alone tells which items share one, so only ``cut`` shows what the
-            garments themselves say.
-
-    Returns:
-        Descriptor, shape ``[RAW_DIM]``, float32.
+    ``background="keep"`` takes the thumbnail from the whole image; ``"cut"`` makes its background white. Where outfits
+    were photographed together, the background alone tells which items share one; only ``cut`` measures the garments.
     """
     pixels = lab(shrink(image))
     weight = foreground(pixels)
@@ -141,7 +135,7 @@ def describe(image: Image.Image, background: str = "keep") -> NDArray[np.float32
     planes = np.stack([_centred(source[..., axis], white[axis]) for axis in range(3)], axis=-1)  # [SIDE, SIDE, 3]
     return np.concatenate(
         [
-            # A white shirt on a white wall has no foreground by this measure: every pixel keeps a little weight.
+            # A white shirt on white has no foreground by this measure: every pixel keeps a little weight.
             _colour_histogram(pixels, weight + 0.02),
             _cells(planes, THUMBNAIL).ravel() / 100.0,
             _gradient_histogram(_centred(garment[..., 0], white[0])),

@@ -1,4 +1,4 @@
-"""Image encoder trained here on images alone: see :mod:`outfits.representations`."""
+"""Image encoder trained on the catalogue's images alone: see :mod:`outfits.representations`."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,22 +20,17 @@ from outfits.errors import ArtifactError, ConfigError
 from outfits.representations.store import load_representation
 from outfits.storage import write_atomically
 
-# Raised when the same image would be prepared otherwise.
+# Raise this when the same image would be prepared otherwise.
 PREPARATION = 1
 BATCH = 256  # images per forward pass
 
 
 def prepare_image(image: Image.Image, image_size: int, background: str = "keep") -> NDArray[np.uint8]:
-    """An image as image models see it, with what is known of its background.
+    """Prepares an RGB image for image models, with the estimated foreground.
 
-    The longer side is reduced to ``image_size`` pixels and the rest padded with white. Product images stand on a
-    background that is white or nearly so; how surely a pixel belongs to the garment is estimated as for the classical
-    descriptors (:func:`outfits.encoders.features.foreground`), and padding is background.
-
-    Args:
-        image: the image, RGB.
-        image_size: side of the square, pixels.
-        background: ``keep``, or ``cut``, which makes the background white.
+    The longer side is reduced to ``image_size`` pixels and the rest padded with white. The probability that a pixel
+    belongs to the garment is estimated as for the classical descriptors (:func:`outfits.encoders.features.foreground`);
+    padding is background. ``background="cut"`` makes the background white, ``"keep"`` does not.
 
     Returns:
         RGB and foreground, uint8, shape ``[image_size, image_size, 4]``.
@@ -54,21 +49,17 @@ def prepare_image(image: Image.Image, image_size: int, background: str = "keep")
 
 
 def preparation_key(image_size: int, background: str) -> str:
-    """Hash of what :func:`prepare_image` does with these settings."""
+    """Hashes the result of :func:`prepare_image` with these settings."""
     return content_hash([f"images {PREPARATION}", str(image_size), background])
 
 
 def image_tensor(prepared: NDArray[np.uint8]) -> torch.Tensor:
-    """Prepared images ``[B, S, S, 4]`` as a float tensor ``[B, 4, S, S]`` in [0, 1]."""
+    """Converts prepared images ``[B, S, S, 4]`` to a float tensor ``[B, 4, S, S]`` in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(prepared)).permute(0, 3, 1, 2).float() / 255.0
 
 
 class LearnedImages:
-    """Latents of a frozen image model, centred and half whitened.
-
-    Args:
-        run: folder of the representation run, or any other with its weights.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    """Latents of a frozen image model, centred and half whitened; ``run`` is any folder with its weights.
 
     Raises:
         ConfigError: if the folder does not exist.
@@ -96,7 +87,7 @@ class LearnedImages:
 
     @property
     def background(self) -> str:
-        """What was done with the background in training, and is done here."""
+        """Treatment of the background, in training and here."""
         return self.model.config.background
 
     @property
@@ -111,11 +102,11 @@ class LearnedImages:
 
     @property
     def prepare(self) -> Prepare:
-        """Padding, shrinking and the estimate of the background."""
+        """Pads, shrinks and estimates the background."""
         return partial(prepare_image, image_size=self.model.image_size, background=self.background)
 
     def keep(self, folder: Path) -> None:
-        """Copies the model to another folder: its own run may move or go."""
+        """Copies the model to another folder: its own run may be moved or deleted."""
         weights = self.path.read_bytes()
         write_atomically(folder / run_files.REPRESENTATION, lambda file: file.write(weights))
 
@@ -136,5 +127,5 @@ class LearnedImages:
 
 
 def build_images(source: EncoderSource) -> LearnedImages:
-    """The encoder of the configured run, or the copy of it that a run kept."""
+    """Returns the encoder of the configured run, or a run's copy of it."""
     return LearnedImages(str(source.kept or source.config.learned.run), source.config.precision)

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 LOCAL_DIR = "local-dir:"
 HF_HUB = "hf-hub:"
-WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a folder
-# What open_clip and the libraries below it raise when weights cannot be had or do not fit the architecture.
+WEIGHTS = (".safetensors", ".bin", ".pth")  # the suffixes that open_clip reads from a folder
+# Errors of open_clip and its libraries if weights are missing or do not fit the architecture.
 LOADING_ERRORS = (
     RuntimeError,
     OSError,
@@ -41,7 +41,7 @@ LOADING_ERRORS = (
 
 
 def resized(image: Image.Image, steps: Sequence[Callable[[Any], Any]]) -> NDArray[np.uint8]:
-    """Pixels of an image after a model's resizing and cropping, shape ``[height, width, 3]``."""
+    """Resizes and crops an image for a model, pixels of shape ``[height, width, 3]``."""
     for step in steps:
         image = step(image)
     return np.array(image.convert("RGB"))
@@ -54,11 +54,10 @@ class OpenClip:
         model: architecture name, ``hf-hub:ORG/NAME`` or ``local-dir:PATH`` (a folder with ``open_clip_config.json``,
             weights and, where the configuration names one, a tokenizer).
         pretrained: pretrained tag or local weights file for an architecture name; None for the other two.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
-        ConfigError: if model and pretrained contradict each other or name something unknown.
-        ArtifactError: if weights or tokenizer cannot be loaded. A model is never left with random weights.
+        ConfigError: if model and pretrained conflict or are unknown.
+        ArtifactError: if weights or tokenizer cannot be loaded. A model never keeps random weights.
     """
 
     def __init__(self, model: str, pretrained: str | None, precision: str = "auto") -> None:
@@ -77,8 +76,8 @@ class OpenClip:
                 f"encoder.open_clip: cannot load the weights of {source} ({_one_line(error)})"
             ) from error
         self.model.eval().requires_grad_(False)
-        # open_clip's inference transforms end in "to tensor" and "normalise"; those two run after the loader worker,
-        # so that workers send 8-bit pixels and not floats.
+        # open_clip's inference transforms end in "to tensor" and "normalise"; those run in the main process, so that
+        # loader workers send 8-bit pixels instead of floats.
         steps = tuple(transform.transforms)
         self.resize: Prepare = partial(resized, steps=steps[:-2])
         self.finish = steps[-2:]
@@ -88,7 +87,7 @@ class OpenClip:
 
     @cached_property
     def tokenizer(self) -> Callable[[list[str]], torch.Tensor]:
-        """The model's tokenizer, loaded when a text is first encoded."""
+        """The model's tokenizer, loaded when the first text is encoded."""
         try:
             return open_clip.get_tokenizer(self.name)  # type: ignore[no-any-return]
         except (*LOADING_ERRORS, ImportError) as error:
@@ -109,11 +108,11 @@ class OpenClipImages:
         self.clip = clip
         self.dim = clip.dim
         self.key = content_hash(["images", clip.key])
-        self.draft_size = 2 * clip.image_size  # the last halving is left to the model's own, better resampling
+        self.draft_size = 2 * clip.image_size  # the model's own, better resampling does the last halving
 
     @property
     def prepare(self) -> Prepare:
-        """Resizing and cropping as the model wants it."""
+        """Resizes and crops for the model."""
         return self.clip.resize
 
     def to(self, device: torch.device | str) -> None:
@@ -180,7 +179,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _check_names(model: str, pretrained: str | None) -> None:
-    """Refuses what open_clip would answer with random weights, other weights than asked for, or a traceback."""
+    """Refuses names for which open_clip would give random weights, other weights than asked for, or a traceback."""
     if model.startswith((LOCAL_DIR, HF_HUB)):
         if pretrained is not None:
             raise ConfigError(
@@ -225,11 +224,11 @@ def _check_folder(folder: Path) -> None:
 
 
 def _loading_options(model: str, pretrained: str | None) -> dict[str, Any]:
-    """What open_clip leaves to its caller: the activation of a tag's weights, the preprocessing of a bare file's.
+    """Returns the options that open_clip leaves to its caller.
 
-    A tag's weights know whether they were trained with QuickGELU; with the architecture's own activation instead they
-    would give worse embeddings and only a warning. A bare file does not say how its model wants images: that is
-    taken from the architecture's published weights, with a warning where those disagree.
+    The activation of a tag's weights: without QuickGELU, weights trained with it give worse embeddings and only a
+    warning. The preprocessing of a bare file, which does not record it: that of the architecture's published weights,
+    with a warning where those disagree.
     """
     if pretrained is None:
         return {}

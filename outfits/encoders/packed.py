@@ -1,4 +1,4 @@
-"""A catalogue's images, prepared for image models once and memory-mapped: no epoch decodes them again."""
+"""Prepares a catalogue's images for image models once and memory-maps them: no epoch decodes them again."""
 
 import os
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class PackedImages:
 
 
 def packing_key(catalogue: Catalogue, image_size: int, background: str, policies: dict[str, str]) -> str:
-    """Hash of the image files' bytes and of how they are prepared."""
+    """Hashes the image files' bytes and their preparation."""
     return content_hash(
         [preparation_key(image_size, background), *policies.values(), *image_digests(catalogue.image_paths)]
     )
 
 
 def load_packed(folder: Path) -> PackedImages | None:
-    """The images in a folder; None if they are not there or not complete."""
+    """Maps the images in a folder; None if they are missing or incomplete."""
     try:
         pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
         present = np.load(folder / "present.npy", allow_pickle=False)
@@ -54,15 +54,10 @@ def load_packed(folder: Path) -> PackedImages | None:
 def pack_images(
     catalogue: Catalogue, folder: Path, image_size: int, background: str, policies: dict[str, str], num_workers: int
 ) -> PackedImages:
-    """Decodes and prepares every image and leaves them in ``folder``; ``present.npy``, written last, says so.
+    """Decodes and prepares every image with ``num_workers`` processes and writes the arrays to ``folder``.
 
-    Args:
-        catalogue: the items.
-        folder: where the arrays go.
-        image_size: side of the prepared images, pixels.
-        background: ``keep`` or ``cut``.
-        policies: ``on_missing_image`` and ``on_corrupt_image``.
-        num_workers: processes that decode.
+    ``present.npy``, written last, marks them as complete. ``background`` is ``keep`` or ``cut``; ``policies`` are
+    ``on_missing_image`` and ``on_corrupt_image``.
 
     Raises:
         DataError: if an image cannot be used and the policy for that is ``error``.
@@ -95,7 +90,7 @@ def pack_images(
 
 @torch.inference_mode()
 def latents_of_images(model: ImageModel, images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Latents ``[n, d]`` of the images at some catalogue positions, computed on the model's device."""
+    """Encodes the images at some catalogue positions on the model's device, ``[n, d]``."""
     latents = [np.zeros((0, model.latent_dim), dtype=np.float32)]
     for start in range(0, len(positions), BATCH):
         maps = image_tensor(images.pixels[positions[start : start + BATCH]])

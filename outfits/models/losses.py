@@ -8,16 +8,13 @@ from torch import Tensor
 
 
 def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.5, gamma: float = 2.0) -> Tensor:
-    r"""Binary focal loss on logits, :math:`-\alpha_t (1 - p_t)^\gamma \log p_t` (arXiv 1708.02002).
+    r"""Mean binary focal loss, :math:`-\alpha_t (1 - p_t)^\gamma \log p_t` (arXiv 1708.02002).
 
     Args:
         logits: shape ``[B]``, before any sigmoid.
         labels: 0 or 1, shape ``[B]``.
         alpha: weight of the positive class; the negative class weighs ``1 - alpha``.
         gamma: focusing exponent; 0 is weighted cross-entropy.
-
-    Returns:
-        Mean loss, a scalar.
     """
     labels = labels.to(logits.dtype)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
@@ -27,10 +24,10 @@ def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.5, gamma: float 
 
 
 def best_assignment(distance: Tensor) -> Tensor:
-    r"""The permutation :math:`\pi` that minimises :math:`\sum_j D_{\pi(j), j}` for every matrix of a batch.
+    r"""Finds the permutation :math:`\pi` that minimises :math:`\sum_j D_{\pi(j), j}` for every matrix of a batch.
 
-    All k! permutations are compared at once: k is the number of missing items, at most 8, and a batched gather beats
-    leaving the device for a Hungarian solver.
+    Compares all k! permutations at once: k is at most 8, and a batched gather beats leaving the device for a Hungarian
+    solver.
 
     Args:
         distance: latent-to-target distances, shape ``[B, k, k]``, latents in rows.
@@ -45,7 +42,7 @@ def best_assignment(distance: Tensor) -> Tensor:
 
 
 def assignment_cost(distance: Tensor, present: Tensor, alike: Tensor) -> Tensor:
-    """What assigning latents to targets costs, where some targets are absent and latents answer conditions.
+    """Cost of assigning latents to targets, where targets may be absent and latents answer conditions.
 
     Args:
         distance: latent-to-target distances in [0, 2], shape ``[B, k, k]``, latents in rows.
@@ -61,15 +58,7 @@ def assignment_cost(distance: Tensor, present: Tensor, alike: Tensor) -> Tensor:
 
 
 def cosine_distance_to_targets(latents: Tensor, targets: Tensor) -> Tensor:
-    r"""All cosine distances :math:`\rho(z_i, X_j) = 1 - \cos(z_i, X_j)`.
-
-    Args:
-        latents: shape ``[B, k, r]``.
-        targets: shape ``[B, k, r]``.
-
-    Returns:
-        Shape ``[B, k, k]``, latents in rows.
-    """
+    r"""Cosine distances :math:`\rho(z_i, X_j) = 1 - \cos(z_i, X_j)` of ``[B, k, r]`` each, ``[B, k, k]``, z in rows."""
     return 1 - F.normalize(latents, dim=-1) @ F.normalize(targets, dim=-1).transpose(1, 2)
 
 
@@ -79,12 +68,12 @@ def listwise_distillation(similarity: Tensor, target: Tensor, temperature: Tenso
     Args:
         similarity: cosines of every latent with its candidates, shape ``[..., M]``.
         target: the scorer's distribution over the same candidates, shape ``[..., M]``, rows summing to 1.
-        temperature: the latents' temperature, a positive scalar tensor.
-        absent: bool, shape ``[..., M]``, places that hold no candidate; their target must be 0.
+        temperature: :math:`\tau`, a positive scalar tensor.
+        absent: bool, shape ``[..., M]``, places without a candidate; their target must be 0.
 
     Returns:
         Loss of every list, shape ``[...]``.
     """
-    # masked after the division: the temperature's gradient of an infinite cosine would be NaN
+    # masks after the division: the temperature's gradient of an infinite cosine would be NaN
     log_probability = F.log_softmax((similarity / temperature).masked_fill(absent, -torch.inf), dim=-1)
     return -torch.where(target > 0, target * log_probability, 0.0).sum(-1)

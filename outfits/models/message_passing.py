@@ -16,14 +16,10 @@ from torch_geometric.nn.aggr import (
 
 
 def build_aggregation(name: str, width: int) -> Aggregation:
-    """A permutation-invariant aggregation by its configured name.
-
-    Args:
-        name: sum, mean, max, softmax, powermean, attentional or set_transformer.
-        width: width of the messages.
+    """Builds a permutation-invariant aggregation of messages of this width by its configured name.
 
     Raises:
-        ValueError: for another name.
+        ValueError: for a name other than sum, mean, max, softmax, powermean, attentional and set_transformer.
     """
     if name == "softmax":
         return SoftmaxAggregation(learn=True)
@@ -40,15 +36,12 @@ def build_aggregation(name: str, width: int) -> Aggregation:
 
 
 class OutfitMessagePassing(MessagePassing):  # type: ignore[misc]  # PyG has no types
-    r"""One step of message passing (arXiv 1704.01212) with a residual around it:
+    r"""One step of message passing (arXiv 1704.01212) with a residual connection:
 
     .. math::
         h_i^{(t)} = h_i^{(t-1)} + \gamma\left(h_i^{(t-1)}, \bigoplus_j \phi(h_i^{(t-1)}, h_j^{(t-1)})\right)
 
-    Args:
-        width: width of the node states.
-        aggregation: name of :math:`\oplus`, see :func:`build_aggregation`.
-        dropout: dropout inside :math:`\phi` and :math:`\gamma`.
+    ``aggregation`` names :math:`\oplus`, see :func:`build_aggregation`; :math:`\phi` and :math:`\gamma` have dropout.
     """
 
     def __init__(self, width: int, aggregation: str = "sum", dropout: float = 0.0) -> None:
@@ -64,13 +57,13 @@ class OutfitMessagePassing(MessagePassing):  # type: ignore[misc]  # PyG has no 
         )
 
     def forward(self, h: Tensor, edge_index: Tensor) -> Tensor:
-        """Node states ``[V, width]`` and edges ``[2, E]`` (sources first) to new node states ``[V, width]``."""
+        """Updates node states ``[V, width]`` along edges ``[2, E]`` (sources first)."""
         normed = self.norm(h)
         messages = self.propagate(edge_index, receiver=self.receiver(normed), sender=self.sender(normed), size=None)
         update: Tensor = self.gamma(torch.cat([normed, self.aggregate_norm(messages)], dim=-1))
         return h + update
 
     def message(self, receiver_i: Tensor, sender_j: Tensor) -> Tensor:
-        """:math:`\\phi(h_i, h_j)` for every edge, shape ``[E, width]``."""
+        """Computes :math:`\\phi(h_i, h_j)` for every edge, shape ``[E, width]``."""
         message: Tensor = self.phi(receiver_i + sender_j)
         return message

@@ -15,16 +15,10 @@ MODALITIES = ("image", "text", "joint")
 
 
 def item_similarity(one: ItemEmbeddings, other: ItemEmbeddings, modality: str = "joint") -> NDArray[np.float32]:
-    r"""All :math:`S_X` between two lists of items.
+    r"""All :math:`S_X` between A and B items of one encoder, shape ``[A, B]``, in [-1, 1].
 
-    Args:
-        one: ``A`` items.
-        other: ``B`` items, embedded by the same encoder.
-        modality: ``image`` or ``text`` for the cosine of that part, ``joint`` for the mean of the cosines of those
-            parts that both items have.
-
-    Returns:
-        Shape ``[A, B]``, in [-1, 1]; 0 where the two items have no part in common to compare.
+    ``modality`` is ``image`` or ``text`` for the cosine of that part, ``joint`` for the mean of the cosines of those
+    parts that both items have. Items without a common part have similarity 0.
 
     Raises:
         ValueError: for another modality, or embeddings of other widths.
@@ -47,14 +41,10 @@ def item_similarity(one: ItemEmbeddings, other: ItemEmbeddings, modality: str = 
 
 
 class TextSimilarity:
-    r""":math:`S_X(X, \hat T)` between catalogue items and texts of conditions.
+    r""":math:`S_X(X, \hat T)` between the N items of a catalogue and texts of conditions.
 
-    A text is compared with the text part of an item and, where the encoder has one space for images and texts, with
-    its image part; the similarity is the mean over the parts that the item has.
-
-    Args:
-        items: embeddings of the catalogue, ``N`` items.
-        device: where the products are taken.
+    A text is compared with an item's text part and, if images and texts share one space, with its image part; the
+    similarity is the mean over the parts that the item has.
 
     Shapes:
         texts ``[m, text_dim]``, unit length, zero for an empty text → similarities ``[m, N]`` in [-1, 1], 0 for an
@@ -67,7 +57,7 @@ class TextSimilarity:
 
     @cached_property
     def _vectors(self) -> torch.Tensor:
-        """What texts are multiplied with, made when the first text comes, shape ``[N, text_dim]``."""
+        """Item vectors that texts are multiplied with, shape ``[N, text_dim]``."""
         items = self.items
         present = np.array(items.present)
         parts = [np.where(present[:, 1:], items.text, 0)]
@@ -75,12 +65,12 @@ class TextSimilarity:
         if items.shared_space:
             parts.append(np.where(present[:, :1], items.image, 0))
             count = count + present[:, 0]
-        # the mean of the cosines is the cosine sum with the mean of the parts: one product instead of two
+        # the mean of the cosines is the cosine with the mean of the parts: one product instead of two
         mean = sum(parts) / np.maximum(count, 1)[:, None]
         return torch.from_numpy(np.ascontiguousarray(mean, dtype=np.float32)).to(self.device)
 
     def __call__(self, texts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Similarities of texts; see the class for shapes."""
+        """Computes similarities of texts; see the class for shapes."""
         with torch.inference_mode():
             # one text per product: always the same shape, so the same bits in any batch
             rows = [self._vectors @ torch.from_numpy(np.array(text)).to(self.device) for text in texts]
@@ -94,7 +84,7 @@ def outfit_embeddings(scorer: OutfitTransformer, outfits: Sequence[ItemEmbedding
     Args:
         scorer: frozen compatibility model in evaluation mode.
         outfits: the items of each outfit, in any order.
-        block: outfits of equal size in one forward pass. With 1 not one bit depends on the others; more is much faster.
+        block: outfits of equal size per forward pass; 1 makes results independent of the batch, more is much faster.
 
     Raises:
         ValueError: if an outfit is empty.
@@ -109,7 +99,7 @@ def outfit_embeddings(scorer: OutfitTransformer, outfits: Sequence[ItemEmbedding
             rows = np.flatnonzero(sizes == size)
             for start in range(0, len(rows), block):
                 some = rows[start : start + block].tolist()
-                # a canonical order of the items, so that not one bit depends on it
+                # sorts items by content, so that results do not depend on input order
                 orders = [np.lexsort(np.array(outfits[row].vectors).T) for row in some]
                 vectors = np.stack([outfits[row].vectors[order] for row, order in zip(some, orders, strict=True)])
                 present = np.stack([outfits[row].present[order] for row, order in zip(some, orders, strict=True)])

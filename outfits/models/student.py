@@ -1,7 +1,7 @@
-r"""The student: two towers that guess what S would say of an addition, so that a whole catalogue can be ranked at once.
+r"""The student: two towers that approximate S for additions, so that a whole catalogue can be ranked at once.
 
-S reads outfit and candidate together, one call for each pair. The student reads them apart, and its guess is an inner
-product, :math:`\mathrm{logit}\,S(O \cup \{x\}) \approx g(O) \cdot h(x) + b(O)`. S itself is asked about the best few.
+S reads outfit and candidate together, one call for each pair. The student reads them separately and takes an inner
+product, :math:`\mathrm{logit}\,S(O \cup \{x\}) \approx g(O) \cdot h(x) + b(O)`. Only the best few are scored by S.
 """
 
 from typing import NamedTuple
@@ -15,18 +15,18 @@ from outfits.weights import Network
 
 BATCH = 32  # outfits per optimiser step
 CLIP = 1.0  # largest norm of a gradient
-TEMPERATURE = 0.5  # of the softmax over logits: below 1 it looks at the best few, which a shortlist must hold
+TEMPERATURE = 0.5  # of the softmax over logits; below 1 it weighs the best few, which a shortlist must contain
 WARMUP = 0.1  # share of the steps with rising learning rate
 
 
 class TwoTower(Network[StudentArchitecture]):
-    r"""Guesses logits of S for additions, :math:`g(O) \cdot h(x) + b(O)`.
+    r"""Approximates logits of S for additions, :math:`g(O) \cdot h(x) + b(O)`.
 
-    :math:`h` reads the item's token as S projects it; :math:`g` and :math:`b` read what S itself makes of the outfit,
-    its task token's output. Neither is normalised: an item that S likes beside anything may be long.
+    :math:`h` reads the item's token as S projects it; :math:`g` and :math:`b` read S's embedding of the outfit,
+    its task token's output. Neither is normalised: an item that suits many outfits may have a large norm.
 
     Args:
-        config: the architecture, or the section ``targets.two_stage`` that has it.
+        config: the architecture, or the section ``targets.two_stage`` that contains it.
         token_width: width of S's tokens.
     """
 
@@ -37,26 +37,26 @@ class TwoTower(Network[StudentArchitecture]):
         self.offset = nn.Sequential(nn.LayerNorm(token_width), nn.Linear(token_width, 1))
 
     def items(self, tokens: Tensor) -> Tensor:
-        """Vectors ``[..., width + 1]`` of items from their tokens ``[..., token_width]``."""
+        """Computes vectors ``[..., width + 1]`` of items from their tokens ``[..., token_width]``."""
         vectors: Tensor = self.item_tower(tokens)
         return vectors
 
     def outfits(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors ``[B, width + 1]`` and offsets ``[B]`` of outfits from S's embeddings of them ``[B, token_width]``.
+        """Computes vectors ``[B, width + 1]`` and offsets ``[B]`` of outfits from S's embeddings ``[B, token_width]``.
 
-        The last entry of a vector is 1: what stands there in an item's vector counts beside any outfit.
+        The last entry of a vector is 1, so that of an item's vector is a bias that counts for any outfit.
         """
         vectors = self.outfit_tower(embeddings) * self.config.width**-0.5
         return F.pad(vectors, (0, 1), value=1.0), self.offset(embeddings).squeeze(-1)
 
 
 class TeacherScores(NamedTuple):
-    """What S said of some additions to ``n`` outfits.
+    """Scores of S for some additions to ``n`` outfits.
 
     Attributes:
         embeddings: S's embeddings of the outfits, float32, shape ``[n, token_width]``.
         candidates: catalogue positions, int64, shape ``[n, m]``, padded with -1.
-        logits: logits of S of the additions, float32, shape ``[n, m]``, ``-inf`` where there is no candidate.
+        logits: of the additions, float32, shape ``[n, m]``, ``-inf`` where there is no candidate.
     """
 
     embeddings: Tensor
@@ -67,17 +67,17 @@ class TeacherScores(NamedTuple):
 def distil(
     student: TwoTower, tokens: Tensor, teacher_scores: TeacherScores, *, steps: int, lr: float, seed: int
 ) -> None:
-    r"""Trains a student towards S, in place.
+    r"""Distils S into a student, in place (AdamW, learning rate rising to ``lr`` and then falling).
 
     The loss of an outfit is :math:`\mathrm{KL}(\mathrm{softmax}(\mathrm{logit}\,S / T) \,\|\,
-    \mathrm{softmax}(g \cdot h / T))` over its candidates. A softmax does not see the offset, so that has a loss of its
-    own, :math:`(\sigma(g \cdot h + b) - S)^2`, whose gradient moves :math:`b` alone.
+    \mathrm{softmax}(g \cdot h / T))` over its candidates. A softmax is independent of the offset, so that has a loss of
+    its own, :math:`(\sigma(g \cdot h + b) - S)^2`, whose gradient moves :math:`b` alone.
 
     Args:
-        student: on the device of ``tokens``; left in evaluation mode.
-        tokens: tokens of the catalogue's items, shape ``[N, token_width]``.
-        teacher_scores: what S said, on the same device.
-        steps: optimiser steps (AdamW, rising and then falling learning rate).
+        student: on the device of the other tensors; left in evaluation mode.
+        tokens: of the catalogue's items, shape ``[N, token_width]``.
+        teacher_scores: S's scores.
+        steps: optimiser steps.
         lr: peak learning rate.
         seed: seed of the batches.
     """

@@ -1,4 +1,4 @@
-"""From frozen item embeddings to tokens, image and text part apart."""
+"""Projects frozen item embeddings to tokens, image and text part separately."""
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +8,8 @@ class ItemTokens(nn.Module):
     r"""Projects the image part and the text part of item embeddings to half of the token width each.
 
     :math:`t_X = [W_I\,e_I \,\|\, W_T\,e_T]`, as in OutfitTransformer (arXiv 2204.04812). A missing part is replaced by
-    a learned vector, so that "no image" differs from an image whose embedding is zero.
-
-    Args:
-        image_dim: width of the image part, 0 if items have none.
-        text_dim: width of the text part, 0 if items have none.
-        width: token width; split evenly between the parts, or all of it for the only part.
-        dropout: dropout on the frozen embeddings while training.
+    a learned vector, so that "no image" differs from an image whose embedding is zero. Where one part has width 0, the
+    other takes the whole token. Dropout acts on the frozen embeddings.
 
     Shapes:
         vectors ``[..., image_dim + text_dim]``, present ``[..., 2]`` bool → tokens ``[..., width]``.
@@ -35,7 +30,7 @@ class ItemTokens(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Tokens of items; see the class for shapes."""
+        """Computes tokens of items; see the class for shapes."""
         vectors = self.dropout(vectors)
         parts = []
         if self.image is not None:

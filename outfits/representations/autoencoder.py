@@ -1,4 +1,4 @@
-"""The convolutional autoencoder; with corrupted input a denoising one."""
+"""The convolutional autoencoder, denoising if its input is corrupted."""
 
 from torch import Tensor
 
@@ -9,12 +9,10 @@ from outfits.representations.blocks import NEARLY_WHITE, Decoder, Encoder
 
 
 class Autoencoder(ImageModel):
-    """Image to latent and back; fully connected at the bottleneck alone (Hinton & Salakhutdinov 2006).
+    """Encodes and decodes images; fully connected at the bottleneck alone (Hinton & Salakhutdinov 2006).
 
-    With ``corruption`` the encoder sees corrupted images in training and the whole ones are to be
-    reconstructed: a denoising autoencoder (Vincent et al. 2008).
-
-    Arguments are those of :class:`ImageModel`.
+    With ``corruption`` the encoder sees corrupted images in training and the decoder reconstructs the originals: a
+    denoising autoencoder (Vincent et al. 2008).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What every image model offers: a latent of an image, an image of a latent, and losses to learn both."""
+"""The interface of image models: encoder, decoder and losses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,13 +16,13 @@ Features = Callable[[Tensor], list[Tensor]]
 
 
 class ImageModel(Network[RepresentationConfig], ABC):
-    """A network that turns images into latents.
+    """A network that maps images to latents.
 
     Args:
         config: section ``model.representation``.
-        categories: number of categories of the catalogue.
-        text_dim: width of the frozen text embeddings; 0 for models that see no texts.
-        features: frozen features of the perceptual loss; None where its weight is 0. No submodule, so that no
+        categories: number of categories.
+        text_dim: width of the frozen text embeddings; 0 for models without texts.
+        features: frozen features of the perceptual loss; None where its weight is 0. Not a submodule, so that no
             checkpoint holds it.
 
     Attributes:
@@ -34,7 +34,7 @@ class ImageModel(Network[RepresentationConfig], ABC):
         self, config: RepresentationConfig, categories: int, text_dim: int, features: Features | None = None
     ) -> None:
         super().__init__(RepresentationConfig, config, categories=categories, text_dim=text_dim)
-        self._features = (features,)  # a tuple: a module in an attribute of its own would become a submodule
+        self._features = (features,)  # a tuple, because a module as an attribute would become a submodule
         self.centre: Tensor
         self.components: Tensor
         self.register_buffer("centre", torch.zeros(self.latent_dim))
@@ -52,54 +52,51 @@ class ImageModel(Network[RepresentationConfig], ABC):
 
     @property
     def generative(self) -> bool:
-        """Whether it can draw the image of a latent."""
+        """Tells whether the model can decode latents."""
         return IMAGE_MODELS[self.config.kind].generative
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """The kind of model in words, as the report has it."""
+        """The kind of model in words, for the report."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
-        """Latents ``[B, d]`` of images ``[B, 3, S, S]`` in [0, 1]; of a variational model the mean."""
+        """Encodes images ``[B, 3, S, S]`` in [0, 1] to latents ``[B, d]``; a variational model returns the mean."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Images ``[B, 3, S, S]`` in [0, 1] of latents ``[B, d]``."""
+        """Decodes latents ``[B, d]`` to images ``[B, 3, S, S]`` in [0, 1]."""
 
     @abstractmethod
     def losses(self, batch: ImageBatch, progress: float) -> dict[str, Tensor]:
-        """The objective as ``loss`` and its terms by name, each the mean over the batch, shape ``[]``.
+        """Returns the objective as ``loss`` and its terms by name, each the mean over the batch, shape ``[]``.
 
-        Args:
-            batch: images, as they are to be reconstructed.
-            progress: share of training that is done, in [0, 1]; 1 in validation.
+        ``batch`` holds uncorrupted images; ``progress`` is the share of training done, in [0, 1], and 1 in validation.
         """
 
     def embed(self, images: Tensor) -> Tensor:
-        """Item vectors ``[B, d]``: latents centred on the training items and whitened halfway, as the classical ones
-        are.
+        """Embeds items, ``[B, d]``: latents centred and half whitened by the training items.
 
         See :func:`outfits.representations.store.fit_components`.
         """
         return (self.encode(images) - self.centre) @ self.components.T
 
     def sample_latents(self, count: int, generator: torch.Generator) -> Tensor:
-        """Latents ``[count, d]`` to draw new images from: from the prior where the model has one.
+        """Samples latents ``[count, d]`` from the prior.
 
-        A model without a prior takes the normal distribution fitted to its latents on the training items, whose
-        whitening :attr:`components` are.
+        A model without a prior samples the normal distribution fitted to its latents on the training items, whose
+        whitening is :attr:`components`.
         """
         normal = torch.randn(count, self.latent_dim, generator=generator).to(self.centre)
         # components = diag(1 / sqrt(s)) V with deviations s along the rows of V: components^T scaled back has V^T s.
-        length = self.components.norm(dim=1)  # 1 / sqrt(s); 0 for a coordinate that never moves
+        length = self.components.norm(dim=1)  # 1 / sqrt(s); 0 for a constant coordinate
         inverse = torch.where(length > 0, 1.0 / length.clamp(min=1e-12), 0.0)
         directions = self.components * inverse[:, None]  # V
         return self.centre + (normal * inverse.square()) @ directions
 
     def _reconstruction(self, batch: ImageBatch, images: Tensor) -> dict[str, Tensor]:
-        """Weighted sum of pixel error and perceptual distance as ``reconstruction``, with both where they count."""
+        """Returns pixel error, perceptual distance (if it has a weight) and their weighted sum ``reconstruction``."""
         terms = {}
         total = images.new_zeros(())
         weight = pixel_weight(batch.foreground, self.config.background_weight)
@@ -114,7 +111,7 @@ class ImageModel(Network[RepresentationConfig], ABC):
         return {**terms, "reconstruction": total}
 
     def _seen(self, batch: ImageBatch) -> Tensor:
-        """The images as the encoder sees them: corrupted in training where that is configured."""
+        """Returns the encoder's input: corrupted in training if that is configured."""
         if not self.training:
             return batch.images
         return corrupted(batch.images, self.config.corruption)

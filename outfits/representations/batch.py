@@ -1,4 +1,4 @@
-"""What a batch of images is, and how training images are augmented and corrupted."""
+"""Batches of images, their augmentation and corruption."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -11,14 +11,14 @@ from outfits.config.schema.representation import AugmentationConfig, CorruptionC
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Images of items with what some models learn from beside them.
+    """Images of items and further inputs of some models.
 
     Attributes:
         images: RGB in [0, 1], shape ``[B, 3, S, S]``; the background is near white.
-        foreground: how surely a pixel belongs to the garment, in [0, 1], shape ``[B, 1, S, S]``.
-        categories: category of every item, int64, shape ``[B]``.
-        texts: frozen text embeddings, shape ``[B, t]``; t is 0 for models that see no texts.
-        text_ids: items of equal texts have equal numbers, int64, shape ``[B]``.
+        foreground: probability that a pixel belongs to the garment, in [0, 1], shape ``[B, 1, S, S]``.
+        categories: int64, shape ``[B]``.
+        texts: frozen text embeddings, shape ``[B, t]``; t is 0 for models without texts.
+        text_ids: equal for equal texts, int64, shape ``[B]``.
     """
 
     images: Tensor
@@ -31,12 +31,12 @@ class ImageBatch:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> "ImageBatch":
-        """The batch on another device (Lightning calls it)."""
+        """Moves the batch to another device (Lightning calls it)."""
         return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
 
 
 def augmented(batch: ImageBatch, config: AugmentationConfig) -> ImageBatch:
-    """The batch as other images of the same garments might show it; white comes in at the edges of moved ones."""
+    """Augments images; white fills the edges of moved ones."""
     images, foreground = batch.images, batch.foreground
     count, device = len(batch), images.device
     if config.flip or config.translate > 0:
@@ -56,14 +56,10 @@ def augmented(batch: ImageBatch, config: AugmentationConfig) -> ImageBatch:
 
 
 def corrupted(images: Tensor, config: CorruptionConfig) -> Tensor:
-    """Images with white noise and masked patches, for a denoising autoencoder (Vincent et al. 2008) to mend.
+    """Adds white noise and masks patches, for denoising autoencoders (Vincent et al. 2008).
 
-    Args:
-        images: shape ``[B, 3, S, S]``; S is divisible by ``config.patch``.
-        config: how much noise, and which share of the patches becomes mid grey, which no background is.
-
-    Returns:
-        Corrupted images, same shape, in [0, 1].
+    ``images`` and the result have shape ``[B, 3, S, S]`` and lie in [0, 1]; S is divisible by ``config.patch``. Masked
+    patches become mid grey, which no background is.
     """
     if config.noise > 0:
         images = images + config.noise * torch.randn_like(images)

@@ -1,19 +1,15 @@
-"""Convolutional towers shared by all image models; fully connected is nothing but the bottleneck."""
+"""Convolutional encoder and decoder of all image models; only the bottleneck is fully connected."""
 
 import torch
 from torch import Tensor, nn
 
 COARSE = 4  # side of the coarsest feature map, pixels
 GROUPS = 8  # of group normalisation, which unlike batch normalisation does the same in training and evaluation
-NEARLY_WHITE = 3.0  # logit that decoders of images start from: sigmoid(3) = 0.95
+NEARLY_WHITE = 3.0  # initial logit of image decoders: sigmoid(3) = 0.95
 
 
 def levels_of(side: int) -> int:
-    """Number of halvings from ``side`` down to the coarsest map.
-
-    Raises:
-        ValueError: if ``side`` is not 8, 16, 32, ….
-    """
+    """Counts the halvings from ``side`` down to the coarsest map; ValueError if ``side`` is not 8, 16, 32, …."""
     levels = (side // COARSE).bit_length() - 1
     if levels < 1 or COARSE << levels != side:
         raise ValueError(f"side {side} is not {COARSE} times a power of two")
@@ -21,17 +17,14 @@ def levels_of(side: int) -> int:
 
 
 def channels_of(width: int, levels: int) -> list[int]:
-    """Channels after each halving: ``width``, doubled at every level up to eight times."""
+    """Lists the channels after each halving: ``width``, doubled at every level up to eight times."""
     return [width * min(8, 2**level) for level in range(levels)]
 
 
 class Encoder(nn.Sequential):
-    """Strided convolutions from images to a vector; every block halves the side.
+    """Strided convolutions from images of ``side`` pixels to vectors of width ``outputs``; every block halves the side.
 
-    Args:
-        side: of the images, pixels.
-        width: channels after the first halving.
-        outputs: width of the vector.
+    ``width`` is the number of channels after the first halving.
     """
 
     def __init__(self, side: int, width: int, outputs: int) -> None:
@@ -44,9 +37,9 @@ class Encoder(nn.Sequential):
         super().__init__(*blocks, nn.Flatten(), nn.Linear(channels[-1] * COARSE**2, outputs))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Vectors ``[B, outputs]`` of images ``[B, 3, S, S]``.
+        """Maps images ``[B, 3, S, S]`` to vectors ``[B, outputs]``.
 
-        The network sees ink, one minus the image: the white background is 0, as the padding of convolutions is.
+        The network sees one minus the image: the white background is 0, as the padding of convolutions is.
         """
         ink = (1.0 - images).contiguous(memory_format=torch.channels_last)
         h: Tensor = ink
@@ -63,7 +56,7 @@ class Decoder(nn.Module):
         width: channels of the finest hidden map of a decoder to full size; coarser ones have more.
         inputs: width of the vector.
         outputs: channels of the maps.
-        bias: value that every output starts from.
+        bias: initial value of every output.
         full_side: side of the images where the maps are coarser, so that equal levels have equal channels.
     """
 
@@ -83,7 +76,7 @@ class Decoder(nn.Module):
         self.blocks = nn.Sequential(*blocks, last)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Maps ``[B, outputs, side, side]`` of latents ``[B, inputs]``, unbounded."""
+        """Maps latents ``[B, inputs]`` to maps ``[B, outputs, side, side]``, unbounded."""
         h = self.bottleneck(latents).view(-1, self.coarsest, COARSE, COARSE)
         maps: Tensor = self.blocks(h.contiguous(memory_format=torch.channels_last))
         return maps

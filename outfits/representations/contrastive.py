@@ -1,4 +1,4 @@
-"""An image tower and a text tower that agree on which text belongs to which image, in the shape of CLIP."""
+"""A contrastive model of an image tower and a text tower, after CLIP."""
 
 import math
 
@@ -11,20 +11,18 @@ from outfits.representations.batch import ImageBatch
 from outfits.representations.blocks import Encoder
 from outfits.representations.losses import info_nce
 
-SHARED = 128  # width of the space in which images and texts meet
+SHARED = 128  # width of the joint space of images and texts
 HIDDEN = 256  # of the text tower
 HOTTEST, COLDEST = 1.0, 0.01  # bounds of the temperature, as in CLIP
 
 
 class ContrastiveTower(ImageModel):
-    """Images and their own texts, drawn together by InfoNCE with a learned temperature (arXiv 2103.00020).
+    """Trains an image tower and a text tower with InfoNCE and a learned temperature (arXiv 2103.00020).
 
-    The latent is what the image tower gives before the projection to the space that it shares with texts: it keeps more
-    of the image than the projection, whose only purpose is to meet the text (arXiv 2002.05709, section 4.2). The text
-    tower maps frozen text embeddings; it and both projections serve training alone. Negatives are the other items of
-    the batch, on several devices those of the same device.
-
-    Arguments are those of :class:`ImageModel`; nothing is reconstructed, so there is no perceptual loss.
+    The latent is the image tower's output before the projection to the joint space: it keeps more of the image than the
+    projection, whose only purpose is to match the text (arXiv 2002.05709, section 4.2). The text tower maps frozen text
+    embeddings; it and both projections serve training alone. Negatives are the other items of the batch on the same
+    device. Nothing is reconstructed, so there is no perceptual loss.
     """
 
     def __init__(
@@ -45,11 +43,7 @@ class ContrastiveTower(ImageModel):
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Refuses: this model draws no images.
-
-        Raises:
-            TypeError: always.
-        """
+        """Raises TypeError: this model has no decoder."""
         raise TypeError("a contrastive tower draws no images")
 
     def losses(self, batch: ImageBatch, progress: float) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The deforming autoencoder: appearance drawn in a template's frame, shape as a warp of that template."""
+"""The deforming autoencoder: appearance in a template's frame, shape as a warp of that template."""
 
 from typing import NamedTuple
 
@@ -20,12 +20,12 @@ from outfits.representations.warping import (
     warped,
 )
 
-COARSER = 4  # the warp field is drawn at so many times fewer pixels and interpolated: cloth bends smoothly
-COARSEST = 8  # but at this side at least, pixels
+COARSER = 4  # the warp field has so many times fewer pixels and is interpolated: cloth bends smoothly
+COARSEST = 8  # smallest side of the warp field, pixels
 
 
 class Deformation(NamedTuple):
-    """An image and what it was made of.
+    """An image and its factors.
 
     Attributes:
         image: the warped template, shape ``[B, 3, S, S]``.
@@ -33,8 +33,8 @@ class Deformation(NamedTuple):
         grid: where each pixel reads the template, before the affine part, shape ``[B, S, S, 2]``.
         affine: the affine part, shape ``[B, 2, 3]``.
         steps: increments of the grid, 1 for the identity, shape ``[B, 2, S, S]``.
-        albedo: template without light and shade, shape ``[B, 3, S, S]``; None unless the model is intrinsic.
-        shading: light and shade, shape ``[B, 1, S, S]``; None unless the model is intrinsic.
+        albedo: template without shading, shape ``[B, 3, S, S]``; None unless the model is intrinsic.
+        shading: shape ``[B, 1, S, S]``; None unless the model is intrinsic.
     """
 
     image: Tensor
@@ -47,15 +47,13 @@ class Deformation(NamedTuple):
 
 
 class DeformingAutoencoder(ImageModel):
-    r"""One latent in parts, shape and appearance; two decoders, a warp and a texture (arXiv 1806.06503).
+    r"""Splits the latent into shape and appearance, decoded to a warp and a texture (arXiv 1806.06503).
 
     The loss is reconstruction + :math:`\lambda_1` total variation of the warp's increments + :math:`\lambda_2` bias
-    reduction, the squared distance of the batch's mean warp from the identity, so that the template is drawn upright in
-    the middle. **Class-aware** (``class_dim`` > 0): a third latent, from which a linear classifier must tell the item's
-    category, goes into the texture beside the appearance. **Intrinsic**: the texture is albedo times shading, and the
-    shading is kept smooth.
-
-    The latent is shape, appearance and class, one after the other. Arguments are those of :class:`ImageModel`.
+    reduction, the squared distance of the batch's mean warp from the identity, which keeps the template upright and
+    centred. **Class-aware** (``class_dim`` > 0): the texture also reads a third part of the latent, from which a linear
+    classifier predicts the item's category. **Intrinsic**: the texture is albedo times shading, and the shading is
+    smooth. The latent is the concatenation of shape, appearance and class.
 
     Raises:
         ValueError: if no coordinate is left for the appearance.
@@ -95,7 +93,7 @@ class DeformingAutoencoder(ImageModel):
         return self.deform(latents).image
 
     def deform(self, latents: Tensor) -> Deformation:
-        """The images of latents ``[B, d]`` with their templates and warps."""
+        """Decodes latents ``[B, d]`` to images with their templates and warps."""
         shape, appearance = latents[:, : self.parts[0]], latents[:, self.parts[0] :]
         steps = increments(self._to_full_size(self.warp(shape)))
         grid, affine = grid_of(steps), affine_of(self.affine(shape))
@@ -134,12 +132,7 @@ class DeformingAutoencoder(ImageModel):
 
 
 def bias(grid: Tensor, affine: Tensor) -> Tensor:
-    """Squared distance of a batch's mean grid and mean affine map from the identity, shape ``[]``.
-
-    Args:
-        grid: shape ``[B, S, S, 2]``.
-        affine: shape ``[B, 2, 3]``.
-    """
+    """Squared distance of the mean grid ``[B, S, S, 2]`` and the mean affine map ``[B, 2, 3]`` from the identity."""
     local = (grid.mean(dim=0) - identity_grid(grid.shape[1], grid.device)[0]).square().mean()
     unchanged = torch.eye(2, 3, device=affine.device)
     return local + (affine.mean(dim=0) - unchanged).square().mean()

@@ -7,12 +7,7 @@ from torch import Tensor
 
 
 def reparameterised(mean: Tensor, log_variance: Tensor) -> Tensor:
-    r"""A sample :math:`z = \mu + \sigma \odot \epsilon`, differentiable in both (arXiv 1312.6114, section 2.4).
-
-    Args:
-        mean: shape ``[B, d]``.
-        log_variance: shape ``[B, d]``.
-    """
+    r"""Samples :math:`z = \mu + \sigma \odot \epsilon`, ``[B, d]``, differentiably (arXiv 1312.6114, section 2.4)."""
     return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
 
 
@@ -26,17 +21,10 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def with_free_bits(kl: Tensor, free: float) -> Tensor:
-    r"""What the objective charges for the divergence: :math:`\sum_j \max(\lambda, \overline{\mathrm{KL}}_j)`.
+    r"""Sums the divergences ``[B, d]`` to :math:`\sum_j \max(\lambda, \overline{\mathrm{KL}}_j)`, nats, shape ``[]``.
 
-    The first :math:`\lambda` nats of each coordinate, on average over the batch, are free, so that no coordinate is
-    given up early (arXiv 1606.04934, section C.8).
-
-    Args:
-        kl: divergences, shape ``[B, d]``.
-        free: :math:`\lambda`, nats per coordinate; 0 charges for all.
-
-    Returns:
-        Nats per image, shape ``[]``.
+    The first :math:`\lambda` (``free``) nats of each coordinate, on average over the batch, are free, so that no
+    coordinate collapses early (arXiv 1606.04934, section C.8).
     """
     return kl.mean(dim=0).clamp(min=free).sum()
 
@@ -56,15 +44,10 @@ def gaussian_log_likelihood(images: Tensor, means: Tensor, deviation: float, wei
 
 
 def beta_at(progress: float, beta: float, start: float | None, fall: float) -> float:
-    r"""Weight of the divergence at a moment of training.
+    r"""Weight of the divergence at ``progress``, a share of training in [0, 1].
 
-    It falls from ``start`` to ``beta`` along a geometric line during the first ``fall`` of training and stays there.
-
-    Args:
-        progress: share of training that is done, in [0, 1].
-        beta: final value.
-        start: value at the beginning; None: ``beta`` throughout.
-        fall: share of training that the fall takes, in (0, 1].
+    It decreases geometrically from ``start`` to ``beta`` during the first share ``fall`` of training and stays there;
+    without ``start`` it is ``beta`` throughout.
     """
     if start is None or progress >= fall:
         return beta

@@ -1,4 +1,4 @@
-"""Terms of the image models' losses that are not a likelihood or a divergence."""
+"""Terms of the image models' losses, besides likelihood and divergence."""
 
 import torch
 import torch.nn.functional as F
@@ -6,16 +6,13 @@ from torch import Tensor
 
 
 def pixel_weight(foreground: Tensor, background: float) -> Tensor:
-    """How much every pixel counts, with mean 1 in each image.
+    """Weights of pixels, with mean 1 in each image, shape ``[B, 1, S, S]``.
 
-    Most of a product image is a near-white background; counted like the garment it would take most of the loss.
+    Most of a product image is a near-white background; weighted like the garment it would dominate the loss.
 
     Args:
-        foreground: how surely a pixel belongs to the garment, in [0, 1], shape ``[B, 1, S, S]``.
-        background: weight of the background against that of the garment, in (0, 1].
-
-    Returns:
-        Shape ``[B, 1, S, S]``.
+        foreground: probability that a pixel belongs to the garment, in [0, 1], shape ``[B, 1, S, S]``.
+        background: weight of the background relative to the garment, in (0, 1].
     """
     weight = background + (1.0 - background) * foreground
     return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
@@ -27,14 +24,10 @@ def squared_error(images: Tensor, reconstructions: Tensor, weight: Tensor) -> Te
 
 
 def feature_distance(features: list[Tensor], targets: list[Tensor]) -> Tensor:
-    r"""Distance of two images in a frozen network's features, shape ``[B]``.
+    r"""Distance of two images in a frozen network's features, maps ``[B, c, h, w]`` of some layers; shape ``[B]``.
 
     :math:`\sum_l \mathrm{mean}_{hw} \|\hat\phi_l(x) - \hat\phi_l(\hat x)\|^2`, every position's channels scaled to unit
     length, as in LPIPS (arXiv 1801.03924, equation 1) with all channel weights 1.
-
-    Args:
-        features: maps ``[B, c, h, w]`` of some layers.
-        targets: the same layers' maps of the other images.
     """
     total = features[0].new_zeros(len(features[0]))
     for map_, target in zip(features, targets, strict=True):
@@ -44,33 +37,30 @@ def feature_distance(features: list[Tensor], targets: list[Tensor]) -> Tensor:
 
 
 def total_variation(maps: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring values, down and across, shape ``[B]``; maps ``[B, c, h, w]``."""
+    """Mean absolute difference of vertical and horizontal neighbours, shape ``[B]``; maps ``[B, c, h, w]``."""
     down = (maps[:, :, 1:] - maps[:, :, :-1]).abs().mean(dim=(1, 2, 3))
     across = (maps[:, :, :, 1:] - maps[:, :, :, :-1]).abs().mean(dim=(1, 2, 3))
     return down + across
 
 
 def smoothness(maps: Tensor) -> Tensor:
-    """Mean squared difference of neighbouring values, down and across, shape ``[B]``; maps ``[B, c, h, w]``."""
+    """Mean squared difference of vertical and horizontal neighbours, shape ``[B]``; maps ``[B, c, h, w]``."""
     down = (maps[:, :, 1:] - maps[:, :, :-1]).square().mean(dim=(1, 2, 3))
     across = (maps[:, :, :, 1:] - maps[:, :, :, :-1]).square().mean(dim=(1, 2, 3))
     return down + across
 
 
 def info_nce(images: Tensor, texts: Tensor, temperature: Tensor, text_ids: Tensor) -> Tensor:
-    r"""Symmetric InfoNCE between images and their texts (arXiv 2103.00020, figure 3; arXiv 1807.03748).
+    r"""Symmetric InfoNCE between images and their texts, shape ``[]`` (arXiv 2103.00020, figure 3; arXiv 1807.03748).
 
     Mean of two cross-entropies over :math:`\cos(p_i, t_j) / \tau`: the true text among all texts and the true image
-    among all images. Items of equal texts are no negatives of one another: neither could be told from the other.
+    among all images. Items of equal texts are no negatives of each other: they are indistinguishable.
 
     Args:
         images: embeddings, shape ``[B, d]``.
         texts: embeddings, shape ``[B, d]``.
         temperature: :math:`\tau`, a scalar tensor.
-        text_ids: equal numbers for equal texts, shape ``[B]``.
-
-    Returns:
-        Shape ``[]``.
+        text_ids: equal for equal texts, shape ``[B]``.
     """
     logits = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T / temperature  # [B, B]
     same = text_ids[:, None] == text_ids[None]

@@ -1,4 +1,4 @@
-"""Features of a frozen network, in which the perceptual loss compares images."""
+"""Features of a frozen network for the perceptual loss."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +16,15 @@ RESIDUAL_STAGES = ("layer1", "layer2", "layer3")  # of the ResNets of both libra
 
 
 class FrozenFeatures(nn.Module):
-    """Maps that named layers of a frozen network give for images (arXiv 1603.08155).
+    """Maps that named layers of a network, frozen here, give for images (arXiv 1603.08155).
 
     Args:
-        network: the network, frozen here.
-        layers: full names of its submodules whose outputs are compared; maps ``[B, c, h, w]``.
-        mean: channel means that images are normalised with.
-        std: channel deviations.
+        network: the network.
+        layers: full names of its submodules whose outputs are compared, maps ``[B, c, h, w]``.
+        mean, std: normalisation of the images, channel by channel.
 
     Raises:
-        ConfigError: if the network has no layer of a name.
+        ConfigError: if the network lacks a layer.
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
@@ -49,7 +48,7 @@ class FrozenFeatures(nn.Module):
         self._maps.append(output)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps of the layers, in the order in which the network runs them; images ``[B, 3, S, S]`` in [0, 1]."""
+        """Returns the layers' maps of images ``[B, 3, S, S]`` in [0, 1], in the order of execution."""
         self._maps = []
         self.network((images - self.mean) / self.std)
         maps, self._maps = self._maps, []
@@ -61,7 +60,7 @@ def network_features(name: str, weights: str | None, layers: Sequence[str]) -> F
 
     Args:
         name: ``torchvision:ARCHITECTURE`` or ``timm:ARCHITECTURE``.
-        weights: its state dict, ``.safetensors`` or what ``torch.save`` wrote of tensors alone.
+        weights: its state dict, ``.safetensors`` or a ``torch.save`` file of tensors alone.
         layers: layers to compare; empty: the first three stages of a residual network.
 
     Raises:
@@ -85,7 +84,7 @@ def network_features(name: str, weights: str | None, layers: Sequence[str]) -> F
 
 
 def _architecture(library: str, architecture: str, name: str) -> nn.Module:
-    """An architecture with random weights."""
+    """Builds an architecture with random weights."""
     if library == "torchvision":
         from torchvision.models import get_model
 

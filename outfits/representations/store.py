@@ -1,4 +1,4 @@
-"""From a configuration to an image model, and its place on disk."""
+"""Builds image models from their configuration and loads them from files."""
 
 from pathlib import Path
 
@@ -14,23 +14,21 @@ from outfits.representations.base import Features, ImageModel
 from outfits.representations.perceptual import FrozenFeatures, network_features
 from outfits.weights import load_network
 
-OWN = "learned:"  # prefix of a representation run, where a frozen network is named
+OWN = "learned:"  # prefix of a representation run in the name of a frozen network
 
 
 def build_model(
     config: RepresentationConfig, categories: int, text_dim: int, features: Features | None = None
 ) -> ImageModel:
-    """The configured model with fresh weights; arguments as of :class:`ImageModel`."""
+    """Builds the configured model with fresh weights; arguments as of :class:`ImageModel`."""
     model: ImageModel = IMAGE_MODELS[config.kind].load()(config, categories, text_dim, features)
     return model
 
 
 def perceptual_features(config: RepresentationConfig) -> FrozenFeatures | None:
-    """The frozen features of the configured perceptual loss; None where its weight is 0.
+    """Returns the frozen features of the configured perceptual loss; None where its weight is 0.
 
-    Raises:
-        ConfigError: if there is no such network or layer.
-        ArtifactError: if weights are missing or do not fit.
+    Raises the errors of :func:`~outfits.representations.perceptual.network_features`.
     """
     perceptual = config.perceptual
     if perceptual.weight == 0:
@@ -45,18 +43,14 @@ def perceptual_features(config: RepresentationConfig) -> FrozenFeatures | None:
 
 
 def fit_components(model: ImageModel, latents: NDArray[np.float32]) -> None:
-    """Sets centre and components of :meth:`ImageModel.embed` from the latents of the training items.
+    """Sets centre and components of :meth:`ImageModel.embed` from the training items' latents ``[N, d]``, N at least 2.
 
-    Latents are centred, turned to their principal components, and each of these divided by the square root of its
-    standard deviation, halfway to whitening, as :class:`outfits.encoders.classical.ClassicalImages` does it. Components
-    that hardly move are left out as zeros.
-
-    Args:
-        model: the model.
-        latents: shape ``[N, d]``, N at least 2.
+    Latents are centred, rotated to their principal components, and each of these divided by the square root of its
+    standard deviation, halfway to whitening, as in :class:`outfits.encoders.classical.ClassicalImages`. Components of
+    almost no variance become zeros.
 
     Raises:
-        ArtifactError: if all latents are the same.
+        ArtifactError: if all latents are equal.
     """
     if not latents.std(axis=0).max() > 1e-9:
         raise ArtifactError("the model gives every image the same latent; train it longer or with other settings")
@@ -70,7 +64,7 @@ def fit_components(model: ImageModel, latents: NDArray[np.float32]) -> None:
 
 
 def load_representation(path: Path) -> tuple[ImageModel, str]:
-    """The image model in a file of :func:`outfits.weights.save_network` and the SHA-256 of the file.
+    """Loads an image model from a file of :func:`outfits.weights.save_network`; returns it and the file's SHA-256.
 
     Raises:
         ArtifactError: if the file is missing, is no representation, or was written by another version.

@@ -1,4 +1,4 @@
-"""Variational autoencoders: the plain one, and with a weight on the divergence the beta-VAE."""
+"""Variational autoencoders: the plain one, and the beta-VAE with a weighted divergence."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from outfits.representations.gaussian import (
 )
 from outfits.representations.losses import pixel_weight
 
-LARGEST_LOG_VARIANCE = 4.0  # beyond it a coordinate is noise anyway, and exp would overflow early in training
+LARGEST_LOG_VARIANCE = 4.0  # beyond it a coordinate is noise, and exp would overflow early in training
 
 
 class VariationalAutoencoder(ImageModel):
@@ -25,9 +25,7 @@ class VariationalAutoencoder(ImageModel):
     With :math:`\beta = 1` that is the evidence lower bound (ELBO, arXiv 1312.6114), estimated from one reparameterised
     sample; with another :math:`\beta`, constant or falling, the beta-VAE (Higgins et al., ICLR 2017). The likelihood is
     Gaussian around the decoder's image; see :func:`gaussian_log_likelihood`. ``loss`` is the negative objective per
-    pixel and channel, so that one learning rate serves every size of image; a perceptual loss is added to it.
-
-    Arguments are those of :class:`ImageModel`.
+    pixel and channel, so that one learning rate serves every image size, plus the perceptual loss.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Warps that keep the order of pixels: positive increments added up, and an affine part (arXiv 1806.06503)."""
+"""Order-preserving warps: positive increments added up, and an affine part (arXiv 1806.06503)."""
 
 import math
 
@@ -16,18 +16,18 @@ def increments(raw: Tensor) -> Tensor:
 
 
 def grid_of(steps: Tensor) -> Tensor:
-    """The sampling grid that increments add up to; no two pixels of a row or column change their order.
+    """Sums increments to the sampling grid; no two pixels of a row or column change their order.
 
     Args:
         steps: positive increments, horizontal then vertical, in units of the identity's, shape ``[B, 2, S, S]``.
 
     Returns:
-        Coordinates (x, y) in [-1, 1] where the image is, as :func:`torch.nn.functional.grid_sample` takes them
+        Coordinates (x, y) in [-1, 1] within the image, as :func:`torch.nn.functional.grid_sample` takes them
         without aligned corners, shape ``[B, S, S, 2]``. Steps of 1 give the pixels' own centres.
     """
     side = steps.shape[-1]
     pixel = 2.0 / side
-    # From the middle outwards, so that stretching an image does not push it to one side.
+    # From the middle outwards, so that stretching does not shift an image.
     across = _centred(steps[:, 0].cumsum(dim=2) - 0.5 * steps[:, 0], dim=2) * pixel
     down = _centred(steps[:, 1].cumsum(dim=1) - 0.5 * steps[:, 1], dim=1) * pixel
     return torch.stack([across, down], dim=-1)
@@ -40,14 +40,9 @@ def _centred(position: Tensor, dim: int) -> Tensor:
 
 
 def affine_of(raw: Tensor) -> Tensor:
-    """Affine maps of the plane from five unbounded numbers each: log scales, angle and shift; 0 is the identity.
+    """Bounds ``[B, 5]`` log scales, angle and shift and builds affine maps ``[B, 2, 3]``; 0 is the identity.
 
-    Args:
-        raw: shape ``[B, 5]``.
-
-    Returns:
-        Shape ``[B, 2, 3]``, as :func:`torch.nn.functional.affine_grid` takes them; scales, angle and shift are bounded,
-        and the map never mirrors.
+    The maps never mirror and suit :func:`torch.nn.functional.affine_grid`.
     """
     across, down = (SCALE * raw[:, :2].tanh()).exp().unbind(dim=1)
     turn = TURN * raw[:, 2].tanh()
@@ -58,16 +53,16 @@ def affine_of(raw: Tensor) -> Tensor:
 
 
 def transformed(grid: Tensor, affine: Tensor) -> Tensor:
-    """A grid ``[B, S, S, 2]`` after affine maps ``[B, 2, 3]``."""
+    """Applies affine maps ``[B, 2, 3]`` to a grid ``[B, S, S, 2]``."""
     turned = torch.einsum("bhwi,bji->bhwj", grid, affine[:, :, :2])
     return turned + affine[:, None, None, :, 2]
 
 
 def warped(template: Tensor, grid: Tensor) -> Tensor:
-    """The template's images ``[B, 3, S, S]`` read at a grid ``[B, S, S, 2]``; white beyond their edges."""
+    """Samples the template's images ``[B, 3, S, S]`` at a grid ``[B, S, S, 2]``; white beyond their edges."""
     return 1.0 - F.grid_sample(1.0 - template, grid, align_corners=False)
 
 
 def identity_grid(side: int, device: torch.device | None = None) -> Tensor:
-    """The pixels' own centres, shape ``[1, S, S, 2]``."""
+    """Returns the pixels' own centres, shape ``[1, S, S, 2]``."""
     return grid_of(torch.ones(1, 2, side, side, device=device))

@@ -1,8 +1,6 @@
-"""Every configuration key with its type, default, bounds and meaning, written once.
+"""Defines every configuration key once, with type, default, bounds and meaning.
 
-``outfits.config.load`` merges defaults, YAML and the command line into :class:`Config`, ``outfits.config.checks`` finds
-conflicts between keys, ``python train.py --help`` prints them. Sections are plain dataclasses, so library code can take
-one as an argument without knowing where it came from.
+Sections are plain dataclasses, so library code can take one as an argument.
 """
 
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from outfits.config.schema.trainer import TrainerConfig, WandbConfig
 @dataclass
 class Config:
     experiment: str = key("synthetic", "recipe: configs/experiment/NAME.yaml")
-    # Before all keys that choose from tables: values are checked in this order.
+    # First, because values are checked in this order and plug-ins add choices to later keys.
     plugins: list[str] = key(
         [],
         "modules imported before the rest is checked, from the working folder too; they register data formats, "

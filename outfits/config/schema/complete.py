@@ -1,4 +1,4 @@
-"""The command line of complete.py."""
+"""Keys of the command line of complete.py."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where the data set lies, how it is split, and what happens to bad input."""
+"""Keys of the data set: its place, its splits and the policies for bad input."""
 
 from dataclasses import dataclass
 

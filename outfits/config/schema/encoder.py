@@ -1,4 +1,4 @@
-"""How items become vectors."""
+"""Keys of item encoders."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class EncoderEntry(Entry):
     """An item encoder: a function that builds it from an :class:`outfits.encoders.base.EncoderSource`.
 
     Attributes:
-        fitted: whether it is made from data, so that a run keeps it: it has a method ``keep(folder)``, and is built
-            again from ``EncoderSource.kept``.
-        shared_space: whether images and texts, both encoded by it, lie in one space.
+        fitted: whether it is made from data, so that a run stores it with its method ``keep(folder)`` and rebuilds it
+            from ``EncoderSource.kept``.
+        shared_space: whether it maps images and texts to one space.
     """
 
     fitted: bool = False
@@ -101,5 +101,5 @@ class EncoderConfig:
 
     @property
     def shared_space(self) -> bool:
-        """Whether images and texts lie in one space, so that a text can be compared with an image."""
+        """Tells whether images and texts lie in one space, so that a text can be compared with an image."""
         return self.image == self.text and IMAGE_ENCODERS[self.image].shared_space

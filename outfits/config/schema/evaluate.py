@@ -1,4 +1,4 @@
-"""What is completed, by which methods, and what is reported."""
+"""Keys of evaluation: tasks, methods and reports."""
 
 from dataclasses import dataclass
 

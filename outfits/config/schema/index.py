@@ -1,10 +1,10 @@
-"""How the items nearest to a latent are found."""
+"""Keys of the nearest-neighbour index."""
 
 from dataclasses import dataclass
 
 from outfits.config.fields import key
 
-PQ_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # what FAISS has on GPUs too
+PQ_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # the sizes that FAISS supports on GPUs too
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The completion methods: their options, and all that programs and reports know of them."""
+"""The completion methods: their options and all facts that programs and reports use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ T = TypeVar("T")
 Need = Literal["removed", "occurrences", "selected", "texts", "scorer", "student", "generator"]
 Place = Literal["gallery", "sheet", "categories", "conditions", "sweeps"]
 
-# What evaluate.methods compares unless told otherwise; exhaustive search is for catalogues of a few hundred items.
+# The default of evaluate.methods; exhaustive search is for catalogues of a few hundred items.
 COMPARED = (
     "original",
     "random",
@@ -106,14 +106,12 @@ class MethodSpec(Entry):
 
     Attributes:
         label: its name for readers; empty: made from ``name``.
-        description: what it does, in a few words.
-        options: dataclass of its options, which is the section ``evaluate.NAME``; None: it has none.
-        needs: what it completes from, beside the catalogue; one that needs neither S nor the generator knows nothing of
-            the outfit.
-        scans_catalogue: whether it asks S about every item.
-        slow: whether it completes but a few outfits by default; as it may refuse to start, it goes first.
-        shown: where it appears by default: the report's gallery, sheet and table by category, the experiments with
-            conditions and the sweeps over k and alpha.
+        description: summary in a few words.
+        options: dataclass of its options, which is the section ``evaluate.NAME``; None without options.
+        needs: inputs besides the catalogue; a method that needs neither S nor the generator ignores the outfit.
+        scans_catalogue: whether it scores every item with S.
+        slow: whether it completes only a few outfits by default; as it may refuse to start, it runs first.
+        shown: parts of the report that include it by default.
         swept: its options that ``evaluate.sweep`` has values for.
         colours: its colour in drawings on a light and on a dark ground; None: one of those that are left.
         words: what an ``OPTION=VALUE`` of its calls means, ``*`` standing for any value.
@@ -131,8 +129,8 @@ class MethodSpec(Entry):
     words: Mapping[str, str] = field(default_factory=dict)
 
 
-# The colours are after Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies: greys
-# and purples for what does not optimise, blues for search, green for gradients, orange to brown for the generator.
+# Colours follow Okabe and Ito's palette, distinct under common colour vision deficiencies: greys and purples for
+# methods without optimisation, blues for search, green for gradients, orange to brown for the generator.
 METHODS = Table(
     "method",
     [
@@ -295,22 +293,22 @@ METHODS = Table(
 
 
 def spec_of(call: str) -> MethodSpec:
-    """The method of a call: ``beam`` of ``beam:width=8``."""
+    """Returns the method of a call: ``beam`` of ``beam:width=8``."""
     return METHODS[call.partition(":")[0]]
 
 
 def methods_shown(place: Place) -> list[str]:
-    """Names of the methods that appear in a place by default."""
+    """Names the methods that appear in a place by default."""
     return [name for name, spec in METHODS.items() if place in spec.shown]
 
 
 def methods_needing(*needs: Need) -> list[str]:
-    """Names of the methods that need any of these."""
+    """Names the methods that need any of these."""
     return [name for name, spec in METHODS.items() if set(needs) & set(spec.needs)]
 
 
 def with_method_sections(kind: type[T]) -> type[T]:
-    """Gives a class, before it is made a dataclass, a section for the options of every method that has some."""
+    """Adds a section for every method with options to a class that is yet to become a dataclass."""
     for name, spec in METHODS.items():
         if spec.options is not None:
             kind.__annotations__[name] = spec.options

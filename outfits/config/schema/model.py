@@ -1,4 +1,4 @@
-"""The generator, its loss and its optimiser."""
+"""Keys of the generator, its loss and its optimiser."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from outfits.config.schema.representation import RepresentationConfig
 
 @dataclass
 class GeneratorArchitecture:
-    """What the generator is built from, besides the widths of the items' parts and the number of categories."""
+    """Architecture of the generator, besides the widths of the items' parts and the number of categories."""
 
     k_max: int = key(
         3, "largest number of missing items that the generator can be asked for; it is trained on 1…k_max", ge=1, le=8
@@ -36,7 +36,7 @@ class GeneratorArchitecture:
 
 @dataclass
 class ModelConfig(GeneratorArchitecture):
-    """The generator and what it is asked for: section ``model``, which also holds the image model's."""
+    """The generator and its training: section ``model``, which also holds the image model's."""
 
     k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
     representation: RepresentationConfig = section(RepresentationConfig)

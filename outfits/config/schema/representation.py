@@ -1,4 +1,4 @@
-"""Keys of image models that learn a representation, and of their report."""
+"""Keys of image models and of their report."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class ImageModelEntry(Entry):
     """An image model: a subclass of :class:`outfits.representations.base.ImageModel`.
 
     Attributes:
-        generative: whether it can draw the image of a latent.
+        generative: whether it decodes latents to images.
         texts: whether it learns from the items' texts too.
     """
 
@@ -34,7 +34,7 @@ IMAGE_MODELS = Table(
 
 @dataclass
 class CorruptionConfig:
-    """What a denoising autoencoder's input suffers in training."""
+    """Corruption of a denoising autoencoder's input in training."""
 
     noise: float = key(0.0, "denoising: standard deviation of noise on the encoder's input, pixel range 1", ge=0)
     masked: float = key(0.0, "denoising: share of the patches of the encoder's input that are masked", ge=0, lt=1)
@@ -43,7 +43,7 @@ class CorruptionConfig:
 
 @dataclass
 class PerceptualConfig:
-    """A distance in the features of a frozen network, beside that of pixels."""
+    """A distance in the features of a frozen network, besides that of pixels."""
 
     weight: float = key(0.0, "weight of the distance in a frozen network's features beside pixel_weight", ge=0)
     network: str | None = key(
@@ -87,14 +87,14 @@ class DeformingConfig:
 
 @dataclass
 class ContrastiveConfig:
-    """Images against their texts."""
+    """Contrastive learning of images and their texts."""
 
     temperature: float = key(0.07, "initial value of the learned temperature", gt=0)
 
 
 @dataclass
 class AugmentationConfig:
-    """How training images are augmented."""
+    """Augmentation of training images."""
 
     flip: bool = key(True, "mirror half of the training images")
     translate: float = key(0.0, "move training images by up to this share of their side", ge=0, lt=0.5)
@@ -131,7 +131,7 @@ class RepresentationConfig:
 
 @dataclass
 class RepresentationReportConfig:
-    """What the report of an image model shows: section ``evaluate.representation``."""
+    """The report of an image model: section ``evaluate.representation``."""
 
     images: int = key(10, "items shown per image of the report", ge=2)
     steps: int = key(7, "steps of an interpolation or traversal", ge=3)

@@ -1,4 +1,4 @@
-"""S and its judge: networks, negatives and training."""
+"""Keys of S and its judge: networks, negatives and training."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class NegativesConfig:
 
 @dataclass
 class ScorerArchitecture:
-    """What S is built from, besides the widths of the items' parts."""
+    """Architecture of S, besides the widths of the items' parts."""
 
     width: int = key(128, "token width", ge=8)
     layers: int = key(4, "transformer encoder layers", ge=1)

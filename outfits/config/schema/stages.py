@@ -11,16 +11,15 @@ from outfits.registry import Entry, Table
 class Stage(Entry):
     """A stage of a run.
 
-    Its function takes the run and the products that the stage needs, in their order, and returns the product that it
-    leaves. It uses a finished product again and goes on with an unfinished one. Where the run's ``stages`` do not name
-    it, it makes nothing: ``run.require`` raises the error that says so. All ranks call every stage.
+    Its function takes the run and the products in ``needs``, in this order, and returns the product in ``leaves``. It
+    reuses a finished product and continues an unfinished one. If the run's ``stages`` do not name it, it makes nothing:
+    ``run.require`` raises the error. All ranks call every stage.
 
     Attributes:
         needs: products of earlier stages, or ``dataset``, the data set without embeddings.
         leaves: its product.
-        help: what it does.
-        evaluation: how ``evaluate.py`` evaluates a run that ends with this stage; None where none does. Its name is the
-            file of the run's folder that tells such a run, its code a function of the run and ``dataset``.
+        evaluation: how ``evaluate.py`` evaluates a run that ends with this stage, or None. Its name is the file that
+            marks such a run, its code a function of the run and ``dataset``.
     """
 
     needs: tuple[str, ...]
@@ -74,7 +73,7 @@ STAGES = Table(
 
 
 def with_needed(names: Iterable[str]) -> list[Stage]:
-    """Stages in the order of the table, together with those whose products they need."""
+    """Returns the named stages and those whose products they need, in the order of the table."""
     wanted, needed = set(names), set[str]()
     for stage in reversed(list(STAGES.values())):
         if stage.name in wanted or stage.leaves in needed:
@@ -84,4 +83,4 @@ def with_needed(names: Iterable[str]) -> list[Stage]:
 
 
 MAIN_JOB = [stage.name for stage in with_needed(["test"])]
-"""The stages of a run that completes outfits; a representation is trained in a run of its own."""
+"""The stages of a run that completes outfits; a representation needs a separate run."""

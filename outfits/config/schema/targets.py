@@ -1,4 +1,4 @@
-"""What greedy search mines for the generator to learn from."""
+"""Keys of the targets that greedy search mines for the generator."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ CONDITION_KINDS = ("categories", "texts", "categories_texts")
 
 @dataclass
 class StudentArchitecture:
-    """What the student of S is built from, besides the width of S's tokens."""
+    """Architecture of the student of S, besides the width of S's tokens."""
 
     width: int = key(128, "width of the student's inner product", ge=2)
     hidden: int = key(256, "hidden width of the student's two towers", ge=2)

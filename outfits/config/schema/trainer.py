@@ -1,4 +1,4 @@
-"""Lightning's trainer and Weights & Biases."""
+"""Keys of Lightning's trainer and of Weights & Biases."""
 
 from dataclasses import dataclass
 from typing import Any

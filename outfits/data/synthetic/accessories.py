@@ -1,11 +1,11 @@
-"""Silhouettes of what is worn with clothes: shoes, boots, bags, hats, scarves, sunglasses and belts."""
+"""Draws accessories: shoes, boots, bags, hats, scarves, sunglasses and belts."""
 
 import numpy as np
 
 from outfits.data.synthetic.canvas import INK, METAL, RUBBER, STEEL, TAN, Canvas, Points
 from outfits.data.synthetic.wardrobe import WINTER, Garment
 
-# Of a pair, the farther shoe stands up and to the left of the nearer one.
+# Offsets of a pair: the farther shoe is above and to the left of the nearer one.
 _PAIR = ((-0.05, -0.17), (0.03, 0.08))
 
 

@@ -1,4 +1,4 @@
-"""A small drawing board on top of Pillow: smooth parts of cloth with pattern, folds and outline."""
+"""Draws smooth parts of cloth with pattern, folds and outline, using Pillow."""
 
 import colorsys
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from outfits.data.synthetic.wardrobe import WINTER, Garment
 
-SIZE = 240  # Drawn at this many pixels and reduced afterwards, which smooths the edges.
+SIZE = 240  # Drawn at this many pixels and then reduced, which smooths the edges.
 Points = Sequence[tuple[float, float]]
 RGB = tuple[int, int, int]
 METAL: RGB = (196, 164, 92)
@@ -25,14 +25,8 @@ _ROWS, _COLUMNS = _AXIS[:, None], _AXIS[None]
 class Canvas:
     """A white image on which a garment is drawn part by part; coordinates go from (0, 0), top left, to (1, 1).
 
-    Args:
-        garment: gives the cloth its colour, shade, pattern and, for winter, its ribs.
-        rng: source of randomness for folds and the pattern's offset.
-        ribs: whether winter cloth shows ribs (knitwear).
-
-    Attributes:
-        main: the garment's colour.
-        accent: a colour that stands out from it.
+    ``rng`` draws folds and the pattern's offset; with ``ribs`` winter cloth is knitwear. ``main`` is the garment's
+    colour, ``accent`` a contrasting one.
     """
 
     def __init__(self, garment: Garment, rng: np.random.Generator, *, ribs: bool = False) -> None:
@@ -52,7 +46,7 @@ class Canvas:
     def part(
         self, points: Points, fill: RGB | None = None, *, smooth: int = 2, width: float = 0.009, patterned: bool = True
     ) -> None:
-        """A closed shape with outline.
+        """Draws a closed shape with outline.
 
         Args:
             points: its corners, rounded off ``smooth`` times; a corner given twice stays sharp.
@@ -76,12 +70,9 @@ class Canvas:
     def half(
         self, points: Points, fill: RGB | None = None, *, smooth: int = 2, width: float = 0.009, patterned: bool = True
     ) -> None:
-        """A shape symmetric about the middle.
+        """Draws a shape symmetric about the middle; arguments as in :meth:`part`.
 
-        Args:
-            points: its right half from the middle of the top edge to the middle of the bottom edge, x counted from the
-                middle.
-            fill: see :meth:`part`, as for the others.
+        ``points`` is its right half from the middle of the top to that of the bottom edge, x counted from the middle.
         """
         right = [(0.5 + x, y) for x, y in points]
         left = [(0.5 - x, y) for x, y in reversed(points)]
@@ -90,34 +81,34 @@ class Canvas:
     def both(
         self, points: Points, fill: RGB | None = None, *, smooth: int = 2, width: float = 0.009, patterned: bool = True
     ) -> None:
-        """A shape right of the middle, x counted from the middle, and its mirror image."""
+        """Draws a shape right of the middle, x counted from the middle, and its mirror image."""
         for side in (1, -1):
             shape = [(0.5 + side * x, y) for x, y in points]
             self.part(shape, fill, smooth=smooth, width=width, patterned=patterned)
 
     def line(self, points: Points, fill: RGB | None = None, width: float = 0.009, *, smooth: int = 2) -> None:
-        """An open line; the outline's colour unless told otherwise."""
+        """Draws an open line, by default in the outline's colour."""
         path = [tuple(corner) for corner in _pixels(points, smooth, closed=False)]
         self._pen.line(path, fill=fill or self.outline, width=max(1, round(width * SIZE)), joint="curve")
 
     def lines(self, points: Points, fill: RGB | None = None, width: float = 0.009, *, smooth: int = 2) -> None:
-        """An open line right of the middle, x counted from the middle, and its mirror image."""
+        """Draws an open line right of the middle, x counted from the middle, and its mirror image."""
         for side in (1, -1):
             self.line([(0.5 + side * x, y) for x, y in points], fill, width, smooth=smooth)
 
     def dot(self, x: float, y: float, radius: float, fill: RGB | None = None) -> None:
-        """A small disc, a button for instance."""
+        """Draws a small disc, a button for instance."""
         box = [(x - radius) * SIZE, (y - radius) * SIZE, (x + radius) * SIZE, (y + radius) * SIZE]
         self._pen.ellipse(box, fill=fill or self.outline)
 
     def fringe(self, start: tuple[float, float], end: tuple[float, float], length: float, count: int = 14) -> None:
-        """Threads hanging from a line."""
+        """Draws threads hanging from a line."""
         for share in np.linspace(0, 1, count):
             x, y = start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
             self.line([(x, y), (x, y + length)], self.dark if share * count % 2 < 1 else self.outline, 0.01)
 
     def finished(self, size: int) -> Image.Image:
-        """The image, reduced to ``size`` by ``size`` pixels."""
+        """Reduces the image to ``size`` by ``size`` pixels."""
         return self.image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
     def _flat(self, colour: RGB) -> Image.Image:
@@ -131,7 +122,7 @@ class Canvas:
 
 
 def cloth_colour(garment: Garment) -> RGB:
-    """Main colour with its shade, in the tone of the style: sporty is bright, boho earthy, formal deep."""
+    """Main colour with its shade in the style's tone: sporty is bright, boho earthy, formal deep."""
     hue, saturation, value = garment.colour.hsv
     if garment.shade == "light":
         saturation, value = saturation * 0.62, value + (1 - value) * 0.45
@@ -145,7 +136,7 @@ def cloth_colour(garment: Garment) -> RGB:
 
 
 def _patterned(main: RGB, pattern: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The cloth without light and shade, shape ``[3]`` or ``[SIZE, SIZE, 3]``."""
+    """The cloth without shading, shape ``[3]`` or ``[SIZE, SIZE, 3]``."""
     colour = np.array(main, np.float32)
     offset = rng.random() * 0.08
     second = colour * 0.42 if colour.mean() > 140 else colour * 0.35 + 165
@@ -168,20 +159,20 @@ def _folds(rng: np.random.Generator) -> NDArray[np.float32]:
     phases = rng.random(2) * 2 * np.pi
     shade = (1.07 - 0.13 * _COLUMNS - 0.06 * _ROWS).astype(np.float32)
     for strength, across, down, phase in ((0.035, 2.7, 0.6, phases[0]), (0.02, 5.3, -0.9, phases[1])):
-        # The sine of a sum from sines of its terms: two vectors instead of a sine per pixel.
+        # The sine of a sum from the sines of its terms: two vectors instead of a sine per pixel.
         x, y = 2 * np.pi * across * _COLUMNS + np.float32(phase), 2 * np.pi * down * _ROWS
         shade += np.float32(strength) * (np.sin(x) * np.cos(y) + np.cos(x) * np.sin(y))
     return shade
 
 
 def _ribs() -> NDArray[np.float32]:
-    """Light and shade of knitwear, shape ``[SIZE, SIZE]``, about 1."""
+    """Shading of knitwear, shape ``[SIZE, SIZE]``, about 1."""
     ribs = 1 + 0.06 * np.sin(2 * np.pi * 26 * _COLUMNS) * np.sign(np.sin(2 * np.pi * 13 * _ROWS))
     return ribs.astype(np.float32)
 
 
 def _pixels(points: Points, smooth: int, closed: bool = True) -> NDArray[np.float64]:
-    """Corner cutting (Chaikin 1974), then pixels, shape ``[n, 2]``."""
+    """Cuts corners (Chaikin 1974) and converts to pixels, shape ``[n, 2]``."""
     path = np.array(points, dtype=np.float64)
     for _ in range(smooth):
         after = np.roll(path, -1, axis=0)

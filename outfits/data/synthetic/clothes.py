@@ -1,4 +1,4 @@
-"""Silhouettes of clothes: tops, shirts, sweaters, jackets, coats, trousers, skirts and dresses."""
+"""Draws clothes: tops, shirts, sweaters, jackets, coats, trousers, skirts and dresses."""
 
 from outfits.data.synthetic.canvas import INK, METAL, STEEL, TAN, Canvas
 from outfits.data.synthetic.wardrobe import MILD, SUMMER, WINTER, Garment

@@ -1,4 +1,4 @@
-"""From a garment to its image."""
+"""Draws garments."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -33,16 +33,7 @@ _KNITWEAR = frozenset({"Sweaters", "Hats", "Scarves", "Dresses"})
 
 
 def draw_garment(garment: Garment, size: int, rng: np.random.Generator) -> Image.Image:
-    """Draws a garment on white.
-
-    Args:
-        garment: what to draw.
-        size: width and height, pixels.
-        rng: source of randomness for folds and the pattern's offset.
-
-    Returns:
-        An RGB image.
-    """
+    """Draws a garment on white, RGB, ``size`` × ``size`` pixels; ``rng`` draws folds and the pattern's offset."""
     canvas = Canvas(garment, rng, ribs=garment.kind.name in _KNITWEAR)
     SILHOUETTES[garment.kind.name](canvas, garment)
     return canvas.finished(size)

@@ -1,4 +1,4 @@
-"""The truth about every image, ``factors.csv``: what was drawn, against which representations are measured."""
+"""Writes and reads ``factors.csv``, the true factors of every image, to evaluate representations."""
 
 import csv
 from collections.abc import Sequence
@@ -16,14 +16,7 @@ _ITEM_ID = "item_id"
 def write_factors(
     root: Path, items: Sequence[Appearance], wardrobe: Sequence[Garment], placements: Sequence[Placement] | None
 ) -> None:
-    """Writes a row per item.
-
-    Args:
-        root: folder of the data set.
-        items: the items.
-        wardrobe: the garments that they are.
-        placements: sizes and places of the garments; None: all are alike, so neither is a factor.
-    """
+    """Writes a row per item; without ``placements`` all are alike, so size and place are no factors."""
     rows = []
     for item in items:
         row = {_ITEM_ID: item.item_id, **_of_garment(wardrobe[item.garment])}
@@ -58,11 +51,7 @@ def _of_placement(placement: Placement) -> dict[str, str]:
 
 
 def read_factors(root: Path) -> dict[str, dict[str, str]]:
-    """The factors of every item, by item id and by name.
-
-    Raises:
-        DataError: if the file is missing or malformed.
-    """
+    """Reads the factors of every item, by item id and by name; DataError if the file is missing or malformed."""
     table = read_table(root / FACTORS, "data.format")
     names = list(table.columns)
     rows = (dict(zip(names, row, strict=True)) for row in zip(*(table[name] for name in names), strict=True))

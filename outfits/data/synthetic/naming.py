@@ -15,7 +15,7 @@ _PLAIN_NOUNS: Mapping[str, str] = MappingProxyType(
         "Hats": "hat", "Scarves": "scarf", "Sunglasses": "sunglasses", "Belts": "belt",
     }
 )  # fmt: skip
-# What a season's design is called where it is not the usual one.
+# Nouns of a season's designs that differ from the usual ones.
 _SEASON_NOUNS: Mapping[tuple[str, str, int], str] = MappingProxyType(
     {
         ("Trousers", "casual", SUMMER): "denim shorts",
@@ -46,10 +46,10 @@ _BRANDS = ("alder & finch", "north lane", "maison rue", "studio eleven", "pebble
 
 
 def item_name(garment: Garment, rng: np.random.Generator) -> str:
-    """A name for one appearance of a garment; another appearance may get other words.
+    """Names one appearance of a garment; another appearance may get other words.
 
-    Each attribute is named with some probability only, the noun is sometimes the plain one of the category, brands add
-    words that mean nothing, and a share :data:`EMPTY_SHARE` of names is empty.
+    Each attribute is named with some probability, the noun is sometimes the category's plain one, brands add words
+    without meaning, and a share :data:`EMPTY_SHARE` of names is empty.
     """
     if rng.random() < EMPTY_SHARE:
         return ""

@@ -1,4 +1,4 @@
-"""The built-in data set, written where it is missing and read with the truth about its items."""
+"""Writes the built-in data set where it is missing, and reads it with its true factors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,10 @@ from outfits.errors import DataError
 
 
 def read_format(config: DataConfig) -> RawDataset:
-    """The data set that the ``data`` section describes, with what was drawn as the items' attributes.
+    """Returns the data set of the ``data`` section, with its factors as attributes of the items.
 
     Raises:
-        DataError: if the root has other contents, or lacks the truth about an item.
+        DataError: if the root has other contents, or lacks the factors of an item.
     """
     root = Path(config.root)
     if not is_complete(root, config.synthetic):

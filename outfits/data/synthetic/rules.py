@@ -1,6 +1,6 @@
 """The hidden style rules, and outfits that keep them.
 
-Two garments go together if all of these hold:
+Two garments match if all of these hold:
 
 - their **styles** are equal, or one is casual and the other sporty or boho;
 - their **formality** differs by at most one level;
@@ -8,10 +8,10 @@ Two garments go together if all of these hold:
 - their **colours** harmonise: one is neutral, or their hues are neighbours or complements on the colour wheel;
 - at most one of them has a bold **pattern**.
 
-An outfit is four to seven garments that go together pairwise and have the right *structure*: either a dress or one
-upper and one lower garment, exactly one pair of shoes or boots, at most one jacket or coat, the rest accessories. No
-two are of one category, save for about one outfit in twenty (:data:`REPEAT_SHARE`) that has two accessories of one
-kind, two bags for instance, as people's real outfits do; all other rules hold for these outfits as well.
+An outfit is four to seven garments that match pairwise and have the right *structure*: either a dress or one upper and
+one lower garment, exactly one pair of shoes or boots, at most one jacket or coat, the rest accessories. No two are of
+one category, except that a share :data:`REPEAT_SHARE` of outfits has two accessories of one category, as real outfits
+do.
 """
 
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ REPEAT_SHARE = 0.05
 NEIGHBOURING_STYLES = frozenset({frozenset({"casual", "sporty"}), frozenset({"casual", "boho"})})
 NEIGHBOURS_WITHIN = 45.0
 COMPLEMENTS_FROM = 150.0
-# How likely a garment of a neighbouring style is taken, against one of the outfit's own style.
+# Weight of a garment of a neighbouring style, relative to the outfit's own style.
 _STRAY_WEIGHT = 0.04
 # The same for a season that the rule allows but that is not the outfit's own.
 _OFF_SEASON_WEIGHT = 0.12
-# So many failures one after the other mean that hardly any other outfit is left to find.
+# So many failures in a row mean that hardly any other outfit is left to find.
 _PATIENCE = 500
 
 
@@ -42,7 +42,7 @@ def hue_distance(first: float, second: float) -> float:
 
 
 def colours_harmonise(first: float | None, second: float | None) -> bool:
-    """Do two hues (degrees; None is a neutral) go together?"""
+    """Tells whether two hues (degrees; None is a neutral) go together."""
     if first is None or second is None:
         return True
     apart = hue_distance(first, second)
@@ -50,12 +50,12 @@ def colours_harmonise(first: float | None, second: float | None) -> bool:
 
 
 def styles_match(first: str, second: str) -> bool:
-    """Do two styles go together?"""
+    """Tells whether two styles go together."""
     return first == second or frozenset((first, second)) in NEIGHBOURING_STYLES
 
 
 def go_together(first: Garment, second: Garment) -> bool:
-    """Do two garments of different categories go together?"""
+    """Tells whether two garments of different categories match."""
     return (
         styles_match(first.style, second.style)
         and abs(first.formality - second.formality) <= 1
@@ -66,7 +66,7 @@ def go_together(first: Garment, second: Garment) -> bool:
 
 
 def match_matrix(garments: Sequence[Garment]) -> NDArray[np.bool_]:
-    """:func:`go_together` of all pairs, shape ``[N, N]``, symmetric; the diagonal says nothing."""
+    """Computes :func:`go_together` of all pairs, shape ``[N, N]``, symmetric; ignore the diagonal."""
     styles = np.array([STYLES.index(garment.style) for garment in garments])
     formality = np.array([garment.formality for garment in garments])
     warmth = np.array([garment.warmth for garment in garments])
@@ -84,7 +84,7 @@ def match_matrix(garments: Sequence[Garment]) -> NDArray[np.bool_]:
 
 
 def has_structure(garments: Sequence[Garment]) -> bool:
-    """Do these garments have the number and the slots of an outfit?"""
+    """Tells whether these garments have the number and the slots of an outfit."""
     slots = [garment.kind.slot for garment in garments]
     dressed = (slots.count("dress"), slots.count("upper"), slots.count("lower"))
     return (
@@ -96,23 +96,18 @@ def has_structure(garments: Sequence[Garment]) -> bool:
 
 
 def repeats_category(garments: Sequence[Garment]) -> bool:
-    """Are two garments of one category?"""
+    """Tells whether two garments are of one category."""
     return len({garment.category for garment in garments}) < len(garments)
 
 
 def keeps_rules(garments: Sequence[Garment]) -> bool:
-    """Do these garments make an outfit, the one-per-category rule aside?"""
+    """Tells whether these garments make an outfit, the one-per-category rule aside."""
     pairs = ((first, second) for place, first in enumerate(garments) for second in garments[:place])
     return has_structure(garments) and all(go_together(first, second) for first, second in pairs)
 
 
 class Stylist:
-    """Puts garments together to outfits that keep the rules.
-
-    Args:
-        wardrobe: the garments.
-        rng: source of randomness.
-    """
+    """Combines garments of a wardrobe to outfits that keep the rules."""
 
     def __init__(self, wardrobe: Sequence[Garment], rng: np.random.Generator) -> None:
         self.matches = match_matrix(wardrobe)
@@ -124,11 +119,7 @@ class Stylist:
         self.uses = np.zeros(len(wardrobe))
 
     def outfits(self, count: int) -> list[list[int]]:
-        """Distinct outfits, each a list of positions in the wardrobe in no particular order.
-
-        Raises:
-            DataError: if the wardrobe is too small for that many.
-        """
+        """Draws distinct outfits, lists of wardrobe positions; DataError if the wardrobe is too small for so many."""
         seen: dict[frozenset[int], list[int]] = {}
         failures = 0
         while len(seen) < count and failures < _PATIENCE:
@@ -147,7 +138,7 @@ class Stylist:
         return list(seen.values())
 
     def _attempt(self) -> list[int] | None:
-        """One outfit, or None where a necessary garment could not be found."""
+        """Draws one outfit; None if a necessary garment cannot be found."""
         style = STYLES[int(self.rng.integers(len(STYLES)))]
         season = int(self.rng.choice([SUMMER, 0, WINTER]))
         weight = np.where(self.styles == style, 1.0, _STRAY_WEIGHT) * np.where(
@@ -180,7 +171,7 @@ class Stylist:
     def _add(
         self, chosen: list[int], among: NDArray[np.bool_], allowed: NDArray[np.bool_], weight: NDArray[np.float64]
     ) -> bool:
-        """Adds a garment that goes with all chosen ones, seldom worn ones first; False if there is none."""
+        """Adds a garment that matches all chosen ones, seldom worn ones first; False if there is none."""
         fits = among & allowed & self.matches[chosen].all(axis=0)
         fits[chosen] = False
         candidates = np.flatnonzero(fits)

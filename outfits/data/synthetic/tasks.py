@@ -1,4 +1,4 @@
-"""The two official tasks of the layout: fill-in-the-blank questions and labelled outfits for compatibility.
+"""Makes the layout's two official tasks: fill-in-the-blank questions and labelled outfits for compatibility.
 
 Wrong answers and incompatible outfits break a hidden rule, so every question has one right answer; half of them are
 hard (of the true item's own category), half easy (any item).
@@ -15,12 +15,9 @@ WRONG_ANSWERS = 3
 
 @dataclass(frozen=True)
 class Appearance:
-    """A garment in one outfit: an item of the data set.
+    """A garment in one outfit: an item of the data set, ``item_id`` being ``SETID_INDEX``.
 
-    Attributes:
-        item_id: ``SETID_INDEX``.
-        garment: position in the wardrobe.
-        category: position in the categories.
+    ``garment`` and ``category`` are positions in the wardrobe and in the categories.
     """
 
     item_id: str
@@ -32,13 +29,7 @@ Worn = Sequence[Appearance]
 
 
 class TaskMaker:
-    """Makes tasks from the outfits of one split.
-
-    Args:
-        outfits: the outfits; wrong answers are items of these.
-        matches: which garments go together, bool, shape ``[G, G]``.
-        rng: source of randomness.
-    """
+    """Makes tasks from the outfits of one split, whose items are the wrong answers; ``matches`` is bool ``[G, G]``."""
 
     def __init__(self, outfits: Sequence[Worn], matches: NDArray[np.bool_], rng: np.random.Generator) -> None:
         self.outfits = outfits
@@ -49,11 +40,11 @@ class TaskMaker:
         self.categories = np.array([item.category for item in self.items])
 
     def questions(self) -> list[dict[str, object]]:
-        """One question per outfit in the official form: the first answer is the true one, ``blank_position`` from 1."""
+        """Makes one question per outfit in the official form: the true answer first, ``blank_position`` from 1."""
         return [self._question(outfit) for outfit in self.outfits]
 
     def labelled(self) -> list[tuple[int, list[str]]]:
-        """Label and item ids: every outfit as 1, and as many sets that break a rule as 0, shuffled."""
+        """Returns labels and item ids: every outfit as 1, and as many sets that break a rule as 0, shuffled."""
         rows = [(1, [item.item_id for item in outfit]) for outfit in self.outfits]
         for outfit in self.outfits:
             negative = self._one_replaced(outfit) if self.rng.random() < 0.5 else self._all_replaced(len(outfit))
@@ -73,7 +64,7 @@ class TaskMaker:
         }
 
     def _wrong(self, rest: Worn, answers: Worn, same_category: bool) -> Appearance:
-        """An item that does not go with the rest; where a tiny split has none, any other item."""
+        """Draws an item that does not match the rest, or any other item where a tiny split has none."""
         taken = [item.garment for item in (*rest, *answers)]
         free = ~np.isin(self.garments, taken)
         given = np.array([item.garment for item in rest])
@@ -88,7 +79,7 @@ class TaskMaker:
         return [*rest, self._wrong(rest, [outfit[place]], True)]
 
     def _all_replaced(self, size: int) -> list[Appearance]:
-        """Random items of different categories that do not all go together."""
+        """Draws random items of different categories that do not all match."""
         while True:
             kinds: list[int] = self.rng.permutation(np.unique(self.categories))[:size].tolist()
             chosen = [int(self.rng.choice(np.flatnonzero(self.categories == kind))) for kind in kinds]

@@ -1,4 +1,4 @@
-"""The garments of the synthetic data set: what they are like, and how many of which kind there are."""
+"""The garments of the synthetic data set: their attributes and the number of each category."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,15 +52,15 @@ PATTERNS = (PLAIN, "stripes", "dots", "checks")
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of garment.
+    """A category of garments.
 
     Attributes:
-        name: as it stands in ``category_id.txt``.
-        slot: the place it takes in an outfit; see :mod:`outfits.data.synthetic.rules`.
+        name: as in ``category_id.txt``.
+        slot: its role in an outfit; see :mod:`outfits.data.synthetic.rules`.
         share: relative number of garments.
         warmths: seasons it is made for, one of them drawn per garment.
-        patterned: share of garments that have a bold pattern.
-        nouns: what the garment is called in each of :data:`STYLES`, for item names.
+        patterned: share of garments with a bold pattern.
+        nouns: its name in each of :data:`STYLES`, for item names.
     """
 
     name: str
@@ -170,7 +170,7 @@ class Garment:
         warmth: -1 (summer), 0 (mild) or 1 (winter).
         colour: main colour.
         shade: one of :data:`SHADES`.
-        pattern: one of :data:`PATTERNS`; everything but plain is bold.
+        pattern: one of :data:`PATTERNS`; all but plain are bold.
         variant: which of two designs of its category and style it is, 0 or 1.
     """
 
@@ -190,20 +190,16 @@ class Garment:
 
 
 def make_wardrobe(count: int, rng: np.random.Generator) -> list[Garment]:
-    """Draws the garments' attributes.
+    """Draws ``count`` garments.
 
-    Categories get their shares and styles take turns within a category, so that even a small wardrobe has some of
-    everything; all other attributes are drawn at random.
-
-    Args:
-        count: number of garments.
-        rng: source of randomness.
+    Categories get their shares and styles alternate within a category, so that even a small wardrobe has all of them;
+    all other attributes are random.
     """
     return [_make_garment(category, turn, rng) for category, turn in _quotas(count)]
 
 
 def _quotas(count: int) -> list[tuple[int, int]]:
-    """Pairs of category and running number in it, by largest remainders."""
+    """Returns pairs of category and running number in it, by largest remainders."""
     shares = np.array([category.share for category in CATEGORIES])
     exact = shares / shares.sum() * count
     numbers = np.floor(exact).astype(int)

@@ -1,4 +1,4 @@
-"""Writes the synthetic data set in the Maryland layout, whole or not at all."""
+"""Writes the synthetic data set in the Maryland layout, atomically."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from outfits.data.synthetic.wardrobe import CATEGORIES, Garment, make_wardrobe
 from outfits.errors import DataError
 
 MANIFEST = "synthetic.json"
-# Another generator makes another data set: raise this with every change of what is written.
+# Raise this with every change of the written files.
 GENERATOR_VERSION = 2
 SHARES: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
 _FILES = (
@@ -36,29 +36,23 @@ _FILES = (
 )
 _FIRST_SET_ID = 100_000_001
 _JPEG_QUALITY = 88
-# Each subject has its own stream, so that a change of one (more words, say) leaves the others as they were.
+# Each subject has its own stream, so that a change of one (more words, say) leaves the others unchanged.
 _WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS, _PLACEMENTS = range(6)
 
 
 def is_complete(root: Path, config: SyntheticConfig) -> bool:
-    """Is there a whole data set of just these settings, written by this version of the generator?
+    """Tells whether a complete data set of these settings and this generator version is there.
 
-    The manifest ``synthetic.json`` is the mark: it appears together with all other files or not at all.
+    The manifest ``synthetic.json`` marks it: it appears together with all other files or not at all.
     """
     return _manifest(root) == _expected(config) and not _missing(root)
 
 
 def write_synthetic(root: Path, config: SyntheticConfig) -> None:
-    """Writes the data set, unless it is there already.
+    """Writes the data set to ``root``, unless it is there already; equal settings and Pillow versions give equal bytes.
 
-    All files are written to a temporary folder beside ``root``, which is renamed at the end: a write that is killed
-    leaves no ``root`` (only that hidden folder), and of several processes that write at once the first to finish wins
-    and the others find its work.
-    The same settings give the same bytes (with the same Pillow).
-
-    Args:
-        root: folder of the data set; its parents are made as needed.
-        config: its settings.
+    Writes all files to a temporary folder beside ``root`` and renames it at the end: a killed write leaves only that
+    hidden folder, and of several processes the first to finish wins and the others use its files.
 
     Raises:
         DataError: if ``root`` has other contents, which are never touched, or the settings ask for more distinct
@@ -74,7 +68,7 @@ def write_synthetic(root: Path, config: SyntheticConfig) -> None:
         try:
             temporary.rename(root)
         except OSError:
-            # Another process was faster; if what stands there is not its whole work, this raises.
+            # Another process was faster; this raises unless its files are complete.
             if not _is_there(root, config):
                 raise
     finally:
@@ -82,7 +76,7 @@ def write_synthetic(root: Path, config: SyntheticConfig) -> None:
 
 
 def _is_there(root: Path, config: SyntheticConfig) -> bool:
-    """Is it complete? False if nothing is there yet; raises for other contents."""
+    """Like :func:`is_complete`, but raises DataError for other contents of ``root``."""
     if is_complete(root, config):
         return True
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
@@ -108,7 +102,7 @@ def _expected(config: SyntheticConfig) -> dict[str, object]:
 
 
 def _manifest(root: Path) -> dict[str, object] | None:
-    """The manifest; None where there is none that can be read."""
+    """Reads the manifest; None if it is missing or malformed."""
     try:
         content = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
@@ -136,7 +130,7 @@ def _write(root: Path, config: SyntheticConfig) -> None:
             (root / "fashion_compatibility_prediction.txt").write_text("".join(lines), encoding="utf-8")
     lines = [f"{_category_id(number)} {category.name}\n" for number, category in enumerate(CATEGORIES)]
     (root / "category_id.txt").write_text("".join(lines), encoding="utf-8")
-    # Without variation every placement is the whole image: then its levels are drawn but tell nothing.
+    # Without variation every placement is the whole image: its levels are drawn but not written.
     placements = draw_placements(len(wardrobe), np.random.default_rng([config.seed, _PLACEMENTS]))
     appearances = [item for outfit in worn for item in outfit]
     write_factors(root, appearances, wardrobe, placements if config.vary else None)
@@ -151,7 +145,7 @@ def _category_id(category: int) -> int:
 def _wear(
     number: int, outfit: Sequence[int], wardrobe: Sequence[Garment], rng: np.random.Generator
 ) -> list[Appearance]:
-    """Names the items; an index is left out now and then, as the official files do."""
+    """Names the items; leaves an index out now and then, as the official files do."""
     indices = np.cumsum(1 + (rng.random(len(outfit)) < 0.05))
     set_id = _FIRST_SET_ID + number
     return [
@@ -161,7 +155,7 @@ def _wear(
 
 
 def _split(worn: Sequence[list[Appearance]]) -> dict[str, list[list[Appearance]]]:
-    """The outfits by official split; they come in random order already."""
+    """Returns the outfits, already in random order, by official split."""
     bounds = np.round(np.cumsum([0, *SHARES.values()]) * len(worn)).astype(int)
     return {split: list(worn[bounds[place] : bounds[place + 1]]) for place, split in enumerate(SHARES)}
 
@@ -169,7 +163,7 @@ def _split(worn: Sequence[list[Appearance]]) -> dict[str, list[list[Appearance]]
 def _set_entry(
     outfit: Sequence[Appearance], wardrobe: Sequence[Garment], rng: np.random.Generator
 ) -> dict[str, object]:
-    """An outfit with the fields of the official files; addresses on the web are empty."""
+    """Returns an outfit with the fields of the official files; URLs are empty."""
     items = []
     for item in outfit:
         garment = wardrobe[item.garment]
@@ -205,7 +199,7 @@ def _write_pictures(
     placements: Sequence[Placement],
     config: SyntheticConfig,
 ) -> None:
-    """Draws each garment once and writes it for each of its appearances."""
+    """Draws each garment once and writes its image for each of its appearances."""
     places: dict[int, list[Path]] = {}
     for outfit in worn:
         for item in outfit:

@@ -22,7 +22,7 @@ from outfits.data.category_rule import keeps_outfit
 from outfits.report.comparison.gallery import gallery_outfits
 from outfits.report.comparison.page import write_report
 from outfits.report.style import DARK, LIGHT, colours, description, in_order, label
-from tests.outcomes import an_outcome
+from tests.outcomes import an_outcome, some_tasks
 from tests.test_report import a_catalogue, a_result
 from tests.tiny_world import World, context_with, tasks_of
 
@@ -118,7 +118,8 @@ def test_reports_show_a_registered_method(plugin: MethodSpec, tmp_path: Path) ->
     ]
     for theme in (LIGHT, DARK):
         assert len(set(colours([*METHODS, "zigzag:depth=4", "zigzag:depth=16"], theme).values())) == len(METHODS) + 2
-    outcomes = {name: an_outcome() for name in ("greedy_k", "zigzag:depth=4")}
+    tasks = some_tasks(np.tile([0, 1], (3, 1)), [[5], [6], [7]])
+    outcomes = {name: an_outcome(tasks=tasks) for name in ("greedy_k", "zigzag:depth=4")}
     result = a_result(outcomes)
     paths = write_report(result, gallery_outfits(outcomes, result.methods, a_catalogue(), 2), tmp_path, "")
     assert "Zigzag, depth 4" in paths["page"].read_text(encoding="utf-8")

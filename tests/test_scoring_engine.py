@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from outfits.completion.search import expansion
-from outfits.completion.search.expansion import Hypothesis, expand
+from outfits.completion.search.expansion import Hypothesis, SearchQuery, expand
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring import candidates, capacity
@@ -172,24 +172,26 @@ def test_what_belongs_to_items_and_outfits_alone_is_computed_once(monkeypatch):
 @pytest.mark.parametrize("keep", [None, 1, 5, 1000])
 def test_a_streamed_catalogue_gives_the_same_best_additions(part, keep, monkeypatch):
     scorer = scorer_of(transformer(), block=16)
-    outfit = torch.tensor([3, 17, 40])
-    (whole,) = expand(scorer, outfit, [Hypothesis()], 2)
+    query = SearchQuery(scorer, torch.tensor([[3, 17, 40]]), 2)
+    (whole,) = expand(query, 0, query.conditions_of(0), [Hypothesis()])
+    calls = scorer.calls
     monkeypatch.setattr(expansion, "CATALOGUE_PART", part)
-    (streamed,) = expand(scorer, outfit, [Hypothesis()], 2, keep=keep)
+    (streamed,) = expand(query, 0, query.conditions_of(0), [Hypothesis()], keep)
     np.testing.assert_allclose(streamed.values, whole.values[:keep], atol=1e-5)
     value_of = dict(
         zip(whole.items.tolist(), whole.values.tolist(), strict=True)
     )  # what is all but equal may change places
     np.testing.assert_allclose([value_of[item] for item in streamed.items.tolist()], streamed.values, atol=1e-5)
     assert len(set(streamed.items.tolist())) == len(whole.items[:keep])
-    assert streamed.calls == whole.calls
+    assert scorer.calls == 2 * calls
 
 
 def test_ties_stream_to_the_smaller_positions(monkeypatch):
     module = transformer()
     torch.nn.init.zeros_(module.head[-1].weight)
     monkeypatch.setattr(expansion, "CATALOGUE_PART", 11)
-    (streamed,) = expand(scorer_of(module), torch.tensor([3, 17]), [Hypothesis()], 1, keep=6)
+    query = SearchQuery(scorer_of(module), torch.tensor([[3, 17]]), 1)
+    (streamed,) = expand(query, 0, query.conditions_of(0), [Hypothesis()], 6)
     categories = catalogue()[2]
     allowed = np.flatnonzero(~np.isin(categories, categories[[3, 17]]))
     assert streamed.items.tolist() == allowed[:6].tolist()

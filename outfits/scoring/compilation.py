@@ -16,7 +16,7 @@ COMPILED_MULTIPLE = 16
 
 @cache
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The function compiled for its arguments' shapes at the first call; as it is where that fails, with a warning.
+    """Compiles the function for its arguments' shapes at the first call; warns and keeps it plain where that fails.
 
     Compilation takes some ten seconds and a C++ compiler (on GPUs Triton); torch keeps the result on disk.
     """
@@ -37,7 +37,7 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def of_any_size(tensor: Tensor, *dimensions: int) -> Tensor:
-    """The tensor, marked so that one compiled function serves all its sizes along these dimensions."""
+    """Marks the tensor, so that one compiled function serves all its sizes along these dimensions."""
     for dimension in dimensions:
         if tensor.shape[dimension] > 1:
             maybe_mark_dynamic(tensor, dimension)

@@ -194,7 +194,7 @@ class SearchTrace(OutfitRows):
 
     @property
     def by_condition(self) -> NDArray[np.int64]:
-        """The chosen items in the order of the conditions they answer, or of selection without conditions, ``[B, k]``."""
+        """The chosen items ``[B, k]`` in the order of conditions, or of selection without conditions."""
         chosen = self.chosen.astype(np.int64)
         return chosen if self.slots is None else np.take_along_axis(chosen, np.argsort(self.slots, axis=1), axis=1)
 

@@ -164,7 +164,7 @@ class MethodContext:
         return found
 
     def latents(self, tasks: CompletionTasks) -> Tensor:
-        """The generator's latents for tasks, shape ``[B, k, r]``, in one pass; raises :class:`ArtifactError` without one."""
+        """The generator's latents ``[B, k, r]`` in one pass; raises :class:`ArtifactError` without a generator."""
         return latents_of(self.require_generator(), self.graphs(tasks), tasks.k, self.device)
 
     def graphs(self, tasks: CompletionTasks) -> list[Data]:

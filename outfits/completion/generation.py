@@ -1,6 +1,6 @@
 r"""Generation: from one text to an outfit of any size.
 
-It maximises :math:`\alpha S(O) + (1 - \alpha) \sum_{X \in O} S_X(X, T)`. S is trained on sets of two items and more, but
+It maximises :math:`\alpha S(O) + (1 - \alpha) \sum_{X \in O} S_X(X, T)`. S is trained on sets of two items and more;
 an item alone has nothing to be incompatible with, so :math:`S(\{X\})` counts as 1. With size 1 generation is thus
 text-to-item search; with :math:`\alpha = 1` no outfit scores above a single item, unless the size is fixed.
 """

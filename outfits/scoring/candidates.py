@@ -113,7 +113,7 @@ class CandidateScorer:
         return self._items.tokens
 
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
-        """Task-token outputs for outfits ``[B, n]``, without its mean, float32, ``[B, width]``; one call of S each."""
+        """Task-token outputs for outfits ``[B, n]`` without their mean, float32, ``[B, width]``; one call of S each."""
         outfits = self._positions(outfits).sort(dim=1).values
         self.calls += len(outfits)
         with torch.inference_mode():
@@ -135,8 +135,8 @@ class CandidateScorer:
     def addition_logits(self, outfits: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Logits ``[B, M]`` of ``O ∪ {x}`` for every outfit and candidate.
 
-        They are ``-inf``, without a call of S, where the category rule forbids the candidate; so the finite entries of a
-        row are its calls of S.
+        They are ``-inf``, without a call of S, where the category rule forbids the candidate; so the finite entries of
+        a row are its calls of S.
 
         Args:
             outfits: catalogue positions, shape ``[B, n]``.

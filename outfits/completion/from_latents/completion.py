@@ -246,8 +246,8 @@ def latent_ranks_of_conditions(
 ) -> NDArray[np.int64]:
     """0-based rank of removed item i among those that condition i allows, as :func:`latent_ranks` otherwise.
 
-    The items scored at the first step, in the trace's candidates, come first, by the objective of condition i; all others
-    follow by the objective of :func:`complete_from_latents_and_texts`.
+    The items scored at the first step, the trace's candidates, come first, by the objective of condition i, all others
+    after them by that of :func:`complete_from_latents_and_texts`.
 
     Raises:
         ValueError: if the tasks have no conditions.

@@ -72,8 +72,8 @@ def gradient_completion(
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
-        ValueError: if ``options.choose`` is unknown, texts do not fit the embeddings, the scorer is in training mode, or
-            S is not finite.
+        ValueError: if ``options.choose`` is unknown, texts do not fit the embeddings, the scorer is in training mode,
+            or S is not finite.
     """
     conditions, k, seeds = tasks.conditions, tasks.k, tasks.seeds
     if options.choose not in ("relaxed", "projected"):

@@ -154,10 +154,10 @@ def relaxed_value(
 
 
 def text_similarity(points: Tensor, present: Tensor, texts: Tensor, space: ItemSpace) -> Tensor:
-    """Similarity in [-1, 1], shape ``[m, k]``, of embeddings ``[m, k, d]`` to texts ``[m, k, text_dim]``, zero for none.
+    """Similarity in [-1, 1], shape ``[m, k]``, of embeddings ``[m, k, d]`` to texts ``[m, k, text_dim]``.
 
-    It is :class:`outfits.models.similarity.TextSimilarity` for embeddings of any length, differentiable; ``present`` has
-    shape ``[m, k, 2]``.
+    It is :class:`outfits.models.similarity.TextSimilarity` for embeddings of any length, differentiable. A zero text is
+    none; ``present`` has shape ``[m, k, 2]``.
     """
     parts = [(1, points[..., space.image_dim :])]
     if space.shared_space:

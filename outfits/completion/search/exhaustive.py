@@ -28,7 +28,7 @@ def exhaustive(tasks: CompletionTasks, context: MethodContext, options: Exhausti
 
 
 def exhaustive_search(query: SearchQuery, max_calls: int) -> SearchTrace:
-    r"""The exact :math:`\arg\max` of S, or of the objective with texts, over all k-subsets that keep rule and conditions.
+    r"""The exact :math:`\arg\max` of S, or of the objective, over all k-subsets that keep rule and conditions.
 
     Ranks refer to single expansions; their calls of S are not counted. No candidates are kept.
 

@@ -225,7 +225,7 @@ def expand(
 ) -> list[Expansions]:
     """Scores and ranks all expansions of equally long hypotheses of outfit ``row``.
 
-    Scores the catalogue in parts, and after each keeps the ``keep`` best for each missing item; None: all, as in a first
+    Scores the catalogue in parts, and keeps of each the ``keep`` best for each missing item; None: all, as in a first
     step that reports ranks.
 
     Raises:
@@ -331,7 +331,7 @@ def _expansions(
 
 
 def ranks_in(ranking: NDArray[np.int64], items: NDArray[np.integer], size: int) -> NDArray[np.int64]:
-    """0-based place of items ``[j]`` in a ranking of positions out of ``size``; :data:`UNRANKED` for those not in it."""
+    """0-based ranks of items ``[j]`` in a ranking of positions below ``size``; :data:`UNRANKED` if absent."""
     places = np.full(size, UNRANKED, dtype=np.int64)
     places[ranking] = np.arange(len(ranking))
     ranks: NDArray[np.int64] = places[items]

@@ -100,10 +100,10 @@ class Shortlists:
     def narrowed(self, query: SearchQuery, c: int, *, every_slot: bool = False) -> SearchQuery:
         """Restricts the query to shortlists instead of the whole catalogue.
 
-        At each step a search scores, for every slot group, the ``c`` best by the student's estimate. With a text, these are
-        the best by the estimated objective, of those items that either the student or the text ranks high. A step takes one
-        more call of S for each hypothesis: its embedding. A shortlist as long as the catalogue changes no selection.
-        Candidates are for every missing item if ``every_slot``, else for the first of those with the same condition.
+        At each step a search scores, for every slot group, the ``c`` best by the student's estimate. With a text, these
+        are the best by the estimated objective, of those items that either the student or the text ranks high. A step
+        takes one more call of S for each hypothesis: its embedding. A shortlist as long as the catalogue changes no
+        selection. Candidates are for every missing item if ``every_slot``, else for the first of each group.
         """
 
         def propose(

@@ -50,7 +50,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Loss:
-    """Loss per outfit against exact mining: its mean, a bound, the largest, and the share of outfits that lost anything.
+    """Loss per outfit against exact mining: mean, bound, largest, and the share of outfits that lost anything.
 
     ``bound`` is the upper end of a one-sided 95 % interval of the mean: the larger of Student's and of the
     bias-corrected accelerated bootstrap's. Losses are few, skewed and mostly zero; Student's interval is too short for
@@ -183,7 +183,7 @@ def audit_work(
 
 
 def audit_metrics(store: ShardStore, exact: Targets, candidates: int) -> tuple[AuditMetrics, int]:
-    """Compares a finished audit of ``c`` candidates with exact targets, and counts its calls of S beside the exact ones.
+    """Compares a finished audit with exact targets, and counts its calls of S beside those of the exact search.
 
     Raises:
         ArtifactError: if a shard is missing.
@@ -209,7 +209,7 @@ def audit_metrics(store: ShardStore, exact: Targets, candidates: int) -> tuple[A
 
 
 def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDArray[np.float64]:
-    r"""S of the completed outfits, or :math:`\alpha S + (1 - \alpha) \sum_i S_X` with ``texts`` where there are any; ``[B]``.
+    r"""S of the completed outfits ``[B]``, or :math:`\alpha S + (1 - \alpha) \sum_i S_X` if ``texts`` count.
 
     The trace must have candidates; -1 stands for steps that were not taken.
     """

@@ -77,7 +77,7 @@ def _draw(outfits: NDArray[np.int64], count: int, seed: list[int]) -> NDArray[np
 
 
 def teaching_store(folder: Path, tasks: CompletionTasks, shard_size: int) -> ShardStore:
-    """The store of S's scores for a round; the folder belongs to this round, these tasks, one S and one student alone."""
+    """The store of S's scores for a round; the folder belongs to these tasks, one S and one student alone."""
     return ShardStore(folder, len(tasks), shard_size, "teacher scores", counted="candidates")
 
 
@@ -141,7 +141,7 @@ def _score_states(context: MethodContext, task: CompletionTasks, seed: int, arra
 
 
 def teacher_scores(rounds: Sequence[ShardStore]) -> TeacherScores:
-    """S's scores of finished rounds, in the order of their tasks; raises :class:`ArtifactError` if a shard is missing."""
+    """S's scores of finished rounds, task by task; raises :class:`ArtifactError` if a shard is missing."""
     parts = [part for store in rounds for part in store.read_all()]
     joined = {
         name: np.concatenate([part[name].reshape(-1, part[name].shape[-1]) for part in parts])
@@ -164,7 +164,10 @@ def train_student(
     seed: int,
     device: torch.device,
 ) -> TwoTower:
-    """Trains a student on S's scores of finished rounds; on a CPU by one thread, so that its bits do not depend on their number."""
+    """Trains a student on S's scores of finished rounds.
+
+    On a CPU it uses one thread, so that its bits do not depend on their number.
+    """
     options, threads = config.two_stage, torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -67,8 +67,8 @@ class TwoStage:
 class Miner:
     """k-step greedy search for tasks, over the whole catalogue or in two stages, on one device.
 
-    Where the category rule leaves room for fewer items than are missing, but for as many as were removed, search selects
-    as many as there is room for.
+    Where the category rule leaves room for fewer items than are missing, but for as many as were removed, search
+    selects as many as there is room for.
 
     Args:
         config: candidates kept, arithmetic and block size.

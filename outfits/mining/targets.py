@@ -143,7 +143,7 @@ class TargetStore(ShardStore):
         )
 
     def write_trace(self, shard: int, trace: SearchTrace) -> None:
-        """Stores the trace of a shard's tasks, in their order; raises :class:`ValueError` if it does not fit the shard."""
+        """Stores the trace of a shard's tasks, in their order; raises :class:`ValueError` if it does not fit."""
         tasks = self.shard_tasks(shard)
         expected = (len(tasks), tasks.k, self.candidates_kept)
         if trace.candidates.shape != expected or trace.chosen.shape != expected[:2]:

@@ -22,7 +22,7 @@ ConditionTexts = str | Sequence[str] | None
 
 
 def one_for_each(values: Sequence[T] | None, count: int, name: str) -> Sequence[T | None]:
-    """One entry for each outfit of a batch, None for each without any; raises :class:`ConfigError` for another number."""
+    """One entry for each outfit, or None for each; raises :class:`ConfigError` for another number of entries."""
     if values is None:
         return [None] * count
     if isinstance(values, str) or len(values) != count:

@@ -203,7 +203,7 @@ class Stylist:
         top: int = 5,
         alpha: float | None = None,
     ) -> list[StyledOutfit]:
-        r"""Generates outfits of any size for a text: the best :math:`\alpha S(O) + (1 - \alpha) \sum_i S_X(X_i, T)` first.
+        r"""Generates outfits of any size for a text, ranked by :math:`\alpha S(O) + (1 - \alpha) \sum_i S_X(X_i, T)`.
 
         S of an item alone counts as 1, so with ``size=1`` this is :meth:`search`.
 
@@ -211,8 +211,8 @@ class Stylist:
             text: description of the outfit.
             max_items: largest size.
             size: the only size wanted; None: the size with the best objective.
-            method: ``beam``, which expands the items most similar to the text, or ``generator``, ``generator_rerank`` or
-                ``generator_beam``, which complete the most similar item; all with options as in ``beam:width=8``.
+            method: ``beam``, which expands the items most similar to the text, or ``generator``, ``generator_rerank``
+                or ``generator_beam``, which complete the most similar item; all with options as in ``beam:width=8``.
             top: outfits to return at most; the generator has one of every size.
             alpha: weight of S against the text; None: the run's ``evaluate.alpha``.
 

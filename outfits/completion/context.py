@@ -30,9 +30,9 @@ from outfits.scoring.candidates import CandidateScorer
 T = TypeVar("T")
 
 COMPILE_FROM = 5_000_000
-"""Calls of S from which on compiling it saves more time than it takes."""
+"""Number of calls of S from which compiling it saves more time than it takes."""
 PARTS = ("scorer", "judge", "index", "similarity", "shortlists", "space")
-"""What is built on the device."""
+"""Properties that are built on the device."""
 
 
 @dataclass

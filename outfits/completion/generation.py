@@ -118,7 +118,7 @@ def generate_with_generator(
 ) -> Generation:
     """Generates by a method of the generator: it completes the item most similar to the text, conditioned on the text.
 
-    Every size from 2 on takes one pass; beyond ``k_max`` missing items, it starts from the largest outfit before.
+    Every size from 2 on takes one pass; beyond ``k_max`` missing items, the pass starts from the last full outfit.
 
     Args:
         call: a method of the generator, or another one that takes conditions.

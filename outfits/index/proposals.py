@@ -31,7 +31,7 @@ SEED = 1
 LIST_ITERATIONS, CODE_ITERATIONS = 10, 10  # of k-means
 CODE_SAMPLE = 2**14  # items that the codes are learned from
 CODES = 256  # per byte: fewer items than this cannot be coded
-SPARE = 8  # items proposed beyond those asked for: 8 bits and the grid move cosines by less than items differ
+SPARE = 8  # items proposed beyond the nearest n: 8 bits and the grid move cosines by less than items differ
 
 
 @contextmanager
@@ -83,8 +83,8 @@ class Proposals(Protocol):
 class FlatProposals:
     """Proposes by comparing with every item: the proposals certainly hold the nearest ones.
 
-    FAISS' rounding depends on the other queries of the batch. So ask for a few more than wanted wherever rounding could
-    decide which items are proposed.
+    FAISS' rounding depends on the other queries of the batch. So it searches for a few more than wanted wherever
+    rounding could decide which items are proposed.
 
     Args:
         rows: unit vectors of the category's items, shape ``[n, r]``; a CPU searches them in place.
@@ -199,7 +199,7 @@ def train_codes(residuals: NDArray[np.float32], code_bytes: int) -> faiss.Produc
 
 
 def code_bytes(config: IndexConfig, width: int) -> int:
-    """Bytes of an item's code: as configured, or the largest that FAISS can do on a GPU too, at most a quarter of r.
+    """Bytes of an item's code: as configured, or the largest that FAISS supports on a GPU too, at most a quarter of r.
 
     Raises :class:`ConfigError` if the configured number does not divide the width.
     """

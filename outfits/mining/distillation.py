@@ -1,5 +1,4 @@
-"""Distillation of S into a student: S scores some candidates beside a share of the training outfits, the student learns
-the scores.
+"""Distillation of S into a student, which learns S's scores of some candidates for a share of the training outfits.
 
 The outfits are split into rounds. Candidates are random in the first round; in every later one half of them are the
 current student's best, which it must learn to order. An outfit gives one state per step of a search: the given items,

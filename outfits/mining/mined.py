@@ -16,7 +16,7 @@ from outfits.mining.targets import Targets
 from outfits.models.compatibility import OutfitTransformer
 
 FREE = "train"
-"""Name of the training tasks without conditions; those with conditions of some kind are named ``train-KIND``."""
+"""Name of the training tasks without conditions; those with conditions are named ``train-KIND``."""
 
 
 @dataclass(frozen=True)

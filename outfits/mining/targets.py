@@ -1,4 +1,4 @@
-"""What greedy search selected for training, in shards that survive a kill."""
+"""Selections of greedy search for training, in shards that outlive an interrupted run."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -14,15 +14,15 @@ from outfits.scoring.capacity import block_size, resolve_precision
 from outfits.scoring.engine import ItemStates, ScoringEngine
 
 OWN_PASSES_FROM = 256
-"""Candidates from which on an outfit is scored by itself, with what is computed of it alone shared by all of them."""
+"""Number of candidates from which an outfit has forward passes of its own, which share what is computed of it."""
 
 
 class CandidateScorer:
     """Logits of S for sets of catalogue items; :math:`S = \\sigma(\\mathrm{logit})`.
 
     What S computes of items alone is computed once for the whole catalogue, what it computes of an outfit alone once
-    per outfit, see :class:`outfits.scoring.engine.ScoringEngine`. Sort a set's items by catalogue position before
-    scoring, so that their order cannot change a single bit. Sets of equal size share a forward pass without padding.
+    per outfit, see :class:`outfits.scoring.engine.ScoringEngine`. A set's items are sorted by catalogue position
+    before scoring, so that their order cannot change a single bit. Sets of equal size share a forward pass without padding.
     Logits are the network's, without the zero of sets that are not outfits; forbidden additions are ``-inf``.
 
     External items stand in outfits but not in the catalogue: they have the positions from ``N`` on and are never

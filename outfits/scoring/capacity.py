@@ -30,7 +30,7 @@ def has_bf16(device: torch.device) -> bool:
     """Whether the device has instructions for bf16 products: AMX or AVX-512 on CPUs."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch lacks it
     return device.type == "cpu" and any(bool(capabilities.get(name)) for name in CPU_BF16)
 
 

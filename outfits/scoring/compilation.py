@@ -11,7 +11,7 @@ from torch._dynamo import maybe_mark_dynamic
 from torch._dynamo.exc import TorchDynamoException
 
 COMPILED_MULTIPLE = 16
-"""Compiled code is given a multiple of so many sets: the float32 lanes of the widest vectors of common CPUs."""
+"""Compiled code scores a multiple of this number of sets: the float32 lanes of the widest common CPU vectors."""
 
 
 @cache

@@ -44,7 +44,7 @@ class Affine:
     def linear_of_both_halves(self, columns: Tensor) -> Tensor:
         """The product without the bias; weights in bf16 multiply the columns' upper 16 bits and the rest separately.
 
-        The upper bits are a bf16 number. Cut bits off instead of rounding: compilers remove a rounding to and fro.
+        The upper bits are a bf16 number. Bits are cut off, not rounded: compilers remove a rounding to and fro.
         """
         if self.weight.dtype != torch.bfloat16:
             return self.linear(columns)

@@ -1,8 +1,8 @@
-"""What a run exports for its stylist, to ``RUN_DIR/stylist``, so that it loads without parsing the data set again.
+"""Exports a run for its stylist to ``RUN_DIR/stylist``, so that it loads without parsing the data set again.
 
-``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits; beside them lie the encoders that were made from
-data. ``manifest.json``, written last, says where embeddings and images lie: absolute paths, so that neither the
-working folder nor the place of the run's folder matters.
+``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits; beside them are the encoders that were made
+from data. ``manifest.json``, written last, has absolute paths of embeddings and images, so that neither the working
+folder nor the location of the run's folder matters.
 """
 
 import json

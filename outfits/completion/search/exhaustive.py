@@ -37,7 +37,7 @@ def exhaustive_search(query: SearchQuery, max_calls: int) -> SearchTrace:
         There are no steps: each has the logit of the whole outfit.
 
     Raises:
-        ConfigError: if an outfit needs more calls of S than ``max_calls``; no search is started then.
+        ConfigError: if an outfit needs more calls of S than ``max_calls``; raised before they are made.
         DataError: if the rule or the conditions leave a missing item no category.
     """
     trace = empty_trace(query)

@@ -16,7 +16,7 @@ from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
 
 CATALOGUE_PART = 65_536
-"""Items of the catalogue that a search scores before it forgets what it does not need of them."""
+"""Items of the catalogue that a search scores at once."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ class Expansions:
 CandidateProposer = Callable[
     [int, OutfitConditions, Hypothesis, NDArray[np.bool_]], tuple[NDArray[np.int64], NDArray[np.bool_]]
 ]
-"""Candidates for the next step of a search: from an outfit's row, its conditions, a partial completion and its feasible
-categories ``[k, C]`` (none where an item is not missing any more) to ascending catalogue positions ``[M]`` and which of
+"""Candidates for the next step of a search: from an outfit's row, its conditions, a hypothesis and its feasible
+categories ``[k, C]`` (none for items already chosen) to ascending catalogue positions ``[M]`` and which of
 them are for which missing item ``[k, M]``."""
 
 

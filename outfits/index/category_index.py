@@ -120,7 +120,7 @@ class CategoryIndex:
         return torch.from_numpy(vectors)
 
     def search(self, queries: NDArray[np.float32] | Tensor, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """See :meth:`outfits.index.item_index.ItemIndex.search`.
+        """Similarities and positions ``[Q, C, n]`` of queries ``[Q, r]``, see :meth:`ItemIndex.search`.
 
         Raises:
             ValueError: if a query is not finite, ``n < 1``, or a GPU is asked for more than FAISS can give.
@@ -139,10 +139,10 @@ class CategoryIndex:
     def nearest(
         self, queries: NDArray[np.float32] | Tensor, n: int, forbidden: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The ``n`` nearest items over all categories but those forbidden ``[Q, C]``, ties by the smaller position.
+        """The ``n`` items nearest to queries ``[Q, r]`` over all categories but the ``forbidden``, bool, ``[Q, C]``.
 
         Returns:
-            Similarities ``[Q, n]`` and positions ``[Q, n]``, padded with ``-inf`` and ``-1``.
+            Similarities ``[Q, n]`` and positions ``[Q, n]``, ties by the smaller position, padded with ``-inf`` and -1.
         """
         return merge(*self.search(queries, n), n, forbidden)
 

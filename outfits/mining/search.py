@@ -24,7 +24,7 @@ from outfits.shards import ShardWork
 
 
 def condition_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float) -> CompletionTasks:
-    """Conditions the tasks on the items that were removed; leaves out tasks for which ``kind`` is no condition at all.
+    """Tasks conditioned on the items that were removed, without those for which ``kind`` is no condition at all.
 
     The category rule forbids a condition where a real outfit has two items of one category.
 

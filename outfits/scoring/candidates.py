@@ -22,8 +22,9 @@ class CandidateScorer:
 
     What S computes of items alone is computed once for the whole catalogue, what it computes of an outfit alone once
     per outfit, see :class:`outfits.scoring.engine.ScoringEngine`. A set's items are sorted by catalogue position
-    before scoring, so that their order cannot change a single bit. Sets of equal size share a forward pass without padding.
-    Logits are the network's, without the zero of sets that are not outfits; forbidden additions are ``-inf``.
+    before scoring, so that their order cannot change a single bit. Sets of equal size share a forward pass without
+    padding. Logits are the network's, without the zero of sets that are not outfits; forbidden additions are
+    ``-inf``.
 
     External items stand in outfits but not in the catalogue: they have the positions from ``N`` on and are never
     candidates.

@@ -1,4 +1,4 @@
-"""What a search with S saw and what a method did, with a row per outfit."""
+"""The trace of a search with S and the outcome of a method, with a row per outfit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +15,7 @@ UNRANKED = np.iinfo(np.int64).max
 
 
 def concatenated(parts: Sequence[Arrays]) -> Arrays:
-    """The arrays of several batches as those of one.
-
-    Raises:
-        ValueError: if there is no batch, or some batches have an array that others lack.
-    """
+    """Concatenates the arrays of several batches; raises :class:`ValueError` if there is none or their names differ."""
     if not parts:
         raise ValueError("there is nothing to concatenate")
     names = {name for part in parts for name in part}
@@ -33,7 +29,7 @@ class OutfitRows:
     """Fields with a row per outfit; one that has no meaning is None."""
 
     def arrays(self) -> Arrays:
-        """The arrays by field, without those that are None."""
+        """The arrays by field, those that are None left out."""
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def take(self, rows: NDArray[np.integer]) -> Self:
@@ -48,22 +44,21 @@ class OutfitRows:
 
 @dataclass(frozen=True, eq=False)
 class MethodOutcome(OutfitRows):
-    r"""What one method did with ``B`` tasks of ``k`` missing items, from the search to the report.
+    r"""The outcome of one method for ``B`` tasks of ``k`` missing items, from the search to the report.
 
     A method fills the fields up to ``alternatives``; evaluation adds the others.
 
     If S is M-Lipschitz in :math:`\sum_i \rho(X_i, X'_i)`, projection of a relaxed optimum to real items loses at most M
-    times the distance moved: ``relaxed``, ``moved`` and ``lipschitz`` are what this is compared with.
+    times the distance moved: ``relaxed``, ``moved`` and ``lipschitz`` check this bound.
 
     Attributes:
         tasks: what was completed.
-        chosen: catalogue positions of the chosen items, int64, shape ``[B, k]``, in the order of selection; where there
-            were conditions, item i is the answer to condition i.
-        calls: calls of S that choosing took, int64, shape ``[B]``; the final scoring is the experiment's, not the
-            method's.
+        chosen: catalogue positions of the chosen items, int64, shape ``[B, k]``, in the order of selection; with
+            conditions, item i answers condition i.
+        calls: calls of S that choosing took, int64, shape ``[B]``, the final scoring not counted.
         seconds: wall time of choosing, float64, shape ``[B]``; the batch's time in equal shares.
-        step_scores: S after each step, shape ``[B, k]``, of methods that look at S step by step; of ``greedy_1`` S of
-            each item added alone, of ``exhaustive``, which takes no steps, that of the whole.
+        step_scores: S after each step, shape ``[B, k]``; of ``greedy_1`` S of each item added alone, of ``exhaustive``,
+            which takes no steps, that of the whole outfit. None for methods that do not score step by step.
         removed_ranks: 0-based rank of every removed item in the method's own ranking of single expansions, int64, shape
             ``[B, j]``; :data:`UNRANKED` where the method cannot choose it. None for methods that do not rank.
         gradients: gradients of S taken, int64, shape ``[B]``; None for a method that takes none.
@@ -83,8 +78,8 @@ class MethodOutcome(OutfitRows):
         outfit_ids: the data set's names of the outfits, unique, shape ``[B]``.
 
     Raises:
-        ValueError: if there is no task, a shape is another, an item is chosen twice, is a given one or no catalogue
-            position, a number is not finite, a score lies outside [0, 1], an amount is negative, or an outfit stands
+        ValueError: if there is no task, a shape does not fit, an item is chosen twice, is a given one or no catalogue
+            position, a number is not finite, a score lies outside [0, 1], an amount is negative, or an outfit occurs
             twice.
     """
 
@@ -114,7 +109,7 @@ class MethodOutcome(OutfitRows):
             raise ValueError("an outfit is recorded twice")
 
     def _check_arrays(self) -> None:
-        """Shapes, finite numbers, scores in [0, 1], amounts of no less than 0."""
+        """Checks shapes, finite numbers, scores in [0, 1] and amounts of no less than 0."""
         if not len(self):
             raise ValueError("no outfit was completed")
         steps = (len(self), self.tasks.k)
@@ -133,7 +128,7 @@ class MethodOutcome(OutfitRows):
                 raise ValueError(f"{name} must not be negative")
 
     def _check_chosen(self) -> None:
-        """Catalogue positions, distinct within an outfit and none of its given items."""
+        """Checks for catalogue positions, distinct within an outfit and none of its given items."""
         ordered = np.sort(self.chosen, axis=1)
         outfit = np.repeat(np.arange(len(self)), [len(given) for given in self.tasks.given])
         repeated = self.chosen[outfit] == np.concatenate(self.tasks.given)[:, None]  # [Σ n, k]
@@ -158,7 +153,7 @@ class MethodOutcome(OutfitRows):
 
     @property
     def require_outfit_ids(self) -> NDArray[np.str_]:
-        """The names of the outfits; raises :class:`ValueError` without them."""
+        """The names of the outfits; raises :class:`ValueError` if there are none."""
         if self.outfit_ids is None:
             raise ValueError("an outcome needs the names of its outfits to be reported")
         return self.outfit_ids
@@ -170,7 +165,7 @@ class MethodOutcome(OutfitRows):
 
 @dataclass(frozen=True, eq=False)
 class SearchTrace(OutfitRows):
-    """What a search with S saw, step by step, for ``B`` outfits.
+    """A search with S, step by step, for ``B`` outfits.
 
     Attributes:
         chosen: catalogue positions in the order of selection, int32, shape ``[B, k]``.
@@ -178,9 +173,8 @@ class SearchTrace(OutfitRows):
         candidates: best candidates of each step, best first, int32, shape ``[B, k, M]``, padded with -1.
         candidate_logits: their logits, float32, shape ``[B, k, M]``, padded with ``-inf``.
         calls: calls of S, int64, shape ``[B]``.
-        ranks: 0-based rank of the items that were asked about among the expansions of the first step, int64, shape
-            ``[B, j]``, :data:`UNRANKED` where forbidden; None if none were asked about. With conditions, item i's place
-            is that among the expansions that answer condition i.
+        ranks: 0-based rank of the items of ``rank_of`` among the expansions of the first step, int64, shape ``[B, j]``,
+            :data:`UNRANKED` where forbidden; with conditions, item i is ranked among those that answer condition i.
         slots: which missing item each selection is, int64, shape ``[B, k]``; None without conditions.
         candidate_similarity: summed similarity of the candidates to the text of the condition that they would answer,
             float32, shape ``[B, k, M]``; None without conditions.
@@ -200,12 +194,12 @@ class SearchTrace(OutfitRows):
 
     @property
     def by_condition(self) -> NDArray[np.int64]:
-        """The chosen items in the order of the conditions they answer, ``[B, k]``; as selected without conditions."""
+        """The chosen items ``[B, k]`` in the order of conditions, or of selection without conditions."""
         chosen = self.chosen.astype(np.int64)
         return chosen if self.slots is None else np.take_along_axis(chosen, np.argsort(self.slots, axis=1), axis=1)
 
     @classmethod
     def concatenate(cls, parts: Sequence["SearchTrace"]) -> "SearchTrace":
-        """The traces of several batches as one."""
+        """Concatenates the traces of several batches."""
         arrays: dict[str, Any] = concatenated([part.arrays() for part in parts])
         return cls(**arrays)

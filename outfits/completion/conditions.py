@@ -1,4 +1,4 @@
-"""Conditions for the missing items: which categories each may have, and texts that describe them."""
+"""Conditions for the missing items: allowed categories, and texts that describe them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from outfits.data.catalogue import ItemEmbeddings
 
 @dataclass(frozen=True)
 class Conditions:
-    r"""What is asked for the ``k`` missing items of ``T`` outfits.
+    r"""Conditions for the ``k`` missing items of ``T`` outfits.
 
     A completion then maximises :math:`\alpha S(O \cup \{X_i\}) + (1 - \alpha) \sum_i S_X(X_i, \hat T_i)` over items
     with :math:`C_{X_i}` among the allowed categories of item i, the sum running over non-empty texts.
 
     Attributes:
-        allowed: bool, shape ``[T, k, C]``: categories that missing item i may have; all True is no condition.
+        allowed: categories that missing item i may have, bool, shape ``[T, k, C]``; all True is no condition.
         texts: embedded texts of unit length, float32, shape ``[T, k, text_dim]``; a zero row is an empty text.
         alpha: weight of S against the texts, in [0, 1].
 
@@ -44,7 +44,7 @@ class Conditions:
 
     @classmethod
     def none(cls, tasks: int, k: int, num_categories: int, text_dim: int, alpha: float = 0.5) -> "Conditions":
-        """No condition at all, for code that mixes outfits with and without."""
+        """Empty conditions, for code that mixes outfits with and without."""
         return cls(
             np.ones((tasks, k, num_categories), dtype=np.bool_), np.zeros((tasks, k, text_dim), np.float32), alpha
         )
@@ -72,7 +72,7 @@ class Conditions:
         return replace(self, texts=np.zeros_like(self.texts))
 
     def slot_groups(self, row: int) -> NDArray[np.int64]:
-        """Slot group of each missing item of an outfit, shape ``[k]``: the first item of the same condition."""
+        """The first missing item of the same condition, for each of an outfit's missing items, shape ``[k]``."""
         same = (self.allowed[row][:, None] == self.allowed[row][None]).all(axis=2)
         same &= (self.texts[row][:, None] == self.texts[row][None]).all(axis=2)
         first: NDArray[np.int64] = same.argmax(axis=1)
@@ -80,11 +80,7 @@ class Conditions:
 
     @classmethod
     def concatenate(cls, parts: Sequence["Conditions"]) -> "Conditions":
-        """The conditions of several batches as one.
-
-        Raises:
-            ValueError: if they weigh S differently.
-        """
+        """Concatenates the conditions of several batches; raises :class:`ValueError` if their alpha differs."""
         if len({part.alpha for part in parts}) != 1:
             raise ValueError("conditions of different alpha cannot be one batch")
         return cls(
@@ -102,18 +98,13 @@ def conditions_of_items(
     features: ItemEmbeddings,
     alpha: float,
 ) -> Conditions:
-    """Conditions that describe certain items.
+    """Conditions that describe the items at catalogue positions ``[T, k]``.
 
     Args:
-        kind: ``categories`` for each item's own category, ``texts`` for its own text, ``categories_texts`` for both.
-        items: catalogue positions, shape ``[T, k]``.
+        kind: ``categories`` for each item's own category, ``texts`` for its own text, ``categories_texts`` for both;
+            raises :class:`ValueError` for another kind.
         categories: category of every catalogue item, shape ``[N]``.
-        num_categories: ``C``.
         features: embeddings of the catalogue.
-        alpha: weight of S against the texts.
-
-    Raises:
-        ValueError: for another kind.
     """
     if kind not in CONDITION_KINDS:
         raise ValueError(f"kind must be one of {', '.join(CONDITION_KINDS)}, not {kind!r}")

@@ -1,4 +1,4 @@
-"""What completion methods may use: models, catalogue and counts of a run, on a device."""
+"""The models, the catalogue and the counts of a run that completion methods use, on a device."""
 
 from copy import copy
 from dataclasses import dataclass, field
@@ -30,17 +30,17 @@ from outfits.scoring.candidates import CandidateScorer
 T = TypeVar("T")
 
 COMPILE_FROM = 5_000_000
-"""Calls of S from which on compiling it saves more time than it takes."""
+"""Number of calls of S from which compiling it saves more time than it takes."""
 PARTS = ("scorer", "judge", "index", "similarity", "shortlists", "space")
-"""What is built on the device."""
+"""Properties that are built on the device."""
 
 
 @dataclass
 class MethodContext:
     """Models, catalogue and counts of a run for methods to use; each takes what it needs.
 
-    Scorers, index and the like are built on the device when they are first used, so a method reads them before its
-    stopwatch starts. Another index, as a vector store outside this process, is assigned: ``context.index = store``.
+    Scorers, index and the like are built on the device at their first use, so a method reads them before its stopwatch
+    starts. Assign another index, as a vector store outside this process: ``context.index = store``.
 
     Attributes:
         catalogue: items with embeddings, ``N`` of them.
@@ -49,12 +49,11 @@ class MethodContext:
         generator: trained generator in evaluation mode.
         student: ranks the catalogue for two-stage search.
         selected: how often greedy search selected each item for training outfits, shape ``[N]``.
-        occurrences: how often each item stands in a training outfit, shape ``[N]``.
+        occurrences: how often each item occurs in a training outfit, shape ``[N]``.
         search: arithmetic and block size of S.
         index_config: how the items nearest to latents are found; None: exactly.
         planned_calls: about how many calls of S there will be, which decides whether it is compiled.
         seed: seed of the experiment.
-        device: where the models run, see :meth:`to`.
         external: embeddings of external items, which stand in outfits but cannot be chosen, see :meth:`with_external`.
         categories: category of every item and, after them, of every external item, int64, shape ``[N + m]``.
     """
@@ -78,7 +77,7 @@ class MethodContext:
         self.categories = self.catalogue.categories.astype(np.int64)
 
     def to(self, device: torch.device | str) -> "MethodContext":
-        """Moves to a device, as :meth:`torch.nn.Module.to` does; what was built on another is built again."""
+        """Moves to a device, as :meth:`torch.nn.Module.to` does, and drops what was built on another."""
         device = torch.device(device)
         if device != self.device:
             self.device = device
@@ -87,12 +86,7 @@ class MethodContext:
         return self
 
     def with_external(self, external: ItemEmbeddings, categories: NDArray[np.integer]) -> "MethodContext":
-        """The same for outfits that hold external items, at the positions from ``N`` on.
-
-        Args:
-            external: their embeddings, ``m`` items.
-            categories: their categories, shape ``[m]``.
-        """
+        """Copies the context for outfits that hold ``m`` external items, at the positions from ``N`` on."""
         hosting = copy(self)
         hosting.scorer = self.scorer.with_external(external.vectors, external.present, categories)
         hosting.categories, hosting.external = hosting.scorer.categories, external
@@ -100,7 +94,7 @@ class MethodContext:
 
     @property
     def num_categories(self) -> int:
-        """``C``."""
+        """``C``, the number of categories."""
         return len(self.catalogue.category_names)
 
     @property
@@ -142,7 +136,7 @@ class MethodContext:
 
     @cached_property
     def space(self) -> ItemSpace:
-        """The catalogue as the gradient method moves in it and projects to it."""
+        """The catalogue as points of the embedding space, for the gradient method."""
         embeddings = self.catalogue.require_embeddings
         return ItemSpace(embeddings, self.catalogue_categories, self.num_categories, self.device)
 
@@ -160,7 +154,7 @@ class MethodContext:
         return _needed(self.occurrences, "to know the training outfits; run it through evaluate.py")
 
     def embedded(self, positions: NDArray[np.integer]) -> ItemEmbeddings:
-        """Embeddings of catalogue items and external items at these positions, shape ``[n]``."""
+        """Embeddings of catalogue and external items at positions ``[n]``."""
         is_external = positions >= len(self.catalogue)
         found = self.catalogue.require_embeddings.take(np.where(is_external, 0, positions))
         if self.external is not None and is_external.any():
@@ -170,15 +164,11 @@ class MethodContext:
         return found
 
     def latents(self, tasks: CompletionTasks) -> Tensor:
-        """The generator's latents for tasks, shape ``[B, k, r]``, in one pass.
-
-        Raises:
-            ArtifactError: without a generator.
-        """
+        """The generator's latents ``[B, k, r]`` in one pass; raises :class:`ArtifactError` without a generator."""
         return latents_of(self.require_generator(), self.graphs(tasks), tasks.k, self.device)
 
     def graphs(self, tasks: CompletionTasks) -> list[Data]:
-        """The given items of tasks, with the conditions, as the generator sees them."""
+        """The given items of tasks, with the conditions, as graphs for the generator."""
         graphs = []
         for row, given in enumerate(tasks.given):
             found, conditions = self.embedded(given), None
@@ -188,7 +178,7 @@ class MethodContext:
         return graphs
 
     def _over_catalogue(self, module: OutfitTransformer, planned_calls: int = 0) -> CandidateScorer:
-        """A scorer with the configured arithmetic and block size, compiled if so many calls are worth it."""
+        """A scorer with the configured arithmetic and block size, compiled if the planned calls are worth it."""
         embeddings, search = self.catalogue.require_embeddings, self.search
         return CandidateScorer(
             module,

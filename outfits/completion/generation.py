@@ -1,8 +1,8 @@
 r"""Generation: from one text to an outfit of any size.
 
-It maximises :math:`\alpha S(O) + (1 - \alpha) \sum_{X \in O} S_X(X, T)`. S is trained on sets of two items and more, an
-item alone has nothing to clash with, and so :math:`S(\{X\})` counts as 1. With size 1 generation is thus text-to-item
-search; with :math:`\alpha = 1` nothing beats a single item, unless the size is fixed.
+It maximises :math:`\alpha S(O) + (1 - \alpha) \sum_{X \in O} S_X(X, T)`. S is trained on sets of two items and more;
+an item alone has nothing to be incompatible with, so :math:`S(\{X\})` counts as 1. With size 1 generation is thus
+text-to-item search; with :math:`\alpha = 1` no outfit scores above a single item, unless the size is fixed.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ SINGLE_ITEM_LOGIT = float("inf")  # S of an item alone is 1
 
 @dataclass(frozen=True)
 class GeneratedOutfit:
-    """An outfit made for a text.
+    """An outfit generated for a text.
 
     Attributes:
         items: catalogue positions in the order of selection.
@@ -45,11 +45,9 @@ class GeneratedOutfit:
 
 @dataclass(frozen=True)
 class Generation:
-    """What was generated from one text.
+    """Different outfits for one text, best first, and the calls of S that they took.
 
-    Attributes:
-        outfits: different outfits, best first; of equal objectives the smaller one, then the more similar one.
-        calls: calls of S that it took.
+    Of equal objectives the smaller outfit comes first, then the more similar one.
     """
 
     outfits: Sequence[GeneratedOutfit]
@@ -66,7 +64,7 @@ def generate(
     width: int = 4,
     top: int = 1,
 ) -> Generation:
-    """Beam search over sizes: the ``width`` best outfits of every size grow out of those of the size before.
+    """Beam search over sizes: expands the ``width`` best outfits of every size to those of the next.
 
     It starts from the ``width`` items most similar to the text. At most ``(max_items - 1) · width · N`` calls of S.
 
@@ -74,13 +72,10 @@ def generate(
         scorer: S over the catalogue.
         similarity: similarity of every catalogue item to the text, shape ``[N]``.
         max_items: largest size; a catalogue of fewer categories has no larger outfits than these.
-        size: the one size that is wanted; None: the size with the best objective.
+        size: the only size wanted; None: the size with the best objective.
         alpha: weight of S against the text.
         width: outfits kept at every size.
-        top: outfits to return.
-
-    Returns:
-        The ``top`` best of all outfits found, of all sizes or of the wanted one.
+        top: best outfits to return, of all sizes or of the wanted one.
 
     Raises:
         DataError: if the wanted size is larger than the number of categories with items.
@@ -98,7 +93,7 @@ def generate(
     )
     query = SearchQuery(scorer, torch.empty((1, 0), dtype=torch.int64), largest)
     before = scorer.calls
-    # what does not grow any further may be as much as is asked for
+    # The last size may need more hypotheses than the beam keeps.
     hypotheses = nearest_items(similarity, max(width, top) if largest == 1 else width, alpha)
     found = list(hypotheses)
     for grown in range(2, largest + 1):
@@ -121,18 +116,14 @@ def generate_with_generator(
     alpha: float = 0.5,
     top: int = 1,
 ) -> Generation:
-    """Starts from the item most similar to the text and lets the generator emit the others, the text being their
-    condition.
+    """Generates by a method of the generator: it completes the item most similar to the text, conditioned on the text.
 
-    Every size from 2 on is emitted in one pass; beyond ``k_max`` missing items, from the outfit that was full before.
+    Every size from 2 on takes one pass; beyond ``k_max`` missing items, the pass starts from the last full outfit.
 
     Args:
         call: a method of the generator, or another one that takes conditions.
-        context: what the method may use.
         text: embedded text of unit length, shape ``[text_dim]``.
-        max_items: largest size; a catalogue of fewer categories has no larger outfits than these.
-        size: the one size that is wanted; None: the size with the best objective.
-        alpha: weight of S against the text.
+        max_items: as in :func:`generate`, as are ``size`` and ``alpha``.
         top: outfits to return; there is one of every size.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Running a completion method, and what methods have in common.
+"""Runs a completion method, and holds what methods share.
 
 A method is a function of tasks, context and options that :data:`outfits.config.schema.methods.METHODS` names.
 """
@@ -25,26 +25,21 @@ Method = Callable[[CompletionTasks, MethodContext, Any], MethodOutcome]
 
 
 def complete(call: MethodCall, tasks: CompletionTasks, context: MethodContext) -> MethodOutcome:
-    """Completes tasks with a method.
-
-    Args:
-        call: the method with its options, see :func:`outfits.config.method_calls.resolve_call`.
-        tasks: any number of tasks greater than zero.
-        context: what the method may use.
+    """Completes one task or more with a method, as :func:`outfits.config.method_calls.resolve_call` gives it.
 
     Raises:
-        ArtifactError: if the method needs a model or counts that are not there.
+        ArtifactError: if the method needs a model or counts that are missing.
         ConfigError: if the method would need more calls of S than it may make.
         DataError: if the category rule or the conditions leave a missing item no category.
     """
     if tasks.conditions is not None and tasks.conditions.alpha == 1:
-        tasks = tasks.conditioned(tasks.conditions.without_texts())  # they weigh nothing, so no method looks at them
+        tasks = tasks.conditioned(tasks.conditions.without_texts())  # alpha = 1: the texts have no weight
     method: Method = METHODS[call.name].load()
     return method(tasks, context, call.options)
 
 
 class Stopwatch:
-    """Wall time since it was made, shared equally by a batch; waits for queued GPU work."""
+    """Wall time since its creation, shared equally by a batch; waits for queued GPU work."""
 
     def __init__(self) -> None:
         self._wait()
@@ -64,7 +59,7 @@ class Stopwatch:
 def complete_by_search(
     tasks: CompletionTasks, context: MethodContext, search: Callable[[SearchQuery], SearchTrace]
 ) -> MethodOutcome:
-    """Completes tasks by a search with S; ranks of the removed items are those that the search reports."""
+    """Completes tasks by a search with S, which also ranks the removed items."""
 
     def ranking(query: SearchQuery, rows: NDArray[np.int64]) -> SearchTrace:
         return search(replace(query, rank_of=tasks.removed[rows] if tasks.removed.shape[1] else None))
@@ -80,13 +75,8 @@ def search_by_size(
 ) -> tuple[SearchTrace, NDArray[np.float64]]:
     """Searches for tasks with equally many given items together.
 
-    Args:
-        tasks: ``B`` tasks.
-        context: what the search may use.
-        search: from a query and the rows of its outfits to a trace.
-
-    Returns:
-        The trace in the order of the tasks, and seconds, shape ``[B]``.
+    ``search`` turns a query and the rows of its outfits into a trace. Returns the trace in the order of the tasks, and
+    seconds, shape ``[B]``.
     """
     scorer, similarity = context.scorer, context.similarity
     stopwatch = Stopwatch()
@@ -108,7 +98,7 @@ def completions_of(
     seconds: NDArray[np.float64],
     removed_ranks: NDArray[np.int64] | None,
 ) -> MethodOutcome:
-    """The completions that a search with S found."""
+    """The outcome of a search with S."""
     return MethodOutcome(
         tasks,
         chosen=trace.by_condition,
@@ -126,6 +116,6 @@ def completions_without_calls(
     seconds: NDArray[np.float64],
     removed_ranks: NDArray[np.int64] | None,
 ) -> MethodOutcome:
-    """Completions ``[B, k]`` that were chosen without a call of S."""
+    """The outcome of choosing items ``[B, k]`` without a call of S."""
     calls = np.zeros(len(tasks), dtype=np.int64)
     return MethodOutcome(tasks, chosen, calls=calls, seconds=seconds, removed_ranks=removed_ranks)

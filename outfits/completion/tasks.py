@@ -14,13 +14,13 @@ from outfits.completion.conditions import Conditions
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
 
-# First numbers of seeds, so that no two kinds of draw share a stream (NumPy reads [s, 0] and [s, 0, 0] as one seed).
+# First numbers of seeds, so that no two streams coincide (NumPy reads [s, 0] and [s, 0, 0] as one seed).
 RANDOM_STREAM, REMOVAL_STREAM, LIMIT_STREAM, START_STREAM = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
 class CompletionTasks:
-    """Tasks by position; ``T`` tasks of ``k`` missing items.
+    """``T`` completion tasks of ``k`` missing items.
 
     Attributes:
         given: catalogue positions of the given items, ``T`` int32 arrays.
@@ -30,8 +30,8 @@ class CompletionTasks:
         removals: number of the removal among those of its outfit, int64, shape ``[T]``.
         left_out: outfits with fewer than j + 2 items, of which no task was made.
         missing: number of missing items; None: as many as were removed.
-        conditions: what is asked for the missing items; None: nothing.
-        alternatives: how many completions to keep for each task, by methods that find more than one.
+        conditions: conditions for the missing items; None: none.
+        alternatives: completions to keep for each task, by methods that find more than one.
 
     Raises:
         ValueError: if the fields differ in length.
@@ -61,7 +61,7 @@ class CompletionTasks:
         return int(self.removed.shape[1]) if self.missing is None else self.missing
 
     def asking_for(self, k: int) -> "CompletionTasks":
-        """The same outfits with ``k`` missing items, however many were removed, and no conditions."""
+        """The same outfits with ``k`` missing items, however many were removed, without conditions."""
         return replace(self, missing=k, conditions=None)
 
     def conditioned(self, conditions: Conditions | None) -> "CompletionTasks":
@@ -70,7 +70,7 @@ class CompletionTasks:
 
     @property
     def seeds(self) -> NDArray[np.int64]:
-        """What identifies a task whatever subset it is part of: outfit and removal number, shape ``[T, 2]``."""
+        """Identifies a task in any subset: outfit and removal number, shape ``[T, 2]``."""
         return np.stack([self.outfits, self.removals], axis=1)
 
     def take(self, rows: NDArray[np.integer] | Sequence[int]) -> "CompletionTasks":
@@ -107,20 +107,15 @@ class CompletionTasks:
 
 
 def make_tasks(outfits: Outfits, k: int, removals: int, limit: int | None, seed: int) -> CompletionTasks:
-    """Removes ``k`` random items from outfits.
+    """Removes ``k`` random items from the outfits of a split, in their order.
 
-    A removal is seeded by the outfit's position and its own number, so it is the same whatever ``limit`` and
-    ``removals`` are; the outfits of a smaller limit are among those of a larger one.
+    A removal is seeded by the outfit's position and its own number, so it is the same for every ``limit`` and number of
+    ``removals``; the outfits of a smaller limit are among those of a larger one. Outfits with fewer than ``k + 2``
+    items are left out and counted.
 
     Args:
-        outfits: outfits of one split.
-        k: number of items to remove.
         removals: different removals per outfit; fewer where an outfit has fewer k-subsets.
         limit: number of outfits to draw; None: all.
-        seed: seed of draw and removals.
-
-    Returns:
-        Tasks in the order of the outfits. Outfits with fewer than ``k + 2`` items are left out and counted.
 
     Raises:
         DataError: if no outfit is large enough.
@@ -132,7 +127,7 @@ def make_tasks(outfits: Outfits, k: int, removals: int, limit: int | None, seed:
         )
     left_out = len(outfits) - len(eligible)
     if limit is not None:
-        # One draw per outfit of the whole split, not of the eligible ones, so that k does not reshuffle it.
+        # One draw per outfit of the whole split, not of the eligible ones, so that it does not depend on k.
         draw = np.random.default_rng([seed, LIMIT_STREAM]).random(len(outfits))
         eligible = np.sort(eligible[np.argsort(draw[eligible], kind="stable")[:limit]])
     given: list[NDArray[np.int32]] = []

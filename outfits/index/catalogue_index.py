@@ -1,4 +1,4 @@
-"""The catalogue as the generator sees it."""
+"""The catalogue in the generator's retrieval space."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,7 @@ from outfits.models.generator import Generator
 
 @dataclass(frozen=True)
 class RetrievalVectors:
-    """A catalogue's vectors in the generator's retrieval space, mapped when they are read.
-
-    Attributes:
-        model: the generator, on ``device``.
-        items: embeddings of ``N`` items; may be memory-mapped.
-        device: where the map runs.
-    """
+    """A catalogue's embeddings in the generator's retrieval space, mapped on the device when they are read."""
 
     model: Generator
     items: ItemEmbeddings
@@ -34,7 +28,7 @@ class RetrievalVectors:
         return len(self.items.vectors), width
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Some of them, float32, shape ``[n, r]``."""
+        """These rows, float32, shape ``[n, r]``."""
         with torch.inference_mode():
             vectors = torch.from_numpy(np.array(self.items.vectors[rows], dtype=np.float32)).to(self.device)
             return self.model.retrieval_vectors(vectors).float()
@@ -43,14 +37,9 @@ class RetrievalVectors:
 def index_catalogue(
     model: Generator, catalogue: Catalogue, device: torch.device | str, config: IndexConfig | None = None
 ) -> CategoryIndex:
-    """The catalogue in the generator's retrieval space, searched category by category, on the given device.
+    """Builds a category index of the catalogue in the generator's retrieval space; moves the generator to the device.
 
-    Args:
-        model: the generator; it is moved to ``device``.
-        catalogue: items with embeddings.
-        device: where to search.
-        config: kind of index; None: flat, the exact one, as while training, where the map, and with it the index,
-            changes after every epoch.
+    ``config=None`` is the flat, exact index, for training, where the map and with it the index change every epoch.
     """
     vectors = RetrievalVectors(model.to(device), catalogue.require_embeddings, device)
     return CategoryIndex(

@@ -29,19 +29,15 @@ class Vectors(Protocol):
         ...
 
     def __getitem__(self, rows: Any, /) -> Any:
-        """Some of them, float, as an array or a tensor."""
+        """These rows, float, as an array or a tensor."""
         ...
 
 
 def unit_rows(vectors: NDArray[np.floating] | Tensor, first: int = 0) -> NDArray[np.float32]:
     """L2-normalised float32 copy of vectors ``[N, r]``; a zero vector stays zero.
 
-    Args:
-        vectors: shape ``[N, r]``.
-        first: position of the first one, for messages.
-
     Raises:
-        ValueError: if a vector is not finite.
+        ValueError: if a vector is not finite; the message counts positions from ``first``.
     """
     if isinstance(vectors, Tensor):
         vectors = vectors.detach().to("cpu", torch.float32).numpy()
@@ -60,26 +56,26 @@ class CategoryIndex:
 
     One FAISS search per category, instead of one index with a filter: FAISS' GPU indexes ignore filters, and on the CPU
     a filter costs ten times a plain search. FAISS only proposes: the proposals' cosines are computed again pair by
-    pair from their float vectors. So a query gives the same answer, bit by bit, whatever batch it comes in, and the
-    similarities that come back are exact for every kind of index.
+    pair from their float vectors. So a query gives the same answer, bit by bit, in every batch, and the similarities
+    returned are exact for every kind of index.
 
-    What is approximate, with ``ivf`` and ``ivf_pq``, is which items are proposed in categories of ``min_items`` and
-    more: :meth:`search` may miss a nearest item there and answer with the next. It never answers with fewer items than
-    there are. With ``flat`` nothing is approximate; :meth:`cosines` never is.
+    With ``ivf`` and ``ivf_pq``, which items are proposed is approximate in categories of ``min_items`` and more:
+    :meth:`search` may miss a nearest item there and answer with the next, but never answers with fewer items than there
+    are. ``flat`` and :meth:`cosines` are exact.
 
-    The float vectors are kept once, sorted by category; a flat index on a CPU searches them where they lie, inverted
-    lists add a byte per number, or ``pq_bytes`` per item.
+    The float vectors are kept once, sorted by category; a flat index on a CPU searches them in place, inverted lists
+    add a byte per number, or ``pq_bytes`` per item.
 
     Args:
         vectors: item vectors, shape ``[N, r]``, read block by block; a normalised copy is kept.
         categories: category of every item, shape ``[N]``.
         device: where to search; ``cuda`` puts the indexes on this process's GPU.
-        num_categories: ``C``, the number of categories; by default the largest category in ``categories`` plus one.
+        num_categories: ``C``; by default the largest category in ``categories`` plus one.
         config: kind of index and its sizes; None: flat.
         chunk: most queries in one FAISS call.
 
     Raises:
-        ConfigError: if the width of codes does not divide that of the vectors.
+        ConfigError: if ``pq_bytes`` does not divide the width of the vectors.
         ValueError: if shapes do not fit or a vector is not finite.
     """
 
@@ -106,7 +102,7 @@ class CategoryIndex:
             raise ValueError(f"categories must lie in 0…{self.num_categories - 1}")
         self.device = torch.device(device)
         self.chunk = chunk
-        # stable: within a category ascending, the order in which ties are broken
+        # Stable: ties are broken by the ascending position within a category.
         self._positions = np.argsort(self.categories, kind="stable").astype(np.int64)
         self._rows = _sorted_unit_rows(vectors, self._positions)
         self._starts = np.searchsorted(self.categories[self._positions], np.arange(self.num_categories + 1))
@@ -124,15 +120,7 @@ class CategoryIndex:
         return torch.from_numpy(vectors)
 
     def search(self, queries: NDArray[np.float32] | Tensor, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The ``n`` nearest items of every category, nearest first, ties by the smaller catalogue position.
-
-        Args:
-            queries: shape ``[Q, r]``, of any length greater than zero.
-            n: items per category.
-
-        Returns:
-            Cosine similarities ``[Q, C, n]`` and catalogue positions ``[Q, C, n]``; where a category has fewer than
-            ``n`` items, similarity ``-inf`` and position ``-1``.
+        """Similarities and positions ``[Q, C, n]`` of queries ``[Q, r]``, see :meth:`ItemIndex.search`.
 
         Raises:
             ValueError: if a query is not finite, ``n < 1``, or a GPU is asked for more than FAISS can give.
@@ -151,22 +139,17 @@ class CategoryIndex:
     def nearest(
         self, queries: NDArray[np.float32] | Tensor, n: int, forbidden: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The ``n`` nearest items over all categories that are not forbidden, ties by the smaller catalogue position.
-
-        Args:
-            queries: shape ``[Q, r]``.
-            n: items per query.
-            forbidden: bool, shape ``[Q, C]``: categories that a query must not find; None: none.
+        """The ``n`` items nearest to queries ``[Q, r]`` over all categories but the ``forbidden``, bool, ``[Q, C]``.
 
         Returns:
-            Similarities ``[Q, n]`` and positions ``[Q, n]``, padded with ``-inf`` and ``-1``.
+            Similarities ``[Q, n]`` and positions ``[Q, n]``, ties by the smaller position, padded with ``-inf`` and -1.
         """
         return merge(*self.search(queries, n), n, forbidden)
 
     def cosines(self, queries: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         """Cosine of every item to every query ``[Q, r]``, shape ``[Q, N]``; of the same queries always the same bits.
 
-        Reads the whole catalogue, whatever kind of index this is.
+        Reads the whole catalogue, whatever the kind of index.
         """
         rows = torch.from_numpy(self._unit_queries(queries)).to(self.device)
         with torch.inference_mode():
@@ -186,7 +169,7 @@ class CategoryIndex:
         return rows
 
     def _build(self) -> dict[int, Proposals]:
-        """What proposes items of every category that has some."""
+        """Proposals of every category that has items."""
         parts = {
             category: self._rows[self._starts[category] : self._starts[category + 1]]
             for category in np.flatnonzero(~self.empty_categories).tolist()
@@ -201,9 +184,9 @@ class CategoryIndex:
         }
 
     def _proposed(self, queries: NDArray[np.float32], n: int) -> Iterator[dict[int, NDArray[np.int64]]]:
-        """Proposals ``[Q, p]`` by category, as places among the sorted rows, -1 for none, some categories at a time.
+        """Proposals ``[Q, p]`` by category, as rows of the sorted vectors, -1 for none, some categories at a time.
 
-        Comparing them for many categories at once saves what it costs to begin, which for one query is most of it.
+        Comparing many categories at once saves the overhead of a comparison, which dominates for one query.
         """
         group: dict[int, NDArray[np.int64]] = {}
         widest, rounded = 0, on_grid(queries)
@@ -225,7 +208,7 @@ class CategoryIndex:
         if few or threads == 1 or self.device.type == "cuda":
             yield from ((category, propose(proposals)) for category, proposals in self._proposals.items())
             return
-        # threads of this call's own: a pool that outlives it would not survive a fork. FAISS lets go of the GIL.
+        # A pool per call: a pool that outlives it would not survive a fork. FAISS releases the GIL.
         with ThreadPoolExecutor(threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
             yield from zip(self._proposals, pool.map(propose, self._proposals.values()), strict=True)
 
@@ -252,7 +235,7 @@ class CategoryIndex:
 
 
 def _sorted_unit_rows(vectors: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Unit vectors in the order of ``positions`` ``[N]``, with no copy of the whole beside them."""
+    """Unit vectors in the order of ``positions`` ``[N]``, without a second copy of the whole."""
     items, width = vectors.shape
     places = np.empty_like(positions)
     places[positions] = np.arange(items)

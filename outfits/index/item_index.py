@@ -1,4 +1,4 @@
-"""What completion needs of an index over the catalogue, whoever keeps it."""
+"""What completion needs of an index over the catalogue, in this process or outside it."""
 
 from typing import Protocol
 
@@ -10,17 +10,17 @@ from torch import Tensor
 class ItemIndex(Protocol):
     """A catalogue in the generator's retrieval space, searched by cosine.
 
-    :class:`outfits.index.category_index.CategoryIndex` keeps it in this process. A vector store outside it takes its
-    place by implementing these members: ``context.index = store`` is all that methods notice.
+    :class:`outfits.index.category_index.CategoryIndex` keeps it in this process. A vector store outside it replaces it
+    by implementing these members: ``context.index = store``.
 
     Items go by their catalogue position, and :meth:`search` answers for every category apart, because the category
     rule makes the nearest item of one category useless where that category is taken. In a store, the category is a
     partition or a filter, and the position is the key.
 
-    Methods that complete an outfit without texts of conditions call :meth:`search` alone, for the latents of a whole
-    batch at once. :meth:`cosines` reads every vector: it serves the ranks of removed items, which only experiments ask
-    for, and texts of conditions, whose similarity is added to the cosine of every item. A store that serves neither may
-    refuse it with :class:`NotImplementedError`.
+    Methods that complete an outfit without texts of conditions call :meth:`search` alone, once for the latents of a
+    batch. :meth:`cosines` reads every vector, for the ranks of removed items, which only experiments need, and for
+    texts of conditions, whose similarity is added to the cosine of every item. A store that serves neither may raise
+    :class:`NotImplementedError`.
     """
 
     @property
@@ -51,9 +51,8 @@ class ItemIndex(Protocol):
 
         Returns:
             Cosine similarities ``[Q, C, n]`` and catalogue positions ``[Q, C, n]``; where a category has fewer than
-            ``n`` items, similarity ``-inf`` and position ``-1``. A category that has ``n`` items answers with ``n``,
-            also where the index is approximate: the category rule counts on it. What a query finds must not depend on
-            the batch that it comes in.
+            ``n`` items, similarity ``-inf`` and position ``-1``. A category of ``n`` items answers with ``n``, also
+            where the index is approximate: the category rule relies on it. Answers do not depend on the batch.
         """
         ...
 

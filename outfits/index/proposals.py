@@ -1,4 +1,4 @@
-"""FAISS proposes items of one category that hold, or probably hold, a query's nearest ones; nobody trusts its order."""
+"""FAISS proposes items of one category that certainly or probably hold a query's nearest ones, in no reliable order."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from outfits.errors import ConfigError
 import faiss  # isort: skip
 
 # From this number of queries on FAISS multiplies by BLAS. Its default of 20 makes the few dozen latents of a batch four
-# times slower; two latents, which BLAS is bad at, take 0.7 of its time without it.
+# times slower; two latents take 0.7 of their time without BLAS.
 faiss.cvar.distance_compute_blas_threshold = 6
 
 # Multiplications of one search from which on threads pay. Most categories are small, and waking threads for each of
@@ -31,7 +31,7 @@ SEED = 1
 LIST_ITERATIONS, CODE_ITERATIONS = 10, 10  # of k-means
 CODE_SAMPLE = 2**14  # items that the codes are learned from
 CODES = 256  # per byte: fewer items than this cannot be coded
-SPARE = 8  # items proposed beyond those asked for: 8 bits and the grid move cosines by less than items differ
+SPARE = 8  # items proposed beyond the nearest n: 8 bits and the grid move cosines by less than items differ
 
 
 @contextmanager
@@ -68,13 +68,14 @@ class Proposals(Protocol):
     """Proposes items of one category."""
 
     def propose(self, queries: NDArray[np.float32], rounded: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-        """Places among the category's items, -1 for none, shape ``[Q, p]``, ``p >= min(n, items)``, in any
-        order.
+        """Rows of the category's items ``[Q, p]``, ``p >= min(n, items)``, in any order, padded with -1.
+
+        At least ``min(n, items)`` proposals of a query are items.
 
         Args:
             queries: unit vectors, shape ``[Q, r]``.
             rounded: the same :func:`on_grid`.
-            n: nearest items that are looked for; as many of the proposals, if the category has them, are items.
+            n: nearest items that are looked for.
         """
         ...
 
@@ -82,11 +83,11 @@ class Proposals(Protocol):
 class FlatProposals:
     """Proposes by comparing with every item: the proposals certainly hold the nearest ones.
 
-    FAISS' rounding depends on a query's neighbours in the batch. So it is asked for a few more than wanted wherever
-    rounding could decide who is in.
+    FAISS' rounding depends on the other queries of the batch. So it searches for a few more than wanted wherever
+    rounding could decide which items are proposed.
 
     Args:
-        rows: unit vectors of the category's items, shape ``[n, r]``; on a CPU they are searched where they lie.
+        rows: unit vectors of the category's items, shape ``[n, r]``; a CPU searches them in place.
         device: where to search.
     """
 
@@ -99,11 +100,7 @@ class FlatProposals:
             self._gpu = on_device(index, device)
 
     def propose(self, queries: NDArray[np.float32], rounded: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-        """See :class:`Proposals`.
-
-        Raises:
-            ValueError: if a GPU is asked for more than FAISS can give.
-        """
+        """See :class:`Proposals`; raises :class:`ValueError` if a GPU is asked for more than FAISS can give."""
         size = len(self._rows)
         limit = size if self._gpu is None else min(size, GPU_MAX_NEIGHBOURS)
         width = min(n, size)
@@ -139,12 +136,12 @@ class InvertedProposals:
     """Proposes from the inverted lists whose centroids are nearest to the query: some nearest items may be missed.
 
     Items in these lists are compared by codes, so more are proposed than are looked for. A query whose lists hold too
-    few items is asked again with all lists.
+    few items searches all lists.
 
     Args:
         index: trained and filled, on a CPU.
         probes: lists that are searched for a query.
-        refine: proposals for each item looked for, and :data:`SPARE` more.
+        refine: proposals for each item looked for, plus :data:`SPARE`.
         device: where to search.
     """
 
@@ -159,11 +156,7 @@ class InvertedProposals:
         self._index: Any = on_device(index, device)
 
     def propose(self, queries: NDArray[np.float32], rounded: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-        """See :class:`Proposals`.
-
-        Raises:
-            ValueError: if a GPU is asked for more than FAISS can give.
-        """
+        """See :class:`Proposals`; raises :class:`ValueError` if a GPU is asked for more than FAISS can give."""
         width = min(n, self._size)
         if width > self._limit:
             raise ValueError(f"FAISS finds at most {self._limit} items on a GPU, {width} were asked for")
@@ -197,7 +190,7 @@ def train_lists(rows: NDArray[np.float32], lists: int) -> faiss.IndexFlatIP:
 
 
 def train_codes(residuals: NDArray[np.float32], code_bytes: int) -> faiss.ProductQuantizer:
-    """Codes of what list centroids leave of some items ``[n, r]``, ``n >= 256``, trained with a fixed seed."""
+    """Trains codes for residuals to list centroids ``[n, r]``, ``n >= 256``, with a fixed seed."""
     codes = faiss.ProductQuantizer(residuals.shape[1], code_bytes, 8)
     codes.cp.niter, codes.cp.seed = CODE_ITERATIONS, SEED
     codes.cp.min_points_per_centroid, codes.cp.max_points_per_centroid = 1, CODE_SAMPLE // CODES
@@ -206,10 +199,9 @@ def train_codes(residuals: NDArray[np.float32], code_bytes: int) -> faiss.Produc
 
 
 def code_bytes(config: IndexConfig, width: int) -> int:
-    """Bytes of an item's code: as configured, or the largest that FAISS can do on a GPU too, at most a quarter of r.
+    """Bytes of an item's code: as configured, or the largest that FAISS supports on a GPU too, at most a quarter of r.
 
-    Raises:
-        ConfigError: if the configured number does not divide the width.
+    Raises :class:`ConfigError` if the configured number does not divide the width.
     """
     possible = [size for size in PQ_BYTES if width % size == 0]
     if config.pq_bytes is None:
@@ -236,14 +228,12 @@ def inverted_proposals(
 ) -> list[InvertedProposals]:
     """Inverted lists for each of some categories, their items in 8 bits per number (``ivf``) or product codes.
 
-    8 bits leave the float vectors' recall as it is, and scan a quarter of their memory, which is what a search waits
-    for. Product codes are learned from all categories at once. Training uses one thread, so that the outcome does not
-    depend on how many there are.
+    8 bits leave the float vectors' recall as it is, and scan a quarter of their memory, which limits the speed of a
+    search. Product codes are learned from all categories at once. Training uses one thread, so that the outcome does
+    not depend on their number.
 
     Args:
         parts: unit vectors of every category's items, ``[n, r]`` each; with codes at least 256 of them in all.
-        config: kind and sizes.
-        device: where to search.
     """
     if not parts:
         return []
@@ -275,13 +265,13 @@ def _empty(quantizer: Any, codes: faiss.ProductQuantizer | None) -> Any:
         index = faiss.IndexIVFPQ(quantizer, width, lists, codes.M, codes.nbits, faiss.METRIC_INNER_PRODUCT)
         index.pq = codes
         index.is_trained = True
-    index.own_fields = True  # the quantizer goes with the index
+    index.own_fields = True  # the index owns the quantizer
     quantizer.this.disown()
     return index
 
 
 def _residuals(parts: list[NDArray[np.float32]], quantizers: list[Any]) -> NDArray[np.float32]:
-    """What the nearest centroids leave of evenly spaced items of all categories, shape ``[<= CODE_SAMPLE, r]``."""
+    """Residuals to the nearest centroids of evenly spaced items of all categories, shape ``[<= CODE_SAMPLE, r]``."""
     step = max(1, -(-sum(map(len, parts)) // CODE_SAMPLE))
     left = []
     for rows, quantizer in zip(parts, quantizers, strict=True):

@@ -1,4 +1,4 @@
-"""What greedy search under the frozen S selects, for a generator to learn from."""
+"""The selections of greedy search under the frozen S, from which a generator learns."""
 
 from outfits.mining.mined import MinedTargets, mine
 

@@ -1,4 +1,4 @@
-"""What two-stage mining loses: some outfits are mined exactly as well, and the two are compared."""
+"""Measures the loss of two-stage mining on some outfits that are also mined exactly."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,14 +23,14 @@ from outfits.storage import Arrays
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
-ROUNDING = 1e-5  # losses below are of arithmetic, not of search
+ROUNDING = 1e-5  # smaller losses come from rounding, not from search
 
 
 @dataclass(frozen=True)
 class Share:
     """A share of cases with its two-sided 95 % interval after Clopper and Pearson; NaN without cases.
 
-    The interval takes the cases as independent. The steps of one outfit are not quite that.
+    The interval takes the cases as independent, which the steps of one outfit are not quite.
     """
 
     share: float
@@ -50,12 +50,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Loss:
-    """Mean loss per outfit against exact mining, its bound, the largest loss, and how many outfits lost anything.
+    """Loss per outfit against exact mining: mean, bound, largest, and the share of outfits that lost anything.
 
     ``bound`` is the upper end of a one-sided 95 % interval of the mean: the larger of Student's and of the
     bias-corrected accelerated bootstrap's. Losses are few, skewed and mostly zero; Student's interval is too short for
-    a long tail to the right, the bootstrap's for few values. Neither sees a loss rarer than the audited outfits can
-    show, which is what the interval of ``worse`` is for.
+    a long tail to the right, the bootstrap's for few values. Neither covers losses rarer than the audited outfits can
+    show, which the interval of ``worse`` does.
     """
 
     mean: float
@@ -65,11 +65,7 @@ class Loss:
 
     @classmethod
     def of(cls, losses: NDArray[np.float64]) -> "Loss":
-        """The metrics of losses, at least two.
-
-        Raises:
-            ValueError: for fewer than two.
-        """
+        """The metrics of losses; raises :class:`ValueError` for fewer than two."""
         if len(losses) < 2:
             raise ValueError("a mean needs at least two losses for a bound")
         losses = np.where(np.abs(losses) < ROUNDING, 0, losses)
@@ -77,7 +73,7 @@ class Loss:
 
     @classmethod
     def per_outfit(cls, losses: NDArray[np.float64], outfits: NDArray[np.int64]) -> "Loss":
-        """The metrics of tasks' losses ``[T]``, those of one outfit's removals averaged: they are not independent."""
+        """The metrics of tasks' losses ``[T]``, averaged over the removals of an outfit: they are not independent."""
         _, outfit = np.unique(outfits, return_inverse=True)
         return cls.of(np.bincount(outfit, losses) / np.bincount(outfit))
 
@@ -91,11 +87,8 @@ class Loss:
 
 
 def upper_bound(values: NDArray[np.float64]) -> float:
-    """Upper end of a one-sided 95 % interval of the mean, see :class:`Loss`; values that are all equal give their own.
-
-    Args:
-        values: at least two.
-    """
+    """Upper end of a one-sided 95 % interval of the mean of at least two values, see :class:`Loss`; equal values give
+    their own."""
     if np.ptp(values) == 0:
         return float(values[0])
     mean, error = values.mean(), stats.sem(values)
@@ -115,7 +108,7 @@ def upper_bound(values: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class AuditMetrics:
-    """How two-stage search compares with exact search on the audited outfits of one kind of task.
+    """Two-stage search against exact search on the audited outfits of one kind of task.
 
     Attributes:
         outfits: audited tasks.
@@ -123,7 +116,7 @@ class AuditMetrics:
         recall_first: share of first steps at which the exact search's choice stands on the shortlist.
         recall: the same over all steps, each at the state that the *exact* search had reached.
         regret: loss of S of the completed outfit, exact minus two-stage.
-        objective_regret: loss of what search maximises, S and texts together; None where no texts are conditions.
+        objective_regret: loss of what search maximises, S and texts together; None without texts of conditions.
         calls: calls of S of the two-stage search, mean per task.
         exact_calls: calls of S of the exact search, mean per task.
     """
@@ -139,7 +132,7 @@ class AuditMetrics:
 
     @property
     def bound(self) -> float:
-        """Upper bound of the mean loss of what search maximises: what is held against ``max_regret``."""
+        """Upper bound of the mean loss of what search maximises, to compare with ``max_regret``."""
         return self.regret.bound if self.objective_regret is None else self.objective_regret.bound
 
     def __str__(self) -> str:
@@ -152,7 +145,7 @@ class AuditMetrics:
 
 
 def audit_store(folder: Path, exact: Targets, shard_size: int) -> ShardStore:
-    """Where the audit of exact targets lies; the folder is of these targets, one student and one ``c`` alone."""
+    """The store of the audit of exact targets; the folder belongs to these targets, one student and one ``c`` alone."""
     return ShardStore(folder, len(exact), shard_size, "audit", counted="shortlist_hit")
 
 
@@ -164,7 +157,7 @@ def audit_work(
     config: TargetsConfig,
     two_stage: TwoStage,
 ) -> ShardWork:
-    """Two-stage search for tasks that were mined exactly, and the exact choices looked up on its shortlists."""
+    """Two-stage search for tasks that were mined exactly, which also looks up the exact choices on its shortlists."""
 
     def start(device: torch.device) -> Callable[[int], None]:
         miner = Miner(scorer, catalogue, config, device, two_stage)
@@ -190,12 +183,7 @@ def audit_work(
 
 
 def audit_metrics(store: ShardStore, exact: Targets, candidates: int) -> tuple[AuditMetrics, int]:
-    """The comparison with exact targets, and the calls of S that it took beside those of the exact search.
-
-    Args:
-        store: a finished audit.
-        exact: the exact targets.
-        candidates: ``c`` of the audited search.
+    """Compares a finished audit with exact targets, and counts its calls of S beside those of the exact search.
 
     Raises:
         ArtifactError: if a shard is missing.
@@ -221,19 +209,16 @@ def audit_metrics(store: ShardStore, exact: Targets, candidates: int) -> tuple[A
 
 
 def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDArray[np.float64]:
-    r"""S of the outfits that a search completed, or :math:`\alpha S + (1 - \alpha) \sum_i S_X` with texts; ``[B]``.
+    r"""S of the completed outfits ``[B]``, or :math:`\alpha S + (1 - \alpha) \sum_i S_X` if ``texts`` count.
 
-    Args:
-        trace: of a search that kept candidates, -1 for steps that were not taken.
-        tasks: what was searched for.
-        texts: whether texts of conditions count, where there are any.
+    The trace must have candidates; -1 stands for steps that were not taken.
     """
     last = (trace.chosen >= 0).sum(axis=1, keepdims=True) - 1
     scores: NDArray[np.float64] = expit(np.take_along_axis(trace.logits, last, axis=1)[:, 0].astype(np.float64))
     conditions = tasks.conditions
     if not texts or conditions is None or trace.candidate_similarity is None:
         return scores
-    # the first candidate of a step is the one that was chosen
+    # The first candidate of a step is the chosen one.
     mixed = conditions.alpha * scores + (1 - conditions.alpha) * trace.candidate_similarity[:, :, 0].sum(
         axis=1, dtype=np.float64
     )
@@ -241,15 +226,9 @@ def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDA
 
 
 def shortlist_hits(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row: int) -> NDArray[np.bool_]:
-    """Whether each choice of an exact search stands on the shortlist at the state in which it was made, shape ``[k]``.
+    """Whether each choice of an exact search stands on the shortlist at its state, for task ``row``, shape ``[k]``.
 
-    S is asked about the choice itself, besides the embedding that the shortlist takes: two calls per step.
-
-    Args:
-        miner: two-stage search.
-        tasks: what was searched for.
-        exact: the exact trace of these tasks.
-        row: which of them.
+    Two calls of S per step: the choice itself, and the embedding that the shortlist takes.
     """
     scorer = miner.context.scorer
     chosen = [int(item) for item in exact.chosen[row] if item >= 0]
@@ -274,7 +253,7 @@ def shortlist_hits(miner: Miner, tasks: CompletionTasks, exact: SearchTrace, row
         items, mask = shortlists(place, conditions, partial, feasible)
         step = len(partial.items)
         choice = np.array([chosen[step]])
-        # without conditions the missing items are alike, and all candidates are for the first that is missing
+        # Without conditions the missing items are alike, and all candidates are for the first that is missing.
         hits[step] = mask[slots[step], items == chosen[step]].any()
         return choice, feasible[:, scorer.categories[choice]]
 

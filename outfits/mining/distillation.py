@@ -1,9 +1,8 @@
-"""Distillation of S into a student: S scores some candidates beside a share of the training outfits, the student learns
-the scores.
+"""Distillation of S into a student, which learns S's scores of some candidates for a share of the training outfits.
 
-The outfits are split into rounds. In the first round candidates are random; in every later one half of them are the
-best of the student as it then is, which are the ones it must tell apart. An outfit gives one state per step of a
-search: the given items, then those with S's best of the scored candidates added.
+The outfits are split into rounds. Candidates are random in the first round; in every later one half of them are the
+current student's best, which it must learn to order. An outfit gives one state per step of a search: the given items,
+then those with S's best of the scored candidates added.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,16 +24,14 @@ from outfits.models.student import TeacherScores, TwoTower, distil
 from outfits.shards import ShardStore, ShardWork
 from outfits.storage import Arrays
 
-TEACHING_STREAM, AUDIT_STREAM, DEAL_STREAM = 21, 22, 23  # first numbers of seeds: no two kinds of draw share a stream
+TEACHING_STREAM, AUDIT_STREAM, DEAL_STREAM = 21, 22, 23  # first numbers of seeds: no two streams coincide
 
 
 @dataclass(frozen=True)
 class DistillationSplit:
-    """Which tasks are audited, and which teach the student in which round.
+    """The outfits that are also mined exactly, ascending, and the tasks without conditions that teach in each round.
 
-    Attributes:
-        audited: positions of outfits that are also mined exactly, ascending, int64.
-        rounds: tasks without conditions that teach, round by round; no audited outfit is among them.
+    No audited outfit is among the rounds.
     """
 
     audited: NDArray[np.int64]
@@ -42,14 +39,9 @@ class DistillationSplit:
 
     @classmethod
     def of(cls, tasks: CompletionTasks, config: TargetsConfig, seed: int) -> "DistillationSplit":
-        """Draws outfits for both, with all their removals.
+        """Draws outfits to audit and to teach, with all their removals, from training tasks without conditions.
 
         At most half of the outfits are audited, so that some are left to teach.
-
-        Args:
-            tasks: training tasks without conditions.
-            config: shares and rounds.
-            seed: seed of the draws.
 
         Raises:
             DataError: if there are too few outfits for both.
@@ -78,13 +70,13 @@ class DistillationSplit:
 
 
 def _draw(outfits: NDArray[np.int64], count: int, seed: list[int]) -> NDArray[np.int64]:
-    """Some of the outfits, ascending; those of a smaller count are among those of a larger one."""
+    """Draws ``count`` of the outfits, ascending; a smaller count draws a subset of a larger one's."""
     draw = np.random.default_rng(seed).random(int(outfits.max()) + 1)[outfits]
     return np.sort(outfits[np.argsort(draw, kind="stable")[:count]])
 
 
 def teaching_store(folder: Path, tasks: CompletionTasks, shard_size: int) -> ShardStore:
-    """Where S's scores for a round lie; the folder is of this round, these tasks, one S and one student alone."""
+    """The store of S's scores for a round; the folder belongs to these tasks, one S and one student alone."""
     return ShardStore(folder, len(tasks), shard_size, "teacher scores", counted="candidates")
 
 
@@ -99,14 +91,7 @@ def teaching_work(
 ) -> ShardWork:
     """S's scores of candidates for the tasks of one round.
 
-    Args:
-        store: where they go.
-        tasks: tasks of the round.
-        scorer: frozen S.
-        catalogue: items with embeddings.
-        config: candidates scored per state, arithmetic and sizes.
-        student: the student of the round before; None in the first.
-        seed: seed of the random candidates.
+    The ``student`` is that of the round before; None in the first. ``seed`` draws the random candidates.
     """
     width = config.two_stage.scored
 
@@ -131,7 +116,7 @@ def teaching_work(
 
 
 def _score_states(context: MethodContext, task: CompletionTasks, seed: int, arrays: Arrays) -> None:
-    """Fills the arrays of one task, each with one entry per step."""
+    """Fills the arrays of one task, one entry per step."""
     rng = np.random.default_rng([seed, TEACHING_STREAM, *task.seeds[0].tolist()])
     outfit, width = task.given[0].astype(np.int64), arrays["candidates"].shape[1]
     scorer = context.scorer
@@ -155,17 +140,13 @@ def _score_states(context: MethodContext, task: CompletionTasks, seed: int, arra
 
 
 def teacher_scores(rounds: Sequence[ShardStore]) -> TeacherScores:
-    """S's scores of finished rounds, in the order of their tasks.
-
-    Raises:
-        ArtifactError: if a shard is missing.
-    """
+    """S's scores of finished rounds, task by task; raises :class:`ArtifactError` if a shard is missing."""
     parts = [part for store in rounds for part in store.read_all()]
     joined = {
         name: np.concatenate([part[name].reshape(-1, part[name].shape[-1]) for part in parts])
         for name in TeacherScores._fields
     }
-    taught = (joined["candidates"] >= 0).sum(axis=1) > 1  # one candidate alone teaches no order
+    taught = (joined["candidates"] >= 0).sum(axis=1) > 1  # one candidate alone has no order to learn
     return TeacherScores(*(torch.from_numpy(array[taught]) for array in joined.values()))
 
 
@@ -182,21 +163,15 @@ def train_student(
     seed: int,
     device: torch.device,
 ) -> TwoTower:
-    """A student trained on S's scores; on a CPU by one thread, since its bits must not depend on their number.
+    """Trains a student on S's scores of finished rounds.
 
-    Args:
-        rounds: the rounds taught so far, all of them finished.
-        scorer: frozen S.
-        catalogue: items with embeddings.
-        config: width, steps and learning rate of the student, arithmetic of S.
-        seed: seed of weights and batches.
-        device: where the student is trained.
+    On a CPU it uses one thread, so that its bits do not depend on their number.
     """
     options, threads = config.two_stage, torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         items = MethodContext(catalogue, scorer_module=scorer, search=config, device=device).scorer.item_tokens
-        # prediction runs in inference mode, whose tensors cannot be trained with
+        # Prediction runs in inference mode, whose tensors cannot be trained.
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             tokens = items.clone()
             scores = TeacherScores(*(part.to(device) for part in teacher_scores(rounds)))

@@ -1,4 +1,4 @@
-"""What is mined for a generator: tasks without and with conditions, and the targets of all of them."""
+"""Mined tasks without and with conditions, and the targets of all of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from outfits.mining.targets import Targets
 from outfits.models.compatibility import OutfitTransformer
 
 FREE = "train"
-"""Name of the training tasks without conditions; those with conditions of some kind are named ``train-KIND``."""
+"""Name of the training tasks without conditions; those with conditions are named ``train-KIND``."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class MinedTargets:
 
     @classmethod
     def of(cls, train: Mapping[str, Targets], valid: Targets) -> "MinedTargets":
-        """From the targets of all :func:`training_kinds` by their names, and those of the validation tasks."""
+        """Groups the targets of all :func:`training_kinds` by name, with those of the validation tasks."""
         conditions = {name.removeprefix(f"{FREE}-"): part for name, part in train.items() if name != FREE}
         return cls(train[FREE], valid, conditions)
 
@@ -46,7 +46,7 @@ class MinedTargets:
 
     @property
     def k_max(self) -> int:
-        """Largest number of missing items that there are targets for."""
+        """Largest number of missing items with targets."""
         return self.train.tasks.k
 
 
@@ -79,9 +79,9 @@ def training_kinds(
 def fulfillable(
     tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float, log: Callable[[str], object]
 ) -> CompletionTasks | None:
-    """The tasks whose removed items' own categories or texts, as ``kind`` says, can be fulfilled as conditions.
+    """The tasks whose removed items' categories or texts, by ``kind``, can be fulfilled as conditions; logs the others.
 
-    None if there are none, or texts are asked for and there is no text encoder. What is left out is logged.
+    None if there are none, or ``kind`` needs texts and there is no text encoder.
     """
     if "texts" in kind and not catalogue.require_embeddings.text_dim:
         log(f"no text encoder (encoder.text=none): conditions of kind {kind} are left out")
@@ -103,20 +103,20 @@ def mine(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> MinedTargets:
-    """Mines all that a generator learns from, exactly, in this process and in memory.
+    """Mines all targets of a generator exactly, in this process and in memory.
 
     Args:
         dataset: data set with embeddings.
         scorer: frozen S in evaluation mode.
         k: number of items removed from an outfit.
-        k_max: largest number of missing items that the generator is to be asked for.
-        config: how many outfits, under which conditions, and the arithmetic of S; None: the defaults.
+        k_max: largest number of missing items of the generator.
+        config: number of outfits, conditions, and arithmetic of S; None: the defaults.
         seed: seed of the outfits and of the items removed from them.
         device: where S runs.
 
     Raises:
         DataError: if a split is empty or no outfit is large enough.
-        ValueError: if the scorer is in training mode, or two-stage search is asked for.
+        ValueError: if the scorer is in training mode, or the configuration asks for two-stage search.
     """
     search, catalogue = TargetsConfig() if config is None else config, dataset.catalogue
     if search.search != "exact":

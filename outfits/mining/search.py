@@ -24,19 +24,17 @@ from outfits.shards import ShardWork
 
 
 def condition_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alpha: float) -> CompletionTasks:
-    """Tasks with conditions for just the items that were removed, without the tasks for which that is no condition at
-    all.
+    """Tasks conditioned on the items that were removed, without those for which ``kind`` is no condition at all.
 
-    The category rule bars a condition where a real outfit has two items of one category.
+    The category rule forbids a condition where a real outfit has two items of one category.
 
     Args:
         tasks: tasks without conditions.
         kind: ``categories``, ``texts`` or ``categories_texts``.
-        catalogue: items with embeddings.
         alpha: weight of S against the texts.
 
     Returns:
-        Tasks of which every condition can be fulfilled beside the others, in their order; none if there are none.
+        Tasks of which all conditions can be fulfilled together, in their order; there may be none.
     """
     categories, num_categories = catalogue.categories, len(catalogue.category_names)
     conditions = conditions_of_items(
@@ -54,18 +52,13 @@ def condition_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alp
 
 
 def conditions_have_texts(tasks: CompletionTasks) -> bool:
-    """Whether any task has a text of the condition."""
+    """Whether any condition has a text."""
     return tasks.conditions is not None and bool(tasks.conditions.has_text.any())
 
 
 @dataclass(frozen=True)
 class TwoStage:
-    """How to search in two stages.
-
-    Attributes:
-        student: what ranks the catalogue.
-        candidates: ``c``, its best items that S scores at each step.
-    """
+    """The student, and ``c``, how many of its best items S scores at each step."""
 
     student: TwoTower
     candidates: int
@@ -74,16 +67,13 @@ class TwoStage:
 class Miner:
     """k-step greedy search for tasks, over the whole catalogue or in two stages, on one device.
 
-    Where the category rule leaves room for fewer items than are asked for, but for as many as were removed, search
+    Where the category rule leaves room for fewer items than are missing, but for as many as were removed, search
     selects as many as there is room for.
 
     Args:
-        scorer: frozen S.
-        catalogue: items with embeddings.
         config: candidates kept, arithmetic and block size.
-        device: where the search runs.
         two_stage: the student and the length of its shortlists; None: S scores the whole catalogue.
-        steps: steps of search to come on all devices, from which follows whether compiling S is worth it.
+        steps: steps of search to come on all devices, which decide whether S is compiled.
     """
 
     def __init__(
@@ -108,19 +98,19 @@ class Miner:
         self._kept = config.candidates
 
     def narrowed(self, query: SearchQuery) -> SearchQuery:
-        """The query over the student's shortlists in two-stage search, else as it is."""
+        """Restricts the query to the student's shortlists in two-stage search."""
         if self._two_stage is None:
             return query
         return self.context.shortlists.narrowed(query, self._two_stage.candidates)
 
     def mine(self, tasks: CompletionTasks) -> SearchTrace:
-        """What search selects for tasks, in their order.
+        """Searches for tasks, in their order.
 
         Raises:
             DataError: if the category rule leaves room for fewer items than were removed.
         """
         room = available_categories(tasks.given, self.context.categories, self.context.num_categories).sum(axis=1)
-        steps = np.clip(room, min(tasks.removed.shape[1], tasks.k), tasks.k)  # too little room is for search to refuse
+        steps = np.clip(room, min(tasks.removed.shape[1], tasks.k), tasks.k)  # search refuses what has too little room
         parts = [np.flatnonzero(steps == asked) for asked in np.unique(steps)]
         traces = [_with_steps(self._greedy(tasks.take(rows), int(steps[rows[0]])), tasks.k) for rows in parts]
         return SearchTrace.concatenate(traces).take(np.argsort(np.concatenate(parts), kind="stable"))
@@ -141,7 +131,7 @@ def mining_work(
 ) -> ShardWork:
     """Greedy search for every task of a store, see :class:`Miner`.
 
-    It raises :class:`outfits.errors.DataError` where the category rule leaves room for fewer items than were removed.
+    The work raises :class:`DataError` where the category rule leaves room for fewer items than were removed.
     """
     tasks = store.tasks
 
@@ -153,7 +143,7 @@ def mining_work(
 
 
 def _with_steps(trace: SearchTrace, k: int) -> SearchTrace:
-    """The trace with ``k`` steps, those that search did not take without an item."""
+    """Pads the trace to ``k`` steps; steps that search did not take have no item."""
     more = k - trace.chosen.shape[1]
     if not more:
         return trace

@@ -1,4 +1,4 @@
-"""What greedy search selected for training, in shards that survive a kill."""
+"""Selections of greedy search for training, in shards that outlive an interrupted run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,8 @@ class Targets:
     """Greedy targets, task by task.
 
     The first j selections of a search for k items are those of a search for j items, so they are targets for every
-    number of missing items up to k. So are the conditions that these selections answer.
-
-    Attributes:
-        tasks: the tasks that were mined.
-        trace: chosen items with logits, best candidates with logits at each step, and calls of S. Where the category
-            rule left room for fewer items than were asked for, -1 stands for the others.
+    number of missing items up to k. So are the conditions that these selections answer. Where the category rule left
+    room for fewer items than were missing, -1 stands for the others in the trace.
     """
 
     tasks: CompletionTasks
@@ -47,7 +43,7 @@ class Targets:
 
     @classmethod
     def joined(cls, tasks: CompletionTasks, parts: Sequence[tuple[NDArray[np.int64], "Targets"]]) -> "Targets":
-        """Targets of tasks that were mined in parts, each given with the positions of its tasks."""
+        """Joins the targets of tasks that were mined in parts, each given with the positions of its tasks."""
         order = np.argsort(np.concatenate([rows for rows, _ in parts]), kind="stable")
         return cls(tasks, SearchTrace.concatenate([part.trace for _, part in parts]).take(order))
 
@@ -57,7 +53,7 @@ class Targets:
         return np.bincount(chosen[chosen >= 0], minlength=catalogue_size).astype(np.int64)
 
     def graph_targets(self) -> GraphTargets:
-        """The same targets as graphs carry them, candidates with what search maximised, in units of S."""
+        """The targets as tensors of graphs, candidates with what search maximised, in units of S."""
         trace, conditions = self.trace, self.tasks.conditions
         scores: NDArray[np.float32] = expit(trace.candidate_logits)
         if conditions is not None and trace.candidate_similarity is not None:
@@ -73,7 +69,7 @@ class Targets:
         )
 
     def graph_conditions(self) -> ConditionArrays | None:
-        """Conditions as graphs carry them, condition i that of the i-th selection; None without any."""
+        """The conditions as tensors of graphs, condition i that of the i-th selection; None without any."""
         conditions, slots = self.tasks.conditions, self.trace.slots
         if conditions is None or slots is None:
             return None
@@ -84,7 +80,7 @@ class Targets:
 
 
 def read_selected(path: Path, catalogue: Catalogue) -> NDArray[np.int64]:
-    """How often greedy search selected each item for a run's training outfits, shape ``[N]``, from the run's file."""
+    """Reads how often greedy search selected each item for a run's training outfits, shape ``[N]``."""
     selected = pd.read_csv(path, dtype={"item_id": str}, keep_default_na=False)
     counts = np.zeros(len(catalogue), dtype=np.int64)
     counts[[catalogue.positions[item_id] for item_id in selected["item_id"]]] = selected["selected"]
@@ -92,7 +88,7 @@ def read_selected(path: Path, catalogue: Catalogue) -> NDArray[np.int64]:
 
 
 class TargetStore(ShardStore):
-    """Targets in a folder: a manifest, and one file per shard of tasks, which must be of just these tasks.
+    """Targets in a folder: a manifest, and one file per shard of tasks, which must hold exactly these tasks.
 
     Args:
         folder: where the shards lie; made if missing.
@@ -135,7 +131,7 @@ class TargetStore(ShardStore):
         return self.tasks.take(self.rows_of(shard))
 
     def fits(self, shard: int, arrays: Arrays) -> bool:
-        """Whether a file holds what was mined for just the shard's tasks."""
+        """Whether a file holds the targets of exactly the shard's tasks."""
         conditions = self.tasks.conditions is not None
         if not arrays.keys() >= (SHARD_FIELDS | CONDITION_FIELDS if conditions else SHARD_FIELDS):
             return False
@@ -147,11 +143,7 @@ class TargetStore(ShardStore):
         )
 
     def write_trace(self, shard: int, trace: SearchTrace) -> None:
-        """Stores what search selected for a shard's tasks, in their order.
-
-        Raises:
-            ValueError: if the trace does not fit the shard.
-        """
+        """Stores the trace of a shard's tasks, in their order; raises :class:`ValueError` if it does not fit."""
         tasks = self.shard_tasks(shard)
         expected = (len(tasks), tasks.k, self.candidates_kept)
         if trace.candidates.shape != expected or trace.chosen.shape != expected[:2]:
@@ -179,11 +171,7 @@ class TargetStore(ShardStore):
         self.write(shard, arrays)
 
     def load(self) -> Targets:
-        """All targets in the order of the tasks.
-
-        Raises:
-            ArtifactError: if shards are still pending.
-        """
+        """All targets in the order of the tasks; raises :class:`ArtifactError` if shards are still pending."""
         traces = [
             SearchTrace(
                 chosen=arrays["chosen"],

@@ -1,4 +1,4 @@
-"""Scoring sets of catalogue items with a frozen S: the one place that calls S in every search."""
+"""Scores sets of catalogue items with a frozen S; every search calls S here."""
 
 from collections.abc import Iterator, Sequence
 from copy import copy
@@ -14,29 +14,28 @@ from outfits.scoring.capacity import block_size, resolve_precision
 from outfits.scoring.engine import ItemStates, ScoringEngine
 
 OWN_PASSES_FROM = 256
-"""Candidates from which on an outfit is scored by itself, with what is computed of it alone shared by all of them."""
+"""Number of candidates from which an outfit has forward passes of its own, which share what is computed of it."""
 
 
 class CandidateScorer:
     """Logits of S for sets of catalogue items; :math:`S = \\sigma(\\mathrm{logit})`.
 
     What S computes of items alone is computed once for the whole catalogue, what it computes of an outfit alone once
-    per outfit, see :class:`outfits.scoring.engine.ScoringEngine`. A set's items are sorted by catalogue position before
-    they are scored, so that their order cannot change a single bit. Sets of equal size share a forward pass, so there
-    is no padding. Logits are the network's, without the zero of sets that are not outfits; forbidden additions are
+    per outfit, see :class:`outfits.scoring.engine.ScoringEngine`. A set's items are sorted by catalogue position
+    before scoring, so that their order cannot change a single bit. Sets of equal size share a forward pass without
+    padding. Logits are the network's, without the zero of sets that are not outfits; forbidden additions are
     ``-inf``.
 
-    External items are items that stand in outfits but are not in the catalogue, a person's own for example: they have
-    the positions from ``N`` on and are never candidates.
+    External items stand in outfits but not in the catalogue: they have the positions from ``N`` on and are never
+    candidates.
 
     Args:
         scorer: frozen compatibility model in evaluation mode; it is moved to ``device``.
         vectors: item embeddings, shape ``[N, d]``; may be memory-mapped.
         present: which parts an item has, bool, shape ``[N, 2]``.
         categories: category of every item, shape ``[N]``.
-        device: where S runs.
         precision: arithmetic of S: ``fp32``, ``bf16`` or ``auto`` (bf16 where the hardware multiplies in it).
-        block: largest number of sets in one forward pass; bounds the memory. None: found from the device's free memory.
+        block: largest number of sets in one forward pass, which bounds the memory; None: found from the free memory.
         num_categories: ``C``; by default the largest category plus one.
         compile: whether to compile S, which pays from some millions of calls on.
 
@@ -96,7 +95,7 @@ class CandidateScorer:
         return hosting
 
     def taken_categories(self, outfits: Tensor) -> NDArray[np.bool_]:
-        """Categories of the items of outfits ``[B, n]``, which the rule bars from being added; bool, ``[B, C]``."""
+        """Categories of the items of outfits ``[B, n]``, which the rule forbids to add; bool, ``[B, C]``."""
         return forbidden_categories(outfits.cpu().numpy(), self.categories, self.num_categories)
 
     def set_logits(self, sets: Tensor) -> Tensor:
@@ -115,10 +114,7 @@ class CandidateScorer:
         return self._items.tokens
 
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
-        """What S makes of outfits ``[B, n]``: the task token's output without its mean, float32, ``[B, width]``.
-
-        That is one call of S each.
-        """
+        """Task-token outputs for outfits ``[B, n]`` without their mean, float32, ``[B, width]``; one call of S each."""
         outfits = self._positions(outfits).sort(dim=1).values
         self.calls += len(outfits)
         with torch.inference_mode():
@@ -138,16 +134,15 @@ class CandidateScorer:
         return logits
 
     def addition_logits(self, outfits: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """Logits of ``O ∪ {x}`` for every outfit and candidate.
+        """Logits ``[B, M]`` of ``O ∪ {x}`` for every outfit and candidate.
+
+        They are ``-inf``, without a call of S, where the category rule forbids the candidate; so the finite entries of
+        a row are its calls of S.
 
         Args:
             outfits: catalogue positions, shape ``[B, n]``.
-            candidates: catalogue positions, shape ``[M]``, or ``[B, M]`` for candidates of each outfit's own, where -1
-                stands for none; None: the whole catalogue.
-
-        Returns:
-            Logits, shape ``[B, M]``; ``-inf`` where the category rule forbids the candidate: S is not asked about it.
-            So the finite entries of a row are its calls of S.
+            candidates: catalogue positions, shape ``[M]``, or ``[B, M]`` for candidates of each outfit, padded with -1;
+                None: the whole catalogue.
         """
         outfits = self._positions(outfits).sort(dim=1).values
         if candidates is None:
@@ -157,8 +152,8 @@ class CandidateScorer:
         forbidden = self.taken_categories(outfits)
         banned = torch.from_numpy(forbidden).to(self.device)
         logits = torch.full(candidates.shape, -torch.inf, device=self.device)
-        # An outfit with many candidates has forward passes of its own, and its bits do not depend on its neighbours in
-        # the batch; short lists of several outfits share one.
+        # An outfit with many candidates has forward passes of its own, so its bits do not depend on the batch; short
+        # lists of several outfits share one.
         count = candidates.shape[1]
         group = 1 if count >= OWN_PASSES_FROM else max(1, self.block // max(1, count))
         with torch.inference_mode():
@@ -179,7 +174,7 @@ class CandidateScorer:
         return logits
 
     def _states_of(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemStates:
-        """States of items, block by block, so that embeddings may be larger than the memory."""
+        """States of items, computed in blocks, so that embeddings may be larger than the memory."""
         states = self._engine.empty_states(len(vectors))
         with torch.inference_mode():
             for block in self._blocks(len(vectors)):

@@ -1,4 +1,4 @@
-"""What a device can do: its arithmetic, and how many sets fit into one forward pass."""
+"""The arithmetic of a device, and how many sets fit into one forward pass."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -18,7 +18,7 @@ CPU_BF16 = ("amx_bf16", "avx512_bf16")
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """``fp32`` or ``bf16`` for ``auto``, ``fp32`` or ``bf16``; auto is bf16 where the hardware multiplies in it."""
+    """``fp32`` or ``bf16``; ``auto`` becomes bf16 where the hardware multiplies in it."""
     if precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be auto, fp32 or bf16, not {precision!r}")
     if precision != "auto":
@@ -30,14 +30,14 @@ def has_bf16(device: torch.device) -> bool:
     """Whether the device has instructions for bf16 products: AMX or AVX-512 on CPUs."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch lacks it
     return device.type == "cpu" and any(bool(capabilities.get(name)) for name in CPU_BF16)
 
 
 def block_size(config: ScorerArchitecture, device: torch.device) -> int:
     """Sets in one forward pass of a model of this architecture, from the free memory found at the first call.
 
-    The largest block or a power of two, so that a little more or less free memory changes nothing: the rounding of
+    The largest block or a power of two, so that small changes of the free memory do not change it: the rounding of
     logits depends on the block.
     """
     floats_per_token = 12 * config.width + 2 * config.feedforward

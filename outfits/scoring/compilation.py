@@ -11,12 +11,12 @@ from torch._dynamo import maybe_mark_dynamic
 from torch._dynamo.exc import TorchDynamoException
 
 COMPILED_MULTIPLE = 16
-"""Compiled code is given a multiple of so many sets: the float32 lanes of the widest vectors of common CPUs."""
+"""Compiled code scores a multiple of this number of sets: the float32 lanes of the widest common CPU vectors."""
 
 
 @cache
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The function compiled for its arguments' shapes at the first call; as it is where that fails, with a warning.
+    """Compiles the function for its arguments' shapes at the first call; warns and keeps it plain where that fails.
 
     Compilation takes some ten seconds and a C++ compiler (on GPUs Triton); torch keeps the result on disk.
     """
@@ -37,7 +37,7 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def of_any_size(tensor: Tensor, *dimensions: int) -> Tensor:
-    """The tensor, marked so that one compiled function serves all its sizes along these dimensions."""
+    """Marks the tensor, so that one compiled function serves all its sizes along these dimensions."""
     for dimension in dimensions:
         if tensor.shape[dimension] > 1:
             maybe_mark_dynamic(tensor, dimension)

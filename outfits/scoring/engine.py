@@ -1,4 +1,4 @@
-"""S's network arranged for scoring many additions to one outfit: nothing that can be shared is computed twice.
+"""S's network arranged for scoring many additions to one outfit: no shared term is computed twice.
 
 Arrays are feature-major, ``[width, tokens, sets]``: a matrix product is one call for all tokens of all sets, and what
 stands between two products (norms, attention over a handful of tokens, GELU) runs along the sets, where neighbouring
@@ -17,31 +17,24 @@ from outfits.scoring.folded import FoldedBlock, FoldedTransformer, fold
 
 
 class ItemStates(NamedTuple):
-    """What S computes of items alone, whatever outfit they stand in.
-
-    Attributes:
-        tokens: projected tokens without their mean, float32, shape ``[..., width]``.
-        first: queries, keys and values of the first layer, float32, shape ``[..., 3 * width]``.
-    """
+    """What S computes of items alone, in any outfit: float32 tokens without their mean ``[..., width]``, and
+    queries, keys and values of the first layer ``[..., 3 * width]``."""
 
     tokens: Tensor
     first: Tensor
 
     def at(self, positions: Tensor) -> "ItemStates":
-        """The states of some items, shape ``[..., width]`` for positions ``[...]``."""
+        """The states at positions ``[...]``."""
         return ItemStates(self.tokens[positions], self.first[positions])
 
 
 class OutfitStates(NamedTuple):
-    """What S computes of ``g`` outfits of ``n`` items alone, before anything is added: the task token stands first.
+    """What S computes of ``g`` outfits of ``n`` items before anything is added; the task token stands first.
 
     Attributes:
         attended: task token and item tokens after they attended to each other in the first layer, float32, shape
-            ``[width, 1 + n, g]``.
-        query: their queries in the first layer, shape ``[width, 1 + n, g]``.
-        key: their keys, shape ``[width, 1 + n, g]``.
-        value: their values, shape ``[width, 1 + n, g]``.
-        mixed: the values they attend to among themselves, shape ``[width, 1 + n, g]``.
+            ``[width, 1 + n, g]``; so are their query, key and value.
+        mixed: the values that they attend to among themselves, shape ``[width, 1 + n, g]``.
         log_mass: log of the sum of exponentials of that attention, shape ``[heads, 1 + n, g]``.
     """
 
@@ -53,7 +46,7 @@ class OutfitStates(NamedTuple):
     log_mass: Tensor
 
     def at(self, rows: Tensor) -> "OutfitStates":
-        """The states for pairs of an outfit and an addition: those of outfits ``rows``, shape ``[..., len(rows)]``."""
+        """The states of outfits ``rows``, one for each addition, shape ``[..., len(rows)]``."""
         return OutfitStates(*(state[..., rows] for state in self))
 
 
@@ -61,16 +54,16 @@ class ScoringEngine:
     """Logits of a frozen S, computed with as little work as the formula allows.
 
     Equal to :class:`outfits.models.compatibility.OutfitTransformer` up to rounding. Without positional encoding the
-    first layer's queries, keys and values of an item are the same in every outfit, and the attention of the outfit's
-    own tokens to each other is the same for every candidate: a candidate joins it by one sigmoid per head and token. In
-    the last layer only the task token is updated.
+    first layer's queries, keys and values of an item are the same in every outfit, and the attention among the outfit's
+    tokens is the same for every candidate: a candidate joins it by one sigmoid per head and token. The last layer
+    updates the task token alone.
 
     Args:
         module: S in evaluation mode, on the device where to compute.
-        precision: ``fp32`` or ``bf16``; with bf16 the matrix products for every candidate are in bf16, what stands
-            between them and what is computed once per item or outfit in float32.
-        compile: whether additions to a single outfit go through compiled code, see
-            :func:`outfits.scoring.compilation.compiled`; there are thousands of them, and one piece of code for all.
+        precision: ``fp32`` or ``bf16``; bf16 is used for the matrix products for every candidate, float32 between them
+            and for what is computed once per item or outfit.
+        compile: whether additions to a single outfit, of which there are thousands, go through compiled code, see
+            :func:`outfits.scoring.compilation.compiled`.
     """
 
     def __init__(self, module: OutfitTransformer, precision: str = "fp32", compile: bool = False) -> None:
@@ -86,7 +79,7 @@ class ScoringEngine:
         return ItemStates(tokens, self._once.blocks[0].projections(_normed(self._once, tokens.T)).T.contiguous())
 
     def empty_states(self, count: int) -> ItemStates:
-        """Room for the states of items."""
+        """Uninitialised states of ``count`` items."""
         device, width = self._folded.task.device, self._folded.width
         return ItemStates(torch.empty(count, width, device=device), torch.empty(count, 3 * width, device=device))
 
@@ -106,12 +99,7 @@ class ScoringEngine:
         return OutfitStates(*(state.contiguous() for state in states))
 
     def addition_logits(self, outfits: OutfitStates, candidates: ItemStates) -> Tensor:
-        """Logits ``[B]`` of outfits with a candidate each.
-
-        Args:
-            outfits: one outfit, ``g = 1``, or one for every candidate, ``g = B``.
-            candidates: ``[B]`` items.
-        """
+        """Logits ``[B]`` of one outfit, ``g = 1``, or of ``B`` outfits with a candidate ``[B]`` each."""
         if self._compiled is None or outfits.attended.shape[2] > 1:
             return _addition_logits(self._folded, outfits, candidates)
         count = len(candidates.tokens)
@@ -157,7 +145,7 @@ def _first_layer(network: FoldedTransformer, outfits: OutfitStates, candidates: 
         answer = _mix(attention[:, :, :-1], outfits.value)
         change = torch.cat([change, answer + _per_feature(attention[:, :, -1], network.width) * value], dim=1)
         columns = torch.cat([columns, own + block.attention_out.bias[:, :, None]], dim=1)
-    # of all roundings to bf16 that of this product's input moves the logits most
+    # Of all roundings to bf16, that of this product's input moves the logits most.
     return _feedforward(network, block, columns + block.attention_out.linear_of_both_halves(change))
 
 
@@ -192,7 +180,7 @@ def _logits(network: FoldedTransformer, task: Tensor) -> Tensor:
 
 
 def _normed(network: FoldedTransformer, columns: Tensor) -> Tensor:
-    """Layer norm of columns ``[width, ...]`` that have no mean, without weights."""
+    """Layer norm, without weights, of columns ``[width, ...]`` that have no mean."""
     return columns * torch.rsqrt(columns.square().mean(0, keepdim=True) + network.norm_eps)
 
 
@@ -210,5 +198,5 @@ def _mix(attention: Tensor, value: Tensor) -> Tensor:
 
 
 def _per_feature(by_head: Tensor, width: int) -> Tensor:
-    """``[width, ...]`` from values by head ``[heads, ...]``: every head's value for each of its features."""
+    """Repeats every head's value ``[heads, ...]`` for each of its features, ``[width, ...]``."""
     return by_head.repeat_interleave(width // len(by_head), dim=0)

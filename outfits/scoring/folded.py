@@ -1,11 +1,11 @@
-r"""S's weights as fast inference wants them: what is linear in a layer norm folded into the products beside it.
+r"""S's weights for fast inference: the linear part of every layer norm is folded into the products beside it.
 
 With :math:`\mathrm{LN}(x) = \gamma \odot (x - \bar x) / \sigma(x) + \beta`,
 
 - :math:`\gamma` and :math:`\beta` go into the product behind it:
   :math:`W\,\mathrm{LN}(x) + b = (W \mathrm{diag}\,\gamma)\,(x - \bar x) / \sigma(x) + (W \beta + b)`;
 - the mean over the features is taken off the tokens at the start and off the columns of every product that is added to
-  them, so that :math:`\bar x = 0` throughout: only norms look at the tokens, and none of them sees a mean.
+  them, so that :math:`\bar x = 0` throughout: only norms look at the tokens, and none of them needs the mean.
 """
 
 from collections.abc import Callable
@@ -27,12 +27,7 @@ GELU_RANGE = 4.0
 
 @dataclass(frozen=True)
 class Affine:
-    """A matrix product with a bias, from columns to columns.
-
-    Attributes:
-        weight: shape ``[out, in]``, in the arithmetic of the products.
-        bias: float32, shape ``[out, 1]``.
-    """
+    """A matrix product ``[out, in]``, in the arithmetic of the products, and a float32 bias ``[out, 1]``."""
 
     weight: Tensor
     bias: Tensor
@@ -47,9 +42,9 @@ class Affine:
         return product.float().view(-1, *columns.shape[1:])
 
     def linear_of_both_halves(self, columns: Tensor) -> Tensor:
-        """The product without the bias, for weights in bf16 that of the columns' upper 16 bits and that of the rest.
+        """The product without the bias; weights in bf16 multiply the columns' upper 16 bits and the rest separately.
 
-        The upper bits are a bf16 number. Bits are cut off, not rounded: compilers take away a rounding to and fro.
+        The upper bits are a bf16 number. Bits are cut off, not rounded: compilers remove a rounding to and fro.
         """
         if self.weight.dtype != torch.bfloat16:
             return self.linear(columns)
@@ -63,14 +58,8 @@ class Affine:
 
 @dataclass(frozen=True)
 class FoldedBlock:
-    """A layer of S whose layer norms have no weights of their own any more.
-
-    Attributes:
-        projections: queries, scaled by ``1 / sqrt(width / heads)``, then keys, then values.
-        attention_out: output projection of the attention.
-        up: first product of the feed-forward part.
-        down: second product of the feed-forward part.
-    """
+    """A layer of S whose layer norms have no weights left; ``projections`` are queries scaled by
+    ``1 / sqrt(width / heads)``, then keys, then values, ``up`` and ``down`` the products of the feed-forward part."""
 
     projections: Affine
     attention_out: Affine
@@ -94,11 +83,7 @@ class FoldedTransformer:
 
     Attributes:
         task: the task token without its mean, float32, shape ``[width]``.
-        blocks: the layers.
-        head_in: first product of the head, in float32.
-        head_out: second product of the head, in float32.
-        width: token width.
-        heads: attention heads.
+        head_in: first product of the head, in float32, as is ``head_out``.
         gelu: the activation of the layers, see :func:`gelu_for_bf16`.
         norm_eps: what the layer norms add to the variance.
     """
@@ -139,12 +124,7 @@ GELU_COEFFICIENTS = _gelu_coefficients()
 
 
 def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
-    """Folds S's weights.
-
-    Args:
-        module: S; its device is where the folded weights lie.
-        dtype: arithmetic of the products between tokens; the head stays in float32.
-    """
+    """Folds S's weights, on S's device; ``dtype`` is that of products between tokens, the head stays in float32."""
     blocks = [cast(EncoderBlock, block) for block in module.blocks]
     scale = (module.config.width // module.config.heads) ** -0.5
     head_norm, head_in, _, head_out = module.head

@@ -1,8 +1,8 @@
-"""What a run keeps for its stylist, in ``RUN_DIR/stylist``, so that it loads without parsing the data set again.
+"""Exports a run for its stylist to ``RUN_DIR/stylist``, so that it loads without parsing the data set again.
 
-``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits; beside them lie the encoders that were made from
-data. ``manifest.json``, written last, says where embeddings and images lie: absolute paths, so that neither the
-working folder nor the place of the run's folder matters.
+``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits; beside them are the encoders that were made
+from data. ``manifest.json``, written last, has absolute paths of embeddings and images, so that neither the working
+folder nor the location of the run's folder matters.
 """
 
 import json
@@ -27,15 +27,12 @@ from outfits.storage import write_atomically, write_text
 
 @dataclass(frozen=True)
 class StylistManifest:
-    """Where things lie that a run shares with others.
+    """Paths to what a run shares with others, with the key, dimensions and categories of its catalogue.
 
     Attributes:
         embeddings_dir: folder of all cached embeddings.
         data_root: folder of the data set; images lie in it.
         key: content key of the catalogue's embeddings.
-        image_dim: width of the image part.
-        text_dim: width of the text part.
-        categories: names of the categories.
     """
 
     embeddings_dir: str
@@ -47,21 +44,13 @@ class StylistManifest:
 
 
 def is_exported(run_dir: Path, key: str) -> bool:
-    """Whether the run keeps everything about a catalogue with embeddings of this key."""
+    """Whether the run has a complete export of a catalogue with embeddings of this key."""
     path = run_dir / run_files.STYLIST / run_files.STYLIST_MANIFEST
     return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("key") == key
 
 
 def export(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path, encoders: EncoderSource) -> None:
-    """Writes everything that a stylist needs beside the models.
-
-    Args:
-        run_dir: the run's folder.
-        dataset: data set with embeddings.
-        data_root: folder of the data set.
-        cache_dir: folder of what runs share.
-        encoders: what the item encoder is built from.
-    """
+    """Writes everything that a stylist needs beside the models; ``encoders`` is what the item encoder is built from."""
     folder, catalogue, outfits = run_dir / run_files.STYLIST, dataset.catalogue, dataset.outfits
     images = [None if path is None else _relative(path, data_root) for path in catalogue.image_paths]
     items = pd.DataFrame(
@@ -86,7 +75,7 @@ def export(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Pa
 
 
 def write_manifest(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Path) -> None:
-    """Writes where embeddings and images lie; arguments as in :func:`export`."""
+    """Writes the paths of embeddings and images; arguments as in :func:`export`."""
     features = dataset.catalogue.require_embeddings
     manifest = StylistManifest(
         os.path.abspath(cache_dir / "embeddings"),
@@ -102,11 +91,7 @@ def write_manifest(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache
 
 
 def read_manifest(run_dir: Path) -> StylistManifest:
-    """Where things lie.
-
-    Raises:
-        ArtifactError: if the run does not say.
-    """
+    """Reads the paths of a run; raises :class:`ArtifactError` if it exported none."""
     path = run_dir / run_files.STYLIST / run_files.STYLIST_MANIFEST
     if not path.is_file():
         raise ArtifactError(f"{path} is missing; `python evaluate.py run={run_dir}` writes it")
@@ -114,11 +99,7 @@ def read_manifest(run_dir: Path) -> StylistManifest:
 
 
 def read_catalogue(run_dir: Path, manifest: StylistManifest, encoder: EncoderConfig) -> Catalogue:
-    """The catalogue with its embeddings, these memory-mapped.
-
-    Raises:
-        ArtifactError: if the embeddings are not where the run left them.
-    """
+    """Reads the catalogue with its embeddings memory-mapped; raises :class:`ArtifactError` if these were moved."""
     items = pd.read_parquet(run_dir / run_files.STYLIST / run_files.STYLIST_CATALOGUE)
     store = EmbeddingStore(
         Path(manifest.embeddings_dir),
@@ -146,13 +127,13 @@ def read_catalogue(run_dir: Path, manifest: StylistManifest, encoder: EncoderCon
 
 
 def read_outfits(run_dir: Path) -> Outfits:
-    """The outfits of all splits."""
+    """Reads the outfits of all splits."""
     sets = pd.read_parquet(run_dir / run_files.STYLIST / run_files.STYLIST_OUTFITS)
     return Outfits.from_lists(sets["outfit_id"].tolist(), sets["items"].tolist(), sets["split"].to_numpy(dtype=np.int8))
 
 
 def read_encoder(run_dir: Path, config: EncoderConfig, catalogue: Catalogue) -> ItemEncoder:
-    """The run's item encoder; pretrained weights are loaded from where they were loaded before.
+    """Reads the run's item encoder; loads pretrained weights from where they were loaded before.
 
     Raises:
         ArtifactError: if what was made from data is missing, or pretrained weights cannot be loaded.

@@ -1,4 +1,4 @@
-"""Garments of one's own: items that are in no catalogue, embedded by the run's encoder when they are used."""
+"""External garments: items that are in no catalogue, embedded by the run's encoder when they are used."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ from outfits.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Garment:
-    """A garment of one's own.
+    """An external garment.
 
     Attributes:
         category: name of one of the run's categories.
-        text: what it is in words; empty for none.
-        image: image file by its path, content (bytes) or open file, or an image that Pillow has opened; None for none.
+        text: its description; empty for none.
+        image: path, content (bytes) or open file of an image, or a Pillow image; None for none.
 
     Raises:
         TypeError: if the image is something else.
@@ -50,10 +50,10 @@ class Garment:
 def embed_garment(encoder: ItemEncoder, garment: Garment) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Vector ``[d]`` and presence ``[2]`` of a garment.
 
-    A part that the encoder sees nothing in (a text of words that it never met) is left out, as in a catalogue.
+    Leaves out a part that the encoder cannot embed (a text of unknown words), as in a catalogue.
 
     Raises:
-        DataError: if its image cannot be opened, or nothing of it says anything to the encoder.
+        DataError: if its image cannot be opened, or the encoder can embed no part of it.
     """
     image = None if encoder.image is None else _image(garment, encoder.image.draft_size)
     vectors, present = encoder.encode([image], [garment.text], [f"own {garment.category}"])
@@ -68,11 +68,11 @@ def embed_garment(encoder: ItemEncoder, garment: Garment) -> tuple[NDArray[np.fl
 
 
 def embed_text(encoder: ItemEncoder, text: str) -> NDArray[np.float32]:
-    """A text as a vector of unit length, shape ``[text_dim]``.
+    """Embeds a text as a vector of unit length, shape ``[text_dim]``.
 
     Raises:
         ConfigError: if the run has no text encoder.
-        DataError: if the encoder sees nothing in the text.
+        DataError: if the encoder knows no word of the text.
     """
     if encoder.text is None:
         raise ConfigError(

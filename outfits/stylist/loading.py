@@ -1,4 +1,4 @@
-"""From a run's folder to its models, catalogue and outfits, without its data set and without the network."""
+"""Loads the models, catalogue and outfits of a run from its folder, without its data set and without the network."""
 
 import json
 from dataclasses import dataclass, replace
@@ -21,15 +21,7 @@ from outfits.stylist.export import read_catalogue, read_manifest, read_outfits
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run, ready on a device.
-
-    Attributes:
-        folder: the run's folder.
-        config: its configuration.
-        catalogue: items with embeddings.
-        outfits: the outfits of its data set.
-        context: its models; without a generator where the run has none yet.
-    """
+    """A run on a device; its context holds the models, without a generator where the run has none yet."""
 
     folder: Path
     config: Config
@@ -39,18 +31,7 @@ class LoadedRun:
 
 
 def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, data_root: str | Path | None) -> LoadedRun:
-    """Loads a run that has at least a compatibility model.
-
-    Args:
-        run_dir: the run's folder.
-        device: where the models run.
-        cache_dir: folder of what runs share; None: where the run left it.
-        data_root: folder of the data set; None: where the run found it.
-
-    Raises:
-        ArtifactError: if the run lacks something, or a file of it was changed.
-        ConfigError: if there is no such device.
-    """
+    """Loads a run that has at least a compatibility model; arguments and errors as in :meth:`Stylist.load`."""
     folder = Path(run_dir)
     if not (folder / run_files.CONFIG).is_file():
         raise ArtifactError(f"{folder} holds no run: {run_files.CONFIG} is missing; name the folder of a finished run")

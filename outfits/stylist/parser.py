@@ -1,4 +1,4 @@
-"""Partial outfits as positions: catalogue ids, and garments as external items."""
+"""Parses partial outfits into positions: catalogue ids, and garments as external items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class PartialOutfit:
     """A partial outfit.
 
     Attributes:
-        items: its items as they were given.
+        items: its items in input order.
         positions: their catalogue positions, from ``N`` on those of external items, int64, shape ``[n]``.
         categories: their categories, int64, shape ``[n]``.
-        external: embeddings of the external garments, in an order that they themselves decide; None without any.
+        external: embeddings of the external items, sorted by content; None without any.
         external_categories: their categories, int64, shape ``[m]``.
     """
 
@@ -34,12 +34,7 @@ class PartialOutfit:
 
 
 class OutfitParser:
-    """Reads partial outfits against a catalogue.
-
-    Args:
-        catalogue: items with embeddings.
-        encoder: gives the run's item encoder when it is first needed.
-    """
+    """Parses partial outfits against a catalogue; ``encoder`` gives the run's item encoder at its first use."""
 
     def __init__(self, catalogue: Catalogue, encoder: Callable[[], ItemEncoder]) -> None:
         self.catalogue = catalogue
@@ -47,11 +42,11 @@ class OutfitParser:
         self._category = {name: number for number, name in enumerate(catalogue.category_names)}
 
     def read_all(self, outfits: Sequence[Sequence[str | Garment]]) -> list[PartialOutfit]:
-        """Several outfits; see :meth:`read`."""
+        """Parses several outfits; see :meth:`read`."""
         return [self.read(outfit) for outfit in outfits]
 
     def read(self, pieces: Sequence[str | Garment]) -> PartialOutfit:
-        """One outfit.
+        """Parses one outfit.
 
         Raises:
             DataError: if it is empty, names an unknown item or one item twice, or a garment cannot be used.
@@ -92,7 +87,7 @@ class OutfitParser:
         return PartialOutfit(items, where, every[where], external, external_categories)
 
     def item(self, position: int) -> ItemRef:
-        """What the catalogue knows of the item at a position."""
+        """The catalogue's entry at a position."""
         catalogue = self.catalogue
         category = catalogue.category_names[int(catalogue.categories[position])]
         return ItemRef(
@@ -100,11 +95,7 @@ class OutfitParser:
         )
 
     def position(self, item_id: str) -> int:
-        """Catalogue position of an item.
-
-        Raises:
-            DataError: if there is no such item; the nearest ids are named.
-        """
+        """Catalogue position of an item; raises :class:`DataError` with the nearest ids if there is no such item."""
         if not isinstance(item_id, str):
             raise TypeError(f"an item is the id of a catalogue item, a text, or a Garment, not {item_id!r}")
         positions = self.catalogue.positions
@@ -116,11 +107,7 @@ class OutfitParser:
         return position
 
     def category(self, name: str) -> int:
-        """Number of a category.
-
-        Raises:
-            DataError: if there is no such category; the nearest names are named.
-        """
+        """Number of a category; raises :class:`DataError` with the nearest names if there is no such category."""
         number = self._category.get(name, self._category.get(normalised(name)))
         if number is None:
             names = list(self._category)

@@ -1,4 +1,4 @@
-"""Requests to the stylist, and how they become tasks."""
+"""Converts requests to the stylist into tasks."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -16,17 +16,13 @@ T = TypeVar("T")
 Piece = str | Garment
 """An item of a partial outfit: the id of a catalogue item, or an external garment."""
 AllowedCategories = str | Sequence[str] | Sequence[Sequence[str] | None] | None
-"""Conditioned categories: one name or list for all missing items, or a list for each (None is no condition)."""
+"""Allowed categories: one name or list for all missing items, or a list for each (None is no condition)."""
 ConditionTexts = str | Sequence[str] | None
-"""Conditioned texts: one for all missing items, or one for each (empty is no condition)."""
+"""Texts of conditions: one for all missing items, or one for each (empty is no condition)."""
 
 
 def one_for_each(values: Sequence[T] | None, count: int, name: str) -> Sequence[T | None]:
-    """One entry for each outfit of a batch; None for each where there are none at all.
-
-    Raises:
-        ConfigError: if there are more or fewer.
-    """
+    """One entry for each outfit, or None for each; raises :class:`ConfigError` for another number of entries."""
     if values is None:
         return [None] * count
     if isinstance(values, str) or len(values) != count:
@@ -35,7 +31,7 @@ def one_for_each(values: Sequence[T] | None, count: int, name: str) -> Sequence[
 
 
 def category_lists(categories: AllowedCategories, k: int) -> list[Sequence[str] | None]:
-    """Conditioned names for every missing item, None for no condition.
+    """Allowed names for every missing item, None for no condition.
 
     Raises:
         ConfigError: if names and lists are mixed, or there are more or fewer lists than missing items.
@@ -71,7 +67,7 @@ def tasks_of(
     partial_outfits: Sequence[PartialOutfit], k: int, conditions: Conditions | None, alternatives: int
 ) -> CompletionTasks:
     """Partial outfits as completion tasks from which nothing was removed."""
-    # all tasks are number 0: what is drawn at random for an outfit does not depend on its place in a batch
+    # All tasks have number 0: random draws for an outfit do not depend on its position in a batch.
     zeros = np.zeros(len(partial_outfits), dtype=np.int64)
     given = [partial_outfit.positions.astype(np.int32) for partial_outfit in partial_outfits]
     removed = np.empty((len(partial_outfits), 0), dtype=np.int32)

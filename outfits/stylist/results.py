@@ -1,4 +1,4 @@
-"""Answers of the stylist: items, outfits and matches, small and readable."""
+"""Answers of the stylist: items, outfits and matches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,7 @@ TEXT_WIDTH = 44  # characters of an item's text in a table
 
 @dataclass(frozen=True)
 class ItemRef:
-    """One item.
-
-    Attributes:
-        id: the catalogue's name of it; None for an external garment.
-        category: name of its category.
-        text: its text, may be empty.
-        image_path: its image file; None without one.
-    """
+    """An item; ``id`` is None for an external garment, ``text`` may be empty."""
 
     id: str | None
     category: str
@@ -39,9 +32,8 @@ class StyledOutfit:
         score: S of the whole, in [0, 1], without the zero of sets that break the category rule: the given ones may.
         rule_kept: whether no two of all its items are of one category.
         objective: what was maximised: S, or S and the similarity to texts of conditions weighed by alpha.
-        similarity: summed similarity of the added items to their texts of conditions; None where no text was
-            conditions.
-        step_scores: S after each selection, where the method scores step by step and this is its first answer.
+        similarity: summed similarity of the added items to their texts of conditions; None without texts.
+        step_scores: S after each selection, of the first answer of a method that scores step by step.
         calls: calls of S that the method made for all of its answers.
     """
 
@@ -56,7 +48,7 @@ class StyledOutfit:
 
     @property
     def given(self) -> tuple[ItemRef, ...]:
-        """The items that were there before."""
+        """The items before completion."""
         return self.items[: len(self.items) - len(self.added)]
 
     def __repr__(self) -> str:
@@ -64,13 +56,13 @@ class StyledOutfit:
         return f"<StyledOutfit S={self.score:.3f}: {' + '.join(sets)}>"
 
     def table(self) -> str:
-        """Its items, a line each, and its scores."""
+        """Formats its items, a line each, and its scores."""
         return outfits_table([self])
 
 
 @dataclass(frozen=True, repr=False)
 class ItemMatch:
-    """An item that is near to something, with its similarity in [-1, 1]."""
+    """An item similar to another or to a text, with its similarity in [-1, 1]."""
 
     item: ItemRef
     similarity: float
@@ -81,13 +73,9 @@ class ItemMatch:
 
 @dataclass(frozen=True, repr=False)
 class OutfitMatch:
-    """An outfit of the run's data that is near to another, with the similarity in [-1, 1].
+    """An outfit of the run's data (split ``train``, ``valid`` or ``test``) similar to another.
 
-    Attributes:
-        outfit_id: the data set's name of it.
-        split: ``train``, ``valid`` or ``test``.
-        items: its items.
-        similarity: cosine of the task-token outputs of S.
+    ``similarity`` is the cosine of the task-token outputs of S, in [-1, 1].
     """
 
     outfit_id: str
@@ -102,7 +90,7 @@ class OutfitMatch:
 
 
 def outfits_table(outfits: Sequence[StyledOutfit]) -> str:
-    """Outfits as text: a line of scores each, and a line for every item; given items stand once at the top."""
+    """Formats outfits as text: a line of scores each, and a line for every item; given items stand once at the top."""
     if not outfits:
         return "no outfit"
     rows: list[tuple[str, str, str, str]] = []

@@ -1,4 +1,4 @@
-"""An image of outfits: a row each, given items first, added ones framed."""
+"""Draws outfits as an image: a row each, given items first, added ones framed."""
 
 import textwrap
 from collections.abc import Sequence
@@ -22,11 +22,7 @@ LETTERS = 20  # characters in a line under an item
 
 
 def draw_outfits(outfits: Sequence[StyledOutfit]) -> Figure:
-    """Draws outfits, best first, a row each.
-
-    Args:
-        outfits: at least one.
-    """
+    """Draws at least one outfit, best first, a row each."""
     across = max(len(outfit.items) for outfit in outfits)
     figure = Figure(
         figsize=(CELL[0] * max(across, 2) + 0.3, CELL[1] * len(outfits)),

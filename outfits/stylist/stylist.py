@@ -1,4 +1,4 @@
-"""The stylist: completes, generates, scores and finds outfits with a finished run."""
+"""Completes, generates, scores and finds outfits with a finished run."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -39,10 +39,7 @@ from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfi
 
 
 class Stylist:
-    """Completes, generates, scores and finds outfits with the models of a finished run.
-
-    Args:
-        run: the loaded run; :meth:`load` is the way to one.
+    """Completes, generates, scores and finds outfits with the models of a finished run; see :meth:`load`.
 
     Examples:
         >>> stylist = Stylist.load(RUN_DIR)
@@ -67,12 +64,12 @@ class Stylist:
         cache_dir: str | Path | None = None,
         data_root: str | Path | None = None,
     ) -> "Stylist":
-        """Loads a finished run; nothing is trained, embedded or fetched.
+        """Loads a finished run with at least a compatibility model; nothing is trained, embedded or fetched.
 
         Args:
             run_dir: the run's folder.
             device: where the models run: ``cpu``, ``cuda`` or ``mps``.
-            cache_dir: folder of the run's embeddings; None: where the run left them.
+            cache_dir: folder of what runs share, such as embeddings; None: where the run left it.
             data_root: folder of the run's data set, for images; None: where the run found it.
 
         Raises:
@@ -100,7 +97,7 @@ class Stylist:
 
     @property
     def k_max(self) -> int:
-        """Largest number of missing items that the generator can be asked for; 0 without one."""
+        """Largest number of missing items of the generator; 0 without one."""
         generator = self._run.context.generator
         return 0 if generator is None else generator.config.k_max
 
@@ -111,11 +108,7 @@ class Stylist:
         return read_encoder(run.folder, run.config.encoder, run.catalogue).to(run.context.scorer.device)
 
     def item(self, item_id: str) -> ItemRef:
-        """What the catalogue knows of an item.
-
-        Raises:
-            DataError: if there is no such item; the nearest ids are named.
-        """
+        """The catalogue's entry of an item; raises :class:`DataError` with the nearest ids if there is no such item."""
         return self._parser.item(self._parser.position(item_id))
 
     def complete(
@@ -129,7 +122,7 @@ class Stylist:
         top: int = 5,
         alpha: float | None = None,
     ) -> list[StyledOutfit]:
-        r"""Adds ``k`` items to an outfit.
+        r"""Adds ``k`` items to an outfit and returns different outfits, best first.
 
         The completion maximises :math:`S`, or with texts
         :math:`\alpha S(O \cup \{X_i\}) + (1 - \alpha) \sum_i S_X(X_i, \hat T_i)`, as well as the method can.
@@ -137,18 +130,15 @@ class Stylist:
         Args:
             items: the partial outfit, at least one item: catalogue ids or external garments.
             k: number of missing items; at most :attr:`k_max` for the generator's methods.
-            categories: allowed categories.
+            categories: allowed categories, for all missing items or a list for each.
             texts: texts of conditions.
             method: method of the run's registry, with options as in ``beam:width=8``.
             top: outfits to return at most; methods that have but one answer return one.
             alpha: weight of S against texts of conditions; None: the run's ``evaluate.alpha``.
 
-        Returns:
-            Different outfits, best first.
-
         Raises:
             ArtifactError: if the run lacks what the method needs.
-            ConfigError: if there is no such method, or texts are asked for and the run has no text encoder.
+            ConfigError: if there is no such method, or texts are given and the run has no text encoder.
             DataError: if an item, a category or an image cannot be used, or the category rule leaves no completion.
 
         Examples:
@@ -173,7 +163,7 @@ class Stylist:
         top: int = 5,
         alpha: float | None = None,
     ) -> list[list[StyledOutfit]]:
-        """:meth:`complete` for several outfits; conditions are one entry per outfit.
+        """:meth:`complete` for several outfits; conditions have one entry per outfit.
 
         Examples:
             >>> len(stylist.complete_many([[first], [second]], k=1, categories=[[other], None]))
@@ -213,22 +203,18 @@ class Stylist:
         top: int = 5,
         alpha: float | None = None,
     ) -> list[StyledOutfit]:
-        r"""An outfit of any size for a text: the best :math:`\alpha S(O) + (1 - \alpha) \sum_i S_X(X_i, T)`.
+        r"""Generates outfits of any size for a text, ranked by :math:`\alpha S(O) + (1 - \alpha) \sum_i S_X(X_i, T)`.
 
         S of an item alone counts as 1, so with ``size=1`` this is :meth:`search`.
 
         Args:
-            text: what the outfit should be.
+            text: description of the outfit.
             max_items: largest size.
-            size: the one size that is wanted; None: the size with the best objective.
-            method: ``beam``, which grows outfits from the items most similar to the text, or ``generator``,
-                ``generator_rerank`` or ``generator_beam``, which lets the generator emit what belongs to the most
-                similar item, all with options as in ``beam:width=8``.
+            size: the only size wanted; None: the size with the best objective.
+            method: ``beam``, which expands the items most similar to the text, or ``generator``, ``generator_rerank``
+                or ``generator_beam``, which complete the most similar item; all with options as in ``beam:width=8``.
             top: outfits to return at most; the generator has one of every size.
             alpha: weight of S against the text; None: the run's ``evaluate.alpha``.
-
-        Returns:
-            Different outfits, best first.
 
         Raises:
             ArtifactError: if the run lacks what the method needs.
@@ -283,8 +269,8 @@ class Stylist:
         """S of a set of items, in [0, 1].
 
         Args:
-            items: catalogue ids or external garments, at least one; an item alone has nothing to clash with: 1.
-            rule: S is 0 on sets that are no outfit, because two items are of one category; False leaves this zero out,
+            items: catalogue ids or external garments, at least one; a single item scores 1.
+            rule: S is 0 on sets with two items of one category, which are no outfits; False leaves this zero out,
                 for data whose categories are so coarse that real outfits break the rule (see :meth:`rule_kept`).
 
         Examples:
@@ -315,7 +301,7 @@ class Stylist:
         Args:
             item: catalogue id or external garment.
             top: items to return at most.
-            category: name or names of the categories to look in; None: all.
+            category: name or names of the categories to search; None: all.
             modality: ``image`` or ``text`` to compare that part alone, ``joint`` for the parts that both items have.
 
         Examples:
@@ -345,12 +331,7 @@ class Stylist:
         return found
 
     def search(self, text: str, top: int = 10, *, categories: str | Sequence[str] | None = None) -> list[ItemMatch]:
-        """The catalogue items most similar to a text.
-
-        Args:
-            text: what is looked for.
-            top: items to return at most.
-            categories: name or names of the categories to look in; None: all.
+        """The ``top`` catalogue items most similar to a text, in all categories or those given.
 
         Raises:
             ConfigError: if the run has no text encoder.
@@ -371,13 +352,9 @@ class Stylist:
         return [self._matches(similarity(vector[None])[0], allowed, top) for vector in vectors]
 
     def similar_outfits(self, items: Sequence[Piece], top: int = 10) -> list[OutfitMatch]:
-        r"""The outfits of the run's data most similar to an outfit, by :math:`S_O`, the cosine of what S makes of them.
+        r"""The outfits of the run's data most similar to an outfit by :math:`S_O`, the cosine of S's outfit embeddings.
 
-        The first call embeds all outfits.
-
-        Args:
-            items: catalogue ids or external garments, at least one.
-            top: outfits to return at most; the outfit itself is among them where the data have it.
+        The first call embeds all outfits. The outfit itself is among the answers where the data have it.
 
         Examples:
             >>> stylist.similar_outfits([first, second], top=1)[0].split in ("train", "valid", "test")

@@ -1,4 +1,4 @@
-"""Giving missing items categories of their own: what can be taken, and the best items under it."""
+"""Assigns missing items to different categories, with the best item of each."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def feasible_for(
     """Categories that each of ``k`` missing items of outfit ``row`` can take, bool, shape ``[k, C]``.
 
     Raises:
-        DataError: if the rule or the conditions leave one none.
+        DataError: if the rule or the conditions leave a missing item no category.
     """
     require_categories(int(available.sum()), k, what)
     if conditions is None:
@@ -36,13 +36,13 @@ def assign_to_categories(
     Args:
         values: value of the best item of every category for every missing item, shape ``[k, C]``.
         items: these items, catalogue positions, shape ``[k, C]``.
-        feasible: categories that each missing item can take, such that there is an assignment, bool, shape ``[k, C]``.
+        feasible: categories that each missing item can take, bool, ``[k, C]``; there must be an assignment.
     """
     k = len(values)
     columns = np.flatnonzero(feasible.any(axis=0))
     value = np.where(feasible[:, columns], values[:, columns].astype(np.float64), -np.inf)
     item = items[:, columns]
-    column = np.lexsort((item, -value), axis=-1)[:, 0]  # every latent's favourite, ties by catalogue position
+    column = np.lexsort((item, -value), axis=-1)[:, 0]  # every latent's best category, ties by catalogue position
     if len(np.unique(column)) < k:
         _, column = linear_sum_assignment(value, maximize=True)
     chosen: NDArray[np.int64] = item[np.arange(k), column]
@@ -56,15 +56,14 @@ def complete_by_values(
     conditions: Conditions | None,
     wanted: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """The exact best assignment of items to missing items where each item's value stands on its own.
+    """The exact best assignment of items to missing items where the objective is a sum over the items.
 
     Within a category only its best item can be chosen for a missing item, so choosing items is choosing categories.
 
     Args:
-        values: what every catalogue item is worth to each missing item, ``B`` arrays ``[k, N]``.
+        values: value of every catalogue item for each missing item, ``B`` arrays ``[k, N]``.
         categories: category of every catalogue item, shape ``[N]``.
         available: categories that have items and are not taken, bool, shape ``[B, C]``.
-        conditions: allowed categories.
         wanted: catalogue positions ``[B, k]`` whose rank for missing item i to report.
 
     Returns:

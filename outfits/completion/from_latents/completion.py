@@ -39,7 +39,7 @@ def generator(tasks: CompletionTasks, context: MethodContext, options: None = No
     forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
     if tasks.conditions is None:
         chosen = complete_from_latents(latents, index, forbidden)
-        seconds = stopwatch.shares(len(tasks))  # ranking the removed items is the experiment's work, not the method's
+        seconds = stopwatch.shares(len(tasks))  # ranking the removed items is evaluation, not part of the method
         ranks = latent_ranks(latents, index, forbidden, tasks.removed)
         return completions_without_calls(tasks, chosen, seconds, ranks)
     removed = tasks.removed if tasks.removed.shape[1] == tasks.k else None
@@ -50,7 +50,7 @@ def generator(tasks: CompletionTasks, context: MethodContext, options: None = No
 
 
 def generator_rerank(tasks: CompletionTasks, context: MethodContext, options: RerankConfig) -> MethodOutcome:
-    """Completes by the best under S, step by step, of the r items nearest to each of the generator's latents."""
+    """Completes by k-step search with S over the r items nearest to each of the generator's latents."""
     return _search_near_latents(tasks, context, options.candidates, width=1, joint=options.joint)
 
 
@@ -86,13 +86,13 @@ def complete_from_latents(latents: Tensor, index: ItemIndex, forbidden: NDArray[
     r"""The exact maximiser of :math:`\sum_j \cos(z_j, X_j)` over items of pairwise different, allowed categories.
 
     Within a category only its nearest item can be best for a latent, so choosing items is assigning latents to
-    categories (Kuhn–Munkres); where the latents' own favourites already differ in category, they are the answer.
-    An approximate index may miss a category's nearest item; the assignment of what it found is exact all the same.
+    categories (Kuhn–Munkres); where the latents' nearest items already differ in category, they are the answer.
+    An approximate index may miss a category's nearest item; the assignment of what it found is still exact.
 
     Args:
         latents: shape ``[B, k, r]``.
         index: the catalogue in the latents' space.
-        forbidden: bool, shape ``[B, C]``: categories that must not be added to an outfit.
+        forbidden: categories that must not be added to an outfit, bool, shape ``[B, C]``.
 
     Returns:
         Catalogue position for every latent, shape ``[B, k]``.
@@ -121,16 +121,12 @@ def complete_from_latents_and_texts(
     similarity: TextSimilarity | None,
     wanted: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    r"""The maximiser of :math:`\sum_j \alpha \cos(z_j, X_j) + (1 - \alpha) S_X(X_j, \hat T_j)`: no call of S.
+    r"""The maximiser of :math:`\sum_j \alpha \cos(z_j, X_j) + (1 - \alpha) S_X(X_j, \hat T_j)`, without calls of S.
 
-    The cosine to the latent stands in for S. Reads the whole catalogue once per outfit.
+    The cosine to the latent replaces S. Reads the whole catalogue once per outfit. Arguments as in
+    :func:`complete_from_latents`; latent i answers condition i.
 
     Args:
-        latents: shape ``[B, k, r]``.
-        index: the catalogue in the latents' space.
-        forbidden: bool, shape ``[B, C]``.
-        conditions: allowed categories and texts; latent i answers condition i.
-        similarity: similarity of the catalogue to texts, where texts are asked for.
         wanted: catalogue positions ``[B, k]`` whose rank for condition i to report.
 
     Returns:
@@ -151,11 +147,11 @@ def complete_from_latents_and_texts(
 
 
 def _mixed_values(latents: Tensor, index: ItemIndex, outfit_conditions: OutfitConditions) -> NDArray[np.float64]:
-    """What every item is worth to each missing item of one outfit, shape ``[k, N]``."""
+    """Value of every item for each missing item of one outfit, shape ``[k, N]``."""
     values = np.stack([nearness_to(latents[slot : slot + 1], index) for slot in range(len(latents))])
     if outfit_conditions.similarity is None:
         return values.astype(np.float64)
-    # similarity is 0 where no text is asked for
+    # Similarity is 0 without a text.
     return (
         max(outfit_conditions.alpha, TIE_BREAK) * values.astype(np.float64)
         + (1 - outfit_conditions.alpha) * outfit_conditions.similarity
@@ -173,10 +169,9 @@ def latent_ranks(
 
     Args:
         latents: shape ``[B, k, r]``.
-        index: the catalogue in the latents' space.
         forbidden: bool, shape ``[B, C]``.
-        items: catalogue positions asked about, shape ``[B, j]``.
-        scored: items that stand before all others, best first, as re-ranking scored them at its first step, -1 padded,
+        items: catalogue positions to rank, shape ``[B, j]``.
+        scored: items that precede all others, best first, as scored by the first step of re-ranking, padded with -1,
             shape ``[B, M]``; None: none.
 
     Returns:
@@ -200,16 +195,11 @@ def nearness_to(latents: Tensor, index: ItemIndex) -> NDArray[np.float32]:
 
 
 def latent_shortlists(latents: Tensor, index: ItemIndex, r: int, *, joint: bool = True) -> CandidateProposer:
-    """Candidates of a search: the ``r`` nearest items of every latent that is not used yet.
+    """Candidates of a search: the ``r`` nearest items of every unused latent, for latents ``[B, k, width]``.
 
-    Where a text is asked for, half of them are the items nearest to the text. Without conditions an item on several
-    lists stands on that of its nearest latent alone, so that S is not asked twice and the other latents stay free.
-
-    Args:
-        latents: shape ``[B, k, r_dim]``.
-        index: the catalogue in the latents' space.
-        r: length of a latent's list.
-        joint: whether a step tries the lists of all unused latents, or of the first alone.
+    With a text, half of them are the items nearest to the text. Without conditions an item on several lists remains
+    only on that of its nearest latent, so that S scores it once and the other latents stay free. A step tries the lists
+    of all unused latents if ``joint``, else of the first alone.
     """
     batch, k, _ = latents.shape
     cosine, ids = index.search(latents.flatten(0, 1), r)
@@ -256,16 +246,8 @@ def latent_ranks_of_conditions(
 ) -> NDArray[np.int64]:
     """0-based rank of removed item i among those that condition i allows, as :func:`latent_ranks` otherwise.
 
-    The items that the first step scored stand first, by the objective of condition i, all others behind them by what
-    :func:`complete_from_latents_and_texts` goes by.
-
-    Args:
-        latents: shape ``[B, k, r_dim]``.
-        index: the catalogue in the latents' space.
-        forbidden: bool, shape ``[B, C]``.
-        tasks: ``B`` tasks with conditions, as many as items were removed.
-        trace: of the search, with its candidates.
-        similarity: similarity of the catalogue to texts, where texts are asked for.
+    The items scored at the first step, the trace's candidates, come first, by the objective of condition i, all others
+    after them by that of :func:`complete_from_latents_and_texts`.
 
     Raises:
         ValueError: if the tasks have no conditions.
@@ -291,7 +273,7 @@ def latent_ranks_of_conditions(
 
 
 def _ranking(nearness: NDArray[np.floating], first: NDArray[np.int64], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Allowed items: some in their order first, the others by nearness."""
+    """Allowed items: ``first`` in their order, then the others by nearness."""
     first = first[allowed[first]]
     rest = allowed.copy()
     rest[first] = False

@@ -1,4 +1,4 @@
-"""Completion by gradient: free embeddings ascend S, then the nearest real items answer for them."""
+"""Completion by gradient: free embeddings ascend S and are projected to the nearest real items."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,8 +23,8 @@ from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import forbidden_categories
 from outfits.models.compatibility import OutfitTransformer
 
-# Outfits ascend together in groups that always have the same shape, padded with copies, and each begins at a multiple
-# of four rows, the block that matrix kernels work in: so its bits depend neither on its neighbours nor on its place.
+# Outfits ascend together in groups of one shape, padded with copies, and each begins at a multiple of four rows, the
+# block of matrix kernels: so its bits depend neither on its neighbours nor on its position.
 _ROWS = {"cpu": 32, "cuda": 1024}
 _ROW_BLOCK = 4
 
@@ -55,25 +55,25 @@ def gradient_completion(
     options: GradientConfig,
     seed: int,
 ) -> MethodOutcome:
-    r"""Adam on ``k`` free embeddings, then the nearest items that keep the category rule and the conditions.
+    r"""Optimises ``k`` free embeddings by Adam, then takes the nearest items that keep the rule and the conditions.
 
     Args:
         scorer: frozen compatibility model in evaluation mode, on the device of ``space``.
         space: the catalogue as points of the embedding space.
-        tasks: ``B`` tasks of equally many given items; embedding i is held to condition i.
+        tasks: ``B`` tasks of equally many given items; embedding i answers condition i.
         given: embeddings of their given items, in any order.
         forbidden: categories of the given items, bool, shape ``[B, C]``.
-        options: steps, step size, restarts, start, penalty and projection, and which restart answers.
+        options: settings of ascent and projection, and which restart answers.
         seed: seed of the experiment.
 
     Returns:
         Completions with the relaxed optimum; the distance moved is the sum over the items, the slope the steepest on
-        the ascents of all restarts. No time is taken: ``seconds`` is 0.
+        the ascents of all restarts. ``seconds`` is 0.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
-        ValueError: if ``options.choose`` is another word, texts do not fit the embeddings, the scorer is in training
-            mode, or S is not finite.
+        ValueError: if ``options.choose`` is unknown, texts do not fit the embeddings, the scorer is in training mode,
+            or S is not finite.
     """
     conditions, k, seeds = tasks.conditions, tasks.k, tasks.seeds
     if options.choose not in ("relaxed", "projected"):
@@ -134,12 +134,12 @@ def _stages(options: GradientConfig, k: int) -> list[int]:
 
 
 def _given_tokens(scorer: OutfitTransformer, given: Sequence[ItemEmbeddings], device: torch.device) -> Tensor:
-    """Tokens ``[B, n, width]`` of the given items in an order that only the items themselves decide."""
+    """Tokens ``[B, n, width]`` of the given items, sorted by content, so that results do not depend on input order."""
     rows = []
     with torch.no_grad(), torch.inference_mode(False):
         for items in given:
             ordered = items.take(np.lexsort(np.concatenate([items.vectors, items.present], axis=1).T))
-            # one outfit per product: always the same shape, so the same bits in any batch
+            # One outfit per product: always the same shape, so the same bits in any batch.
             vectors, present = torch.from_numpy(ordered.vectors), torch.from_numpy(ordered.present)
             rows.append(scorer.tokens(vectors.to(device), present.to(device)))
     return torch.stack(rows)
@@ -148,7 +148,7 @@ def _given_tokens(scorer: OutfitTransformer, given: Sequence[ItemEmbeddings], de
 def _task(
     given: Tensor, space: ItemSpace, feasible: NDArray[np.bool_], conditions: Conditions | None, options: GradientConfig
 ) -> RelaxedTask:
-    """What a group ascends, the restarts of an outfit one after the other: ``[b, …]`` → ``[b · restarts, …]``."""
+    """The task of a group, the restarts of an outfit one after the other: ``[b, …]`` → ``[b · restarts, …]``."""
     texts, alpha = None, torch.ones(len(given), dtype=torch.float64)
     if conditions is not None and conditions.has_text.any():
         texts = torch.from_numpy(conditions.texts).to(space.device).repeat_interleave(options.restarts, 0)
@@ -185,7 +185,7 @@ def _complete(
         now, points = _fixed(scorer, now, optimum.points, item, free)
         optimum = _ascend_padded(scorer, now, points, steps, options)
         steepest = torch.maximum(steepest, optimum.lipschitz)
-    # what is not answered needs no projection
+    # Only the restarts that answer need projection.
     rows = _best_restarts(optimum.objectives, options.restarts) if options.choose == "relaxed" else every
     index = torch.from_numpy(rows).to(points.device)
     chosen[rows[:, None], left[rows]], _, apart = _project(optimum.points[index], now.take(index), options.projection)
@@ -214,7 +214,7 @@ def _project(
 def _ascend_padded(
     scorer: OutfitTransformer, task: RelaxedTask, points: Tensor, steps: int, options: GradientConfig
 ) -> RelaxedOptimum:
-    """:func:`ascend` in a group of the one size that groups have, filled up with copies of the last set."""
+    """:func:`ascend` in a group of the fixed size, filled up with copies of the last set."""
     restarts, slot = options.restarts, _rounded(options.restarts)
     outfits = len(points) // restarts
     size = len(next(_groups(2**20, restarts, points.device)))
@@ -229,7 +229,7 @@ def _ascend_padded(
 def _fixed(
     scorer: OutfitTransformer, task: RelaxedTask, points: Tensor, item: NDArray[np.int64], free: NDArray[np.bool_]
 ) -> tuple[RelaxedTask, Tensor]:
-    """The task and the embeddings that are left once every set has one real item more, shape ``[sets]``."""
+    """The task and the free embeddings after fixing one more real item, shape ``[sets]``, in every set."""
     space, sets = task.space, len(points)
     kept = torch.from_numpy(free).to(points.device)
     feasible = task.feasible[kept].view(sets, -1, task.feasible.shape[2])
@@ -241,7 +241,7 @@ def _fixed(
 
 
 def _item_tokens(scorer: OutfitTransformer, space: ItemSpace, items: NDArray[np.int64]) -> Tensor:
-    """Tokens ``[m, j, width]`` of catalogue items ``[m, j]``, one row per product, so of the same bits in any batch."""
+    """Tokens ``[m, j, width]`` of catalogue items ``[m, j]``; one row per product, for the same bits in any batch."""
     with torch.no_grad(), torch.inference_mode(False):
         rows = torch.from_numpy(items).to(space.device)
         return torch.stack([scorer.tokens(space.vectors[row], space.present[row]) for row in rows])
@@ -266,7 +266,7 @@ def _real_objectives(
 def _starts(
     space: ItemSpace, feasible: NDArray[np.bool_], options: GradientConfig, key: list[int]
 ) -> NDArray[np.float32]:
-    """Starting points ``[restarts, k, d]``; a restart is seeded by its number, so more restarts add to fewer."""
+    """Starting points ``[restarts, k, d]``, seeded by restart, so that more restarts extend fewer."""
     starts = []
     for restart in range(options.restarts):
         rng = np.random.default_rng([*key, restart])
@@ -279,8 +279,8 @@ def _starts(
 
 
 def _real_items(space: ItemSpace, feasible: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Random items of different open categories, shape ``[k, d]``, common categories being drawn more often."""
-    # Gumbel noise on log counts draws categories by their counts; the assignment keeps them apart.
+    """Random items of different feasible categories, shape ``[k, d]``, common categories being drawn more often."""
+    # Gumbel noise on log counts draws categories by their counts; the assignment makes them distinct.
     weight = np.log(np.maximum(space.counts, 1)) + rng.gumbel(size=feasible.shape)
     _, drawn = linear_sum_assignment(np.where(feasible, weight, -np.inf), maximize=True)
     items = torch.tensor([int(rng.choice(np.flatnonzero(space.categories == category))) for category in drawn])
@@ -288,5 +288,5 @@ def _real_items(space: ItemSpace, feasible: NDArray[np.bool_], rng: np.random.Ge
     vectors = space.vectors[items].cpu().numpy().copy()
     for number, part in enumerate((slice(0, space.image_dim), slice(space.image_dim, None))):
         missing = ~space.present[items, number].cpu().numpy()
-        vectors[missing, part] = space.mean[part]  # free embeddings have every part: what an item lacks starts average
+        vectors[missing, part] = space.mean[part]  # free embeddings have both parts: a missing part starts at the mean
     return vectors

@@ -1,4 +1,4 @@
-"""From free embeddings to the nearest real items that keep the category rule."""
+"""Projects free embeddings to the nearest real items that keep the category rule."""
 
 import numpy as np
 import torch
@@ -15,17 +15,9 @@ _ROWS, _COLUMNS = 64, 65536  # points and items in one block of distances; bound
 
 
 class ItemSpace:
-    """The catalogue as points of the embedding space, by category.
-
-    Args:
-        items: embeddings of the catalogue, ``N`` items.
-        categories: category of every item, shape ``[N]``.
-        num_categories: ``C``.
-        device: where distances are taken.
+    """The catalogue's ``N`` items as points of the embedding space, by category.
 
     Attributes:
-        image_dim: width of the image part.
-        text_dim: width of the text part.
         shared_space: whether a text can be compared with the image part, see :class:`ItemEmbeddings`.
         vectors: item embeddings, shape ``[N, d]``.
         present: which parts an item has, bool, shape ``[N, 2]``.
@@ -66,20 +58,15 @@ class ItemSpace:
         return len(self.vectors)
 
     def nearest(self, points: Tensor, feasible: Tensor) -> Tensor:
-        """The nearest item by Euclidean distance, from one matrix product.
+        """Positions ``[m]`` of the items nearest to points ``[m, d]`` by Euclidean distance, from one matrix product.
 
-        Args:
-            points: shape ``[m, d]``.
-            feasible: categories that each point may take, at least one with items, bool, shape ``[m, C]``.
-
-        Returns:
-            Catalogue positions, shape ``[m]``.
+        ``feasible [m, C]`` has the categories that each point may take, at least one of them with items.
         """
         best = torch.full((len(points),), torch.inf, device=self.device)
         items = torch.zeros(len(points), dtype=torch.int64, device=self.device)
         for start in range(0, len(self), _COLUMNS):
             columns = slice(start, start + _COLUMNS)
-            # |z - x|² / 2 without the |z|² that is the same for all items
+            # |z - x|² / 2 without |z|², which is the same for all items
             distance = self._half_squares[columns] - points @ self.vectors[columns].T
             distance.masked_fill_(~feasible[:, self._category[columns]], torch.inf)
             value, place = distance.min(dim=1)
@@ -92,18 +79,15 @@ class ItemSpace:
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Distance to and position of the nearest item of every category, ties by the smaller position.
 
-        Distances are taken pair by pair, not by a matrix product, so that one pair's bits depend on nothing else.
+        Distances are computed pair by pair, not by a matrix product, so that a pair's bits depend on nothing else.
 
         Args:
             points: shape ``[m, d]``.
-            feasible: categories that are asked about, bool, shape ``[C]``.
-            distance: ``l1``, ``l2``, ``l10`` or ``cosine``.
+            feasible: categories to search, bool, shape ``[C]``.
+            distance: ``l1``, ``l2``, ``l10`` or ``cosine``; raises :class:`ValueError` for another.
 
         Returns:
-            Float64 ``[m, C]`` and int64 ``[m, C]``; ``inf`` and -1 for categories not asked about or without items.
-
-        Raises:
-            ValueError: for another distance.
+            Float64 ``[m, C]`` and int64 ``[m, C]``; ``inf`` and -1 for categories not searched or without items.
         """
         if distance not in DISTANCES:
             raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, not {distance!r}")
@@ -132,8 +116,7 @@ def project(
 
     Args:
         points: free embeddings, shape ``[B, k, d]``.
-        space: the catalogue.
-        feasible: categories that each point may take, such that there is an assignment, bool, shape ``[B, k, C]``.
+        feasible: categories that each point may take, bool, shape ``[B, k, C]``; there must be an assignment.
         distance: ``l1``, ``l2``, ``l10`` or ``cosine``.
 
     Returns:

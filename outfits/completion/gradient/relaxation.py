@@ -1,4 +1,4 @@
-"""The relaxed completion: free embeddings that Adam lets ascend S, the weights of S frozen."""
+"""The relaxed completion: free embeddings ascend S by Adam, the weights of S frozen."""
 
 from dataclasses import dataclass, replace
 
@@ -11,22 +11,21 @@ from outfits.completion.gradient.projection import ItemSpace
 from outfits.models.compatibility import OutfitTransformer
 
 _REFRESH = 10  # steps between two searches for the nearest items of the penalty
-_SHORTEST = 1e-3  # shortest step, in embedding units, whose difference quotient stands above the rounding of S
+_SHORTEST = 1e-3  # shortest step, in embedding units, with a difference quotient above the rounding of S
 # S is flat in its tails: with Adam's own 1e-8 a gradient of that size would hardly move anything.
 _EPSILON = 1e-15
 
 
 @dataclass(frozen=True)
 class RelaxedTask:
-    r"""What ``m`` sets of ``k`` free embeddings ascend.
+    r"""The objective of ``m`` sets of ``k`` free embeddings.
 
-    The objective is :math:`\alpha S(O \cup \tilde X) + (1 - \alpha) \sum_i S_X(\tilde X_i, \hat T_i) - \lambda \frac1k
+    It is :math:`\alpha S(O \cup \tilde X) + (1 - \alpha) \sum_i S_X(\tilde X_i, \hat T_i) - \lambda \frac1k
     \sum_i \min_x |\tilde X_i - x|^2`. S ascends, not its logit: they have one optimum, but the logit is unbounded, and
     following it past S = 1 only moves away from every real item.
 
     Attributes:
-        given: tokens of the items that are fixed, shape ``[m, n, width]``.
-        space: the catalogue.
+        given: tokens of the fixed items, shape ``[m, n, width]``.
         feasible: categories that each embedding may take, bool, shape ``[m, k, C]``.
         texts: texts of conditions of unit length, zero for none, shape ``[m, k, text_dim]``; None: no text anywhere.
         alpha: weight of S, float64, shape ``[m]``; 1 where there is no text.
@@ -41,7 +40,7 @@ class RelaxedTask:
     penalty: float = 0.0
 
     def take(self, rows: Tensor) -> "RelaxedTask":
-        """The task of these sets."""
+        """The objective of these sets."""
         return replace(
             self,
             given=self.given[rows],
@@ -53,14 +52,7 @@ class RelaxedTask:
 
 @dataclass(frozen=True)
 class RelaxedValue:
-    """The objective at ``m`` sets of free embeddings, with its gradient.
-
-    Attributes:
-        objectives: float64, shape ``[m]``.
-        scores: S, float64, shape ``[m]``.
-        slope: gradient of the objective, shape ``[m, k, d]``.
-        score_slope: gradient of S, shape ``[m, k, d]``.
-    """
+    """Objectives and S at ``m`` sets of free embeddings, float64 ``[m]``, with their gradients ``[m, k, d]``."""
 
     objectives: Tensor
     scores: Tensor
@@ -70,7 +62,7 @@ class RelaxedValue:
 
 @dataclass(frozen=True)
 class RelaxedOptimum:
-    """Where the ascent arrived.
+    """The optimum of ``m`` ascents.
 
     Attributes:
         points: the free embeddings of the best objective on the path, shape ``[m, k, d]``; they are no real items.
@@ -85,7 +77,7 @@ class RelaxedOptimum:
     lipschitz: Tensor
 
     def take(self, rows: Tensor) -> "RelaxedOptimum":
-        """Where these sets arrived."""
+        """The optima of these sets."""
         return RelaxedOptimum(self.points[rows], self.objectives[rows], self.scores[rows], self.lipschitz[rows])
 
 
@@ -134,20 +126,16 @@ def ascend(scorer: OutfitTransformer, task: RelaxedTask, start: Tensor, steps: i
 def relaxed_value(
     scorer: OutfitTransformer, task: RelaxedTask, points: Tensor, nearest: Tensor | None = None
 ) -> RelaxedValue:
-    """The objective of :class:`RelaxedTask` and its gradient, one gradient of S per set.
+    """The objective at points ``[m, k, d]`` and its gradient, one gradient of S per set.
 
-    Args:
-        scorer: frozen compatibility model in evaluation mode.
-        task: what is ascended.
-        points: free embeddings, shape ``[m, k, d]``.
-        nearest: nearest real items of the penalty, shape ``[m, k, d]``; None: no penalty.
+    ``nearest [m, k, d]`` are the nearest real items of the penalty; None: no penalty.
     """
     with torch.inference_mode(False), torch.enable_grad():
         points = points.detach().clone().requires_grad_()
         present = torch.ones(
             *points.shape[:2], 2, dtype=torch.bool, device=points.device
         )  # free embeddings lack nothing
-        # the plain kernel of attention: the fused ones may add up gradients in another order each time
+        # The plain kernel of attention: the fused ones may add up gradients in another order each time.
         with sdpa_kernel(SDPBackend.MATH):
             logits = scorer.forward_tokens(torch.cat([task.given, scorer.tokens(points, present)], dim=1))
             scores = torch.sigmoid(logits.double())  # in double precision S = 1 - 1e-9 still has a slope
@@ -166,16 +154,10 @@ def relaxed_value(
 
 
 def text_similarity(points: Tensor, present: Tensor, texts: Tensor, space: ItemSpace) -> Tensor:
-    """:class:`outfits.models.similarity.TextSimilarity` for embeddings of any length, differentiable.
+    """Similarity in [-1, 1], shape ``[m, k]``, of embeddings ``[m, k, d]`` to texts ``[m, k, text_dim]``.
 
-    Args:
-        points: embeddings, shape ``[m, k, d]``.
-        present: which parts they have, bool, shape ``[m, k, 2]``.
-        texts: texts of conditions, zero for none, shape ``[m, k, text_dim]``.
-        space: the catalogue, which knows whether texts can be compared with the image part.
-
-    Returns:
-        Shape ``[m, k]``, in [-1, 1].
+    It is :class:`outfits.models.similarity.TextSimilarity` for embeddings of any length, differentiable. A zero text is
+    none; ``present`` has shape ``[m, k, 2]``.
     """
     parts = [(1, points[..., space.image_dim :])]
     if space.shared_space:
@@ -186,7 +168,7 @@ def text_similarity(points: Tensor, present: Tensor, texts: Tensor, space: ItemS
 
 
 def _better(best: RelaxedOptimum, here: RelaxedOptimum, quotient: Tensor) -> RelaxedOptimum:
-    """The better of two places of every set, with the steepest slope seen so far."""
+    """The better of two points of every set, with the steepest slope seen so far."""
     better = here.objectives > best.objectives
     return RelaxedOptimum(
         torch.where(better[:, None, None], here.points, best.points),
@@ -197,6 +179,6 @@ def _better(best: RelaxedOptimum, here: RelaxedOptimum, quotient: Tensor) -> Rel
 
 
 def _quotient(last: RelaxedOptimum, here: RelaxedOptimum) -> Tensor:
-    """Change of S over distance moved between two places, 0 where they are too close to tell."""
+    """Change of S over distance moved between two points, 0 where they are too close to tell."""
     moved = (here.points - last.points).double().norm(dim=2).sum(dim=1)
     return torch.where(moved > _SHORTEST, (here.scores - last.scores).abs() / moved, 0.0)

@@ -1,7 +1,7 @@
 """Completions that do not depend on the outfit: random items, the most frequent and the most often selected ones.
 
-A search on a learned S often returns a few items that S scores high beside anything; these controls measure how far
-such items, or chance, go.
+A search on a learned S often returns a few items that S scores high in any outfit; these controls measure how well
+such items, or chance, do.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ def original(tasks: CompletionTasks, context: MethodContext, options: None = Non
 def random(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by uniformly random allowed items of different categories, one draw after the other.
 
-    The tasks' seeds and the context's seed each draw, so it does not depend on the batch. Ranks are those in the random
+    The tasks' seeds and the context's seed each draw, so it does not depend on the batch. Ranks refer to the random
     order.
     """
     rankings = (
@@ -78,15 +78,10 @@ def _by_counts(tasks: CompletionTasks, context: MethodContext, counts: NDArray[n
 def _by_rankings(
     tasks: CompletionTasks, context: MethodContext, rankings: Iterable[NDArray[np.int64]]
 ) -> MethodOutcome:
-    """Completes every task from a ranking of the whole catalogue that does not depend on the outfit.
+    """Completes every task from a ranking of the whole catalogue, best first, that does not depend on the outfit.
 
-    The rank of a removed item is that among the items that could be chosen; with conditions, that of removed item i
-    among those that condition i allows.
-
-    Args:
-        tasks: ``B`` tasks.
-        context: the catalogue.
-        rankings: all catalogue positions, best first, for every task; read one after the other.
+    A removed item is ranked among the items that could be chosen; with conditions, removed item i among those that
+    condition i allows.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
@@ -109,16 +104,10 @@ def _by_rankings(
 def complete_by_ranking(
     ranking: NDArray[np.int64], feasible: NDArray[np.bool_], categories: NDArray[np.integer]
 ) -> NDArray[np.int64]:
-    """The first items of a ranking that keep the category rule and the conditions, in the order of the conditions.
+    """The first items ``[k]`` of a ranking ``[N]`` that keep the category rule and the conditions, in their order.
 
-    Args:
-        ranking: all catalogue positions, best first, shape ``[N]``.
-        feasible: categories that each missing item can take, bool, shape ``[k, C]``; see
-            :func:`outfits.data.category_rule.feasible_categories`.
-        categories: category of every catalogue item, shape ``[N]``.
-
-    Returns:
-        Catalogue positions, shape ``[k]``.
+    ``feasible [k, C]`` has the categories that each missing item can take, see
+    :func:`outfits.data.category_rule.feasible_categories`; ``categories [N]`` are those of the catalogue.
     """
     k = len(feasible)
     chosen = np.full(k, -1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Beam search: k-step search that keeps the b best partial completions."""
+"""Beam search: k-step search that keeps the b best hypotheses."""
 
 from collections.abc import Sequence
 
@@ -20,19 +20,15 @@ def beam(tasks: CompletionTasks, context: MethodContext, options: BeamConfig) ->
 
 
 def beam_search(query: SearchQuery, width: int) -> SearchTrace:
-    """Expands each of the ``width`` best partial completions and keeps the ``width`` best results, ``k`` times.
+    """Expands each of the ``width`` best hypotheses and keeps the ``width`` best results, ``k`` times.
 
-    Width 1 is :func:`outfits.completion.search.greedy.greedy_k_step`; a width of all partial completions is exhaustive
-    search. At most ``(1 + (k - 1) · width) · N`` calls of S per outfit. The last step keeps as many completions as
-    alternatives are asked for, however narrow the beam.
-
-    Args:
-        query: what is searched for; candidates may differ between missing items.
-        width: ``b``, partial completions kept.
+    Width 1 is :func:`outfits.completion.search.greedy.greedy_k_step`; a width of all hypotheses is exhaustive search.
+    At most ``(1 + (k - 1) · width) · N`` calls of S per outfit. The last step keeps at least as many completions as
+    there are alternatives to keep. Candidates may differ between missing items.
 
     Returns:
-        The trace of the best completion, with candidates of the then best partial completion. Equal values go to the
-        smaller catalogue positions.
+        The trace of the best completion, with the candidates of the best hypothesis of each step. Equal values go to
+        the smaller catalogue positions.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
@@ -65,15 +61,12 @@ def beam_search(query: SearchQuery, width: int) -> SearchTrace:
 def extend(
     hypotheses: Sequence[Hypothesis], expansions: Sequence[Expansions], slot_groups: NDArray[np.int64], width: int
 ) -> list[Hypothesis]:
-    """The ``width`` best different extensions of partial completions, best first.
+    """The ``width`` best different extensions of equally long hypotheses by their expansions, best first.
 
     Two are the same if the same items answer the same conditions, in whichever order they were added.
 
     Args:
-        hypotheses: equally long partial completions.
-        expansions: expansions to each.
         slot_groups: the first missing item of the same condition, shape ``[k]``; zeros without conditions.
-        width: partial completions to keep.
     """
     enough = expansions_needed(width, len(hypotheses[0].items), slot_groups)
     reached = [
@@ -95,9 +88,8 @@ def extend(
 
 
 def expansions_needed(width: int, added: int, slot_groups: NDArray[np.int64]) -> int:
-    """How many expansions of a partial completion with ``added`` items :func:`extend` may look at.
+    """How many expansions of a hypothesis with ``added`` items :func:`extend` may look at.
 
-    A set of j items is reached from at most j partial ones, and an item answers at most so many conditions as are
-    equal.
+    A set of j items is reached from at most j hypotheses, and an item answers at most as many conditions as are equal.
     """
     return width * (added + 1) * int(np.bincount(slot_groups).max())

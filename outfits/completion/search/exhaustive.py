@@ -28,20 +28,16 @@ def exhaustive(tasks: CompletionTasks, context: MethodContext, options: Exhausti
 
 
 def exhaustive_search(query: SearchQuery, max_calls: int) -> SearchTrace:
-    r"""The exact :math:`\arg\max` of S, or of the spec's objective, over all k-subsets that keep rule and conditions.
+    r"""The exact :math:`\arg\max` of S, or of the objective, over all k-subsets that keep rule and conditions.
 
-    Ranks are those among single expansions; the calls that they take are not the search's and are not counted.
-
-    Args:
-        query: what is searched for; the whole catalogue is, and no candidates are kept.
-        max_calls: calls of S per outfit beyond which it refuses to start.
+    Ranks refer to single expansions; their calls of S are not counted. No candidates are kept.
 
     Returns:
         The trace; items in the order of their conditions, without conditions in that of their catalogue positions.
         There are no steps: each has the logit of the whole outfit.
 
     Raises:
-        ConfigError: if an outfit needs more than ``max_calls``.
+        ConfigError: if an outfit needs more calls of S than ``max_calls``; raised before they are made.
         DataError: if the rule or the conditions leave a missing item no category.
     """
     trace = empty_trace(query)
@@ -63,7 +59,7 @@ def exhaustive_search(query: SearchQuery, max_calls: int) -> SearchTrace:
 def _affordable(
     query: SearchQuery, row: int, conditions: OutfitConditions, max_calls: int
 ) -> tuple[list[tuple[int, ...]], int]:
-    """The sets of k categories to search and the calls that takes, counted before any of them is listed."""
+    """The sets of k categories to search and the number of calls, counted before any set is listed."""
     scorer, k, what = query.scorer, query.k, named(row)
     available = ~scorer.taken_categories(query.outfits[row].cpu()[None])[0] & scorer.has_items
     sizes = np.bincount(scorer.categories[: len(scorer)], minlength=scorer.num_categories)
@@ -92,7 +88,7 @@ def _too_many(calls: str, max_calls: int, what: str) -> ConfigError:
 def _category_choices(
     k: int, available: NDArray[np.bool_], conditions: OutfitConditions, what: str
 ) -> Iterator[tuple[int, ...]]:
-    """The sets of k categories that can be given to the missing items."""
+    """The sets of k categories that the missing items can have."""
     require_categories(int(available.sum()), k, what)
     if not conditions.asked:
         yield from combinations(np.flatnonzero(available).tolist(), k)
@@ -117,7 +113,7 @@ def _best_sets(
     members = [np.flatnonzero(scorer.categories[: len(scorer)] == c) for c in range(scorer.num_categories)]
     best: list[Hypothesis] = []
     for choice in choices:
-        # the last category's items in one block for every set of the others, as expansions are scored
+        # Score the last category's items in one block for every set of the others, as expansions are.
         for first in product(*(members[category].tolist() for category in choice[:-1])):
             last = members[choice[-1]]
             sets = np.concatenate([np.tile(first, (len(last), 1)).astype(np.int64), last[:, None]], axis=1)
@@ -139,7 +135,7 @@ def _values(
     logits: NDArray[np.float32],
     conditions: OutfitConditions,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Values of sets ``[M, k]`` of the same categories, and which missing item each item had best be, ``[M, k]``."""
+    """Values of sets ``[M, k]`` of the same categories, and the best missing item for each item, ``[M, k]``."""
     k = sets.shape[1]
     if not conditions.asked:
         return logits.astype(np.float64), np.argsort(np.argsort(sets, axis=1), axis=1)

@@ -1,4 +1,4 @@
-"""The step that every search with S repeats: all expansions of partial completions, scored and ranked."""
+"""The step that every search with S repeats: scores and ranks all expansions of hypotheses."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
 
 CATALOGUE_PART = 65_536
-"""Items of the catalogue that a search scores before it forgets what it does not need of them."""
+"""Items of the catalogue that a search scores at once."""
 
 
 @dataclass(frozen=True)
 class OutfitConditions:
-    """The conditions for one outfit as a search needs them.
+    """The conditions for one outfit of a search.
 
     Attributes:
         allowed: categories of each missing item, bool, shape ``[k, C]``.
-        slot_groups: the first missing item of the same condition, int64, shape ``[k]``: items with equal conditions are
-            tried once.
+        slot_groups: the first missing item of the same condition, int64, shape ``[k]``: search tries equal conditions
+            once.
         similarity: similarity of every catalogue item to the text of each missing item, float32, shape ``[k, N]``; None
             if no item has a text, and expansions are ranked by S alone.
         alpha: weight of S against the texts.
@@ -46,11 +46,7 @@ class OutfitConditions:
 
     @classmethod
     def of(cls, conditions: Conditions, row: int, similarity: TextSimilarity | None) -> "OutfitConditions":
-        """The conditions for outfit ``row`` of a batch.
-
-        Raises:
-            ValueError: if there are texts and nothing to compare them with.
-        """
+        """The conditions for outfit ``row``; raises :class:`ValueError` for texts without ``similarity``."""
         if not conditions.has_text[row].any():
             return cls(conditions.allowed[row], conditions.slot_groups(row))
         if similarity is None:
@@ -61,13 +57,13 @@ class OutfitConditions:
 
     @property
     def described(self) -> NDArray[np.bool_]:
-        """Missing items with a text that any catalogue item has something in common with, shape ``[k]``."""
+        """Missing items with a text to which any catalogue item is similar, shape ``[k]``."""
         if self.similarity is None:
             return np.zeros(len(self.slot_groups), dtype=np.bool_)
         return np.asarray(self.similarity.any(axis=1))
 
     def slots(self, free: NDArray[np.bool_]) -> list[int]:
-        """One missing item, the first, of every group that is still missing."""
+        """The first missing item of every group that is still missing."""
         return [
             int(np.flatnonzero(free & (self.slot_groups == group))[0]) for group in np.unique(self.slot_groups[free])
         ]
@@ -80,7 +76,7 @@ class Hypothesis:
     Attributes:
         items: catalogue positions in the order of selection.
         slots: which missing item each is.
-        value: what the search maximises: the logit of S, or the spec's objective where there are texts.
+        value: what the search maximises: the logit of S, or the objective of :class:`Conditions` where there are texts.
         logits: logit of S after each selection.
         similarity: summed similarity to texts of conditions.
     """
@@ -92,13 +88,13 @@ class Hypothesis:
     similarity: float = 0.0
 
     def free(self, k: int) -> NDArray[np.bool_]:
-        """Missing items that are still missing, shape ``[k]``."""
+        """Which items are still missing, shape ``[k]``."""
         free = np.ones(k, dtype=np.bool_)
         free[list(self.slots)] = False
         return free
 
     def answer(self, by_condition: bool) -> tuple[int, ...]:
-        """The items in the order of the conditions they answer, or in that of their selection."""
+        """The items in the order of the conditions they answer, or of their selection."""
         return (
             tuple(item for _, item in sorted(zip(self.slots, self.items, strict=True))) if by_condition else self.items
         )
@@ -116,9 +112,9 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Expansions:
-    """Expansions of one partial completion that keep the rule and the conditions, best first.
+    """Expansions of one hypothesis that keep the rule and the conditions, best first.
 
-    Equal values stand in the order of catalogue positions, then of slots.
+    Equal values are ordered by catalogue position, then by slot.
 
     Attributes:
         items: catalogue positions, int64, shape ``[A]``.
@@ -159,7 +155,7 @@ class Expansions:
         places = self.of_slot(slot)
         if len(places) > keep:
             values = self.values[places]
-            places = places[values >= np.partition(values, -keep)[-keep]]  # with all that tie with the last one
+            places = places[values >= np.partition(values, -keep)[-keep]]  # includes all ties with the last one
             places = places[np.lexsort((self.items[places], -self.values[places]))[:keep]]
         return places
 
@@ -167,29 +163,29 @@ class Expansions:
         return self.only(places, self.slots)
 
     def only(self, left: NDArray[np.bool_] | NDArray[np.int64], slots: NDArray[np.int64]) -> "Expansions":
-        """The expansions that are left, a mask or places, with new slots, given for all, shape ``[A]``."""
+        """The expansions selected by a mask or indices, with new slots, given for all, shape ``[A]``."""
         return Expansions(self.items[left], slots[left], self.values[left], self.logits[left], self.similarity[left])
 
     def first_of_each_item(self) -> NDArray[np.int64]:
-        """Places of the expansions, best first, each item once."""
+        """Indices of the expansions, best first, each item once."""
         return np.sort(np.unique(self.items, return_index=True)[1])
 
     def of_slot(self, slot: int) -> NDArray[np.int64]:
-        """Places of the expansions that would be this missing item, best first."""
+        """Indices of the expansions that would be this missing item, best first."""
         return np.flatnonzero(self.slots == slot)
 
 
 CandidateProposer = Callable[
     [int, OutfitConditions, Hypothesis, NDArray[np.bool_]], tuple[NDArray[np.int64], NDArray[np.bool_]]
 ]
-"""Candidates for the next step of a search: from an outfit's row, its conditions, a partial completion and its feasible
-categories ``[k, C]`` (none where an item is not missing any more) to ascending catalogue positions ``[M]`` and which of
+"""Candidates for the next step of a search: from an outfit's row, its conditions, a hypothesis and its feasible
+categories ``[k, C]`` (none for items already chosen) to ascending catalogue positions ``[M]`` and which of
 them are for which missing item ``[k, M]``."""
 
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """What a search with S is asked: to complete ``B`` outfits with equally many given items.
+    """A query to a search with S: complete ``B`` outfits with equally many given items.
 
     Attributes:
         scorer: S over the catalogue.
@@ -214,11 +210,7 @@ class SearchQuery:
     alternatives: int = 0
 
     def conditions_of(self, row: int) -> OutfitConditions:
-        """The conditions for one outfit.
-
-        Raises:
-            ValueError: if there are texts and nothing to compare them with.
-        """
+        """The conditions for one outfit; raises :class:`ValueError` for texts without ``similarity``."""
         if self.conditions is None:
             return OutfitConditions.none(self.k, self.scorer.num_categories)
         return OutfitConditions.of(self.conditions, row, self.similarity)
@@ -231,16 +223,10 @@ def expand(
     hypotheses: Sequence[Hypothesis],
     keep: int | None = None,
 ) -> list[Expansions]:
-    """Scores all expansions of partial completions of one outfit, equally long ones, and ranks them.
+    """Scores and ranks all expansions of equally long hypotheses of outfit ``row``.
 
-    The catalogue is gone through in parts. With ``keep`` what is needed of a part is kept and the rest forgotten.
-
-    Args:
-        query: what is searched for.
-        row: the outfit.
-        conditions: its conditions.
-        hypotheses: partial completions.
-        keep: expansions to keep for each missing item; None: all, as in a first step whose ranks are reported.
+    Scores the catalogue in parts, and keeps of each the ``keep`` best for each missing item; None: all, as in a first
+    step that reports ranks.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
@@ -273,14 +259,14 @@ def expand(
 
 
 def named(row: int) -> str:
-    """An outfit of a batch as messages call it."""
+    """The name of a batch's outfit in messages."""
     return f"outfit {row} of the batch"
 
 
 def _feasible(
     hypothesis: Hypothesis, available: NDArray[np.bool_], conditions: OutfitConditions, what: str
 ) -> NDArray[np.bool_]:
-    """Categories ``[k, C]`` that each missing item may have; none for items that are not missing any more."""
+    """Categories ``[k, C]`` that each missing item may have; none for items already chosen."""
     k = len(conditions.allowed)
     free = hypothesis.free(k)
     require_categories(len(hypothesis.items) + int(available.sum()), k, what)
@@ -298,7 +284,7 @@ def _parts(
     hypotheses: Sequence[Hypothesis],
     feasible: Sequence[NDArray[np.bool_]],
 ) -> Iterator[tuple[list[NDArray[np.int64]], list[NDArray[np.bool_]]]]:
-    """Candidates ``[M]`` of each partial completion and which missing item each may be ``[k, M]``, part by part."""
+    """Candidates ``[M]`` of each hypothesis and which missing item each may be ``[k, M]``, part by part."""
     scorer = query.scorer
     if query.propose is not None:
         proposed = [
@@ -331,7 +317,7 @@ def _expansions(
     logits: NDArray[np.float32],
     conditions: OutfitConditions,
 ) -> Expansions:
-    """Scored candidates as expansions, in no order yet."""
+    """Scored candidates as unsorted expansions."""
     slots, places = np.nonzero(mask & np.isfinite(logits))
     items, scored = candidates[places], logits[places]
     if conditions.similarity is None:
@@ -345,13 +331,7 @@ def _expansions(
 
 
 def ranks_in(ranking: NDArray[np.int64], items: NDArray[np.integer], size: int) -> NDArray[np.int64]:
-    """0-based place of items ``[j]`` in a ranking of catalogue positions; :data:`UNRANKED` for those not in it.
-
-    Args:
-        ranking: catalogue positions, best first.
-        items: catalogue positions asked about.
-        size: number of catalogue items.
-    """
+    """0-based ranks of items ``[j]`` in a ranking of positions below ``size``; :data:`UNRANKED` if absent."""
     places = np.full(size, UNRANKED, dtype=np.int64)
     places[ranking] = np.arange(len(ranking))
     ranks: NDArray[np.int64] = places[items]

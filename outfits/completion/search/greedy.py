@@ -26,7 +26,7 @@ def greedy_k(tasks: CompletionTasks, context: MethodContext, options: None = Non
 def greedy_k_step(query: SearchQuery) -> SearchTrace:
     r"""Adds :math:`\arg\max_x S(O \cup \{x\})` over all candidates, ``k`` times.
 
-    With texts of conditions it adds the item and the missing item it answers that maximise the spec's objective so far.
+    With texts of conditions it adds the pair of item and condition that maximises the objective so far.
 
     Returns:
         The trace, ties by the smaller catalogue position; the alternatives are the chosen completion and those that
@@ -37,7 +37,7 @@ def greedy_k_step(query: SearchQuery) -> SearchTrace:
     """
     trace, scorer = empty_trace(query), query.scorer
     needed = max(1, query.candidates_kept, query.alternatives)
-    # one outfit at a time: memory is one row, and bits do not depend on the batch
+    # One outfit at a time: memory is one row, and bits do not depend on the batch.
     for row in range(len(query.outfits)):
         conditions, hypothesis, before = query.conditions_of(row), Hypothesis(), scorer.calls
         for step in range(query.k):
@@ -81,7 +81,7 @@ def greedy_one_step(query: SearchQuery) -> SearchTrace:
 def _best_of_slots(
     query: SearchQuery, row: int, conditions: OutfitConditions, expansions: Expansions
 ) -> Iterator[Expansions]:
-    """What is left of single expansions before each of ``k`` selections, the best one taken each time."""
+    """The expansions left before each of ``k`` selections, the best one taken each time."""
     scorer, k, what = query.scorer, query.k, named(row)
     free = np.ones(k, dtype=np.bool_)
     available = np.isin(np.arange(scorer.num_categories), scorer.categories[expansions.items])

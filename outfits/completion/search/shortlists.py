@@ -1,4 +1,4 @@
-"""The catalogue as the student of S ranks it, through an index."""
+"""Ranks the catalogue by the student of S, through an index."""
 
 from dataclasses import replace
 
@@ -14,18 +14,13 @@ from outfits.index.category_index import GPU_MAX_NEIGHBOURS, CategoryIndex, merg
 from outfits.models.student import TwoTower
 from outfits.scoring.candidates import CandidateScorer
 
-POOL = 2  # where a text is asked for, this many times c items from each of two rankings meet before c are chosen
+POOL = 2  # with a text, this many times c items from each of two rankings are merged before c are chosen
 
 BLOCK = 2**15  # items whose vectors are computed at once
 
 
 class UnitBall:
-    """A student's vectors of all items as unit vectors, computed block by block, for an index to read.
-
-    Args:
-        student: the student.
-        tokens: the items' tokens, shape ``[N, token_width]``.
-    """
+    """A student's vectors of all items as unit vectors, computed block by block while an index reads them."""
 
     def __init__(self, student: TwoTower, tokens: Tensor) -> None:
         self._student = student
@@ -47,9 +42,9 @@ class UnitBall:
 
 
 class Shortlists:
-    r"""The catalogue as a student ranks it for partial outfits.
+    r"""The catalogue ranked by a student for partial outfits.
 
-    The index finds largest cosines, the student's guess is an inner product of vectors of any length. So all items'
+    The index finds largest cosines; the student's estimate is an inner product of vectors of any length. So all items'
     vectors are divided by the longest one's length and given one more entry, :math:`\sqrt{1 - |h|^2}`, which makes them
     unit vectors; queries have 0 there, and the order of the cosines is that of the inner products.
 
@@ -74,14 +69,12 @@ class Shortlists:
     def ranked(
         self, embedding: Tensor, feasible: NDArray[np.bool_], n: int
     ) -> tuple[list[NDArray[np.int64]], NDArray[np.float32]]:
-        """The items that the student ranks highest beside one outfit.
+        """The ``n`` items that the student ranks highest for one outfit; on a GPU at most 2,048 of one category.
 
         Args:
             embedding: S's embedding of the outfit, shape ``[token_width]``.
-            feasible: categories to look in, bool, ``A`` rows, shape ``[A, C]``.
+            feasible: categories to search, bool, ``A`` rows, shape ``[A, C]``.
             n: items per row.
-
-        On a GPU at most 2,048 of them are of one category.
 
         Returns:
             Catalogue positions for every row, best first, up to ``n``, and the outfit's vector and offset in one array
@@ -97,7 +90,7 @@ class Shortlists:
         return [row[row >= 0] for row in listed], state
 
     def guesses(self, state: NDArray[np.float32], items: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What the student takes S to be, in [0, 1], shape ``[len(items)]``; ``state`` as :meth:`ranked` gave it."""
+        """The student's estimates of S, in [0, 1], shape ``[len(items)]``, from the ``state`` of :meth:`ranked`."""
         with torch.inference_mode():
             tokens = self._tokens[torch.from_numpy(items).to(self._tokens.device)]
             vectors = self._student.items(tokens).cpu().numpy()
@@ -105,17 +98,12 @@ class Shortlists:
         return guesses
 
     def narrowed(self, query: SearchQuery, c: int, *, every_slot: bool = False) -> SearchQuery:
-        """The same query over shortlists instead of the whole catalogue.
+        """Restricts the query to shortlists instead of the whole catalogue.
 
-        At each step a search scores, for every kind of missing item, the ``c`` best by the student's guess. Where a
-        text is asked for, these are the best by the guessed objective, of those items that either the student or the
-        text ranks high. A step takes one more call of S for each partial completion: its embedding.
-
-        Args:
-            query: what is searched for.
-            c: length of a shortlist; one as long as the catalogue changes no selection.
-            every_slot: whether candidates are for every missing item, or for one, the first, of those with the same
-                condition.
+        At each step a search scores, for every slot group, the ``c`` best by the student's estimate. With a text, these
+        are the best by the estimated objective, of those items that either the student or the text ranks high. A step
+        takes one more call of S for each hypothesis: its embedding. A shortlist as long as the catalogue changes no
+        selection. Candidates are for every missing item if ``every_slot``, else for the first of each group.
         """
 
         def propose(

@@ -1,4 +1,4 @@
-"""Writing a search's trace, outfit by outfit and step by step."""
+"""Writes a search's trace, outfit by outfit and step by step."""
 
 from collections.abc import Sequence
 
@@ -41,8 +41,8 @@ def record_step(trace: SearchTrace, row: int, step: int, expansions: Expansions,
 def record_ranks(
     trace: SearchTrace, query: SearchQuery, row: int, conditions: OutfitConditions, expansions: Expansions
 ) -> None:
-    """Writes the places of the items asked about among the expansions of the first step; with conditions, that of item
-    i among those that answer condition i."""
+    """Writes the ranks of the items of ``rank_of`` among the expansions of the first step; with conditions, item i is
+    ranked among those that answer condition i."""
     if trace.ranks is None or query.rank_of is None:
         return
     for number, item in enumerate(query.rank_of[row].tolist()):

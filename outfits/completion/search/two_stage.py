@@ -1,4 +1,4 @@
-"""Search in two stages: the student ranks the catalogue, S scores the best of it at each step."""
+"""Search in two stages: the student ranks the catalogue, S scores the best items at each step."""
 
 from outfits.completion.completion import MethodOutcome
 from outfits.completion.context import MethodContext
@@ -16,8 +16,7 @@ def greedy_two_stage(tasks: CompletionTasks, context: MethodContext, options: Gr
 
 
 def beam_two_stage(tasks: CompletionTasks, context: MethodContext, options: BeamTwoStageConfig) -> MethodOutcome:
-    """Completes by beam search over the student's shortlists beside each partial completion; ranks as in
-    :func:`greedy_two_stage`."""
+    """Completes by beam search over the student's shortlists for each hypothesis; ranks as in greedy search."""
     shortlists, c = context.shortlists, options.candidates
     return complete_by_search(
         tasks, context, lambda query: beam_search(shortlists.narrowed(query, c, every_slot=True), options.width)

@@ -40,7 +40,7 @@ class MethodContext:
     """Models, catalogue and counts of a run for methods to use; each takes what it needs.
 
     Scorers, index and the like are built on the device at their first use, so a method reads them before its stopwatch
-    starts. Assign another index, as a vector store outside this process: ``context.index = store``.
+    starts.
 
     Attributes:
         catalogue: items with embeddings, ``N`` of them.
@@ -50,6 +50,7 @@ class MethodContext:
         student: ranks the catalogue for two-stage search.
         selected: how often greedy search selected each item for training outfits, shape ``[N]``.
         occurrences: how often each item occurs in a training outfit, shape ``[N]``.
+        index_store: replaces the index, as a vector store outside this process does.
         search: arithmetic and block size of S.
         index_config: how the items nearest to latents are found; None: exactly.
         planned_calls: about how many calls of S there will be, which decides whether it is compiled.
@@ -65,6 +66,7 @@ class MethodContext:
     student: TwoTower | None = None
     selected: NDArray[np.integer] | None = None
     occurrences: NDArray[np.integer] | None = None
+    index_store: ItemIndex | None = None
     search: TargetsConfig = field(default_factory=TargetsConfig)
     index_config: IndexConfig | None = None
     planned_calls: int = 0
@@ -106,7 +108,11 @@ class MethodContext:
     def scorer(self) -> CandidateScorer:
         """S over the catalogue; raises :class:`ArtifactError` without S."""
         module = _needed(self.scorer_module, "the compatibility model S; run train.py with stages=[compatibility]")
-        return self._over_catalogue(module, self.planned_calls)
+        scorer = self._over_catalogue(module, self.planned_calls)
+        if self.external is None:
+            return scorer
+        own = self.categories[len(self.catalogue) :]
+        return scorer.with_external(self.external.vectors, self.external.present, own)
 
     @cached_property
     def judge(self) -> CandidateScorer | None:
@@ -116,6 +122,8 @@ class MethodContext:
     @cached_property
     def index(self) -> ItemIndex:
         """The catalogue in the generator's retrieval space; raises :class:`ArtifactError` without a generator."""
+        if self.index_store is not None:
+            return self.index_store
         return index_catalogue(self.require_generator(), self.catalogue, self.device, self.index_config)
 
     @cached_property

@@ -11,7 +11,7 @@ class ItemIndex(Protocol):
     """A catalogue in the generator's retrieval space, searched by cosine.
 
     :class:`outfits.index.category_index.CategoryIndex` keeps it in this process. A vector store outside it replaces it
-    by implementing these members: ``context.index = store``.
+    by implementing these members: ``MethodContext(…, index_store=store)``.
 
     Items go by their catalogue position, and :meth:`search` answers for every category apart, because the category
     rule makes the nearest item of one category useless where that category is taken. In a store, the category is a

@@ -1,4 +1,4 @@
-"""How well S separates outfits from other sets: AUC, fill-in-the-blank accuracy, and a control by frequency alone."""
+"""Measures how well S separates outfits from other sets: AUC, fill-in-the-blank accuracy, and a frequency control."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from outfits.scoring.candidates import CandidateScorer
 
 
 def auc(positive_logits: NDArray[np.floating], negative_logits: NDArray[np.floating]) -> float:
-    """Area under the ROC curve: the chance that a positive set has the larger logit, ties counting half.
+    """Computes the area under the ROC curve: the chance that a positive set has the larger logit, ties counting half.
 
     Raises:
         ValueError: if there is no positive or no negative, or a logit is not finite.
@@ -21,14 +21,14 @@ def auc(positive_logits: NDArray[np.floating], negative_logits: NDArray[np.float
         raise ValueError("AUC needs positive and negative sets")
     if not np.isfinite(logits).all():
         raise ValueError("a logit is not finite")
-    # torchmetrics puts a sigmoid on logits, which makes large ones equal; ranks in [0, 1] keep the order exactly.
+    # torchmetrics applies a sigmoid to logits, which makes large ones equal; ranks in [0, 1] keep the order exactly.
     ranks = rankdata(logits, method="dense") / len(logits)
     labels = np.arange(len(logits)) < len(positive_logits)
     return float(binary_auroc(torch.from_numpy(ranks), torch.from_numpy(labels.astype(np.int64))))
 
 
 def fill_in_the_blank_accuracy(logits: NDArray[np.floating], correct: NDArray[np.integer]) -> float:
-    """Share of questions whose true answer has the largest logit, alone: a tie counts against the model.
+    """Computes the share of questions whose true answer alone has the largest logit: a tie counts against the model.
 
     Args:
         logits: logit of the question's items with each answer, shape ``[Q, A]``; ``-inf`` where there is none.
@@ -48,13 +48,10 @@ def fill_in_the_blank_accuracy(logits: NDArray[np.floating], correct: NDArray[np
 
 
 def frequency_control(questions: Questions, occurrences: NDArray[np.integer]) -> float:
-    """Expected accuracy of answering with the item that occurs most often in training outfits.
+    """Computes the expected accuracy of answering with the item that occurs most often in training outfits.
 
     Equal counts are settled by chance: among ``t`` answers with the largest count, the true one earns ``1/t``.
-
-    Args:
-        questions: the questions.
-        occurrences: how often each catalogue item occurs in training outfits, shape ``[N]``.
+    ``occurrences`` counts each catalogue item in training outfits, shape ``[N]``.
 
     Raises:
         ValueError: if there is no question.
@@ -67,7 +64,7 @@ def frequency_control(questions: Questions, occurrences: NDArray[np.integer]) ->
 
 
 def question_logits(questions: Questions, scorer: CandidateScorer) -> NDArray[np.float32]:
-    """Logits of the given items with each answer, shape ``[Q, A]``; ``-inf`` where there is no such answer."""
+    """Scores the given items with each answer, shape ``[Q, A]``; ``-inf`` where there is no such answer."""
     logits = np.full(questions.answers.shape, -np.inf, dtype=np.float32)
     rows, columns = np.nonzero(questions.answers >= 0)
     sets = [
@@ -79,6 +76,6 @@ def question_logits(questions: Questions, scorer: CandidateScorer) -> NDArray[np
 
 
 def set_logits(labelled: LabelledSets, scorer: CandidateScorer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Logits of the positive and of the negative sets."""
+    """Scores the positive and the negative sets."""
     logits = scorer.ragged_logits([*labelled.positives, *labelled.negatives]).cpu().numpy()
     return logits[: len(labelled.positives)], logits[len(labelled.positives) :]

@@ -1,4 +1,4 @@
-"""Batches of outfit graphs for training the generator."""
+"""Batches outfit graphs for training the generator."""
 
 from torch_geometric.data import Batch
 
@@ -11,7 +11,7 @@ from outfits.mining.targets import Targets
 
 
 class CompletionDataModule(OutfitLoaders):
-    """Completion tasks as outfit graphs, batched by PyG; an outfit is seen once per epoch in each kind of task.
+    """Loads completion tasks as outfit graphs; an epoch has an outfit once in each kind of task.
 
     Args:
         dataset: data set with embeddings.
@@ -39,10 +39,10 @@ class CompletionDataModule(OutfitLoaders):
         self.collate = Batch.from_data_list
 
     def make_samples(self, split: str) -> CompletionGraphs | TrainingGraphs:
-        """Graphs of a split's tasks.
+        """Makes graphs of a split's tasks.
 
         Raises:
-            ValueError: without the targets that it takes.
+            ValueError: if the split needs targets and there are none.
         """
         if split == "test" and self.test is not None:
             return self._graphs(self.test)

@@ -30,13 +30,7 @@ def has_wandb_key() -> bool:
 def start_wandb(config: WandbConfig, run_dir: Path, resolved: dict[str, Any]) -> WandbLogger | None:
     """Starts W&B in the configured mode; an online run that cannot start goes on offline, with a warning.
 
-    Args:
-        config: mode, project, name.
-        run_dir: the run's folder; offline files are written under it.
-        resolved: the whole configuration in primitive containers.
-
-    Returns:
-        The logger; None if W&B is off.
+    Offline files are written under ``run_dir``; ``resolved`` is the whole configuration. Returns None if W&B is off.
     """
     if config.mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
         return None

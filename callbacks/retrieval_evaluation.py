@@ -118,7 +118,7 @@ class RetrievalEvaluation(Callback):
 
 
 def gather_by_id(parts: Sequence[tuple[NDArray[np.int64], Tensor]]) -> tuple[NDArray[np.int64], Tensor]:
-    """Gathers the rows of all ranks, one per id, sorted by id; ``parts`` are a rank's ids ``[b]`` and rows ``[b, …]``."""
+    """Gathers rows of all ranks, one per id, sorted by id; ``parts`` are a rank's ids ``[b]`` and rows ``[b, …]``."""
     everything = list(parts)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         gathered: list[Any] = [None] * torch.distributed.get_world_size()

@@ -108,12 +108,8 @@ class CollateCompatibility:
 class CompatibilityDataModule(OutfitLoaders):
     """Loads training outfits with configured negatives; validation outfits with one same-category replacement each.
 
-    Args:
-        dataset: data set with embeddings.
-        config: batch size and negatives; None: the defaults.
-        train: outfits that S is trained on; None: all of the training split.
-        num_workers: loader processes per rank.
-        seed: seed of order and negatives.
+    The data set has embeddings. ``train`` are the outfits that S is trained on; None: all of the training split.
+    ``seed`` is that of order and negatives.
     """
 
     def __init__(

@@ -17,8 +17,6 @@ class CompletionDataModule(OutfitLoaders):
         dataset: data set with embeddings.
         targets: what search selected for training and validation tasks; None: only the test split can be set up.
         test: tasks that are tested; None: all test outfits, with as many items removed as in validation.
-        batch_size: graphs per batch and rank.
-        num_workers: loader processes per rank.
         seed: seed of the training order and of the items that are removed from test outfits.
     """
 
@@ -39,11 +37,7 @@ class CompletionDataModule(OutfitLoaders):
         self.collate = Batch.from_data_list
 
     def make_samples(self, split: str) -> CompletionGraphs | TrainingGraphs:
-        """Makes graphs of a split's tasks.
-
-        Raises:
-            ValueError: if the split needs targets and there are none.
-        """
+        """Makes graphs of a split's tasks; raises ValueError if they need targets and there are none."""
         if split == "test" and self.test is not None:
             return self._graphs(self.test)
         if self.targets is None:

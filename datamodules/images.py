@@ -72,9 +72,6 @@ class ImageDataModule(OutfitLoaders):
         dataset: the data set; embeddings are not needed.
         images: prepared images of its catalogue, see :func:`outfits.encoders.packed.pack_images`.
         texts: frozen text embeddings, shape ``[N, t]``, for a model that is trained on them; None: images alone.
-        batch_size: images per batch and rank.
-        num_workers: loader processes per rank.
-        seed: seed of the training order.
         split_seed: seed of the items that are held out.
     """
 
@@ -101,11 +98,7 @@ class ImageDataModule(OutfitLoaders):
         self.collate = CollateImages(images, catalogue.categories, self.texts, text_ids.astype(np.int64))
 
     def make_samples(self, split: str) -> ItemPositions:
-        """Lists the catalogue positions of the training or of the validation items.
-
-        Raises:
-            DataError: if there are fewer than two training items.
-        """
+        """Lists the catalogue positions of a split; raises DataError if there are fewer than two training items."""
         return ItemPositions(self.items[split])
 
     @cached_property

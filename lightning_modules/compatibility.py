@@ -18,10 +18,7 @@ from outfits.models.losses import focal_loss
 class CompatibilityModule(L.LightningModule):
     """Trains an :class:`OutfitTransformer` on outfits and their negatives.
 
-    Args:
-        catalogue: items with embeddings.
-        config: network, losses, negatives and optimiser; None: the defaults.
-        name: prefix of the logged metrics, ``scorer`` or ``judge``.
+    The catalogue has embeddings; ``name``, ``scorer`` or ``judge``, is the prefix of the logged metrics.
     """
 
     def __init__(self, catalogue: Catalogue, config: ScorerConfig | None = None, name: str = "scorer") -> None:

@@ -23,7 +23,7 @@ class Checkpoints:
     """Says which epochs a training keeps, and when it stops.
 
     Attributes:
-        folder: holds ``best.ckpt``, of the epoch with the best ``monitor``, and ``last.ckpt``, of the last finished one.
+        folder: holds ``best.ckpt``, of the epoch of the best ``monitor``, and ``last.ckpt``, of the last finished one.
         monitor: name of a logged metric.
         mode: ``max`` or ``min``, the better direction of ``monitor``.
         patience: validations without a better one after which training stops; None or 0: never.
@@ -54,15 +54,8 @@ def fit_resumable(
 ) -> M:
     """Trains a module, from its last checkpoint if there is one, and loads the weights of its best epoch on every rank.
 
-    Args:
-        build: makes the module; called once the seed is set.
-        data: its batches.
-        config: the trainer's settings.
-        checkpoints: what is kept, and when training stops.
-        seed: seed of weights and of randomness within a batch.
-        loggers: where metrics go.
-        callbacks: evaluation during training and the like.
-        changes: settings that differ from ``config``, for example ``max_epochs``.
+    ``build`` makes the module once ``seed`` is set, which is that of weights and of randomness within a batch.
+    ``changes`` are settings of the trainer that differ from ``config``, for example ``max_epochs``.
     """
     L.seed_everything(seed, verbose=False)
     module = build()

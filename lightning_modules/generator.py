@@ -23,12 +23,7 @@ class GeneratorModule(L.LightningModule):
 
     Tasks with and without conditions may be mixed. Latent i answers condition i, so targets are assigned among the
     latents of equal conditions. Checkpoints leave out the catalogue's buffers: they are data, not weights.
-
-    Args:
-        catalogue: items with embeddings.
-        config: the network, and the number of missing items in validation and test; None: the defaults.
-        loss: weights and temperatures of the losses; None: the defaults.
-        optimizer: learning rate and schedule; None: the defaults.
+    ``config.k`` is the number of missing items in validation and test.
     """
 
     def __init__(

@@ -36,11 +36,7 @@ class Table(Mapping[str, E], Generic[E]):
             self.register(entry)
 
     def register(self, entry: E) -> None:
-        """Adds an entry at the end.
-
-        Raises:
-            ValueError: if the name is taken by another entry.
-        """
+        """Adds an entry at the end; raises ValueError if another entry has its name."""
         if self._entries.setdefault(entry.name, entry) != entry:
             raise ValueError(f"there is a {self.what} {entry.name!r} already")
 

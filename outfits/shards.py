@@ -28,9 +28,6 @@ class ShardStore:
         shard_size: rows per shard.
         what: the contents in messages.
         counted: name of an array with one entry per row, whose length shows that a file fits.
-
-    Raises:
-        ValueError: if rows or shard_size are not positive.
     """
 
     def __init__(self, folder: Path, rows: int, shard_size: int, what: str, counted: str = "") -> None:
@@ -47,11 +44,7 @@ class ShardStore:
         return -(-self.rows // self.shard_size)
 
     def bounds(self, shard: int) -> tuple[int, int]:
-        """Returns the first row of a shard and the one after its last.
-
-        Raises:
-            ValueError: if there is no such shard.
-        """
+        """Returns the first row of a shard and the one after its last."""
         if not 0 <= shard < len(self):
             raise ValueError(f"shard {shard} is not one of {len(self)}")
         return shard * self.shard_size, min((shard + 1) * self.shard_size, self.rows)
@@ -78,11 +71,7 @@ class ShardStore:
         return arrays if arrays is not None and self.fits(shard, arrays) else None
 
     def read_all(self) -> list[Arrays]:
-        """Reads the arrays of every shard.
-
-        Raises:
-            ArtifactError: if a shard is pending.
-        """
+        """Reads the arrays of every shard; raises ArtifactError if one is pending."""
         parts = [part for part in map(self.read, range(len(self))) if part is not None]
         if len(parts) < len(self):
             raise ArtifactError(

@@ -39,11 +39,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Writes a JSON file, atomically, with each list of numbers on one line.
-
-    Raises:
-        ValueError: if a number is not finite.
-    """
+    """Writes a JSON file, atomically, each list of numbers on one line; raises ValueError if one is not finite."""
     text = json.dumps(values, indent=2, allow_nan=False)
     # JSON strings have no line breaks, so none matches
     text = re.sub(r"\[\n[-+.\deE,\s]*\]", lambda found: " ".join(found[0].split()), text)

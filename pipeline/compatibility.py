@@ -38,7 +38,6 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
     """Trains S, and the judge on training outfits that S never sees, or loads finished ones; measures S.
 
     Raises:
-        ArtifactError: if a model is missing and the stage was not asked for.
         DataError: if a split is empty.
     """
     config = run.config
@@ -65,11 +64,7 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
 
 
 def load_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
-    """Loads S and the judge of a finished run and measures S.
-
-    Raises:
-        ArtifactError: if a file is missing or was changed.
-    """
+    """Loads and measures S and the judge of a finished run; raises ArtifactError if a file is missing or changed."""
     recorded = json.loads((run.folder / run_files.COMPATIBILITY).read_text())
     scorer = load_scorer(run.folder / run_files.SCORER, recorded["sha256"])
     judge_sha256 = recorded["judge_sha256"]

@@ -14,7 +14,7 @@ def embed_dataset(run: Run, dataset: OutfitDataset) -> OutfitDataset:
     """Embeds the data set, and records it in the run's folder or compares it with the record.
 
     Raises:
-        ArtifactError: if embeddings are missing and the stage was not asked for, or the data have changed.
+        ArtifactError: if the data have changed.
         DataError: if an image cannot be used or an embedding is not finite.
     """
     dataset = embed_catalogue(run, dataset)

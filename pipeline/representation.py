@@ -29,7 +29,6 @@ def learn_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
     The items of training outfits are trained on, the others validate. A finished model is only reported.
 
     Raises:
-        ArtifactError: if it is missing and the stage was not asked for.
         ConfigError: if the report is about an attribute that the items do not have.
         DataError: if an image cannot be used, or there are too few.
     """

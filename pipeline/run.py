@@ -126,8 +126,7 @@ def reopen_run(config: Config) -> Run:
 def evaluation_of(run: Run) -> Callable[[Run, OutfitDataset], Any]:
     """Loads the evaluation of a finished run: that of the first stage in the table whose file exists.
 
-    Raises:
-        ArtifactError: if none exists.
+    Raises ArtifactError if none exists.
     """
     evaluations = [stage.evaluation for stage in STAGES.values() if stage.evaluation is not None]
     for evaluation in evaluations:

@@ -48,7 +48,6 @@ def teach_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
     """Teaches the student on every device of the trainer and trains it on one, or loads a finished one.
 
     Raises:
-        ArtifactError: if it is missing and stage ``targets`` was not asked for.
         DataError: if there are too few outfits to teach and to audit with.
     """
     config, catalogue, seed = run.config.targets, dataset.catalogue, run.config.seed
@@ -111,8 +110,7 @@ def wants_student(run: Run) -> bool:
 def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTower:
     """Loads the run's student, or teaches it now if the run has none, since it mined exactly.
 
-    Raises:
-        ArtifactError: if it is missing and stage ``targets`` was not asked for, or was taught by another S.
+    Raises ArtifactError also if it was taught by another S.
     """
     path = run.folder / run_files.STUDENT
     if before_writing(path.exists):

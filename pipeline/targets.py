@@ -35,7 +35,7 @@ def mine_targets(run: Run, dataset: OutfitDataset, scorers: Scorers) -> MinedTar
     since training is measured by them.
 
     Raises:
-        ArtifactError: if targets are missing and the stage was not asked for, or two-stage search loses too much.
+        ArtifactError: if two-stage search loses too much.
         DataError: if a split is empty or no outfit is large enough.
     """
     config = run.config
@@ -63,10 +63,7 @@ def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -
 
 @dataclass(frozen=True)
 class TargetMiner:
-    """Searches greedily with one frozen S for the tasks of a run; finished products in the cache are used again.
-
-    The data set has embeddings. Methods raise ArtifactError if a product is missing and the stage was not asked for.
-    """
+    """Searches greedily with one frozen S for the tasks of a run; finished products in the cache are used again."""
 
     run: Run
     dataset: OutfitDataset
@@ -100,11 +97,7 @@ class TargetMiner:
         return store.load()
 
     def mine_in_two_stages(self, kinds: Mapping[str, CompletionTasks]) -> dict[str, Targets]:
-        """Mines targets of every kind of task and writes the metrics of the audit to ``RUN_DIR/targets.json``.
-
-        Raises:
-            ArtifactError: if two-stage search loses too much.
-        """
+        """Mines targets of every kind of task and writes the metrics of the audit to ``RUN_DIR/targets.json``."""
         run = self.run
         taught = teach_student(run, self.dataset, self.scorer)
         mined, metrics = {}, {}
@@ -148,10 +141,8 @@ class TargetMiner:
     def _audits(self, taught: TaughtStudent, name: str, exact: Targets) -> tuple[list[AuditMetrics], int, int | None]:
         """Audits longer and longer shortlists; returns audits, calls of S, and the length that keeps the bound.
 
-        A length of None stands for the whole catalogue: exact mining.
-
-        Raises:
-            ArtifactError: if the regret exceeds the bound and shortlists must not grow.
+        A length of None means the whole catalogue: exact mining. Raises ArtifactError if the regret exceeds the bound
+        and shortlists must not grow.
         """
         run, config, catalogue = self.run, self.run.config.targets, self.dataset.catalogue
         options = config.two_stage

@@ -1,4 +1,7 @@
-"""Measures how well S separates outfits from other sets: AUC, fill-in-the-blank accuracy, and a frequency control."""
+"""Measures how well S separates outfits from other sets: AUC, fill-in-the-blank accuracy, and a frequency control.
+
+The metrics raise ValueError if there is nothing to measure or a logit is not a number.
+"""
 
 import numpy as np
 import torch
@@ -11,11 +14,7 @@ from outfits.scoring.candidates import CandidateScorer
 
 
 def auc(positive_logits: NDArray[np.floating], negative_logits: NDArray[np.floating]) -> float:
-    """Computes the area under the ROC curve: the chance that a positive set has the larger logit, ties counting half.
-
-    Raises:
-        ValueError: if there is no positive or no negative, or a logit is not finite.
-    """
+    """Computes the area under the ROC curve: the chance that a positive set has the larger logit, ties counted half."""
     logits = np.concatenate([positive_logits, negative_logits]).astype(np.float64)
     if not len(positive_logits) or not len(negative_logits):
         raise ValueError("AUC needs positive and negative sets")
@@ -30,12 +29,8 @@ def auc(positive_logits: NDArray[np.floating], negative_logits: NDArray[np.float
 def fill_in_the_blank_accuracy(logits: NDArray[np.floating], correct: NDArray[np.integer]) -> float:
     """Computes the share of questions whose true answer alone has the largest logit: a tie counts against the model.
 
-    Args:
-        logits: logit of the question's items with each answer, shape ``[Q, A]``; ``-inf`` where there is none.
-        correct: column of the true answer, shape ``[Q]``.
-
-    Raises:
-        ValueError: if there is no question, or a logit is NaN.
+    ``logits`` are of the question's items with each answer, shape ``[Q, A]``; ``-inf`` where there is none. ``correct``
+    is the column of the true answer, shape ``[Q]``.
     """
     if not len(logits):
         raise ValueError("accuracy needs at least one question")
@@ -52,9 +47,6 @@ def frequency_control(questions: Questions, occurrences: NDArray[np.integer]) ->
 
     Equal counts are settled by chance: among ``t`` answers with the largest count, the true one earns ``1/t``.
     ``occurrences`` counts each catalogue item in training outfits, shape ``[N]``.
-
-    Raises:
-        ValueError: if there is no question.
     """
     if not len(questions):
         raise ValueError("accuracy needs at least one question")

@@ -45,11 +45,7 @@ def evaluation_work(store: ShardStore, call: MethodCall, tasks: CompletionTasks,
 
 
 def collected(store: ShardStore, tasks: CompletionTasks) -> MethodOutcome:
-    """Joins all shards in task order.
-
-    Raises:
-        ArtifactError: if a shard is missing.
-    """
+    """Joins all shards in task order; raises ArtifactError if one is missing."""
     arrays: dict[str, Any] = concatenated(store.read_all())
     return MethodOutcome(tasks, **arrays)
 
@@ -86,13 +82,7 @@ def condition_similarity(
 ) -> NDArray[np.float64]:
     r"""Computes :math:`\sum_i S_X(X_i, \hat T_i)` over the non-empty texts of conditions of each task, shape ``[B]``.
 
-    Args:
-        tasks: ``B`` tasks with conditions.
-        chosen: catalogue positions in the order of the conditions, shape ``[B, k]``.
-        similarity: similarity of the catalogue to texts.
-
-    Raises:
-        ValueError: if the tasks have no conditions.
+    ``chosen`` are catalogue positions in the order of the conditions, shape ``[B, k]``.
     """
     if tasks.conditions is None:
         raise ValueError("these tasks have no conditions")

@@ -106,11 +106,7 @@ def _draw(
 
 
 def official_questions(fitb: Sequence[FillInTheBlank], positions: Mapping[str, int]) -> Questions:
-    """Looks up the data set's own questions by catalogue position.
-
-    Raises:
-        DataError: if an item is not in the catalogue.
-    """
+    """Looks up the data set's own questions by catalogue position; raises DataError for items out of the catalogue."""
     given = []
     answers = np.full((len(fitb), max((len(question.answers) for question in fitb), default=1)), -1, dtype=np.int64)
     for row, question in enumerate(fitb):

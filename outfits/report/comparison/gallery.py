@@ -27,7 +27,6 @@ class GalleryOutfit:
     """Holds one outfit of the gallery.
 
     Attributes:
-        outfit_id: the data set's name of the outfit.
         completions: chosen items by method; of ``original`` the removed ones, whether it was evaluated or not.
         scores: ``S`` and ``judge`` of the completed outfit, as far as they are known, by method.
     """

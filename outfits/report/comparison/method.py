@@ -150,12 +150,9 @@ def by_outfit(outcome: MethodOutcome) -> MethodOutcome:
 
 
 def summarise_method(outcome: MethodOutcome, catalogue: Catalogue | None = None) -> MethodResult:
-    """Computes the metrics of a method by itself, without the paired ones, from its outcome sorted by outfit.
+    """Computes the metrics of a method by itself, without the paired ones, from its scored outcome sorted by outfit.
 
     Without a catalogue ``categories`` is empty.
-
-    Raises:
-        ValueError: if the completed outfits were not scored.
     """
     scores, judge, ranks, similarity = outcome.scores, outcome.judge, outcome.removed_ranks, outcome.similarity
     if scores is None or outcome.valid is None:
@@ -196,11 +193,8 @@ def paired_metrics(
 ) -> dict[str, Any]:
     """Computes the paired metrics of a method, by name, without those that are None.
 
-    Args:
-        outcome: the method's outcome, sorted by outfit.
-        references: ``original``, ``greedy_k`` and ``exhaustive``, those that were run, sorted alike.
-        resamples: bootstrap resamples of the intervals.
-        seed: seed of the resamples.
+    ``references`` are those of ``original``, ``greedy_k`` and ``exhaustive`` that were run; all outcomes are sorted by
+    outfit.
     """
     paired: dict[str, Any] = {}
     for judge, scores in (("", "scores"), ("judge_", "judge")):

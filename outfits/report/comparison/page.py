@@ -50,14 +50,9 @@ def write_report(
 ) -> dict[str, Path]:
     """Writes the whole report of an evaluation into a folder; deletes images of an earlier one that it lacks.
 
-    Args:
-        result: metrics and scores.
-        gallery: outfits shown as images; if empty, ``completions.png`` is not written.
-        folder: the report's folder, made if it is missing.
-        config_yaml: the resolved configuration, printed at the end of the page.
-
-    Returns:
-        The paths of everything written: the ``page``, those of :func:`write_results`, and the images by name.
+    With an empty gallery ``completions.png`` is not written. The page ends with ``config_yaml``, the resolved
+    configuration. Returns the paths of everything written: the ``page``, those of :func:`write_results`, and the images
+    by name.
     """
     paths = {"page": folder / run_files.PAGE, **write_results(result, folder)}
     for name, draw in _DRAWINGS.items():

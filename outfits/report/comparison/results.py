@@ -49,9 +49,6 @@ class EvaluationResult:
         sweeps: metrics at the values of swept parameters, from :func:`summarise_sweeps`.
         conditions: metrics by kind of condition and method, from :func:`summarise_conditions`.
         scores: a row per method and outfit, from :func:`score_table`; not in ``results.json``.
-
-    Raises:
-        ValueError: if a number is out of range, a metric of S is missing, or there is no method.
     """
 
     dataset: str
@@ -154,19 +151,11 @@ class EvaluationResult:
 def summarise(
     outcomes: Mapping[str, MethodOutcome], catalogue: Catalogue, *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, MethodResult]:
-    """Computes the metrics of all methods over the same outfits; a slow method may have completed a subset of them.
+    """Computes the metrics of all methods over the same outfits, in the order of presentation.
 
-    Means are taken in float64 over the outfits sorted by id, and every interval draws the same resamples, so results do
-    not depend on the order of methods or outfits, nor on the number of ranks.
-
-    Args:
-        outcomes: outcome of every method, by its call.
-        catalogue: the items.
-        seed: seed of the resamples.
-        resamples: bootstrap resamples of the intervals.
-
-    Returns:
-        Metrics by method, in the order of presentation.
+    A slow method may have completed a subset of the outfits. Means are taken in float64 over the outfits sorted by id,
+    and every interval draws the same resamples, so results do not depend on the order of methods or outfits, nor on the
+    number of ranks.
 
     Raises:
         ValueError: if there is no method, methods disagree about the outfits or k, or a chosen item does not exist.

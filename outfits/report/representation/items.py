@@ -99,14 +99,8 @@ def encoded_items(
 ) -> EncodedItems:
     """Encodes the items of a catalogue, or :data:`MOST_ITEMS` drawn from it.
 
-    Args:
-        model: the model, in evaluation mode.
-        images: prepared images of the whole catalogue.
-        catalogue: the items.
-        train: catalogue positions that the model was trained on.
-        valid: catalogue positions of the validation loss.
-        factors: attributes to keep, see :func:`known_factors`, which may raise ConfigError.
-        seed: seed of the draw.
+    The model is in evaluation mode and was trained on the catalogue positions ``train`` and validated on ``valid``.
+    ``factors`` are attributes to keep, see :func:`known_factors`, which may raise ConfigError.
     """
     known = known_factors(catalogue, factors)
     positions = np.flatnonzero(images.present)
@@ -147,10 +141,7 @@ def encoded_items(
 def known_factors(catalogue: Catalogue, names: Sequence[str] = ()) -> dict[str, NDArray[np.str_]]:
     """Returns every item's category and its named attributes or, without names, all there are.
 
-    The category is left out where an attribute has the same values.
-
-    Raises:
-        ConfigError: if there is no such attribute.
+    The category is left out where an attribute has the same values. Raises ConfigError if there is no such attribute.
     """
     available = catalogue.attributes
     unknown = [name for name in names if name not in available]

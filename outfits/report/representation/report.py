@@ -90,15 +90,8 @@ def write_representation_report(
 ) -> None:
     """Draws what the latents of an image model hold and writes the report.
 
-    Into the folder go ``index.html``, ``results.json``, ``results.csv`` with a row per factor, and each of
-    :data:`IMAGES` that this model has as PNG; those of an earlier report that it lacks are deleted.
-
-    Args:
-        result: the metrics.
-        items: the items that they were measured on.
-        config: what is shown.
-        folder: the report's folder, made if it is missing.
-        config_yaml: the resolved configuration, printed at the end of the page.
+    Into the folder go ``index.html``, which ends with ``config_yaml``, ``results.json``, ``results.csv`` with a row per
+    factor, and each of :data:`IMAGES` that this model has as PNG; those of an earlier report that it lacks are deleted.
     """
     drawn = {name: sheet_bytes(image) for name, image in _sheets(items, result, config).items()}
     if result.disentanglement is not None:

@@ -14,7 +14,7 @@ from outfits.data.catalogue import Catalogue
 from outfits.models.generator import Generator
 from outfits.models.losses import assignment_cost, best_assignment, cosine_distance_to_targets, listwise_distillation
 
-EXPERIMENT_SHARE = 0.5  # of the batches have the experiment's k, the others any k up to k_max, the same for all tasks
+EXPERIMENT_SHARE = 0.5  # of the batches ask all tasks for the experiment's k, the others for one drawn up to k_max
 CATEGORY_DROP = 0.3  # of the missing items with a text lose their condition's category, since the text implies it
 
 
@@ -131,7 +131,7 @@ class GeneratorModule(L.LightningModule):
 
 
 def draw_k(k: int, k_max: int) -> int:
-    """Draws the number of missing items of a training batch: k in at least half of the batches, else any of 1…k_max."""
+    """Draws the number of missing items of a training batch: k for half of the batches, else any of 1…k_max."""
     share, other = torch.rand(()), torch.randint(1, k_max + 1, ())
     return k if share < EXPERIMENT_SHARE else int(other)
 

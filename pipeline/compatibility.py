@@ -112,7 +112,7 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     catalogue, trainer_config = dataset.catalogue, run.config.trainer
     features = catalogue.require_embeddings
     valid = dataset.outfits.of("valid")
-    # Only to learn how many ranks share a batch.
+    # This trainer only tells how many ranks share a batch.
     world_size = build_trainer(trainer_config).world_size
     key = content_key(
         asdict(config),

@@ -1,6 +1,6 @@
 """Measures how well S separates outfits from other sets: AUC, fill-in-the-blank accuracy, and a frequency control.
 
-The metrics raise ValueError if there is nothing to measure or a logit is not a number.
+The metrics raise ValueError if there is nothing to measure or a logit is NaN; the AUC also if one is infinite.
 """
 
 import numpy as np

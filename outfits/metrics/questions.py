@@ -1,9 +1,11 @@
 """Makes the questions that compatibility is measured with: labelled sets, and fill-in-the-blank questions.
 
 Distractors drawn at random make questions far easier than distractors of the answer's own category, so both are made.
+They replace the same item of an outfit, so that they differ in nothing but the distractor.
+
 The functions that draw share their arguments: ``outfits`` of one split; ``categories`` of every catalogue item, shape
-``[N]``; ``seed``, which with an outfit's position seeds its draw, so that both kinds of draw concern the same item;
-``same_category``, whether wrong items have the true item's category or any. A wrong item is never one of the outfit.
+``[N]``; ``seed``, which with an outfit's position seeds its draw; ``same_category``, whether wrong items have the true
+item's category or any. A wrong item is never one of the outfit.
 """
 
 from collections.abc import Mapping, Sequence

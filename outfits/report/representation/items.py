@@ -33,7 +33,7 @@ class EncodedItems:
         vectors: item vectors of the encoder, shape ``[n, d]``.
         groups: equal numbers for items whose images are equal in every pixel, shape ``[n]``.
         train: marks items that the model was trained on, bool, shape ``[n]``.
-        held_out: marks items of which neither they nor a copy were trained on; each image once, bool, shape ``[n]``.
+        held_out: marks items that, like their copies, were not trained on; each image once, bool, shape ``[n]``.
         categories: name of every item's category.
         factors: values of category and attributes by name; an empty string is unknown.
         training: number of items that the model was trained on, including items that are not among these.

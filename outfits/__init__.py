@@ -1,8 +1,8 @@
 """Completes outfits: from catalogue and outfits to graphs, latents, an index, completions, scores and a report.
 
 The subpackages are listed in the order in which data flow, and each imports only from those before it:
-``config → data → encoders → graphs → models → index → completion → metrics → report → stylist``. Nothing here imports
-Lightning.
+``config → data → representations → encoders → graphs → models → scoring → index → completion → mining → metrics →
+report → stylist``. Nothing here imports Lightning.
 """
 
 from typing import TYPE_CHECKING, Any

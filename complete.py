@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Loads the run, completes or generates, and shows what came of it."""
+    """Loads the run, completes or generates outfits, prints them and writes their image."""
     config = load_complete(argv)
 
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # a dependency's own use of torch
-    # Imported here, so that neither --help nor a mistake waits for torch.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from a dependency
+    # imported here, so that neither --help nor an error waits for torch
     from outfits.stylist import Stylist
     from outfits.stylist.results import outfits_table
     from outfits.stylist.sheet import write_sheet
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def complete(config: CompleteConfig, stylist: "Stylist") -> "list[StyledOutfit]":
-    """The partial outfit with its missing items."""
+    """Completes the partial outfit with its missing items."""
     from outfits.stylist import Garment
 
     return stylist.complete(
@@ -57,7 +57,7 @@ def complete(config: CompleteConfig, stylist: "Stylist") -> "list[StyledOutfit]"
 
 
 def generate(config: CompleteConfig, text: str, stylist: "Stylist") -> "list[StyledOutfit]":
-    """Outfits for a text."""
+    """Generates outfits for a text."""
     return stylist.generate(
         text,
         config.max_items,

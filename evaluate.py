@@ -1,7 +1,7 @@
 """Evaluates a finished run: ``python evaluate.py run=RUN_DIR evaluate.outfits=500 …``.
 
 Every method of ``evaluate.methods`` completes the same outfits; table, metrics, images and page go to RUN_DIR/report.
-Of a run that learned a representation of images, the report shows what its codes hold instead.
+For a run that trained an image model, the report shows what its latents hold instead.
 """
 
 import sys
@@ -13,9 +13,9 @@ from outfits.config.load import load_config
 
 
 def main(argv: Sequence[str]) -> None:
-    """Evaluates the run as the table of stages says for what it made."""
+    """Evaluates the run by the evaluation that the table of stages has for its products."""
     config = load_config(argv, "evaluate")
-    # Imported here, so that neither --help nor an error waits for torch.
+    # imported here, so that neither --help nor an error waits for torch
     from outfits.data.load import load_dataset
     from pipeline.run import evaluation_of, reopen_run
 

@@ -1,6 +1,6 @@
 """Trains a generator of missing items, from files to report: ``python train.py experiment=NAME key=value …``.
 
-Every stage reuses what an earlier run with the same inputs left and goes on where a killed one stopped.
+Every stage reuses the products of earlier runs with the same inputs and resumes after a kill.
 """
 
 import sys
@@ -14,9 +14,9 @@ from outfits.config.schema.stages import with_needed
 
 
 def main(argv: Sequence[str]) -> None:
-    """Calls the configured stages, and those that they build on, each with what earlier ones left."""
+    """Runs the configured stages, and those that they need, each on the products of earlier ones."""
     config = load_config(argv, "train")
-    # Imported here, so that neither --help nor an error waits for torch.
+    # imported here, so that neither --help nor an error waits for torch
     from pipeline.dataset import open_dataset
     from pipeline.run import open_run
 

@@ -1,4 +1,4 @@
-"""Randomness that a resumed run shares with an uninterrupted one."""
+"""Seeds batches, so that a resumed run draws the same random numbers as an uninterrupted one."""
 
 from typing import Any
 
@@ -12,10 +12,7 @@ class BatchSeed(Callback):
     """Seeds torch from (seed, epoch, batch, rank) at every training batch's start.
 
     Checkpoints hold no generator states, so dropout after a resume would differ from that of an uninterrupted run. An
-    epoch's start is too late a moment: Lightning skips that hook in the first epoch after a resume.
-
-    Args:
-        seed: the run's seed.
+    epoch's start is too late: Lightning skips that hook in the first epoch after a resume.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Where metrics go: CSV always, W&B when it can be had, and never a run that fails or hangs because W&B cannot."""
+"""Builds loggers: CSV always, W&B where it is available; a run neither fails nor hangs because of W&B."""
 
 import netrc
 import os
@@ -17,7 +17,7 @@ SECONDS_TO_FINISH = 60
 
 
 def has_wandb_key() -> bool:
-    """Whether W&B would find a key, in the environment or the netrc file, without asking for one."""
+    """Returns whether W&B would find a key, in the environment or the netrc file, without asking for one."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
@@ -28,15 +28,9 @@ def has_wandb_key() -> bool:
 
 
 def start_wandb(config: WandbConfig, run_dir: Path, resolved: dict[str, Any]) -> WandbLogger | None:
-    """A W&B logger in the configured mode; an online run that cannot start goes on offline, with a warning.
+    """Starts W&B in the configured mode; an online run that cannot start goes on offline, with a warning.
 
-    Args:
-        config: mode, project, name.
-        run_dir: the run's folder, which offline files are written under.
-        resolved: the whole configuration in primitive containers.
-
-    Returns:
-        None if W&B is off.
+    Offline files are written under ``run_dir``; ``resolved`` is the whole configuration. Returns None if W&B is off.
     """
     if config.mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
         return None
@@ -70,9 +64,9 @@ def start_wandb(config: WandbConfig, run_dir: Path, resolved: dict[str, Any]) ->
 def build_loggers(
     config: WandbConfig, run_dir: Path, resolved: dict[str, Any], *, rank_zero: bool, stage: str
 ) -> list[Logger]:
-    """CSV files under ``RUN_DIR/csv/STAGE`` on every rank (Lightning writes on rank zero alone) and W&B on rank zero.
+    """Builds a CSV logger for ``RUN_DIR/csv/STAGE`` on every rank and a W&B logger on rank zero.
 
-    A stage that goes on after an interruption writes to ``STAGE-2``: Lightning would delete the curves so far.
+    A resumed stage writes to ``STAGE-2``, since Lightning would delete the earlier curves.
     """
     loggers: list[Logger] = [CSVLogger(run_dir / "csv", name=None, version=_unused_folder(run_dir / "csv", stage))]
     board = start_wandb(config, run_dir, resolved) if rank_zero and wandb.run is None else None
@@ -82,6 +76,6 @@ def build_loggers(
 
 
 def _unused_folder(folder: Path, stage: str) -> str:
-    """``stage``, or ``stage-2``, ``stage-3``, … where an earlier start of the run left its curves."""
+    """Returns ``stage``, or ``stage-2``, ``stage-3``, … where an earlier start of the run left its curves."""
     names = [stage, *(f"{stage}-{start}" for start in range(2, len(list(folder.glob(f"{stage}*"))) + 2))]
     return next(name for name in names if not (folder / name).exists())

@@ -1,4 +1,4 @@
-"""What a generator is worth: nearest real items by FAISS, scored by the frozen S."""
+"""Evaluates a generator: finds the nearest real items by FAISS and scores them by the frozen S."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -27,11 +27,11 @@ RECALL_AT = (1, 10, 50)
 
 
 class RetrievalEvaluation(Callback):
-    """Completes the validation or test outfits from the generator's latents and logs how good the completions are.
+    """Completes the validation or test outfits from the generator's latents and logs metrics of the completions.
 
     Latents of all ranks are gathered by task id, repetitions dropped, and every rank computes the metrics from all of
-    them in the same order, so they are the same on one rank and on several. Nearest items are found exactly, whatever
-    ``index.kind`` is: which epoch is the best must not depend on it.
+    them in the same order, so they do not depend on the number of ranks. Nearest items are found exactly, whatever
+    ``index.kind`` is, so that the choice of the best epoch does not depend on it.
 
     Args:
         data: the tasks that the trainer validates or tests, and their catalogue.
@@ -87,14 +87,14 @@ class RetrievalEvaluation(Callback):
         model: Generator,
         device: torch.device,
     ) -> tuple[dict[str, float], NDArray[np.float64]]:
-        """Metrics of some tasks and S of their completions.
+        """Computes metrics of some tasks and S of their completions.
 
         Args:
             graphs: the split's tasks.
             task_ids: tasks that were completed, shape ``[B]``.
             latents: their latents, shape ``[B, k, r]``.
             model: the generator, for its retrieval space.
-            device: where index and S live.
+            device: device of index and S.
         """
         given = [graphs.given[task] for task in task_ids]
         removed = graphs.removed[task_ids]
@@ -118,11 +118,7 @@ class RetrievalEvaluation(Callback):
 
 
 def gather_by_id(parts: Sequence[tuple[NDArray[np.int64], Tensor]]) -> tuple[NDArray[np.int64], Tensor]:
-    """Rows of all ranks, one per id, sorted by id.
-
-    Args:
-        parts: ids ``[b]`` and rows ``[b, …]`` of this rank's batches.
-    """
+    """Gathers rows of all ranks, one per id, sorted by id; ``parts`` are a rank's ids ``[b]`` and rows ``[b, …]``."""
     everything = list(parts)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         gathered: list[Any] = [None] * torch.distributed.get_world_size()

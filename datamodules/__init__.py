@@ -1,4 +1,4 @@
-"""LightningDataModules: each makes the samples of a data set in ``setup`` and batches them."""
+"""Makes the samples of a data set in ``setup`` and batches them: LightningDataModules."""
 
 from datamodules.compatibility import CompatibilityDataModule
 from datamodules.completion import CompletionDataModule

@@ -1,4 +1,4 @@
-"""One setup and one loader factory for every split and task."""
+"""Sets up and loads every split of every task."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +10,11 @@ from outfits.errors import DataError
 from outfits.graphs.sampling import FixedBatches, SeededShuffle
 
 SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",)}
-# Evaluation is cut into at least so many batches, where there are as many samples, so that every rank has work.
-EVALUATION_BATCHES = 64
+EVALUATION_BATCHES = 64  # at least, where there are as many samples, so that every rank has work
 
 
 class OutfitLoaders(L.LightningDataModule):
-    """Loaders whose order depends on the seed alone and which neither repeat nor lose an evaluation sample.
+    """Loads samples in an order that depends on the seed alone, without repeating or losing an evaluation sample.
 
     The samples of a split are made once, in :meth:`setup`; without a trainer call that first. Checkpoints hold the
     arguments below and none of the data.
@@ -28,7 +27,7 @@ class OutfitLoaders(L.LightningDataModule):
     Attributes:
         samples: the samples of every split that was set up.
         collate: makes a batch of samples.
-        samples_are: what messages call a sample.
+        samples_are: name of a sample in messages.
     """
 
     collate: Callable[[Sequence[Any]], Any]
@@ -43,7 +42,7 @@ class OutfitLoaders(L.LightningDataModule):
         self.samples: dict[str, Dataset[Any]] = {}
 
     def make_samples(self, split: str) -> Dataset[Any]:
-        """The samples of ``train``, ``valid`` or ``test``; every data module makes its own."""
+        """Makes the samples of ``train``, ``valid`` or ``test``; every data module implements it."""
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
@@ -53,23 +52,19 @@ class OutfitLoaders(L.LightningDataModule):
                 self.samples[split] = self.make_samples(split)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Training batches, shuffled."""
+        """Loads training batches, shuffled."""
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Validation batches, in order."""
+        """Loads validation batches, in order."""
         return self._loader("valid")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Test batches, in order."""
+        """Loads test batches, in order."""
         return self._loader("test")
 
     def _loader(self, split: str) -> DataLoader[Any]:
-        """The loader of one split.
-
-        Raises:
-            DataError: if the split has no sample, or too few for the ranks.
-        """
+        """Loads one split; raises DataError if it has no sample, or too few for the ranks."""
         samples = self.samples[split]
         size: int = len(samples)  # type: ignore[arg-type]
         if size == 0:
@@ -83,7 +78,7 @@ class OutfitLoaders(L.LightningDataModule):
             order, shares = SeededShuffle(size, self.seed, *ranks), size
         else:
             order, shares = FixedBatches(size, batch_size, *ranks), -(-size // batch_size)
-        if shares < ranks[1]:  # said by every rank, so that none waits for another
+        if shares < ranks[1]:  # raised by every rank, so that none waits for another
             raise DataError(f"{size} {split} outfits cannot be shared among {ranks[1]} ranks; use fewer devices")
         return DataLoader(
             samples,

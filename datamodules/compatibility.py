@@ -1,4 +1,4 @@
-"""Batches for training the compatibility model."""
+"""Batches outfits and negatives for training the compatibility model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -21,7 +21,7 @@ VALIDATION_NEGATIVES = NegativesConfig(per_outfit=1, replace_all=0.0, same_categ
 
 @dataclass(frozen=True)
 class CompatibilityBatch:
-    """Outfits and negatives over the batch's own list of distinct items.
+    """Holds outfits and negatives over the batch's own list of distinct items.
 
     Attributes:
         vectors: embeddings of the distinct items, shape ``[U, d]``.
@@ -42,25 +42,21 @@ class CompatibilityBatch:
     hard: Tensor
 
     def with_candidates(self) -> Tensor:
-        """The outfits with the replaced item exchanged for every candidate, shape ``[B, c, n]``."""
+        """Exchanges the replaced item of the outfits for every candidate, shape ``[B, c, n]``."""
         rows, count = self.candidates.shape
         sets = self.sets[:, :1].repeat(1, count, 1)
         places = self.replaced[:, None, None].expand(rows, count, 1)
         return sets.scatter(2, places, self.candidates[:, :, None])
 
     def to(self, device: torch.device | str) -> "CompatibilityBatch":
-        """The batch on another device (Lightning calls it)."""
+        """Moves the batch to another device (called by Lightning)."""
         return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
 
 
 class OutfitsWithNegatives(Dataset[OutfitWithNegatives]):
-    """Outfits with negatives that depend on (seed, epoch, outfit) alone, whatever worker draws them.
+    """Draws negatives that depend on (seed, epoch, outfit) alone, whatever worker draws them.
 
-    Args:
-        outfits: positives.
-        sampler: draws their negatives.
-        seed: seed of all draws.
-        subset_share: share of the outfits that are replaced by a random subset of at least two of their items.
+    A ``subset_share`` of the outfits is replaced by random subsets of at least two of their items.
     """
 
     def __init__(self, outfits: Outfits, sampler: NegativeSampler, seed: int, subset_share: float = 0.0) -> None:
@@ -88,7 +84,7 @@ class CollateCompatibility:
     embeddings: ItemEmbeddings
 
     def __call__(self, samples: Sequence[OutfitWithNegatives]) -> CompatibilityBatch:
-        """A batch of outfits with negatives."""
+        """Batches outfits with negatives."""
         longest = max(sample.sets.shape[1] for sample in samples)
         items: NDArray[np.int64] = np.unique(
             np.concatenate([np.append(sample.sets.ravel(), sample.candidates) for sample in samples])
@@ -110,14 +106,10 @@ class CollateCompatibility:
 
 
 class CompatibilityDataModule(OutfitLoaders):
-    """Training outfits with configured negatives; validation outfits with one same-category replacement each.
+    """Loads training outfits with configured negatives; validation outfits with one same-category replacement each.
 
-    Args:
-        dataset: data set with embeddings.
-        config: batch size and negatives; None: the defaults.
-        train: outfits that S is trained on; None: all of the training split.
-        num_workers: loader processes per rank.
-        seed: seed of order and negatives.
+    The data set has embeddings. ``train`` are the outfits that S is trained on; None: all of the training split.
+    ``seed`` is that of order and negatives.
     """
 
     def __init__(
@@ -136,7 +128,7 @@ class CompatibilityDataModule(OutfitLoaders):
         self.collate = CollateCompatibility(dataset.catalogue.require_embeddings)
 
     def make_samples(self, split: str) -> OutfitsWithNegatives:
-        """Outfits with negatives; those of validation are the same in every epoch."""
+        """Makes outfits with negatives; those of validation are the same in every epoch."""
         categories, config = self.dataset.catalogue.categories, self.config
         if split == "train":
             train = self.dataset.outfits.of("train") if self.train is None else self.train

@@ -1,4 +1,4 @@
-"""Batches of outfit graphs for training the generator."""
+"""Batches outfit graphs for training the generator."""
 
 from torch_geometric.data import Batch
 
@@ -11,14 +11,12 @@ from outfits.mining.targets import Targets
 
 
 class CompletionDataModule(OutfitLoaders):
-    """Completion tasks as outfit graphs, batched by PyG; an outfit is seen once per epoch in each kind of task.
+    """Loads completion tasks as outfit graphs; an epoch has an outfit once in each kind of task.
 
     Args:
         dataset: data set with embeddings.
         targets: what search selected for training and validation tasks; None: only the test split can be set up.
         test: tasks that are tested; None: all test outfits, with as many items removed as in validation.
-        batch_size: graphs per batch and rank.
-        num_workers: loader processes per rank.
         seed: seed of the training order and of the items that are removed from test outfits.
     """
 
@@ -39,11 +37,7 @@ class CompletionDataModule(OutfitLoaders):
         self.collate = Batch.from_data_list
 
     def make_samples(self, split: str) -> CompletionGraphs | TrainingGraphs:
-        """Graphs of a split's tasks.
-
-        Raises:
-            ValueError: without the targets that it takes.
-        """
+        """Makes graphs of a split's tasks; raises ValueError if they need targets and there are none."""
         if split == "test" and self.test is not None:
             return self._graphs(self.test)
         if self.targets is None:

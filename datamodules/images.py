@@ -1,4 +1,4 @@
-"""Batches of images for training a representation."""
+"""Batches images for training a representation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,12 @@ from outfits.encoders.packed import PackedImages
 from outfits.errors import DataError
 from outfits.representations.batch import ImageBatch
 
-HELD_OUT = 0.05  # of the training items, where all items stand in training outfits
+HELD_OUT = 0.05  # of the training items, where all items are in training outfits
 FEWEST_HELD_OUT = 16
 
 
 class ItemPositions(Dataset[int]):
-    """Catalogue positions as samples: an image is fetched when its batch is made.
-
-    Args:
-        positions: catalogue positions, shape ``[n]``.
-    """
+    """Holds catalogue positions ``[n]`` as samples; an image is fetched when its batch is made."""
 
     def __init__(self, positions: NDArray[np.int64]) -> None:
         self.positions = positions
@@ -55,7 +51,7 @@ class CollateImages:
     text_ids: NDArray[np.int64]
 
     def __call__(self, samples: Sequence[int]) -> ImageBatch:
-        """The batch of these catalogue positions."""
+        """Batches these catalogue positions."""
         rows = np.asarray(samples)
         maps = image_tensor(self.images.pixels[rows])
         return ImageBatch(
@@ -68,17 +64,14 @@ class CollateImages:
 
 
 class ImageDataModule(OutfitLoaders):
-    """Images of the items of training outfits, and of other items to watch the loss on.
+    """Loads images of the items of training outfits for training, and of other items for validation.
 
     Where too few other items have an image, some of the training items are held out.
 
     Args:
         dataset: the data set; embeddings are not needed.
         images: prepared images of its catalogue, see :func:`outfits.encoders.packed.pack_images`.
-        texts: frozen text embeddings, shape ``[N, t]``, for a model that learns from them; None: from images alone.
-        batch_size: images per batch and rank.
-        num_workers: loader processes per rank.
-        seed: seed of the training order.
+        texts: frozen text embeddings, shape ``[N, t]``, for a model that is trained on them; None: images alone.
         split_seed: seed of the items that are held out.
     """
 
@@ -105,16 +98,12 @@ class ImageDataModule(OutfitLoaders):
         self.collate = CollateImages(images, catalogue.categories, self.texts, text_ids.astype(np.int64))
 
     def make_samples(self, split: str) -> ItemPositions:
-        """Catalogue positions of the training or of the validation items.
-
-        Raises:
-            DataError: if fewer than two items can be learned from.
-        """
+        """Lists the catalogue positions of a split; raises DataError if there are fewer than two training items."""
         return ItemPositions(self.items[split])
 
     @cached_property
     def items(self) -> dict[str, NDArray[np.int64]]:
-        """Catalogue positions of the training items and of those that the loss is watched on, by split."""
+        """Catalogue positions of the training and of the validation items, by split."""
         usable = self.images.present & self.texts.any(axis=1) if self.texts.shape[1] else self.images.present
         learned = np.zeros(len(usable), dtype=np.bool_)
         learned[self.learned_items] = True

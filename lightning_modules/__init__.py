@@ -1,4 +1,4 @@
-"""LightningModules: losses, metrics and optimisers around the networks of ``outfits``."""
+"""Trains the networks of ``outfits``: LightningModules with losses, metrics and optimisers."""
 
 from lightning_modules.compatibility import CompatibilityModule
 from lightning_modules.generator import GeneratorModule

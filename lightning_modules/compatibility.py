@@ -1,4 +1,4 @@
-"""Training of the compatibility model S."""
+"""Trains the compatibility model S."""
 
 import lightning as L
 import torch
@@ -18,10 +18,7 @@ from outfits.models.losses import focal_loss
 class CompatibilityModule(L.LightningModule):
     """Trains an :class:`OutfitTransformer` on outfits and their negatives.
 
-    Args:
-        catalogue: items with embeddings.
-        config: network, losses, negatives and optimiser; None: the defaults.
-        name: prefix of the logged metrics, ``scorer`` or ``judge``.
+    The catalogue has embeddings; ``name``, ``scorer`` or ``judge``, is the prefix of the logged metrics.
     """
 
     def __init__(self, catalogue: Catalogue, config: ScorerConfig | None = None, name: str = "scorer") -> None:
@@ -33,7 +30,7 @@ class CompatibilityModule(L.LightningModule):
         self.auc = BinaryAUROC()
 
     def training_step(self, batch: CompatibilityBatch, batch_index: int) -> Tensor:
-        """Focal loss over positives and negatives, plus the set-wise ranking loss where it is configured.
+        """Computes focal loss over positives and negatives, plus the configured set-wise ranking loss.
 
         The ranking loss scores every candidate anyway, so its candidates serve as negatives of the focal loss too; each
         class is averaged by itself, whatever the number of negatives.
@@ -57,7 +54,7 @@ class CompatibilityModule(L.LightningModule):
         return loss
 
     def validation_step(self, batch: CompatibilityBatch, batch_index: int) -> None:
-        """Validation AUC with one item replaced by another of its category, over the whole split on every rank."""
+        """Updates the AUC, with one item replaced by another of its category, over the whole split on every rank."""
         tokens = self.model.tokens(batch.vectors, batch.present)
         logits = self._logits(tokens, batch.sets[:, :2], batch.padding)  # [B, 2]: the outfit and one negative
         labels = torch.zeros_like(logits, dtype=torch.long)
@@ -70,7 +67,7 @@ class CompatibilityModule(L.LightningModule):
         self.auc.reset()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine decay."""
+        """Builds AdamW with warm-up and cosine decay."""
         return adamw_with_warmup(self, self.config, "cosine")
 
     def _logits(self, tokens: Tensor, sets: Tensor, padding: Tensor) -> Tensor:
@@ -82,7 +79,7 @@ class CompatibilityModule(L.LightningModule):
 
     @torch.no_grad()
     def _with_hard_negatives(self, tokens: Tensor, batch: CompatibilityBatch) -> Tensor:
-        """Negatives with the hard rows overwritten by the candidate that S likes best at present."""
+        """Overwrites the hard rows of the negatives with the candidate of the highest logit at present."""
         if not batch.hard.any():
             return batch.sets
         rows = batch.hard.any(dim=1).nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""Trainings that end with the same bytes whether or not a kill interrupted them."""
+"""Fits modules to the same bytes whether or not a kill interrupted the training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,13 @@ M = TypeVar("M", bound=L.LightningModule)
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Which epochs a training keeps, and when it stops.
+    """Says which epochs a training keeps, and when it stops.
 
     Attributes:
-        folder: where ``best.ckpt``, of the epoch with the best ``monitor``, and ``last.ckpt``, of the last finished
-            epoch, go.
+        folder: holds ``best.ckpt``, of the epoch of the best ``monitor``, and ``last.ckpt``, of the last finished one.
         monitor: name of a logged metric.
-        mode: ``max`` or ``min``: which value of it is best.
-        patience: validations without a better one after which training stops; None or 0: none.
+        mode: ``max`` or ``min``, the better direction of ``monitor``.
+        patience: validations without a better one after which training stops; None or 0: never.
     """
 
     folder: Path
@@ -37,7 +36,7 @@ class Checkpoints:
 
     @property
     def last(self) -> Path | None:
-        """The checkpoint to go on from; None where there is none."""
+        """The checkpoint to resume from; None where there is none."""
         path = self.folder / run_files.LAST
         return path if path.exists() else None
 
@@ -53,24 +52,14 @@ def fit_resumable(
     callbacks: Sequence[Callback] = (),
     **changes: Any,
 ) -> M:
-    """Trains a module, from its last checkpoint if there is one, and gives it the weights of its best epoch.
+    """Trains a module, from its last checkpoint if there is one, and loads the weights of its best epoch on every rank.
 
-    Args:
-        build: makes the module; called once the seed is set.
-        data: its batches.
-        config: Lightning's own names.
-        checkpoints: what is kept, and when training stops.
-        seed: seed of weights and of what happens at random in a batch.
-        loggers: where metrics go.
-        callbacks: evaluation during training and the like.
-        changes: what the trainer has differently from ``config``, for example ``max_epochs``.
-
-    Returns:
-        The module; every rank has the weights when the first one gets it.
+    ``build`` makes the module once ``seed`` is set, which is that of weights and of randomness within a batch.
+    ``changes`` are settings of the trainer that differ from ``config``, for example ``max_epochs``.
     """
     L.seed_everything(seed, verbose=False)
     module = build()
-    # Two callbacks, since save_last of one would write the last epoch only where it is the best so far.
+    # Two callbacks, since save_last of one writes the last epoch only where it is the best so far.
     folder, monitor, mode = checkpoints.folder, checkpoints.monitor, checkpoints.mode
     best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)

@@ -1,4 +1,4 @@
-"""Training of the generator on what greedy search selected."""
+"""Trains the generator on what greedy search selected."""
 
 import lightning as L
 import numpy as np
@@ -14,24 +14,16 @@ from outfits.data.catalogue import Catalogue
 from outfits.models.generator import Generator
 from outfits.models.losses import assignment_cost, best_assignment, cosine_distance_to_targets, listwise_distillation
 
-# The training mixture. Of a batch, all tasks are asked for one k: half of the batches for the k of the experiment, the
-# others for any k up to k_max. A missing item with a text loses its conditions category so often: the text implies it.
-EXPERIMENT_SHARE = 0.5
-CATEGORY_DROP = 0.3
+EXPERIMENT_SHARE = 0.5  # of the batches ask all tasks for the experiment's k, the others for one drawn up to k_max
+CATEGORY_DROP = 0.3  # of the missing items with a text lose their condition's category, since the text implies it
 
 
 class GeneratorModule(L.LightningModule):
     """Trains a :class:`Generator` with cosine loss to the greedy targets and listwise distillation of S.
 
     Tasks with and without conditions may be mixed. Latent i answers condition i, so targets are assigned among the
-    latents of equal conditions. The catalogue is held in plain buffers that are not written into checkpoints: it is
-    data, not weights.
-
-    Args:
-        catalogue: items with embeddings.
-        config: the network, and the number of missing items in validation and test; None: the defaults.
-        loss: weights and temperatures of the losses; None: the defaults.
-        optimizer: learning rate and schedule; None: the defaults.
+    latents of equal conditions. Checkpoints leave out the catalogue's buffers: they are data, not weights.
+    ``config.k`` is the number of missing items in validation and test.
     """
 
     def __init__(
@@ -47,7 +39,7 @@ class GeneratorModule(L.LightningModule):
         self.k = config.k
         self.loss = LossConfig() if loss is None else loss
         self.optimizer_config = OptimizerConfig() if optimizer is None else optimizer
-        # Without the listwise loss nothing depends on it, and DDP refuses trainable parameters without a gradient.
+        # Only the listwise loss depends on it, and DDP refuses trainable parameters without a gradient.
         learned = self.loss.listwise_weight > 0
         self.log_temperature = nn.Parameter(torch.tensor(self.loss.latent_temperature).log(), requires_grad=learned)
         self.vectors: Tensor
@@ -56,7 +48,7 @@ class GeneratorModule(L.LightningModule):
         self.register_buffer("categories", torch.from_numpy(catalogue.categories.astype(np.int64)), persistent=False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The configured mixture of both losses under the configured assignment of latents to targets."""
+        """Mixes both losses as configured, under the configured assignment of latents to targets."""
         k = draw_k(self.k, self.model.config.k_max)
         if "condition_categories" in batch:
             batch.condition_categories = drop_categories(
@@ -69,23 +61,22 @@ class GeneratorModule(L.LightningModule):
         return losses["loss"]
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Latents of the batch, for :class:`callbacks.retrieval_evaluation.RetrievalEvaluation` to judge."""
+        """Returns the batch's latents, for :class:`callbacks.retrieval_evaluation.RetrievalEvaluation` to evaluate."""
         latents: Tensor = self.model(batch, self.k)
         return latents
 
     def test_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """As in validation."""
+        """Returns the batch's latents, as in validation."""
         return self.validation_step(batch, batch_index)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and the configured schedule."""
+        """Builds AdamW with warm-up and the configured schedule."""
         return adamw_with_warmup(self, self.optimizer_config, self.optimizer_config.schedule)
 
     def losses(self, latents: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Losses of latents ``[B, k, r]``: the mean over tasks, its parts, and that over tasks without and with
-        conditions.
+        """Computes the loss of latents ``[B, k, r]``, its parts, and its means over tasks without and with conditions.
 
-        The first k targets count, those that are -1 not at all.
+        Only the first k targets of a task count, and of these none that is -1.
         """
         k = latents.shape[1]
         target_id = batch.target_id[:, :k]
@@ -117,7 +108,7 @@ class GeneratorModule(L.LightningModule):
         candidates, scores = batch.candidate_id[:, :k], batch.candidate_score[:, :k]  # [B, k, M]
         known = candidates >= 0
         target = scores.div(self.loss.target_temperature).masked_fill(~known, -torch.inf).softmax(-1)
-        target = torch.where(known, target, 0.0)  # steps without a target have no candidates: a softmax of nothing
+        target = torch.where(known, target, 0.0)  # NaN in steps without a target, which have no candidates
         drawn = torch.randint(len(self.vectors), (self.loss.random_candidates,)).to(self.device)
         items, position = torch.unique(torch.cat([candidates.clamp(min=0).flatten(), drawn]), return_inverse=True)
         mapped = self.model.retrieval_vectors(self.vectors[items])  # [U, r]
@@ -130,7 +121,7 @@ class GeneratorModule(L.LightningModule):
         return listwise_distillation(similarity, target, self.log_temperature.exp(), absent)
 
     def _not_a_distractor(self, candidates: Tensor, drawn: Tensor, batch: Batch) -> Tensor:
-        """Random items that a list already holds, or that rule or conditions forbid, bool ``[B, k, R]``."""
+        """Marks random items that a list already holds, or that rule or conditions forbid, bool ``[B, k, R]``."""
         listed = (candidates[..., None, :] == drawn[:, None]).any(-1)
         same_category = batch.category[:, None] == self.categories[drawn]  # [V, R]
         forbidden = listed | _any_of_graph(same_category, batch.batch, batch.num_graphs)[:, None]
@@ -140,7 +131,7 @@ class GeneratorModule(L.LightningModule):
 
 
 def draw_k(k: int, k_max: int) -> int:
-    """The number of missing items of a training batch: k in at least half of the batches, else any of 1…k_max."""
+    """Draws the number of missing items of a training batch: k for half of the batches, else any of 1…k_max."""
     share, other = torch.rand(()), torch.randint(1, k_max + 1, ())
     return k if share < EXPERIMENT_SHARE else int(other)
 
@@ -148,17 +139,14 @@ def draw_k(k: int, k_max: int) -> int:
 def drop_categories(allowed: Tensor, texts: Tensor, share: float) -> Tensor:
     """Lets a share of the missing items with a text have any category.
 
-    Args:
-        allowed: categories of each missing item, bool, shape ``[B, k, C]``.
-        texts: their texts, shape ``[B, k, text_dim]``.
-        share: how many of those with a text, on average.
+    ``allowed`` marks categories of each missing item, bool, shape ``[B, k, C]``; ``texts`` have ``[B, k, text_dim]``.
     """
     dropped = texts.any(-1) & (torch.rand(allowed.shape[:2]) < share).to(allowed.device)
     return allowed | dropped[..., None]
 
 
 def _same_condition(batch: Batch, k: int) -> Tensor:
-    """Which of the first k missing items have the same condition, bool, shape ``[B, k, k]``."""
+    """Marks pairs of the first k missing items with the same condition, bool, shape ``[B, k, k]``."""
     if "condition_categories" not in batch:
         return torch.ones(batch.num_graphs, k, k, dtype=torch.bool, device=batch.x.device)
     allowed, texts = batch.condition_categories[:, :k], batch.condition_texts[:, :k]
@@ -168,7 +156,7 @@ def _same_condition(batch: Batch, k: int) -> Tensor:
 
 
 def _has_conditions(batch: Batch, k: int) -> Tensor:
-    """Which tasks have a condition for one of their first k missing items, bool, shape ``[B]``."""
+    """Marks tasks with a condition for one of their first k missing items, bool, shape ``[B]``."""
     if "condition_categories" not in batch:
         return torch.zeros(batch.num_graphs, dtype=torch.bool, device=batch.x.device)
     conditions: Tensor = ~batch.condition_categories[:, :k].all(-1) | batch.condition_texts[:, :k].any(-1)
@@ -176,6 +164,6 @@ def _has_conditions(batch: Batch, k: int) -> Tensor:
 
 
 def _any_of_graph(flags: Tensor, graph_of_node: Tensor, graphs: int) -> Tensor:
-    """Whether any node of a graph has the flag: ``[V, R]`` bool to ``[B, R]`` bool."""
+    """Marks graphs with a flag on any node: ``[V, R]`` bool to ``[B, R]`` bool."""
     counts = torch.zeros(graphs, flags.shape[1], device=flags.device)
     return counts.index_add(0, graph_of_node, flags.to(counts.dtype)) > 0

@@ -1,4 +1,4 @@
-"""AdamW with a linear warm-up, as every trained module here uses it."""
+"""Builds AdamW with a linear warm-up for every LightningModule."""
 
 import math
 
@@ -11,7 +11,7 @@ from outfits.config.schema.scorer import ScorerConfig
 
 
 def warmup_then(schedule: str, warmup_steps: int, total_steps: int, step: int) -> float:
-    """Factor on the peak learning rate at an optimiser step: linear rise, then constant or a cosine down to 0."""
+    """Returns the factor on the peak learning rate at a step: linear rise, then constant or a cosine down to 0."""
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if schedule == "constant":
@@ -23,12 +23,9 @@ def warmup_then(schedule: str, warmup_steps: int, total_steps: int, step: int) -
 def adamw_with_warmup(
     module: L.LightningModule, config: ScorerConfig | OptimizerConfig, schedule: str
 ) -> OptimizerLRSchedulerConfig:
-    """Lightning's optimiser configuration; matrices decay, vectors (biases, norms, learned tokens) do not.
+    """Builds Lightning's optimiser configuration; matrices decay, vectors (biases, norms, learned tokens) do not.
 
-    Args:
-        module: what is trained, attached to its trainer.
-        config: peak learning rate, decay of matrices, share of the steps with rising learning rate.
-        schedule: ``cosine`` or ``constant`` after the warm-up.
+    The module is attached to its trainer; ``schedule`` is ``cosine`` or ``constant`` after the warm-up.
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     total_steps = int(module.trainer.estimated_stepping_batches)

@@ -1,4 +1,4 @@
-"""Training of an image model on a catalogue's images."""
+"""Trains an image model on a catalogue's images."""
 
 import lightning as L
 import torch
@@ -15,7 +15,7 @@ from outfits.representations.store import build_model
 
 
 class RepresentationModule(L.LightningModule):
-    """Trains any :class:`outfits.representations.base.ImageModel`; its losses are the model's own.
+    """Trains any :class:`outfits.representations.base.ImageModel`, which defines its own losses.
 
     Args:
         config: the model, and how its training images are augmented.
@@ -35,7 +35,7 @@ class RepresentationModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model = build_model(config, categories, text_dim, features).to(memory_format=torch.channels_last)
-        self.features = (features,)  # a tuple: a frozen network in an attribute of its own would enter the checkpoints
+        self.features = (features,)  # in a tuple, since checkpoints hold every network that is an attribute
         self.optimizer_config = optimizer
         self.means: dict[str, MeanMetric] = {}
 
@@ -46,7 +46,7 @@ class RepresentationModule(L.LightningModule):
                 features.to(self.device)
 
     def training_step(self, batch: ImageBatch, batch_index: int) -> Tensor:
-        """The model's objective on augmented images."""
+        """Computes the model's objective on augmented images."""
         progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches))
         losses = self.model.losses(augmented(batch, self.model.config.augmented), progress)
         for name, value in losses.items():
@@ -54,7 +54,7 @@ class RepresentationModule(L.LightningModule):
         return losses["loss"]
 
     def validation_step(self, batch: ImageBatch, batch_index: int) -> None:
-        """The same terms on images as they are, at the end of every schedule."""
+        """Averages the same terms on images without augmentation, at the end of every schedule."""
         for name, value in self.model.losses(batch, 1.0).items():
             if name not in self.means:
                 self.means[name] = MeanMetric().to(self.device)
@@ -67,5 +67,5 @@ class RepresentationModule(L.LightningModule):
             mean.reset()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and the configured schedule."""
+        """Builds AdamW with warm-up and the configured schedule."""
         return adamw_with_warmup(self, self.optimizer_config, self.optimizer_config.schedule)

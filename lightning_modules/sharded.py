@@ -1,4 +1,4 @@
-"""Long work without training on every device: embedding a catalogue, mining targets, evaluating methods."""
+"""Runs long work without training on every device: embedding a catalogue, mining targets, evaluating methods."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,8 +19,7 @@ def _as_it_is(batch: Any) -> Any:
 class ShardedPrediction(L.LightningModule):
     """Runs work in shards under ``Trainer.predict``.
 
-    Shard s goes to rank s modulo the number of ranks, so a restart on another number of ranks computes what is missing
-    and nothing else.
+    Shard s goes to rank s modulo the number of ranks; a restart on another number of ranks computes what is missing.
 
     Args:
         pending: shards to compute.
@@ -40,7 +39,7 @@ class ShardedPrediction(L.LightningModule):
         self.num_workers = num_workers
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """This rank's shards."""
+        """Loads this rank's shards."""
         share = [shard for shard in self.pending if shard % self.trainer.world_size == self.trainer.global_rank]
         dataset: Any = share if self.inputs is None else Subset(self.inputs, share)
         return DataLoader(dataset, batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is)
@@ -50,11 +49,11 @@ class ShardedPrediction(L.LightningModule):
         self.compute = self.work(self.device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Inputs stay where they are: images and numbers are moved by the work itself."""
+        """Leaves inputs where they are: the work itself moves images and numbers."""
         return batch
 
     def predict_step(self, batch: Any, batch_index: int) -> None:
-        """One shard."""
+        """Computes one shard."""
         self.compute(batch)
 
 
@@ -70,7 +69,7 @@ def run_shards(
     All ranks pass the same ``pending``: what :func:`lightning_modules.trainer.before_writing` found.
     """
     module = ShardedPrediction(pending, work, inputs, num_workers)
-    # trainer.precision is for training; under its autocast results would not be those that the shards are keyed by.
+    # trainer.precision is for training; its autocast would change results without changing the shards' keys.
     build_trainer(config, fast_dev_run=False, precision="32-true").predict(module, return_predictions=False)
     wait_for_all_ranks()
 

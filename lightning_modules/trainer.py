@@ -1,4 +1,4 @@
-"""Trainers as the configuration describes them, and what several processes of one run must agree on."""
+"""Builds trainers from the configuration, and coordinates the processes of one run."""
 
 import logging
 import os
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 NOT_LIGHTNINGS = ("threads", "timeout_minutes")
 
-# Every stage makes trainers; which hardware each one found, and advertisements, would bury what the stages say.
+# Every stage makes trainers, whose notes on hardware and advertisements would hide the stages' messages.
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 logging.getLogger("lightning.pytorch.accelerators").setLevel(logging.WARNING)
-# Lightning's own use of torch, its advice on loader workers (ours are configured), and short epochs of small sets.
+# From Lightning's own use of torch, or about what is configured on purpose.
 for message in (
     ".*isinstance.treespec, LeafSpec.*",
     ".*predict returned None.*",
@@ -38,14 +38,13 @@ for message in (
 
 
 class CheckpointsInOnePiece(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there.
+    """Writes a checkpoint under another name in its folder and renames it.
 
-    Lightning writes it to the temporary folder of the system first; moved from there to another file system, it can
-    be cut in half by a kill.
+    Lightning writes to the system's temporary folder; a kill during the move to another file system truncates the file.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """A kill at any moment leaves the whole new file or the whole old one."""
+        """Leaves, when killed at any moment, the whole new file or the whole old one."""
         unfinished = f"{path}.{os.getpid()}.tmp"
         super().save_checkpoint(checkpoint, unfinished, storage_options)
         os.replace(unfinished, path)
@@ -54,20 +53,16 @@ class CheckpointsInOnePiece(TorchCheckpointIO):
 def build_trainer(
     config: TrainerConfig, *, loggers: Sequence[Logger] = (), callbacks: Sequence[Callback] = (), **changes: Any
 ) -> L.Trainer:
-    """A Lightning trainer; samplers are the data modules' own business, so Lightning replaces none.
+    """Builds a Lightning trainer that replaces no sampler, since the data modules share samples among ranks.
 
-    Args:
-        config: Lightning's own names.
-        loggers: where metrics go.
-        callbacks: checkpoints, early stopping, evaluation.
-        changes: what a stage sets differently, for example ``max_epochs``.
+    ``changes`` are settings that differ from ``config``, for example ``max_epochs``.
     """
     options = {name: value for name, value in asdict(config).items() if name not in NOT_LIGHTNINGS}
     options["gradient_clip_val"] = options["gradient_clip_val"] or None
     if isinstance(options["devices"], str) and options["devices"].isdigit():
         options["devices"] = int(options["devices"])
     if config.strategy == "ddp" or (config.strategy == "auto" and _auto_is_ddp(options)):
-        # the generator's buffers are the catalogue, equal on all ranks: broadcasting them at every step is waste
+        # without broadcasts at every step: the generator's buffers are the catalogue, equal on all ranks
         timeout = timedelta(minutes=config.timeout_minutes)
         options["strategy"] = DDPStrategy(timeout=timeout, broadcast_buffers=False)
     return L.Trainer(
@@ -88,20 +83,20 @@ def _auto_is_ddp(options: dict[str, Any]) -> bool:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process writes what all ranks share; true before any other rank exists."""
+    """Returns whether this process writes what all ranks share; true before any other rank exists."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank() == 0
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")))) == 0
 
 
 def wait_for_all_ranks() -> None:
-    """Barrier over all ranks; nothing to do in a single process."""
+    """Waits at a barrier over all ranks; returns at once in a single process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
 
 
 def before_writing(look: Callable[[], T]) -> T:
-    """What a look at files finds on this rank; no rank goes on, and writes, before all have looked."""
+    """Calls ``look``, which reads files, and waits until all ranks have read, so that no rank writes earlier."""
     found = look()
     wait_for_all_ranks()
     return found

@@ -1,8 +1,8 @@
-"""Outfit completion: from catalogue and outfits to graphs, latents, an index, completions, scores and a report.
+"""Completes outfits: from catalogue and outfits to graphs, latents, an index, completions, scores and a report.
 
-The subpackages stand in the order in which data flows, and each imports only from those before it:
-``config → data → encoders → graphs → models → index → completion → metrics → report → stylist``. Nothing here imports
-Lightning.
+The subpackages are listed in the order in which data flow, and each imports only from those before it:
+``config → data → representations → encoders → graphs → models → scoring → index → completion → mining → metrics →
+report → stylist``. Nothing here imports Lightning.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ __all__ = ["Garment", "Stylist"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what a person asks for when it is asked for: torch alone takes seconds."""
+    """Imports a public name at its first use, since importing torch takes seconds."""
     if name in __all__:
         from outfits import stylist
 

@@ -1,8 +1,8 @@
-"""Errors that a user can mend: one line that names the thing, the place and the way out."""
+"""Defines the errors that a user can fix: one line that names the thing, the place and the way out."""
 
 
 class OutfitError(Exception):
-    """Base of every error that is the user's to mend; the entry points print it and exit with status 2."""
+    """Base of every error that a user can fix; the entry points print it and exit with status 2."""
 
     kind = "error"
 
@@ -11,19 +11,19 @@ class OutfitError(Exception):
 
 
 class DataError(OutfitError):
-    """A file, row, image or embedding that cannot be used as it is."""
+    """Raised for a file, row, image or embedding that cannot be used as it is."""
 
     kind = "data error"
 
 
 class ArtifactError(OutfitError):
-    """A stored product of an earlier stage (weights, embeddings, targets) that is missing or does not match."""
+    """Raised if a stored product of an earlier stage (weights, embeddings, targets) is missing or does not match."""
 
     kind = "artifact error"
 
 
 class ConfigError(OutfitError):
-    """One or several configuration errors, each a line of its own."""
+    """Raised for one or several configuration errors, each on its own line."""
 
     kind = "config error"
 

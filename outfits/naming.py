@@ -1,4 +1,4 @@
-"""Names that are compared: in one form wherever they are read, and which known ones a misspelt one is near to."""
+"""Normalises the names that are compared, and finds known names near a misspelt one."""
 
 import re
 import unicodedata
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from os.path import commonprefix
 
-NEIGHBOURS = 300  # known names compared on either side of where the misspelt one would stand
-INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))  # of no width; spreadsheets and web pages leave them
+NEIGHBOURS = 300  # known names compared on either side of the misspelt one's place in the alphabet
+INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))  # of no width; from spreadsheets and web pages
 
 
 def normalised(value: object) -> str:
-    """A name in the form in which it is compared.
+    """Converts a name to the form in which names are compared.
 
     Unicode NFC, without characters of no width, without white space around it and with single blanks (no-break spaces
     count as white space); a whole float, as a column of integers with a gap becomes, is written as an integer.
@@ -23,12 +23,12 @@ def normalised(value: object) -> str:
 
 
 def bare(name: str) -> str:
-    """What is left of a normalised name without case, leading zeros and decimals that are zero, as of ``014.0``."""
+    """Strips a normalised name of case, leading zeros and decimals that are zero, as in ``014.0``."""
     return re.sub(r"^0+(?=\d)|\.0+$", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def differing_by_case(names: Iterable[str]) -> list[list[str]]:
-    """Groups of two or more distinct names that are equal but for upper and lower case."""
+    """Groups two or more distinct names that are equal but for upper and lower case."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         groups.setdefault(name.casefold(), []).append(name)
@@ -36,10 +36,10 @@ def differing_by_case(names: Iterable[str]) -> list[list[str]]:
 
 
 def near(name: str, known: Iterable[str], n: int = 3, cutoff: float = 0.6) -> list[str]:
-    """At most ``n`` known names like ``name`` in whatever case, best first, before them those of the same :func:`bare`.
+    """Finds at most ``n`` known names like ``name`` in any case, best first, but first those of the same :func:`bare`.
 
-    Comparing a name with 100,000 others takes seconds. A slip leaves the beginning or the end of a name alone, so only
-    its neighbours in alphabetical order, read forwards and backwards, are compared.
+    Comparing a name with 100,000 others takes seconds. Most misspellings keep the beginning or the end of a name, so
+    only its neighbours in alphabetical order, read forwards and backwards, are compared.
     """
     names = {other.casefold(): other for other in known}
     same, name = [other for other in names.values() if bare(other) == bare(name)], name.casefold()
@@ -48,7 +48,7 @@ def near(name: str, known: Iterable[str], n: int = 3, cutoff: float = 0.6) -> li
     around = {*_around(forwards, name), *(other[::-1] for other in _around(backwards, name[::-1]))}
     alike = get_close_matches(name, around, n=len(around) or 1, cutoff=cutoff)
     likeness = {other: SequenceMatcher(None, other, name).ratio() for other in alike}
-    # of names that are equally like it, the one that begins like it was probably meant
+    # of equally similar names prefer the longest common beginning
     alike.sort(key=lambda other: (-likeness[other], -len(commonprefix([other, name])), other))
     return list(dict.fromkeys([*same, *(names[other] for other in alike)]))[:n]
 
@@ -59,20 +59,20 @@ def _around(names: Sequence[str], name: str) -> Sequence[str]:
 
 
 def suggestion(names: Sequence[str]) -> str:
-    """``; did you mean a, b or c?``, empty without names."""
+    """Formats ``; did you mean a, b or c?``, empty without names."""
     return f"; did you mean {' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}?" if names else ""
 
 
 def did_you_mean(name: str, known: Iterable[str], n: int = 1) -> str:
-    """The suggestion of the known names that are nearest to a misspelt one, empty where none is near."""
+    """Suggests the known names nearest to a misspelt one, empty where none is near."""
     return suggestion(near(name, known, n))
 
 
 def listed(parts: Sequence[str], shown: int = 5) -> str:
-    """The first few parts, and how many more there are."""
+    """Joins the first few parts and counts the others."""
     return ", ".join(parts[:shown]) + (f" and {len(parts) - shown:,} more" if len(parts) > shown else "")
 
 
 def named(names: Sequence[str]) -> str:
-    """The first few names, quoted, and how many more there are."""
+    """Quotes and joins the first few names and counts the others."""
     return listed([repr(name) for name in names])

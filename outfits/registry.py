@@ -1,7 +1,7 @@
-"""Tables of what can be chosen by name: data formats, encoders, models, methods, stages.
+"""Defines tables of what can be chosen by name: data formats, encoders, models, methods, stages.
 
-An entry names its code instead of importing it, so that a table can stand beside its section of the configuration and
-neither ``--help`` nor an error waits for torch. A plug-in adds a line of its own with :meth:`Table.register`.
+An entry names its code instead of importing it, so that a table can be defined beside its section of the configuration
+and neither ``--help`` nor an error waits for torch. A plug-in adds an entry by :meth:`Table.register`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,18 +12,13 @@ from typing import Any, Generic, TypeVar
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a table.
-
-    Attributes:
-        name: as configurations and command lines write it.
-        code: the function or class, ``MODULE:NAME``.
-    """
+    """An entry of a table: its name in configurations and on command lines, and its code, ``MODULE:NAME``."""
 
     name: str
     code: str
 
     def load(self) -> Any:
-        """The function or class, imported at the first use."""
+        """Imports the function or class."""
         module, _, name = self.code.partition(":")
         return getattr(import_module(module), name)
 
@@ -32,12 +27,7 @@ E = TypeVar("E", bound=Entry)
 
 
 class Table(Mapping[str, E], Generic[E]):
-    """Entries by name, in their order.
-
-    Args:
-        what: what messages call an entry.
-        entries: the entries; names are unique.
-    """
+    """Maps names to entries, in their order; ``what`` is the name of an entry in messages."""
 
     def __init__(self, what: str, entries: Iterable[E]) -> None:
         self.what = what
@@ -46,11 +36,7 @@ class Table(Mapping[str, E], Generic[E]):
             self.register(entry)
 
     def register(self, entry: E) -> None:
-        """Adds an entry at the end.
-
-        Raises:
-            ValueError: if the name is taken by another entry.
-        """
+        """Adds an entry at the end; raises ValueError if another entry has its name."""
         if self._entries.setdefault(entry.name, entry) != entry:
             raise ValueError(f"there is a {self.what} {entry.name!r} already")
 

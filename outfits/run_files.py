@@ -1,4 +1,4 @@
-"""The names of all files and folders within a run's folder."""
+"""Names all files and folders within a run's folder."""
 
 CONFIG = "config.yaml"
 DATASET = "dataset.json"

@@ -1,4 +1,4 @@
-"""Long work cut into shards, with one whole file per shard, so that a kill loses at most the shards under way."""
+"""Cuts long work into shards, with one whole file per shard, so that a kill loses at most the unfinished shards."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,28 +12,22 @@ from outfits.errors import ArtifactError
 from outfits.storage import Arrays, read_arrays, write_arrays
 
 ShardWork = Callable[[torch.device], Callable[[Any], object]]
-"""Puts models on a device and returns the function that computes a shard there and writes it.
-
-That function takes the shard's number, or the shard's input where the work has inputs of its own.
-"""
+"""Moves models to a device; returns a function that computes and writes a shard, given its number or its input."""
 
 
 class ShardStore:
-    """Arrays about many rows (tasks or items) in a folder, one file per shard of rows.
+    """Stores arrays about many rows (tasks or items) in a folder, one file per shard of rows.
 
-    A file that has its name is whole, so several processes may write different shards at once; one that nevertheless
-    cannot be read or does not fit is pending again. A shard holds the same rows whichever rank computes it, so results
-    depend neither on the number of ranks nor on interruptions.
+    Files are written atomically, so several processes may write different shards at once; one that nevertheless cannot
+    be read or does not fit is pending again. A shard holds the same rows on every rank, so results depend neither on
+    the number of ranks nor on interruptions.
 
     Args:
-        folder: where the files lie.
+        folder: folder of the files.
         rows: number of rows.
         shard_size: rows per shard.
         what: the contents in messages.
-        counted: name of an array with one entry per row, by which a file is known to fit.
-
-    Raises:
-        ValueError: if rows or shard_size are not positive.
+        counted: name of an array with one entry per row, whose length shows that a file fits.
     """
 
     def __init__(self, folder: Path, rows: int, shard_size: int, what: str, counted: str = "") -> None:
@@ -46,46 +40,38 @@ class ShardStore:
         self.counted = counted
 
     def __len__(self) -> int:
-        """Number of shards."""
+        """Counts the shards."""
         return -(-self.rows // self.shard_size)
 
     def bounds(self, shard: int) -> tuple[int, int]:
-        """First row of a shard and the one after its last.
-
-        Raises:
-            ValueError: if there is no such shard.
-        """
+        """Returns the first row of a shard and the one after its last."""
         if not 0 <= shard < len(self):
             raise ValueError(f"shard {shard} is not one of {len(self)}")
         return shard * self.shard_size, min((shard + 1) * self.shard_size, self.rows)
 
     def rows_of(self, shard: int) -> NDArray[np.int64]:
-        """Rows of a shard, ascending."""
+        """Lists the rows of a shard, ascending."""
         return np.arange(*self.bounds(shard), dtype=np.int64)
 
     def path(self, shard: int) -> Path:
-        """File of a shard."""
+        """Names the file of a shard."""
         return self.folder / f"shard-{shard:06d}.npz"
 
     def fits(self, shard: int, arrays: Arrays) -> bool:
-        """Whether a file's arrays are those of the shard."""
+        """Returns whether a file's arrays are those of the shard."""
         return len(arrays.get(self.counted, ())) == len(self.rows_of(shard))
 
     def pending(self) -> list[int]:
-        """Shards whose file is missing, damaged or of something else."""
+        """Lists the shards whose file is missing, damaged or of something else."""
         return [shard for shard in range(len(self)) if self.read(shard) is None]
 
     def read(self, shard: int) -> Arrays | None:
-        """Arrays of a shard; None if it is pending."""
+        """Reads the arrays of a shard; None if it is pending."""
         arrays = read_arrays(self.path(shard))
         return arrays if arrays is not None and self.fits(shard, arrays) else None
 
     def read_all(self) -> list[Arrays]:
-        """Arrays of every shard.
-
-        Raises:
-            ArtifactError: if a shard is pending.
-        """
+        """Reads the arrays of every shard; raises ArtifactError if one is pending."""
         parts = [part for part in map(self.read, range(len(self))) if part is not None]
         if len(parts) < len(self):
             raise ArtifactError(

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a kill at any moment leaves the old file or the new one, never half of one."""
+"""Writes files atomically: a kill at any moment leaves the whole old file or the whole new one."""
 
 import json
 import os
@@ -13,15 +13,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-# What NumPy raises for a file that is missing, cut short or overwritten: bad zip structure, member, header or data.
-# Zip members carry checksums, so changed bytes are noticed too.
+# Raised by NumPy for a file that is missing, truncated or overwritten; checksums of zip members reveal changed bytes.
 READING_ERRORS = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Lets ``write`` fill a file beside ``path`` and moves the complete file there; makes a missing folder."""
+    """Lets ``write`` fill a file beside ``path`` and renames the complete file to it; makes a missing folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -40,13 +39,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, values: object) -> None:
-    """Writes a JSON file, atomically; lists of numbers stand on one line each.
-
-    Raises:
-        ValueError: if a number is not finite.
-    """
+    """Writes a JSON file, atomically, each list of numbers on one line; raises ValueError if one is not finite."""
     text = json.dumps(values, indent=2, allow_nan=False)
-    # within a JSON string there is no line break, so none is touched
+    # JSON strings have no line breaks, so none matches
     text = re.sub(r"\[\n[-+.\deE,\s]*\]", lambda found: " ".join(found[0].split()), text)
     write_text(path, text + "\n")
 
@@ -57,7 +52,7 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def read_arrays(path: Path) -> Arrays | None:
-    """The arrays of :func:`write_arrays`; None if the file is missing or damaged."""
+    """Reads the arrays of :func:`write_arrays`; None if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

@@ -1,8 +1,8 @@
-"""How many CPU threads compute, and how they wait for each other.
+"""Sets the number of CPU threads, and how they wait for each other.
 
 OpenMP reads its environment when torch is loaded, so programs import this module first; the processes that they start
-inherit the setting. Unless told otherwise, a thread that waits for another one spins for some milliseconds. Where other
-programs run on the same cores it spins away the time in which the thread it waits for could work.
+inherit the setting. By default a thread that waits for another one spins for some milliseconds and, where other
+programs run on the same cores, takes the time of the thread that it waits for.
 """
 
 import os
@@ -11,12 +11,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def use_threads(count: int | None) -> None:
-    """Lets torch and FAISS compute on so many threads, None: on OpenMP's choice; ``OMP_NUM_THREADS`` wins."""
+    """Sets the threads of torch and FAISS, None: OpenMP's choice; ``OMP_NUM_THREADS`` takes precedence."""
     if count is None or "OMP_NUM_THREADS" in os.environ:
         return
     import torch
 
     torch.set_num_threads(count)
-    import faiss  # after torch: the other order lets thread settings go astray
+    import faiss  # after torch: in the other order thread settings are lost
 
     faiss.omp_set_num_threads(count)

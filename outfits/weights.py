@@ -1,4 +1,4 @@
-"""Networks in files: safetensors with what the network is built from, known by their SHA-256."""
+"""Saves networks as safetensors with their architecture, identified by their SHA-256."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from torch import nn
 from outfits.errors import ArtifactError
 from outfits.storage import write_atomically
 
-# What reading a file of weights raises that is missing, cut short, or no such file.
+# Raised when a file of weights is missing, truncated, or of another format.
 READING_WEIGHTS = (OSError, SafetensorError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError)
 
 A = TypeVar("A")
@@ -23,16 +23,12 @@ N = TypeVar("N", bound="Network[Any]")
 
 
 class Network(nn.Module, Generic[A]):
-    """A network that knows what it is built from, so that its file can say so.
+    """A network that knows its architecture, so that its file can state it.
 
     Args:
         architecture: dataclass of the configuration keys that it is built from.
-        config: a section that has these keys, perhaps among others.
+        config: a section that has these keys, perhaps among others; the attribute keeps the keys of ``architecture``.
         sizes: what the data decide, by the names of the constructor's arguments.
-
-    Attributes:
-        config: the keys of ``architecture`` and no others.
-        sizes: as given.
     """
 
     def __init__(self, architecture: type[A], config: A, **sizes: int) -> None:
@@ -47,13 +43,13 @@ class Network(nn.Module, Generic[A]):
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
+    """Computes the SHA-256 of a file's bytes, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_digest(module: nn.Module) -> str:
-    """SHA-256 over names and values of all parameters and buffers, as hex; the device does not matter."""
+    """Computes the SHA-256 over names and values of all parameters and buffers, as hex; the device does not matter."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
@@ -62,18 +58,9 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def save_network(network: Network[Any], path: Path, **facts: str) -> str:
-    """Writes a network's parameters and buffers with what it is built from, atomically.
-
-    Args:
-        network: the network.
-        path: the file.
-        facts: what else the file says of it.
-
-    Returns:
-        The SHA-256 of the file.
-    """
+    """Writes a network's weights, settings and further ``facts`` atomically; returns the SHA-256 of the file."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    # one metadata entry: safetensors writes several in no fixed order, and the digest would change
+    # one metadata entry, since safetensors writes several in no fixed order, which changes the digest
     described = json.dumps({"settings": network.settings, **facts}, sort_keys=True)
     data = serialise(tensors, metadata={"described": described})
     write_atomically(path, lambda file: file.write(data))
@@ -89,11 +76,11 @@ def load_network(
         build: makes it from its architecture and, by name, its sizes.
         architecture: dataclass of the keys that it is built from.
         path: file written by :func:`save_network`.
-        what: how messages call it.
+        what: name of the network in messages.
         way_out: what to do about a file of another version, for messages.
 
     Returns:
-        The network, what else the file says of it, and the SHA-256 of the file.
+        The network, the further facts in the file, and the SHA-256 of the file.
 
     Raises:
         ArtifactError: if the file is missing, cannot be read, or was written by another version of the network.
@@ -119,7 +106,7 @@ def load_network(
 
 
 def _rebuilt(kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass, and those in its fields, from JSON values."""
+    """Builds a dataclass, and those in its fields, from JSON values."""
     hints = get_type_hints(kind)
     parts = {field.name: values[field.name] for field in fields(kind)}
     return kind(**{n: _rebuilt(hints[n], value) if is_dataclass(hints[n]) else value for n, value in parts.items()})

@@ -1,10 +1,10 @@
-"""The stages of runs, each a function from what stages before it left to what later ones need.
+"""Runs the stages, each a function from the products of earlier stages to its own.
 
-Which there are, and in which order they run, is written in ``outfits/config/schema/stages.py``. Every stage keeps its
-product under a key made from everything it depends on, logs whether it computed or reused it, and goes on where a
-killed run stopped. All ranks call every stage.
+``outfits/config/schema/stages.py`` lists them in their order. Every stage keeps its product under a key made from
+everything it depends on, logs whether it computed or reused it, and resumes after a kill. It raises ArtifactError if
+the product is missing and the stage was not asked for. All ranks call every stage.
 """
 
 import warnings
 
-warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # a dependency, while it is imported
+warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from the import of a dependency

@@ -1,4 +1,4 @@
-"""Stage ``compatibility``: S, and the judge beside it, trained, measured and frozen."""
+"""Stage ``compatibility``: trains, measures and freezes S, and the judge beside it."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ from pipeline.run import Run, content_key
 
 @dataclass(frozen=True)
 class Scorers:
-    """The frozen S, the judge (None without one) and the metrics of S on the evaluated split."""
+    """Holds the frozen S, the judge (None without one) and the metrics of S on the evaluated split."""
 
     scorer: FrozenScorer
     judge: FrozenScorer | None
@@ -35,10 +35,9 @@ class Scorers:
 
 
 def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
-    """Trains S, and the judge on training outfits that S never sees, or loads what is there; measures S.
+    """Trains S, and the judge on training outfits that S never sees, or loads finished ones; measures S.
 
     Raises:
-        ArtifactError: if a model is missing and the stage was not asked for.
         DataError: if a split is empty.
     """
     config = run.config
@@ -65,11 +64,7 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
 
 
 def load_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
-    """Loads S and the judge of a finished run and measures S.
-
-    Raises:
-        ArtifactError: if a file is missing or was changed.
-    """
+    """Loads and measures S and the judge of a finished run; raises ArtifactError if a file is missing or changed."""
     recorded = json.loads((run.folder / run_files.COMPATIBILITY).read_text())
     scorer = load_scorer(run.folder / run_files.SCORER, recorded["sha256"])
     judge_sha256 = recorded["judge_sha256"]
@@ -83,7 +78,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def scorer_and_judge_outfits(run: Run, dataset: OutfitDataset) -> tuple[Outfits, Outfits]:
-    """The training outfits of S and those of the judge, which S never sees."""
+    """Splits the training outfits into those of S and those of the judge, which S never sees."""
     train, split = dataset.outfits.of("train"), run.config.data.split
     sets = [frozenset(outfit.tolist()) for outfit in train]
     kept_for_judge = judge_holdout(sets, run.config.judge.share, split.mode, split.overlap, split.seed)
@@ -93,7 +88,7 @@ def scorer_and_judge_outfits(run: Run, dataset: OutfitDataset) -> tuple[Outfits,
 def measure_scorer(
     run: Run, dataset: OutfitDataset, scorer: FrozenScorer, judge: FrozenScorer | None, train: Outfits
 ) -> dict[str, Any]:
-    """Metrics of S, trained on ``train``, on the evaluated split; rank zero writes them with both SHA-256."""
+    """Measures S, trained on ``train``, on the evaluated split; rank zero writes the metrics with both SHA-256."""
     config = run.config.evaluate
     metrics = measure_compatibility(
         MethodContext(dataset.catalogue, scorer.module, search=run.config.targets).scorer,
@@ -113,11 +108,11 @@ def measure_scorer(
 
 
 def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerConfig, seed: int, name: str) -> Path:
-    """Folder that holds the trained and exported model."""
+    """Trains and exports one model, or finds it finished; returns its folder."""
     catalogue, trainer_config = dataset.catalogue, run.config.trainer
     features = catalogue.require_embeddings
     valid = dataset.outfits.of("valid")
-    # Loggers and checkpoints are the stage's own; an idle trainer tells how many ranks share a batch.
+    # This trainer only tells how many ranks share a batch.
     world_size = build_trainer(trainer_config).world_size
     key = content_key(
         asdict(config),

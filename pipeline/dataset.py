@@ -1,4 +1,4 @@
-"""The data set of a run: what it is, how its items become vectors, and what is recorded of it."""
+"""Opens the data set of a run, describes its encoder's inputs, and records what the data are."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from pipeline.run import Run
 
 
 def open_dataset(run: Run) -> OutfitDataset:
-    """Reads the run's data set and logs what it is, how it is split and what was left out of it."""
+    """Reads the run's data set and logs its size, its split and what was left out of it."""
     dataset = load_dataset(run.config.data)
     counts = {split: int((dataset.outfits.split == code).sum()) for code, split in enumerate(SPLITS)}
     sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
@@ -36,13 +36,13 @@ def open_dataset(run: Run) -> OutfitDataset:
     near_duplicates = f"{facts['twin_share']:.1%} of the test outfits have a near duplicate in training"
     run.log("data", f"split {facts['mode']}: {seen}; {near_duplicates}")
     for what, count in dataset.counts.items():
-        if count or dataset.counts.get(what.replace("kept", "read")):  # that none of some was kept is news
+        if count or dataset.counts.get(what.replace("kept", "read")):  # also logs that none of some was kept
             run.log("data", f"{what}: {count:,}")
     return dataset
 
 
 def image_policies(config: DataConfig) -> dict[str, str]:
-    """What is done with images that are missing or cannot be decoded, by the names of the readers' arguments."""
+    """Returns the policies for missing and undecodable images, by the names of the readers' arguments."""
     return {"on_missing_image": config.on_missing_image, "on_corrupt_image": config.on_corrupt_image}
 
 
@@ -54,13 +54,13 @@ def log_undecodable(run: Run, stage: str, catalogue: Catalogue, present: NDArray
 
 
 def encoder_source(run: Run, dataset: OutfitDataset) -> EncoderSource:
-    """What the run's item encoder is built from; what it fits, it fits on items of training outfits."""
+    """Collects the inputs of the run's item encoder, which is fitted on items of training outfits alone."""
     train_items, state_dir = dataset.outfits.of("train").items, run.cache / "encoders"
     return EncoderSource(run.config.encoder, dataset.catalogue, train_items, state_dir, image_policies(run.config.data))
 
 
 def record_dataset(run: Run, dataset: OutfitDataset) -> None:
-    """Writes what the run's data are and what a stylist needs of them, or checks that they still are what they were.
+    """Records the run's data and exports what a stylist needs of them, or checks them against the record.
 
     Raises:
         ArtifactError: if catalogue, outfits, splits or embeddings differ from those that the run was made with.

@@ -1,4 +1,4 @@
-"""Stage ``embeddings``: a frozen vector for every item of the catalogue."""
+"""Stage ``embeddings``: computes a frozen vector for every item of the catalogue."""
 
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
@@ -11,10 +11,10 @@ from pipeline.run import Run
 
 
 def embed_dataset(run: Run, dataset: OutfitDataset) -> OutfitDataset:
-    """The data set with embeddings, recorded in the run's folder or compared with what is recorded there.
+    """Embeds the data set, and records it in the run's folder or compares it with the record.
 
     Raises:
-        ArtifactError: if embeddings are missing and the stage was not asked for, or the data have changed.
+        ArtifactError: if the data have changed.
         DataError: if an image cannot be used or an embedding is not finite.
     """
     dataset = embed_catalogue(run, dataset)
@@ -23,7 +23,7 @@ def embed_dataset(run: Run, dataset: OutfitDataset) -> OutfitDataset:
 
 
 def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
-    """The data set with its catalogue's embeddings, computed on every device of the trainer or read from the cache."""
+    """Adds the catalogue's embeddings, computed on every device of the trainer or read from the cache."""
     config, catalogue = run.config.encoder, dataset.catalogue
     policies = image_policies(run.config.data)
     encoder = build_item_encoder(encoder_source(run, dataset))

@@ -1,4 +1,4 @@
-"""Stage ``test``: every method completes the same outfits, and the report says what came of it."""
+"""Stage ``test``: completes the same outfits by every method and writes the report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ from pipeline.student import student_of, wants_student
 
 
 def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
-    """Runs the experiment with the models that a finished run left in its folder, without its training products.
+    """Runs the experiment with the models in a finished run's folder, without its training products.
 
     Raises:
         ArtifactError: if the run is not finished, a file of it was changed, or the data are no longer those of the run.
@@ -63,16 +63,9 @@ def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
 
 
 def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator) -> EvaluationResult:
-    """Completes the split's outfits by every configured method and writes ``RUN_DIR/report``.
+    """Completes the split's outfits by every configured method, writes ``RUN_DIR/report`` and returns the metrics.
 
-    Args:
-        run: the run, with the counts of selected items in its folder.
-        dataset: data set with embeddings.
-        scorers: S and the judge.
-        generator: trained generator.
-
-    Returns:
-        The metrics; on every rank the same.
+    The run's folder holds the counts of selected items; the data set has embeddings. Every rank returns the same.
     """
     config = run.config.evaluate
     selected = read_selected(run.folder / run_files.SELECTED, dataset.catalogue)
@@ -80,7 +73,7 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
     tasks = evaluator.tasks(run.config.model.k, config.outfits)
     run.log("test", f"{len(tasks):,} {config.split} outfits; {tasks.left_out} are too small for k={tasks.k}")
     for k in config.sweep.k:
-        evaluator.tasks(k, config.sweep.outfits)  # before hours of work: are there outfits large enough?
+        evaluator.tasks(k, config.sweep.outfits)  # fails here, not after hours, if all outfits are too small
     outcomes = evaluator.compare(tasks)
     conditions = evaluator.with_conditions(tasks)
     sweeps = evaluator.sweeps()
@@ -109,14 +102,10 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
 
 @dataclass
 class MethodEvaluator:
-    """One set of models, on which any method completes any tasks under the same protocol.
+    """Completes any tasks by any method with one set of models, under the same protocol.
 
-    Attributes:
-        run: the run.
-        dataset: data set with embeddings.
-        scorers: S and the judge.
-        generator: trained generator.
-        selected: how often greedy search selected each item for training outfits, shape ``[N]``.
+    ``dataset`` has embeddings; ``selected`` counts how often greedy search selected each item for training outfits,
+    shape ``[N]``.
     """
 
     run: Run
@@ -144,36 +133,36 @@ class MethodEvaluator:
 
     @cached_property
     def student(self) -> TwoTower | None:
-        """The run's student where a method that needs it is asked for, taught now if the run has none; else None."""
+        """The run's student, taught now if the run has none; None where no method asked for needs it."""
         return student_of(self.run, self.dataset, self.scorers.scorer) if wants_student(self.run) else None
 
     def _planned_calls(self) -> int:
-        """About how many calls of S the compared searches over the whole catalogue will make."""
+        """Estimates the calls of S of the compared searches over the whole catalogue."""
         config = self.run.config
         outfits = len(self.outfits) if config.evaluate.outfits is None else config.evaluate.outfits
         searches = sum(spec_of(text).scans_catalogue for text in config.evaluate.methods)
         return searches * outfits * config.model.k * len(self.dataset.catalogue)
 
     def tasks(self, k: int, limit: int | None) -> CompletionTasks:
-        """Outfits with ``k`` items removed; those of a smaller limit are among those of a larger one."""
+        """Removes ``k`` items from outfits; the tasks of a smaller limit are among those of a larger one."""
         config = self.run.config
         if config.trainer.fast_dev_run:
             limit = config.evaluate.shard_size
         return make_tasks(self.outfits, k, 1, limit, config.seed)
 
     def compare(self, tasks: CompletionTasks) -> dict[str, MethodOutcome]:
-        """Every method of ``evaluate.methods`` on the same tasks, slow ones on some of them."""
+        """Runs every method of ``evaluate.methods`` on the same tasks, slow ones on some of them."""
         config = self.run.config.evaluate
         few = self.tasks(tasks.k, min(config.slow_outfits, len(tasks)))
         outcomes = {}
-        # slow methods first: one may refuse, and then at once
+        # slow methods first: one that raises does so at once
         for text in sorted(config.methods, key=lambda text: not spec_of(text).slow):
             slow = {text, text.partition(":")[0]} & set(config.slow_methods)
             outcomes[text] = self.outcome(text, few if slow else tasks)
         return outcomes
 
     def with_conditions(self, tasks: CompletionTasks) -> dict[str, dict[str, MethodOutcome]]:
-        """The methods of ``evaluate.condition_methods`` with the removed items' categories or texts as conditions."""
+        """Runs ``evaluate.condition_methods`` with the removed items' categories or texts as conditions."""
         config = self.run.config.evaluate
         done = {}
         for kind in config.conditions:
@@ -188,7 +177,7 @@ class MethodEvaluator:
         return done
 
     def sweeps(self) -> dict[str, dict[float, dict[str, MethodOutcome]]]:
-        """The methods of ``evaluate.sweep`` at every value of every parameter, with greedy search beside them."""
+        """Runs the methods of ``evaluate.sweep`` at every value of every parameter, with greedy search beside them."""
         config, k = self.run.config.evaluate.sweep, self.run.config.model.k
         tasks = self.tasks(k, config.outfits)
         conditioned = {alpha: self._conditioned("texts", tasks, alpha) for alpha in config.alpha}
@@ -206,7 +195,7 @@ class MethodEvaluator:
         }
 
     def outcome(self, text: str, tasks: CompletionTasks) -> MethodOutcome:
-        """What one method does with tasks; shards that an earlier run left are used again."""
+        """Runs one method on tasks, reusing shards of an earlier run."""
         run, config = self.run, self.run.config.evaluate
         call = resolve_call(text, config)
         needs = set(spec_of(text).needs)
@@ -241,12 +230,12 @@ class MethodEvaluator:
 
 
 def _calls_with(option: str, value: int) -> list[str]:
-    """Calls with a value of a swept option of their own."""
+    """Lists the calls with a value of a swept option."""
     return [f"{name}:{option}={value}" for name, spec in METHODS.items() if option in spec.swept]
 
 
 def _what(tasks: CompletionTasks) -> str:
-    """How tasks differ from those of the comparison, for one line of progress."""
+    """Names the conditions of tasks, for one line of progress."""
     conditions = tasks.conditions
     if conditions is None:
         return ""
@@ -258,7 +247,7 @@ def _what(tasks: CompletionTasks) -> str:
 def _report(run: Run, dataset: OutfitDataset, outcomes: Mapping[str, MethodOutcome], result: EvaluationResult) -> None:
     gallery = gallery_outfits(outcomes, result.methods, dataset.catalogue, run.config.evaluate.gallery)
     folder = run.folder / run_files.REPORT
-    save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may have been given other evaluate.* than the run
+    save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may have other evaluate.* than the run
     paths = write_report(result, gallery, folder, (folder / run_files.CONFIG).read_text(encoding="utf-8"))
     print(f"\n{results_table(result)}\n")
     for name, path in paths.items():

@@ -1,4 +1,4 @@
-"""Stage ``generator``: the graph network that emits k latents, trained on the greedy targets."""
+"""Stage ``generator``: trains the graph network that emits k latents on the greedy targets."""
 
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
@@ -19,11 +19,7 @@ from pipeline.run import Run
 
 
 def train_generator(run: Run, dataset: OutfitDataset, scorers: Scorers, targets: MinedTargets) -> Generator:
-    """Trains the generator, from the run's last checkpoint if it was interrupted, or loads it if it is finished.
-
-    Raises:
-        ArtifactError: if it is missing and the stage was not asked for.
-    """
+    """Trains the generator, resuming from the run's last checkpoint, or loads a finished one."""
     config, path, scorer = run.config, run.folder / run_files.GENERATOR, scorers.scorer
     if path.exists():
         run.log("generator", f"reusing {path}")

@@ -1,4 +1,4 @@
-"""The installed commands ``outfits-train``, ``outfits-evaluate`` and ``outfits-complete``."""
+"""Runs the installed commands ``outfits-train``, ``outfits-evaluate`` and ``outfits-complete``."""
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from outfits.config.command import run_command
 
-IN_WHEEL = Path(__file__).with_name("programs")  # where setup.py puts what lies at the top level of the repository
+IN_WHEEL = Path(__file__).with_name("programs")  # setup.py copies the programs of the repository's top level here
 PROGRAMS = IN_WHEEL if IN_WHEEL.is_dir() else Path(__file__).resolve().parents[1]
 
 
@@ -26,7 +26,7 @@ def complete() -> int:
 
 
 def _run(name: str) -> int:
-    # by its file: other packages are named evaluate too
+    # from its file, since other packages are named evaluate too
     spec = spec_from_file_location(f"outfits_{name}", PROGRAMS / f"{name}.py")
     if spec is None or spec.loader is None:
         raise RuntimeError(f"{PROGRAMS / name}.py cannot be loaded")

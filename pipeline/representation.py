@@ -1,4 +1,4 @@
-"""Stage ``representation``: an image model trained on the catalogue's own images, without outfits."""
+"""Stage ``representation``: trains an image model on the catalogue's own images, without outfits."""
 
 from dataclasses import replace
 from functools import partial
@@ -24,17 +24,16 @@ from pipeline.run import Run
 
 
 def learn_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
-    """The configured image model, trained from the run's last checkpoint if it was interrupted, and its report.
+    """Trains the configured image model, resuming from the run's last checkpoint, and writes its report.
 
-    It learns from the items of training outfits; the loss is watched on the others. A finished one is reported anew.
+    The items of training outfits are trained on, the others validate. A finished model is only reported.
 
     Raises:
-        ArtifactError: if it is missing and the stage was not asked for.
-        ConfigError: if the report is to be about an attribute that the items do not have.
+        ConfigError: if the report is about an attribute that the items do not have.
         DataError: if an image cannot be used, or there are too few.
     """
     path = run.folder / run_files.REPRESENTATION
-    known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # a wrong name now, not after training
+    known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # rejects wrong names before training
     images = prepared_images(run, dataset)
     missing = int((~images.present).sum())
     run.log("representation", f"{len(images.present) - missing:,} images, {missing:,} items without a usable one")
@@ -76,7 +75,7 @@ def _train(run: Run, categories: int, data: ImageDataModule) -> None:
 
 
 def prepared_images(run: Run, dataset: OutfitDataset) -> PackedImages:
-    """The catalogue's images as the configured model sees them, from the cache or prepared now."""
+    """Prepares the catalogue's images for the configured model, or loads them from the cache."""
     model, policies = run.config.model.representation, image_policies(run.config.data)
     key = packing_key(dataset.catalogue, model.image_size, model.background, policies)
     folder = run.cache / "images" / key[:32]
@@ -95,7 +94,7 @@ def prepared_images(run: Run, dataset: OutfitDataset) -> PackedImages:
 
 
 def _data(run: Run, dataset: OutfitDataset, images: PackedImages) -> ImageDataModule:
-    """Batches of images, with frozen embeddings of their texts where the configured model learns from texts."""
+    """Batches images, with frozen embeddings of their texts where the configured model learns from texts."""
     config, texts = run.config, None
     if IMAGE_MODELS[config.model.representation.kind].texts:
         alone = replace(config, encoder=replace(config.encoder, image="none"), stages=["embeddings"])

@@ -1,4 +1,4 @@
-"""The report of stage ``representation``: what the latents of an image model hold, in RUN_DIR/report."""
+"""Writes the report of stage ``representation``, on what an image model's latents hold, to RUN_DIR/report."""
 
 import torch
 import wandb
@@ -17,14 +17,7 @@ from pipeline.run import Run
 
 
 def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel, data: ImageDataModule) -> None:
-    """Measures an image model and writes metrics, images and page to ``RUN_DIR/report``.
-
-    Args:
-        run: the run.
-        dataset: the data set that the model was trained on.
-        model: the model, in evaluation mode.
-        data: the images that it learned from, and those that its loss was watched on.
-    """
+    """Measures an image model, in evaluation mode, and writes metrics, images and page to ``RUN_DIR/report``."""
     config = run.config.evaluate.representation
     folder = run.folder / run_files.REPORT
 
@@ -47,7 +40,7 @@ def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel, d
 
 
 def _training(run: Run) -> dict[str, int]:
-    """Epochs that were trained and the one whose weights were kept, as far as the checkpoints are still there."""
+    """Reads the last and the kept epoch from the checkpoints, as far as they still exist."""
     epochs = {"epochs": run.config.trainer.max_epochs}
     for name, file in (("epochs", run_files.LAST), ("kept_epoch", run_files.BEST)):
         path = run.folder / run_files.CHECKPOINTS / file

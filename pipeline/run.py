@@ -1,4 +1,4 @@
-"""A run: its configuration, its folder, and what its processes must agree on."""
+"""Opens a run: its configuration, its folder, and what its processes must agree on."""
 
 import hashlib
 import json
@@ -23,9 +23,9 @@ from outfits.errors import ArtifactError, ConfigError
 from outfits.scoring.capacity import resolve_precision
 from outfits.threads import use_threads
 
-# how rank zero tells the ranks that Lightning starts after it which folder it chose
+# passes the folder from rank zero to the ranks that Lightning starts later
 RUN_DIR_VARIABLE = "OUTFITS_RUN_DIR"
-# keys that a run's folder does not hold one to: where things lie, what is shown, and what is evaluated
+# keys that may change when a run continues: locations, display and evaluation
 MAY_DIFFER = (
     "encoder.num_workers",
     "trainer.enable_progress_bar",
@@ -47,19 +47,13 @@ MAY_DIFFER = (
 
 
 def content_key(*parts: Any) -> str:
-    """A short digest of JSON-serialisable values."""
+    """Computes a short digest of JSON-serialisable values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of ``train.py`` or ``evaluate.py``.
-
-    Attributes:
-        config: the resolved configuration.
-        folder: the run's folder.
-        started: when this process started, seconds since the epoch.
-    """
+    """Holds the resolved configuration, the folder and the start, in seconds since the epoch, of one program's run."""
 
     config: Config
     folder: Path
@@ -71,30 +65,26 @@ class Run:
         return Path(self.config.cache_dir)
 
     def log(self, stage: str, what: str) -> None:
-        """One line of progress from rank zero, with minutes since the start."""
+        """Prints one line of progress from rank zero, with minutes since the start."""
         if is_rank_zero():
             print(f"[{(time.time() - self.started) / 60:5.1f} min] {stage}: {what}", flush=True)
 
     def require(self, stage: str, wanted_by: str) -> None:
-        """Refuses to compute a product whose stage was not asked for.
-
-        Raises:
-            ArtifactError: if ``stage`` is not among ``stages``.
-        """
+        """Raises ArtifactError if ``stage``, which makes a missing product, is not among the configured stages."""
         if stage not in self.config.stages:
             raise ArtifactError(
                 f"{wanted_by} needs what stage {stage} makes, and it is not there; add {stage} to `stages`"
             )
 
     def search_precision(self) -> str:
-        """Arithmetic of S while searching, as the trainer's devices have it; part of the key of all that S searched."""
+        """Resolves the arithmetic of S in searches on the trainer's devices; part of the key of all that S searched."""
         precision = self.config.targets.precision
         if precision != "auto":
             return precision
         return resolve_precision(precision, build_trainer(self.config.trainer).strategy.root_device)
 
     def loggers(self, stage: str) -> list[Logger]:
-        """Loggers of one stage."""
+        """Builds the loggers of one stage."""
         return build_loggers(self.config.wandb, self.folder, asdict(self.config), rank_zero=is_rank_zero(), stage=stage)
 
 
@@ -128,16 +118,15 @@ def open_run(config: Config) -> Run:
 
 
 def reopen_run(config: Config) -> Run:
-    """The run that ``run=RUN_DIR`` names, for evaluation."""
+    """Opens the run of ``run=RUN_DIR`` for evaluation."""
     use_threads(config.trainer.threads)
     return Run(config, Path(str(config.run)), time.time())
 
 
 def evaluation_of(run: Run) -> Callable[[Run, OutfitDataset], Any]:
-    """How a finished run is evaluated: as the table of stages says for the first stage whose file it has.
+    """Loads the evaluation of a finished run: that of the first stage in the table whose file exists.
 
-    Raises:
-        ArtifactError: if it has none.
+    Raises ArtifactError if none exists.
     """
     evaluations = [stage.evaluation for stage in STAGES.values() if stage.evaluation is not None]
     for evaluation in evaluations:
@@ -167,7 +156,7 @@ def _run_folder(config: Config) -> Path:
 
 
 def _differences(saved: dict[str, Any], asked: dict[str, Any], prefix: str = "") -> list[str]:
-    """Keys that differ and matter, as ``key: saved → asked``."""
+    """Lists keys that differ and may not, as ``key: saved → asked``."""
     found = []
     for name, value in saved.items():
         full = prefix + name

@@ -1,4 +1,4 @@
-"""The student of two-stage search: taught by S on a share of the training outfits, then frozen."""
+"""Trains the student of two-stage search on scores of S for a share of the training outfits, then freezes it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,17 +24,17 @@ from outfits.shards import ShardStore
 from outfits.weights import save_network, weights_digest
 from pipeline.run import Run, content_key
 
-NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")  # tasks say who teaches
+# options without influence on the student, or only through the tasks, which are in the key
+NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")
 
 
 @dataclass(frozen=True)
 class TaughtStudent:
-    """A student and what it took.
+    """Holds a student in evaluation mode.
 
     Attributes:
-        module: the student, in evaluation mode.
         digest: SHA-256 over its weights.
-        split: which outfits taught it, and which are audited.
+        split: outfits that taught it, and outfits that are audited.
         calls: calls of S that teaching took.
     """
 
@@ -45,10 +45,9 @@ class TaughtStudent:
 
 
 def teach_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TaughtStudent:
-    """Teaches the student on every device of the trainer and trains it on one, or loads what is there.
+    """Teaches the student on every device of the trainer and trains it on one, or loads a finished one.
 
     Raises:
-        ArtifactError: if it is missing and stage ``targets`` was not asked for.
         DataError: if there are too few outfits to teach and to audit with.
     """
     config, catalogue, seed = run.config.targets, dataset.catalogue, run.config.seed
@@ -102,17 +101,16 @@ def _train(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, rounds: list[
 
 
 def wants_student(run: Run) -> bool:
-    """Whether a method that needs a student is asked for."""
+    """Returns whether a method that needs a student is asked for."""
     config = run.config.evaluate
     texts = (*config.methods, *config.condition_methods, *config.sweep.methods)
     return any(text.partition(":")[0] in methods_needing("student") for text in texts)
 
 
 def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTower:
-    """The run's student, taught now if the run has none, since it mined exactly.
+    """Loads the run's student, or teaches it now if the run has none, since it mined exactly.
 
-    Raises:
-        ArtifactError: if it is missing and stage ``targets`` was not asked for, or was taught by another S.
+    Raises ArtifactError also if it was taught by another S.
     """
     path = run.folder / run_files.STUDENT
     if before_writing(path.exists):

@@ -1,4 +1,4 @@
-"""Stage ``targets``: what greedy search under the frozen S selects for training and validation outfits."""
+"""Stage ``targets``: mines what greedy search under the frozen S selects for training and validation outfits."""
 
 import json
 from collections.abc import Mapping
@@ -29,13 +29,13 @@ from pipeline.student import TaughtStudent, student_of, teach_student, wants_stu
 
 
 def mine_targets(run: Run, dataset: OutfitDataset, scorers: Scorers) -> MinedTargets:
-    """Mines what is not mined yet, on every device of the trainer, and writes how often each item was selected.
+    """Mines missing targets on every device of the trainer, and writes how often each item was selected.
 
-    Training targets are mined exactly or in two stages, see ``targets.search``. Validation targets are the yardstick of
-    training and always exact.
+    Training targets are mined exactly or in two stages, see ``targets.search``. Validation targets are always exact,
+    since training is measured by them.
 
     Raises:
-        ArtifactError: if targets are missing and the stage was not asked for, or two-stage search loses too much.
+        ArtifactError: if two-stage search loses too much.
         DataError: if a split is empty or no outfit is large enough.
     """
     config = run.config
@@ -46,7 +46,7 @@ def mine_targets(run: Run, dataset: OutfitDataset, scorers: Scorers) -> MinedTar
     if config.targets.search == "exact":
         mined = {name: miner.mine(name, tasks) for name, tasks in kinds.items()}
         if "targets" in run.config.stages and wants_student(run):
-            student_of(run, dataset, scorers.scorer)  # stage test may run alone later
+            student_of(run, dataset, scorers.scorer)  # needed if stage test runs alone later
     else:
         mined = miner.mine_in_two_stages(kinds)
     targets = MinedTargets.of(mined, miner.mine("valid", valid))
@@ -55,7 +55,7 @@ def mine_targets(run: Run, dataset: OutfitDataset, scorers: Scorers) -> MinedTar
 
 
 def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -> None:
-    """Writes how often greedy search selected each item, most often first."""
+    """Writes how often greedy search selected each item, in descending order."""
     frame = pd.DataFrame({"item_id": dataset.catalogue.item_ids, "selected": counts})
     frame = frame[frame["selected"] > 0].sort_values("selected", ascending=False, kind="stable")
     on_rank_zero(lambda: write_text(run.folder / run_files.SELECTED, frame.to_csv(index=False)))
@@ -63,24 +63,14 @@ def save_selected(run: Run, dataset: OutfitDataset, counts: NDArray[np.int64]) -
 
 @dataclass(frozen=True)
 class TargetMiner:
-    """Greedy search with one S for the tasks of a run; finished products in the cache are used again.
-
-    Attributes:
-        run: the run.
-        dataset: data set with embeddings.
-        scorer: frozen S.
-    """
+    """Searches greedily with one frozen S for the tasks of a run; finished products in the cache are used again."""
 
     run: Run
     dataset: OutfitDataset
     scorer: FrozenScorer
 
     def mine(self, name: str, tasks: CompletionTasks, two_stage: TwoStage | None = None) -> Targets:
-        """Targets of tasks, exact or in two stages.
-
-        Raises:
-            ArtifactError: if they are missing and the stage was not asked for.
-        """
+        """Mines targets of tasks, exactly or in two stages."""
         run, config, catalogue = self.run, self.run.config.targets, self.dataset.catalogue
         manifest: dict[str, Any] = {
             "scorer_sha256": self.scorer.sha256,
@@ -107,11 +97,7 @@ class TargetMiner:
         return store.load()
 
     def mine_in_two_stages(self, kinds: Mapping[str, CompletionTasks]) -> dict[str, Targets]:
-        """Targets of every kind of task; the metrics of the audit go to ``RUN_DIR/targets.json``.
-
-        Raises:
-            ArtifactError: if something is missing and the stage was not asked for, or two-stage search loses too much.
-        """
+        """Mines targets of every kind of task and writes the metrics of the audit to ``RUN_DIR/targets.json``."""
         run = self.run
         taught = teach_student(run, self.dataset, self.scorer)
         mined, metrics = {}, {}
@@ -130,7 +116,7 @@ class TargetMiner:
         return mined
 
     def _mine_audited(self, taught: TaughtStudent, name: str, tasks: CompletionTasks) -> tuple[Targets, dict[str, Any]]:
-        """Targets of one kind of task, the audited ones exact, and what the audit found."""
+        """Mines targets of one kind of task, the audited ones exactly, and returns them with the audit's findings."""
         audited = np.isin(tasks.outfits, taught.split.audited)
         if audited.sum() < 2:
             text = f"{name}: {audited.sum()} audited tasks can bound no regret; all are mined exactly"
@@ -147,18 +133,16 @@ class TargetMiner:
         calls = {
             "audit": int(exact.trace.calls.sum()) + audit_calls,
             "mining": int(rest.trace.calls.sum()),
-            "exact_mining": round(float(exact.trace.calls.mean()) * len(tasks)),  # as the audited tasks go
+            "exact_mining": round(float(exact.trace.calls.mean()) * len(tasks)),  # extrapolated from the audited tasks
         }
         described = {"audits": [asdict(audit) for audit in audits], "candidates": candidates, "calls": calls}
         return Targets.joined(tasks, [(rows, exact), (others, rest)]), described
 
     def _audits(self, taught: TaughtStudent, name: str, exact: Targets) -> tuple[list[AuditMetrics], int, int | None]:
-        """Audits of longer and longer shortlists, their calls of S, and the length that holds the bound.
+        """Audits longer and longer shortlists; returns audits, calls of S, and the length that keeps the bound.
 
-        None stands for the whole catalogue: exact mining.
-
-        Raises:
-            ArtifactError: if the regret passes the bound and shortlists must not grow.
+        A length of None means the whole catalogue: exact mining. Raises ArtifactError if the regret exceeds the bound
+        and shortlists must not grow.
         """
         run, config, catalogue = self.run, self.run.config.targets, self.dataset.catalogue
         options = config.two_stage

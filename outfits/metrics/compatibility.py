@@ -1,4 +1,7 @@
-"""How well S separates outfits from other sets: AUC, fill-in-the-blank accuracy, and a control by frequency alone."""
+"""Measures how well S separates outfits from other sets: AUC, fill-in-the-blank accuracy, and a frequency control.
+
+The metrics raise ValueError if there is nothing to measure or a logit is NaN; the AUC also if one is infinite.
+"""
 
 import numpy as np
 import torch
@@ -11,31 +14,23 @@ from outfits.scoring.candidates import CandidateScorer
 
 
 def auc(positive_logits: NDArray[np.floating], negative_logits: NDArray[np.floating]) -> float:
-    """Area under the ROC curve: the chance that a positive set has the larger logit, ties counting half.
-
-    Raises:
-        ValueError: if there is no positive or no negative, or a logit is not finite.
-    """
+    """Computes the area under the ROC curve: the chance that a positive set has the larger logit, ties counted half."""
     logits = np.concatenate([positive_logits, negative_logits]).astype(np.float64)
     if not len(positive_logits) or not len(negative_logits):
         raise ValueError("AUC needs positive and negative sets")
     if not np.isfinite(logits).all():
         raise ValueError("a logit is not finite")
-    # torchmetrics puts a sigmoid on logits, which makes large ones equal; ranks in [0, 1] keep the order exactly.
+    # torchmetrics applies a sigmoid to logits, which makes large ones equal; ranks in [0, 1] keep the order exactly.
     ranks = rankdata(logits, method="dense") / len(logits)
     labels = np.arange(len(logits)) < len(positive_logits)
     return float(binary_auroc(torch.from_numpy(ranks), torch.from_numpy(labels.astype(np.int64))))
 
 
 def fill_in_the_blank_accuracy(logits: NDArray[np.floating], correct: NDArray[np.integer]) -> float:
-    """Share of questions whose true answer has the largest logit, alone: a tie counts against the model.
+    """Computes the share of questions whose true answer alone has the largest logit: a tie counts against the model.
 
-    Args:
-        logits: logit of the question's items with each answer, shape ``[Q, A]``; ``-inf`` where there is none.
-        correct: column of the true answer, shape ``[Q]``.
-
-    Raises:
-        ValueError: if there is no question, or a logit is NaN.
+    ``logits`` are of the question's items with each answer, shape ``[Q, A]``; ``-inf`` where there is none. ``correct``
+    is the column of the true answer, shape ``[Q]``.
     """
     if not len(logits):
         raise ValueError("accuracy needs at least one question")
@@ -48,16 +43,10 @@ def fill_in_the_blank_accuracy(logits: NDArray[np.floating], correct: NDArray[np
 
 
 def frequency_control(questions: Questions, occurrences: NDArray[np.integer]) -> float:
-    """Expected accuracy of answering with the item that occurs most often in training outfits.
+    """Computes the expected accuracy of answering with the item that occurs most often in training outfits.
 
     Equal counts are settled by chance: among ``t`` answers with the largest count, the true one earns ``1/t``.
-
-    Args:
-        questions: the questions.
-        occurrences: how often each catalogue item occurs in training outfits, shape ``[N]``.
-
-    Raises:
-        ValueError: if there is no question.
+    ``occurrences`` counts each catalogue item in training outfits, shape ``[N]``.
     """
     if not len(questions):
         raise ValueError("accuracy needs at least one question")
@@ -67,7 +56,7 @@ def frequency_control(questions: Questions, occurrences: NDArray[np.integer]) ->
 
 
 def question_logits(questions: Questions, scorer: CandidateScorer) -> NDArray[np.float32]:
-    """Logits of the given items with each answer, shape ``[Q, A]``; ``-inf`` where there is no such answer."""
+    """Scores the given items with each answer, shape ``[Q, A]``; ``-inf`` where there is no such answer."""
     logits = np.full(questions.answers.shape, -np.inf, dtype=np.float32)
     rows, columns = np.nonzero(questions.answers >= 0)
     sets = [
@@ -79,6 +68,6 @@ def question_logits(questions: Questions, scorer: CandidateScorer) -> NDArray[np
 
 
 def set_logits(labelled: LabelledSets, scorer: CandidateScorer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Logits of the positive and of the negative sets."""
+    """Scores the positive and the negative sets."""
     logits = scorer.ragged_logits([*labelled.positives, *labelled.negatives]).cpu().numpy()
     return logits[: len(labelled.positives)], logits[len(labelled.positives) :]

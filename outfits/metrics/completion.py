@@ -1,4 +1,4 @@
-"""How good completions are beside their score: recall, variety, and both by category."""
+"""Measures completions beside their score: recall, variety, and both by category."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,9 @@ from numpy.typing import NDArray
 
 
 def recall_at(ranks: NDArray[np.integer], n: int) -> float:
-    """Share of the items asked about that stand among the first ``n`` of a ranking.
+    """Computes the share of items whose 0-based rank is below ``n``; ``ranks`` has any shape and at least one entry.
 
-    Args:
-        ranks: 0-based ranks, any shape, at least one; a negative one is an item that is not ranked, a miss.
-        n: length of the list that is looked at.
+    A negative rank is an item that is not ranked, a miss.
     """
     if ranks.size == 0:
         raise ValueError("recall needs at least one item")
@@ -19,11 +17,7 @@ def recall_at(ranks: NDArray[np.integer], n: int) -> float:
 
 
 def distinct_share(chosen: NDArray[np.integer]) -> float:
-    """Different items among all chosen ones: 1 if no item was chosen twice, near 0 if always the same were.
-
-    Args:
-        chosen: catalogue positions, shape ``[T, k]``, at least one.
-    """
+    """Divides the number of distinct items by that of all chosen ones, catalogue positions ``[T, k]``, at least one."""
     if chosen.size == 0:
         raise ValueError("the distinct share needs at least one chosen item")
     return len(np.unique(chosen)) / chosen.size
@@ -37,20 +31,20 @@ def by_category(
     scores: NDArray[np.floating],
     ranks: NDArray[np.integer] | None,
 ) -> dict[str, dict[str, float | None]]:
-    """What a method did, by category of the removed and of the chosen items.
+    """Summarises a method's completions by category of the removed and of the chosen items.
 
     Args:
         categories: category of every catalogue item, shape ``[N]``.
         names: names of the categories.
         removed: catalogue positions of the items removed from ``B`` outfits, shape ``[B, k]``.
-        chosen: catalogue positions of the items put in, shape ``[B, k]``.
+        chosen: catalogue positions of the chosen items, shape ``[B, k]``.
         scores: S of the completed outfits, shape ``[B]``.
         ranks: rank of each removed item, shape ``[B, k]``, as for :func:`recall_at`; None if nothing was ranked.
 
     Returns:
-        By name of every category that occurs: ``removed`` and ``chosen``, how often an item of it was; ``score_mean``,
-        the mean score of outfits from which one was removed, and ``recall_at_10`` of its removed items, None without
-        any. In the order of ``names``.
+        By name of every category that occurs, in the order of ``names``: ``removed`` and ``chosen``, numbers of its
+        items; ``score_mean``, the mean score of outfits from which one was removed, and ``recall_at_10`` of its removed
+        items, None without any.
     """
     gone, put_in = categories[removed], categories[chosen]  # [B, k]
     metrics: dict[str, dict[str, float | None]] = {}

@@ -1,4 +1,4 @@
-"""How a learned latent relates to known factors: modularity, compactness and informativeness, and the MIG."""
+"""Relates a learned latent to known factors: modularity, compactness and informativeness, and the MIG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,14 +29,12 @@ _DRAWN_PER_TREE = 1000  # more of them change importances by a few percent and c
 
 @dataclass(frozen=True)
 class FactorMetrics:
-    """How a latent relates to one factor.
+    """Relates a latent to one factor.
 
     Attributes:
-        name: the factor.
-        values: distinct values measured.
-        items: items measured, on both sides of the split.
-        informativeness: ``(accuracy - majority) / (1 - majority)``: 0 is guessing and 1 perfect; below 0 is worse than
-            guessing.
+        values: number of distinct values measured.
+        items: number of items measured, on both sides of the split.
+        informativeness: ``(accuracy - majority) / (1 - majority)``: 1 is perfect, 0 guessing, less is worse than that.
         accuracy: held-out accuracy of a multinomial logistic regression.
         majority: share of the commonest training value among the held-out items: the accuracy of guessing.
         compactness: DCI completeness of this factor, in [0, 1].
@@ -55,15 +53,12 @@ class FactorMetrics:
 
 @dataclass(frozen=True)
 class Disentanglement:
-    """What :func:`disentanglement` found; arrays have coordinates as rows and factors, as in ``factors``, as columns.
+    """Holds the result of :func:`disentanglement`; arrays have a row per coordinate and a column per factor.
 
     Attributes:
         modularity: DCI disentanglement, the mean over coordinates weighted by their share of all importance.
-        compactness: mean DCI completeness over factors.
-        informativeness: mean over factors.
-        mig: mean mutual information gap over factors.
+        compactness: mean DCI completeness over factors; ``informativeness`` and ``mig`` are means over factors too.
         active: coordinates whose standard deviation is more than :data:`NEGLIGIBLE` of the largest.
-        factors: the metrics of each factor, by name.
         importance: share of a forest's decisions for a factor that a coordinate makes, shape ``[d, F]``; columns add up
             to 1, or are 0 where no coordinate helps.
         mutual_information: in units of the factor's entropy, shape ``[d, F]``.
@@ -81,7 +76,7 @@ class Disentanglement:
     coordinate_modularity: NDArray[np.float64]
 
     def to_json(self) -> dict[str, Any]:
-        """The same metrics as numbers, lists and dictionaries."""
+        """Converts arrays to lists."""
         return asdict(self) | {
             "importance": self.importance.tolist(),
             "mutual_information": self.mutual_information.tolist(),
@@ -100,7 +95,7 @@ def disentanglement(
 ) -> Disentanglement:
     r"""Measures modularity, compactness and linear informativeness of a latent, and its mutual information gap.
 
-    A latent is *modular* if a coordinate carries at most one factor, *compact* if a factor sits in few coordinates, and
+    A latent is *modular* if a coordinate carries at most one factor, *compact* if few coordinates carry a factor, and
     *informative* if a linear map decodes a factor from it. The first two are the disentanglement and completeness of
     C. Eastwood and C. K. I. Williams, "A framework for the quantitative evaluation of disentangled representations",
     ICLR 2018. With :math:`R_{ij}` the importance of coordinate i for factor j in a random forest,
@@ -111,9 +106,9 @@ def disentanglement(
         D = \sum_i \frac{\sum_j R_{ij}}{\sum_{ij} R_{ij}} D_i, \quad
         C_j = 1 + \sum_{i=1}^d \tilde P_{ij} \log_d \tilde P_{ij} .
 
-    A single coordinate is compact and a single factor modular, whatever their importance, unless that is 0. Importances
-    are taken raw, as in the paper: a forest gives coordinates of pure noise a little each, so D and C come out too low
-    where many coordinates carry nothing, the more so the harder a factor is to decode; compare latents of one width.
+    A single coordinate is compact and a single factor modular, unless its importance is 0. Importances are taken raw,
+    as in the paper: a forest gives coordinates of pure noise a little each, so D and C are too low where many
+    coordinates carry nothing, the more so the harder a factor is to decode; compare latents of one width.
     Informativeness differs from the paper's, which is the forest's error.
 
     The mutual information gap is that of R. T. Q. Chen et al., "Isolating sources of disentanglement in variational
@@ -122,11 +117,11 @@ def disentanglement(
     .. math::
         \mathrm{MIG}_j = \bigl(I(z_a; v_j) - I(z_b; v_j)\bigr) / H(v_j) ,
 
-    coordinates cut into :data:`BINS` equal-width bins. A single coordinate leads by all it has.
+    coordinates cut into :data:`BINS` equal-width bins. The gap of a single coordinate is its whole information.
 
-    Factors that are correlated in the data put a ceiling on modularity and on the gap: a coordinate that carries one of
-    them is informative about the other too. The gap of even a perfect latent stays below 1 then; a forest needs the
-    other coordinate only where the factor's own leaves doubt, as in learned latents it does.
+    Factors that are correlated in the data bound modularity and the gap: a coordinate that carries one of them is
+    informative about the other too. The gap of even a perfect latent stays below 1 then; a forest uses the other
+    coordinate only where the factor's own leaves it in doubt, as it does in learned latents.
 
     Args:
         latents: latents of the items, shape ``[N, d]``.
@@ -212,7 +207,7 @@ def _check(
 def _measured(
     values: NDArray[np.str_], group: NDArray[np.integer], min_count: int, max_items: int, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows measured of a factor, in order, and the number of the value of each."""
+    """Selects the rows measured of a factor, in order, and numbers the value of each."""
     rows = np.flatnonzero(values != "")
     if len(rows) > max_items:
         rows = np.sort(np.random.default_rng(seed).choice(rows, max_items, replace=False))
@@ -225,12 +220,12 @@ def _measured(
 def _split(
     labels: NDArray[np.intp], group: NDArray[np.integer] | None, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions for training and for the test, stratified, no group on both sides."""
+    """Splits positions for training and test, stratified, no group on both sides."""
     positions = np.arange(len(labels))
     if group is None:
         train, test = train_test_split(positions, test_size=_TEST_SHARE, stratify=labels, random_state=seed)
     else:
-        # renumbered at random: scikit-learn's own shuffling spoils the stratification in its older versions
+        # numbered at random: older versions of scikit-learn lose the stratification when they shuffle
         numbers = np.unique(group, return_inverse=True)[1]
         numbers = np.random.default_rng(seed).permutation(numbers.max() + 1)[numbers]
         train, test = next(StratifiedGroupKFold(_FOLDS).split(positions, labels, numbers))
@@ -240,7 +235,7 @@ def _split(
 def _linear_accuracy(
     latents: NDArray[np.float64], labels: NDArray[np.intp], train: NDArray[np.intp], test: NDArray[np.intp]
 ) -> tuple[float, float]:
-    """Held-out accuracy of a logistic regression, and of always answering the commonest training value."""
+    """Measures held-out accuracy of a logistic regression, and of always answering the commonest training value."""
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=5000))
     guess = DummyClassifier(strategy="most_frequent")
     # products this small are slower on several threads, and a hundred times slower where cores are shared
@@ -253,10 +248,10 @@ def _linear_accuracy(
 
 
 def _importance(latents: NDArray[np.float64], labels: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
-    """Importance of each coordinate for a factor, shape ``[d]``.
+    """Computes the importance of each coordinate for a factor, shape ``[d]``.
 
-    Every split sees all coordinates. Were it shown a few only, as forests do by default, noise would be split on
-    whenever the right coordinate is not among them: of 64, a perfect one got half the importance.
+    Every split sees all coordinates. With a random few, the default of forests, a tree splits on noise whenever the
+    right coordinate is not among them: of 64, a perfect one got half the importance.
     """
     forest = RandomForestClassifier(
         _TREES,
@@ -272,7 +267,7 @@ def _importance(latents: NDArray[np.float64], labels: NDArray[np.intp], seed: in
 
 
 def _mutual_information(latents: NDArray[np.float64], labels: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Mutual information of each coordinate, cut into bins, with a factor, by the factor's entropy, shape ``[d]``."""
+    """Divides each coordinate's mutual information with a factor, in bins, by the factor's entropy, shape ``[d]``."""
     information = np.zeros(latents.shape[1])
     varying = np.flatnonzero(np.ptp(latents, axis=0) > 0)
     if len(varying):
@@ -283,7 +278,7 @@ def _mutual_information(latents: NDArray[np.float64], labels: NDArray[np.intp]) 
 
 
 def _concentration(importance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One less the entropy of each row, in units of its maximum: 1 where one entry has all, 0 where there is none."""
+    """Computes 1 - normalised entropy of each row: 1 where one entry has all, 0 where there is none."""
     total = importance.sum(axis=1)
     shares = importance / np.where(total > 0, total, 1)[:, None]
     # a row of one entry has entropy 0, which needs no unit

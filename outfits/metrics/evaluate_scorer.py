@@ -1,4 +1,4 @@
-"""All metrics of a compatibility model on one split."""
+"""Measures a compatibility model on one split."""
 
 import numpy as np
 
@@ -34,12 +34,12 @@ def measure_compatibility(
     draws: int,
     seed: int,
 ) -> dict[str, float | None]:
-    """AUC and fill-in-the-blank accuracy of S, one item of every outfit replaced, and the frequency control.
+    """Measures AUC and fill-in-the-blank accuracy of S, one item of every outfit replaced, and the frequency control.
 
     Args:
         scorer: S over the data set's catalogue.
         dataset: the data set.
-        train: the outfits that S was trained on, for the control that knows only how often an item occurs in them.
+        train: outfits that S was trained on, for the control, which counts how often an item occurs in them.
         split: split that is measured.
         distractors: wrong answers per question.
         draws: replacements and questions per outfit; one draw of 600 outfits moves FITB by two points either way.
@@ -48,8 +48,7 @@ def measure_compatibility(
     Returns:
         ``auc_random``, ``auc_same_category``, ``fitb_random``, ``fitb_same_category``, ``fitb_frequency_control`` (on
         the same-category questions), ``fitb_frequency_control_random``, and ``official_auc`` and ``official_fitb``
-        where the data set brings its own files for the split. None where no set or question could be made. All in
-        [0, 1].
+        where the data set has official files for the split. None where no set or question could be made. All in [0, 1].
     """
     categories, outfits = dataset.catalogue.categories, dataset.outfits.of(split)
     occurrences = np.bincount(train.items, minlength=len(dataset.catalogue))

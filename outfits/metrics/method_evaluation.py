@@ -1,4 +1,4 @@
-"""Every method completes the same outfits; S and the judge score what it chose."""
+"""Evaluates methods: each completes the same outfits; S and the judge score what it chose."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,12 +25,12 @@ PROTOCOL = 3  # part of every shard's key: raise it when what a method does, how
 
 
 def evaluation_store(folder: Path, call: MethodCall, tasks: CompletionTasks, shard_size: int) -> ShardStore:
-    """Where a method's outcome lies; the folder is of this method, these tasks and the same models alone."""
+    """Opens the store of a method's outcome; the folder belongs to this method, these tasks and these models alone."""
     return ShardStore(folder, len(tasks), shard_size, call.text, counted="scores")
 
 
 def evaluation_work(store: ShardStore, call: MethodCall, tasks: CompletionTasks, context: MethodContext) -> ShardWork:
-    """One method on every task, its completions scored."""
+    """Builds the work of one method on every task, its completions scored."""
     texts = conditions_have_texts(tasks)  # of all tasks, so that no shard has a field that others lack
 
     def start(device: torch.device) -> Callable[[int], None]:
@@ -45,21 +45,13 @@ def evaluation_work(store: ShardStore, call: MethodCall, tasks: CompletionTasks,
 
 
 def collected(store: ShardStore, tasks: CompletionTasks) -> MethodOutcome:
-    """All shards joined in task order.
-
-    Raises:
-        ArtifactError: if a shard is missing.
-    """
+    """Joins all shards in task order; raises ArtifactError if one is missing."""
     arrays: dict[str, Any] = concatenated(store.read_all())
     return MethodOutcome(tasks, **arrays)
 
 
 def _evaluated(call: MethodCall, tasks: CompletionTasks, context: MethodContext, texts: bool) -> MethodOutcome:
-    """What the method does with some tasks, scored.
-
-    Raises:
-        ValueError: if a chosen item is of a category that its condition does not allow.
-    """
+    """Completes and scores some tasks; raises ValueError if a condition does not allow a chosen item's category."""
     outcome = complete(call, tasks, context)
     categories, conditions = context.scorer.categories, tasks.conditions
     if conditions is not None:
@@ -88,15 +80,9 @@ def _scores(scorer: CandidateScorer, sets: Sequence[NDArray[np.int64]]) -> NDArr
 def condition_similarity(
     tasks: CompletionTasks, chosen: NDArray[np.int64], similarity: TextSimilarity
 ) -> NDArray[np.float64]:
-    r""":math:`\sum_i S_X(X_i, \hat T_i)` over the non-empty texts of conditions of each task, shape ``[B]``.
+    r"""Computes :math:`\sum_i S_X(X_i, \hat T_i)` over the non-empty texts of conditions of each task, shape ``[B]``.
 
-    Args:
-        tasks: ``B`` tasks with conditions.
-        chosen: catalogue positions in the order of the conditions, shape ``[B, k]``.
-        similarity: similarity of the catalogue to texts.
-
-    Raises:
-        ValueError: if the tasks have no conditions.
+    ``chosen`` are catalogue positions in the order of the conditions, shape ``[B, k]``.
     """
     if tasks.conditions is None:
         raise ValueError("these tasks have no conditions")

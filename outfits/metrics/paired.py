@@ -1,4 +1,8 @@
-"""Two methods on the same outfits: paired metrics, which need far fewer outfits than metrics of two separate groups."""
+"""Compares two methods on the same outfits.
+
+Paired metrics need far fewer outfits than metrics of two separate groups. Scores have shape ``[B]``, both arrays in the
+same order of outfits; all functions raise ValueError if there is no outfit or the shapes differ.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +14,7 @@ _DRAWN_AT_ONCE = 2**22  # resampled differences held in memory
 
 
 def win_rate(values: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    """Share of outfits where a method beats the reference, ties, up to rounding, counting half.
-
-    Args:
-        values: the method's scores, shape ``[B]``.
-        reference: the reference's scores of the same outfits, shape ``[B]``.
-
-    Raises:
-        ValueError: if there is no outfit or the shapes differ.
-    """
+    """Computes the share of outfits where a method beats the reference, ties, up to rounding, counting half."""
     _check(values, reference)
     tied = np.abs(values - reference) <= OPTIMAL_WITHIN
     return float((((values > reference) & ~tied) + 0.5 * tied).mean())
@@ -27,23 +23,14 @@ def win_rate(values: NDArray[np.floating], reference: NDArray[np.floating]) -> f
 def paired_interval(
     values: NDArray[np.floating], reference: NDArray[np.floating], *, resamples: int, seed: int
 ) -> dict[str, float]:
-    """Mean difference between a method and a reference with its bootstrap interval over outfits.
+    """Computes the mean difference between a method and a reference with its bootstrap interval over outfits.
 
     The percentile interval of B. Efron's bootstrap: outfits are drawn with replacement, each with both its scores, and
     the interval lies between the 2.5% and the 97.5% quantile of the mean differences. The same seed draws the same
     outfits whatever the scores are. Differences that are all the same give an interval of no width.
 
-    Args:
-        values: the method's scores, shape ``[B]``.
-        reference: the reference's scores of the same outfits in the same order, shape ``[B]``.
-        resamples: bootstrap resamples.
-        seed: seed of the resamples.
-
     Returns:
         ``mean``, ``low`` and ``high`` of ``values - reference``; ``low <= mean <= high``.
-
-    Raises:
-        ValueError: if there is no outfit or the shapes differ.
     """
     _check(values, reference)
     differences = values.astype(np.float64) - reference.astype(np.float64)
@@ -60,23 +47,16 @@ def paired_interval(
         rng=np.random.default_rng(seed),
     )
     interval = found.confidence_interval
-    # resampled means of nearly equal differences can all lie one rounding error beside the mean
+    # resampled means of nearly equal differences can all be one rounding error off the mean
     return {"mean": mean, "low": min(float(interval.low), mean), "high": max(float(interval.high), mean)}
 
 
 def optimality_gap(optimum: NDArray[np.floating], found: NDArray[np.floating]) -> dict[str, float]:
-    """How far a method stays below the optimum that exhaustive search found.
-
-    Args:
-        optimum: scores of the best completions there are, shape ``[B]``.
-        found: the method's scores of the same outfits, shape ``[B]``.
+    """Measures how far a method stays below the optimum that exhaustive search found.
 
     Returns:
         ``mean``, ``median`` and ``max`` of ``optimum - found``, and ``optimal_share``, the share of outfits where that
         is at most :data:`OPTIMAL_WITHIN`.
-
-    Raises:
-        ValueError: if there is no outfit or the shapes differ.
     """
     _check(found, optimum)
     gap = optimum.astype(np.float64) - found.astype(np.float64)

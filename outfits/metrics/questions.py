@@ -1,7 +1,11 @@
-"""Questions that compatibility is measured with: sets with a label, and fill-in-the-blank questions.
+"""Makes the questions that compatibility is measured with: labelled sets, and fill-in-the-blank questions.
 
-Distractors drawn at random make questions far easier than distractors of the answer's own category, so both are made,
-and named.
+Distractors drawn at random make questions far easier than distractors of the answer's own category, so both are made.
+They replace the same item of an outfit, so that they differ in nothing but the distractor.
+
+The functions that draw share their arguments: ``outfits`` of one split; ``categories`` of every catalogue item, shape
+``[N]``; ``seed``, which with an outfit's position seeds its draw; ``same_category``, whether wrong items have the true
+item's category or any. A wrong item is never one of the outfit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +25,7 @@ ItemSet = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class LabelledSets:
-    """Sets of catalogue positions that are compatible, and sets that are not.
-
-    Attributes:
-        positives: compatible sets.
-        negatives: incompatible sets.
-        left_out: outfits that no sets could be made of.
-    """
+    """Holds compatible and incompatible sets of catalogue positions; ``left_out`` counts outfits without a set."""
 
     positives: Sequence[ItemSet]
     negatives: Sequence[ItemSet]
@@ -36,13 +34,13 @@ class LabelledSets:
 
 @dataclass(frozen=True)
 class Questions:
-    """Fill-in-the-blank questions by position.
+    """Holds fill-in-the-blank questions by position.
 
     Attributes:
         given: catalogue positions of the given items, ``Q`` arrays.
         answers: catalogue positions of the answers, int64, shape ``[Q, A]``, padded with -1.
         correct: column of the true answer, int64, shape ``[Q]``.
-        left_out: outfits that no question could be made of.
+        left_out: number of outfits without a question.
     """
 
     given: Sequence[ItemSet]
@@ -61,18 +59,9 @@ class Questions:
 def replacement_negatives(
     outfits: Outfits, categories: NDArray[np.integer], seed: int, *, same_category: bool
 ) -> LabelledSets:
-    """Outfits, each beside itself with one item replaced.
+    """Pairs each outfit with itself with one item replaced, one negative per positive.
 
-    Both kinds of replacement concern the same item of an outfit, so that they differ in nothing but the distractor.
-
-    Args:
-        outfits: outfits of one split.
-        categories: category of every catalogue item, shape ``[N]``.
-        seed: an outfit's draw is seeded by this and its position.
-        same_category: whether the replacement is of the replaced item's category, or any item. Never one of the outfit.
-
-    Returns:
-        One negative per positive. Outfits whose item has no possible replacement are left out and counted.
+    Outfits whose item has no possible replacement are left out and counted.
     """
     positives: list[ItemSet] = []
     negatives: list[ItemSet] = []
@@ -87,18 +76,9 @@ def replacement_negatives(
 def fill_in_the_blank_questions(
     outfits: Outfits, categories: NDArray[np.integer], distractors: int, seed: int, *, same_category: bool
 ) -> Questions:
-    """One question per outfit: an item is taken out and must be found among wrong answers.
+    """Makes one question per outfit: which of 1 + ``distractors`` answers, the true one in column 0, was taken out.
 
-    Args:
-        outfits: outfits of one split.
-        categories: category of every catalogue item, shape ``[N]``.
-        distractors: wrong answers per question, none of them in the outfit.
-        seed: an outfit's draw is seeded by this and its position; the item taken out is the same for both kinds.
-        same_category: whether wrong answers are of the true answer's category, or any items.
-
-    Returns:
-        Questions with the true answer in column 0. Outfits with fewer than two items or too few possible wrong answers
-        are left out and counted.
+    Outfits with fewer than two items or too few possible wrong answers are left out and counted.
     """
     given: list[ItemSet] = []
     answers: list[NDArray[np.int64]] = []
@@ -112,7 +92,7 @@ def fill_in_the_blank_questions(
 def _draw(
     outfits: Outfits, categories: NDArray[np.integer], count: int, seed: list[int], same_category: bool
 ) -> list[tuple[ItemSet, int, NDArray[np.int64]]]:
-    """For every outfit that allows it: its items, the place of one of them, and ``count`` different wrong items."""
+    """Draws for every outfit that allows it the place of one item and ``count`` different wrong items."""
     members = {int(category): np.flatnonzero(categories == category) for category in np.unique(categories)}
     everything = np.arange(len(categories))
     drawn: list[tuple[ItemSet, int, NDArray[np.int64]]] = []
@@ -128,15 +108,7 @@ def _draw(
 
 
 def official_questions(fitb: Sequence[FillInTheBlank], positions: Mapping[str, int]) -> Questions:
-    """The data set's own questions.
-
-    Args:
-        fitb: questions by item id.
-        positions: catalogue position of every item id.
-
-    Raises:
-        DataError: if an item is not in the catalogue.
-    """
+    """Looks up the data set's own questions by catalogue position; raises DataError for items out of the catalogue."""
     given = []
     answers = np.full((len(fitb), max((len(question.answers) for question in fitb), default=1)), -1, dtype=np.int64)
     for row, question in enumerate(fitb):
@@ -146,7 +118,7 @@ def official_questions(fitb: Sequence[FillInTheBlank], positions: Mapping[str, i
 
 
 def official_labels(labelled: Sequence[LabelledOutfit], positions: Mapping[str, int]) -> LabelledSets:
-    """The data set's own compatibility rows; arguments and errors as in :func:`official_questions`."""
+    """Looks up the data set's own compatibility rows; arguments and errors as in :func:`official_questions`."""
     positives: list[ItemSet] = []
     negatives: list[ItemSet] = []
     for number, row in enumerate(labelled):

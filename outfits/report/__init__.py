@@ -1,1 +1,1 @@
-"""Results of an evaluation as metrics, a table, plots and a page."""
+"""Reports the results of an evaluation as metrics, a table, plots and a page."""

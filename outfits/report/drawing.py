@@ -1,4 +1,4 @@
-"""What the plots of a report share: figures without pyplot, quiet axes, and files that need no typeface."""
+"""Draws what the plots of a report share: figures without pyplot, plain axes, and files that need no typeface."""
 
 import base64
 import io
@@ -23,12 +23,12 @@ _TYPEFACE = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'No
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """The content of an image file as a data URI; the kind is that of its MIME type, as in ``png``."""
+    """Encodes an image file as a data URI; ``kind`` is that of its MIME type, as in ``png``."""
     return f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
 
 
 def svg_uri(figure: Figure) -> str:
-    """The figure as SVG in a data URI; its text stays text, in the reader's own typeface."""
+    """Encodes the figure as SVG in a data URI; its text stays text, in the reader's own typeface."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "outfits"}):
         figure.savefig(buffer, format="svg", dpi=144, metadata={"Date": None, "Creator": None}, transparent=True)
@@ -37,7 +37,7 @@ def svg_uri(figure: Figure) -> str:
 
 
 def png_bytes(figure: Figure, dpi: int = 144) -> bytes:
-    """The figure as PNG on white."""
+    """Renders the figure as PNG on white."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
@@ -45,17 +45,17 @@ def png_bytes(figure: Figure, dpi: int = 144) -> bytes:
 
 
 def page_figure(height: float) -> Figure:
-    """A figure of the page's width and this height, inches."""
+    """Makes a figure of the page's width and this height, inches."""
     return Figure(figsize=(9.6, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
 
 
 def ground(theme: Theme) -> str:
-    """Colour of what lies behind a drawing with a transparent ground."""
+    """Returns the colour behind a drawing with a transparent ground."""
     return "#0d1117" if theme.name == "dark" else "#ffffff"
 
 
 def plain(axis: Axes, theme: Theme) -> None:
-    """Takes the frame away and leaves quiet ticks."""
+    """Removes the frame and the ticks' marks."""
     axis.set_facecolor("none")
     axis.set_axisbelow(True)
     for side in axis.spines.values():
@@ -66,7 +66,7 @@ def plain(axis: Axes, theme: Theme) -> None:
 def panels(
     names: Sequence[str], across: int, height: float, xlabel: str, ylabel: str, theme: Theme
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A figure of this height, inches, and on it an axis per name, row by row, all with the same limits."""
+    """Makes a figure of this height, inches, with an axis per name, row by row, all with the same limits."""
     figure = page_figure(height)
     grid = figure.subplots(-(-len(names) // across), across, sharex=True, sharey=True, squeeze=False)
     for axis in grid.flat[len(names) :]:
@@ -87,12 +87,12 @@ def titled(axis: Axes, text: str, theme: Theme) -> None:
 
 
 def wrapped_label(method: str, width: int) -> str:
-    """A method's label on lines of at most this many characters."""
+    """Wraps a method's label to lines of at most ``width`` characters."""
     return textwrap.fill(label(method), width)
 
 
 def shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
-    """The text, cut with an ellipsis where it is wider than this many pixels."""
+    """Cuts the text with an ellipsis where it is wider than ``width`` pixels."""
     if typeface.getlength(text) <= width:
         return text
     kept = next(end for end in range(len(text), -1, -1) if end == 0 or typeface.getlength(f"{text[:end]}…") <= width)
@@ -101,6 +101,6 @@ def shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
 
 @lru_cache
 def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """A typeface that matplotlib brings along, so that a sheet looks the same on every machine; size in pixels."""
+    """Loads the typeface of matplotlib, so that a sheet looks the same on every machine; size in pixels."""
     properties = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
     return ImageFont.truetype(font_manager.findfont(properties), size)

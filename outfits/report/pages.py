@@ -1,4 +1,4 @@
-"""How the pages of all reports are made of their templates."""
+"""Renders the pages of all reports from their templates."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from outfits.report.style import description, label
 
 
 def render(template: str, **values: Any) -> str:
-    """A page's HTML: no scripts, no references to anything outside, light and dark by the reader's preference."""
+    """Renders a page's HTML: no scripts, no external references, light and dark by the reader's preference."""
     environment = Environment(
         loader=PackageLoader("outfits.report"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""How methods are named, ordered and coloured, the same in the table, the plots and the gallery."""
+"""Names, orders and colours methods, the same in the table, the plots and the gallery."""
 
 import colorsys
 import re
@@ -31,15 +31,14 @@ PRINT = Theme("light", ink="#1f2328", muted="#59636e", faint="#d8dee4", paper="#
 
 
 def family(method: str) -> str:
-    """The method without options of its own: ``beam`` of ``beam:width=8``."""
+    """Strips the options: ``beam`` of ``beam:width=8``."""
     return method.partition(":")[0]
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
-    """Methods in the order of presentation, those without options of their own before those with.
+    """Sorts methods for presentation, those without options of their own before those with.
 
-    Options go by their order in the configuration and numbers in them by size; names that the configuration does not
-    know come last, by alphabet.
+    Options go by their order in the configuration and numbers in them by size; unknown names come last, by alphabet.
     """
     rank = {name: position for position, name in enumerate(METHODS)}
 
@@ -58,7 +57,7 @@ def in_order(methods: Iterable[str]) -> list[str]:
 
 
 def label(method: str) -> str:
-    """Name of a method as a reader sees it, with the options of its call: ``Beam, width 8``."""
+    """Names a method for readers, with the options of its call: ``Beam, width 8``."""
     name, *options = method.split(":")
     spec = METHODS.get(name)
     words = [spec.label if spec is not None and spec.label else name.replace("_", " ").capitalize()]
@@ -73,7 +72,7 @@ def label(method: str) -> str:
 
 
 def description(method: str) -> str:
-    """What a method does, in a few words; empty for a method that has no description here."""
+    """Describes a method in a few words; empty for a method without a description."""
     name, *options = method.split(":")
     spec = METHODS.get(name)
     if spec is None:
@@ -83,7 +82,7 @@ def description(method: str) -> str:
 
 
 def colours(methods: Iterable[str], theme: Theme) -> dict[str, str]:
-    """Colour of every method: a method without options keeps its own, calls with options get shades of it.
+    """Colours every method: a method without options keeps its own colour, calls with options get shades of it.
 
     The shades of a family are spread over the calls that are shown, so pass all methods of a page.
     """
@@ -103,9 +102,9 @@ def colours(methods: Iterable[str], theme: Theme) -> dict[str, str]:
 
 
 def _shades(base: str, count: int, theme: Theme, *, bare: bool) -> list[str]:
-    """Colours near one hue, from dark to light and turned a little so that many stay apart.
+    """Varies one hue from dark to light, turned a little so that many shades stay apart.
 
-    One alone has the base colour, unless the method without options (``bare``) is shown with it.
+    A single shade is the base colour, unless the method without options (``bare``) is shown with it.
     """
     if count == 1 and not bare:
         return [base]

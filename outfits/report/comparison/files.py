@@ -1,4 +1,4 @@
-"""The metrics of an evaluation as files: JSON for programs, CSV for spreadsheets, Parquet for single outfits."""
+"""Writes the metrics of an evaluation: JSON for programs, CSV for spreadsheets, Parquet for single outfits."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from outfits.storage import write_json
 
 
 def write_results(result: EvaluationResult, folder: Path) -> dict[str, Path]:
-    """Writes the metrics into a folder and takes away tables that an earlier evaluation left and this one lacks.
+    """Writes the metrics into a folder and deletes tables that an earlier evaluation left and this one lacks.
 
     Returns:
         The paths of ``results.json``, ``results.csv`` and ``scores.parquet`` as ``results_json`` etc., and of
@@ -26,6 +26,6 @@ def write_results(result: EvaluationResult, folder: Path) -> dict[str, Path]:
             paths[f"{name}_csv"] = path
         else:
             path.unlink(missing_ok=True)
-    # last and in one move, so that results.json is there only beside everything else
+    # last and atomically, so that results.json exists only beside everything else
     write_json(paths["results_json"], result.to_json())
     return paths

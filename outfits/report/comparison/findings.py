@@ -1,4 +1,4 @@
-"""The main metrics of an evaluation as sentences."""
+"""Writes the main metrics of an evaluation as sentences."""
 
 from outfits.config.schema.methods import methods_needing
 from outfits.report.comparison.method import MethodResult
@@ -6,7 +6,7 @@ from outfits.report.comparison.results import EvaluationResult
 from outfits.report.style import family, label
 
 _CHEAP = 0.1  # of greedy search's calls of S
-_REPAIRS = ("start", "penalty", "sequential", "choose")  # options of gradient that mend what projection loses
+_REPAIRS = ("start", "penalty", "sequential", "choose")  # options of gradient that reduce the loss in projection
 _CONDITION_WORDS = {
     "categories": "categories",
     "texts": "texts",
@@ -15,7 +15,7 @@ _CONDITION_WORDS = {
 
 
 def findings(result: EvaluationResult) -> list[str]:
-    """The main metrics as sentences; what was not evaluated is not mentioned."""
+    """Writes the main metrics as sentences; what was not evaluated is not mentioned."""
     sentences = [*_against_greedy(result), *_highest(result), *_gap(result), *_relaxation(result), *_conditions(result)]
     greedy = result.methods.get("greedy_k")
     if greedy is not None:
@@ -25,7 +25,7 @@ def findings(result: EvaluationResult) -> list[str]:
 
 
 def _against_greedy(result: EvaluationResult) -> list[str]:
-    """The generator alone, and the best method with a tenth of greedy search's calls or fewer."""
+    """Compares with greedy search the generator alone, and the best method with a tenth of its calls or fewer."""
     methods = result.methods
     if "greedy_k" not in methods:
         return []
@@ -57,7 +57,7 @@ def _ratio(result: EvaluationResult, name: str) -> str:
 
 
 def _highest(result: EvaluationResult) -> list[str]:
-    """The method of the highest mean S among those that completed every outfit, and the original outfits."""
+    """Names the highest mean S of the methods that completed every outfit, and that of the original outfits."""
     whole = {name: method for name, method in result.methods.items() if method.outfits == result.outfits}
     best = max(whole, key=lambda name: whole[name].score_mean)
     sentences = [f"Highest mean S: {_means(whole[best])}, by “{label(best)}”."]
@@ -102,7 +102,7 @@ def _relaxation(result: EvaluationResult) -> list[str]:
 
 
 def _conditions(result: EvaluationResult) -> list[str]:
-    """Recall of the removed items by the best of the generator's methods, greedy search and the controls."""
+    """Compares recall of the removed items by the best of the generator's methods, greedy search and the controls."""
     sentences = []
     for kind, methods in result.conditions.items():
         recall = {name: share for name in methods if (share := methods[name].removed_recall["10"]) is not None}

@@ -1,4 +1,4 @@
-"""Completed outfits as images: which are shown, their thumbnails, and a sheet of a few of them."""
+"""Shows completed outfits as images: which are shown, their thumbnails, and a sheet of a few of them."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,11 @@ THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product im
 
 @dataclass(frozen=True)
 class GalleryOutfit:
-    """One outfit of the gallery.
+    """Holds one outfit of the gallery.
 
     Attributes:
-        outfit_id: the data set's name of the outfit.
-        given: the items that were given.
-        removed: the items that were removed.
-        completions: items put in, by method; of ``original`` the removed ones, whether it was evaluated or not.
-        scores: ``S`` and ``judge`` of the whole completed outfit, as far as they are known, by method.
+        completions: chosen items by method; of ``original`` the removed ones, whether it was evaluated or not.
+        scores: ``S`` and ``judge`` of the completed outfit, as far as they are known, by method.
     """
 
     outfit_id: str
@@ -44,15 +41,10 @@ class GalleryOutfit:
 def gallery_outfits(
     outcomes: Mapping[str, MethodOutcome], results: Mapping[str, MethodResult], catalogue: Catalogue, count: int
 ) -> list[GalleryOutfit]:
-    """Outfits for the gallery, spread evenly over the evaluated ones sorted by id: none is picked for its looks.
+    """Selects ``count`` outfits, spread evenly over the evaluated ones sorted by id; all of them where there are fewer.
 
     Of each method that the gallery shows the call with the highest mean S is shown, where it completed the outfit.
-
-    Args:
-        outcomes: what every method did.
-        results: the metrics of the same methods, in the order of presentation.
-        catalogue: the items.
-        count: number of outfits shown; all of them where there are fewer.
+    ``results`` are in the order of presentation.
     """
     if count < 1:
         return []
@@ -76,7 +68,7 @@ def gallery_outfits(
 
 
 def shown_methods(results: Mapping[str, MethodResult]) -> list[str]:
-    """The calls that a gallery shows, in the order of the results; the first few if it shows none of these methods."""
+    """Lists the calls that a gallery shows, in the order of the results; the first few if it shows none of them."""
     shown = methods_shown("gallery")
     calls = [[name for name in results if family(name) == method] for method in shown]
     chosen = [max(names, key=lambda name: results[name].score_mean) for names in calls if names]
@@ -84,9 +76,9 @@ def shown_methods(results: Mapping[str, MethodResult]) -> list[str]:
 
 
 def item_thumbnail(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image | None:
-    """The item's image as RGB on white, no larger than ``size``; None where there is no image that can be read.
+    """Loads the item's image as RGB on white, no larger than ``size``; None where no image can be read.
 
-    The gallery is the last stage: that an image of the catalogue cannot be read was reported when it was embedded.
+    The stage that embeds the catalogue has reported unreadable images already.
     """
     if item.image_path is None:
         return None
@@ -100,7 +92,7 @@ def item_thumbnail(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image
 
 @lru_cache(maxsize=2048)
 def thumbnail_uri(item: Item) -> str | None:
-    """The item's image as a small JPEG in a data URI; None without one."""
+    """Encodes the item's image as a small JPEG in a data URI; None without one."""
     small = item_thumbnail(item)
     if small is None:
         return None
@@ -125,7 +117,7 @@ def write_sheet(
         methods: columns, where the gallery has a call of them; all of the gallery's calls if it has none of these.
             None: those that a sheet shows.
         rows: largest number of outfits drawn.
-        shades: colour of every call; None colours them as if the columns were all there are.
+        shades: colour of every call; None colours the columns alone.
     """
     outfits = outfits[:rows]
     present = list(outfits[0].completions) if outfits else []
@@ -180,7 +172,7 @@ def _items(catalogue: Catalogue, positions: NDArray[np.integer]) -> tuple[Item, 
 
 
 def _paste_given(sheet: Image.Image, items: Sequence[Item], box: tuple[int, int, int, int], gap: int) -> None:
-    """Given items at full size in one row, or smaller in as many rows as it takes to fit them into the box."""
+    """Pastes given items at full size in one row, or smaller in as many rows as fit into the box."""
     left, top, width, height = box
     size, down = THUMBNAIL, 1
     while len(items) > down * ((width + gap) // (size[0] + gap)):
@@ -203,7 +195,7 @@ def _paste(sheet: Image.Image, item: Item, corner: tuple[int, int], size: tuple[
 
 
 def _tile(item: Item, size: tuple[int, int]) -> Image.Image:
-    """Stands for an item without image: its category and text."""
+    """Draws the category and text of an item without image."""
     tile = Image.new("RGB", size, "#f0f2f5")
     draw = ImageDraw.Draw(tile)
     bold, plain = font(12, bold=True), font(11)

@@ -1,4 +1,4 @@
-"""The metrics of one method, from what it did."""
+"""Computes the metrics of one method from its outcome."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,38 +59,31 @@ _PARTS: Mapping[str, Sequence[str]] = {
         "share_within_bound",
     ),
 }  # of metrics that ``results.csv`` has in several columns
-_ROUNDING = 1e-6  # S of one set differs by this much between batches of different shape
+_ROUNDING = 1e-6  # by which S of one set differs between batches of different shape
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """Metrics of one method; shares and scores lie in [0, 1].
+    """Holds the metrics of one method; shares and scores lie in [0, 1].
 
     A paired metric is taken over the outfits that both methods completed. It is None where the other method was not
     run, completed no outfit of these, or is the method itself; a difference is ``mean``, ``low`` and ``high``, the last
-    two of the interval of :func:`outfits.metrics.paired.paired_interval`.
+    two of the interval of :func:`outfits.metrics.paired.paired_interval`. Without a judge its metrics are None.
 
     Attributes:
         outfits: number of outfits completed.
-        score_mean: mean S of the completed outfits.
+        score_mean: mean S of the completed outfits; ``judge_mean`` is their mean score under the judge.
         score_quantiles: quantiles of S, keyed by :data:`QUANTILES`.
         score_histogram: number of outfits with S in each of :data:`HISTOGRAM_BINS` equal bins of [0, 1].
-        judge_mean: mean score under the judge, None without a judge.
-        judge_quantiles: quantiles under the judge, None without a judge.
-        judge_histogram: the judge's scores in the same bins, None without a judge.
         win_rate: share of outfits where S is larger than for the original outfit, ties counting half.
-        judge_win_rate: the same under the judge.
         difference_to_original: S minus the original's.
         difference_to_greedy_k: S minus that of ``greedy_k``.
-        judge_difference_to_original: the judge's score minus the original's.
-        judge_difference_to_greedy_k: the judge's score minus that of ``greedy_k``.
         ratio_to_greedy_k: mean S over that of ``greedy_k``, 1 for ``greedy_k`` itself.
         gap_to_exhaustive: how far S stays below the optimum, from :func:`outfits.metrics.paired.optimality_gap`.
         scorer_calls_per_outfit: mean number of sets that S scored for one outfit.
         gradients_per_outfit: mean number of gradients of S taken for one outfit.
         ms_per_outfit: mean wall time, milliseconds.
-        distinct_share: distinct chosen items over picks made.
-        distinct_items: number of distinct chosen items.
+        distinct_share: ``distinct_items``, the number of distinct chosen items, over all picks.
         removed_recall: share of the removed items among the first n of the method's ranking, keyed by
             :data:`RECALL_AT`; None where the method ranks nothing.
         valid_share: share of completed sets that are outfits.
@@ -134,13 +127,13 @@ class MethodResult:
     similarity_mean: float | None
 
     def to_json(self, metrics: Sequence[str] | None = None) -> dict[str, Any]:
-        """The named metrics as JSON values; without names those of a method without conditions."""
+        """Converts the named metrics to JSON values; without names those of a method without conditions."""
         if metrics is None:
             metrics = [name for name in vars(self) if name not in ("alpha", "objective_mean", "similarity_mean")]
         return {name: getattr(self, name) for name in metrics}
 
     def row(self) -> dict[str, Any]:
-        """The metrics in flat columns, the same for every method; without histograms, points and categories."""
+        """Flattens the metrics to columns, the same for every method; without histograms, points and categories."""
         flat: dict[str, Any] = {}
         for name, value in self.to_json().items():
             if name in _PARTS:
@@ -152,19 +145,14 @@ class MethodResult:
 
 
 def by_outfit(outcome: MethodOutcome) -> MethodOutcome:
-    """The outcome sorted by the names of the outfits, so that sums do not depend on the order of the tasks."""
+    """Sorts the outcome by the names of the outfits, so that sums do not depend on the order of the tasks."""
     return outcome.take(np.argsort(outcome.require_outfit_ids, kind="stable"))
 
 
 def summarise_method(outcome: MethodOutcome, catalogue: Catalogue | None = None) -> MethodResult:
-    """Metrics of a method by itself, without the paired ones.
+    """Computes the metrics of a method by itself, without the paired ones, from its scored outcome sorted by outfit.
 
-    Args:
-        outcome: what the method did, sorted by outfit.
-        catalogue: the items; None leaves ``categories`` empty.
-
-    Raises:
-        ValueError: if the completed outfits were not scored.
+    Without a catalogue ``categories`` is empty.
     """
     scores, judge, ranks, similarity = outcome.scores, outcome.judge, outcome.removed_ranks, outcome.similarity
     if scores is None or outcome.valid is None:
@@ -203,13 +191,10 @@ def summarise_method(outcome: MethodOutcome, catalogue: Catalogue | None = None)
 def paired_metrics(
     outcome: MethodOutcome, references: Mapping[str, MethodOutcome], *, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """The paired metrics of a method, by name, without those that are None.
+    """Computes the paired metrics of a method, by name, without those that are None.
 
-    Args:
-        outcome: what the method did, sorted by outfit.
-        references: ``original``, ``greedy_k`` and ``exhaustive``, those that were run, sorted alike.
-        resamples: bootstrap resamples of the intervals.
-        seed: seed of the resamples.
+    ``references`` are those of ``original``, ``greedy_k`` and ``exhaustive`` that were run; all outcomes are sorted by
+    outfit.
     """
     paired: dict[str, Any] = {}
     for judge, scores in (("", "scores"), ("judge_", "judge")):
@@ -225,7 +210,7 @@ def paired_metrics(
 
 
 def ratio_of_means(outcome: MethodOutcome, reference: MethodOutcome | None) -> float | None:
-    """Mean S over that of a reference on the outfits that both completed, both sorted; None where there is none."""
+    """Divides mean S by a reference's on the outfits that both completed, both sorted; None where there is none."""
     if outcome is reference:
         return 1.0
     pair = _pair(outcome, reference, "scores")
@@ -235,7 +220,7 @@ def ratio_of_means(outcome: MethodOutcome, reference: MethodOutcome | None) -> f
 def _pair(
     outcome: MethodOutcome, reference: MethodOutcome | None, scores: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Scores of a method and of another one on the outfits that both completed."""
+    """Returns the scores of a method and of another one on the outfits that both completed."""
     if reference is None or outcome is reference:
         return None
     mine, other = getattr(outcome, scores), getattr(reference, scores)

@@ -1,4 +1,4 @@
-"""The report: plots, tables, and one HTML file without references to others."""
+"""Writes the report: plots, tables, and one HTML file without external references."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -48,16 +48,11 @@ _DRAWINGS: Mapping[str, Callable[..., Figure | None]] = {
 def write_report(
     result: EvaluationResult, gallery: Sequence[GalleryOutfit], folder: Path, config_yaml: str
 ) -> dict[str, Path]:
-    """Writes the whole report of an evaluation into a folder; images of an earlier one that it lacks are taken away.
+    """Writes the whole report of an evaluation into a folder; deletes images of an earlier one that it lacks.
 
-    Args:
-        result: metrics and scores.
-        gallery: outfits shown as images; may be empty, then ``completions.png`` is not written.
-        folder: the report's folder, made if it is missing.
-        config_yaml: the resolved configuration, printed at the end of the page.
-
-    Returns:
-        The paths of everything written: the ``page``, those of :func:`write_results`, and the images by name.
+    With an empty gallery ``completions.png`` is not written. The page ends with ``config_yaml``, the resolved
+    configuration. Returns the paths of everything written: the ``page``, those of :func:`write_results`, and the images
+    by name.
     """
     paths = {"page": folder / run_files.PAGE, **write_results(result, folder)}
     for name, draw in _DRAWINGS.items():
@@ -78,7 +73,7 @@ def write_report(
 
 
 def render_page(result: EvaluationResult, gallery: Sequence[GalleryOutfit], config_yaml: str) -> str:
-    """The page's HTML."""
+    """Renders the page's HTML."""
     plots = {}
     for name, draw in _DRAWINGS.items():
         drawn = {theme.name: draw(result, theme=theme) for theme in (LIGHT, DARK)}
@@ -108,19 +103,19 @@ def render_page(result: EvaluationResult, gallery: Sequence[GalleryOutfit], conf
 
 
 def _numbers_of_outfits(methods: Mapping[str, Mapping[float, MethodResult]]) -> list[int]:
-    """The numbers of outfits that the points of a sweep were measured on, rising."""
+    """Lists the numbers of outfits that the points of a sweep were measured on, ascending."""
     return sorted({result.outfits for values in methods.values() for result in values.values()})
 
 
 def _category_methods(result: EvaluationResult) -> list[str]:
-    """Methods of the table by category: those that it is for, or the first few of this evaluation."""
+    """Selects the methods of the table by category, or the first few of this evaluation where it has none of them."""
     known = [name for name in result.methods if result.methods[name].categories]
     shown = methods_shown("categories")
     return [name for name in known if name in shown] or known[: len(shown)]
 
 
 def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[str, Any]]], int]:
-    """Name, removals and metrics by method of the categories with most removals, and how many more there are."""
+    """Returns name, removals and metrics by method of the most removed categories, and the number of the others."""
     methods = {name: result.methods[name].categories for name in _category_methods(result)}
     whole = max(result.methods.values(), key=lambda method: method.outfits).categories
     removals = {name: int(metrics["removed"] or 0) for name, metrics in whole.items() if metrics["removed"]}
@@ -133,7 +128,7 @@ def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[
 
 
 def _compatibility_rows(result: EvaluationResult) -> list[tuple[str, str, str]]:
-    """Measure, setting and value of every compatibility entry, the official ones last."""
+    """Lists measure, setting and value of every compatibility entry, the official ones last."""
     rows = []
     for key, value in sorted(result.compatibility.items(), key=lambda entry: entry[0].startswith("official")):
         measure, _, setting = key.removeprefix("official_").partition("_")

@@ -1,4 +1,4 @@
-"""The plots of all methods side by side: distributions of the scores, and what a score costs."""
+"""Plots all methods side by side: distributions of the scores, and S against its cost."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from outfits.report.style import LIGHT, Theme, colours, family, label
 
 
 def distributions(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
-    """Violins of S over the completed outfits and, beside them, of the judge's scores of the same outfits.
+    """Draws violins of S over the completed outfits and, beside them, of the judge's scores of the same outfits.
 
     A violin is the histogram of ``results.json``, mirrored; each is as wide as its fullest bin.
     """
@@ -57,7 +57,7 @@ def distributions(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
 
 
 def cumulative(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
-    """Cumulative distributions of S: each method against the original outfits, all others in grey behind.
+    """Draws cumulative distributions of S: each method against the original outfits, all others in grey behind.
 
     They are the running sums of the histograms of ``results.json``.
     """
@@ -86,7 +86,7 @@ def cumulative(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
 
 
 def trade_off(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
-    """Mean S against calls of S per outfit; the axis is linear up to 1 and logarithmic beyond, since 0 calls occur."""
+    """Draws mean S against calls of S per outfit; the axis is linear up to 1, since 0 calls occur, then logarithmic."""
     methods = list(result.methods)
     figure = page_figure(3.6 + 0.16 * len(methods))
     axis = figure.subplots()
@@ -120,7 +120,7 @@ def trade_off(result: EvaluationResult, theme: Theme = LIGHT) -> Figure:
 
 
 def _cumulative_shares(histogram: Sequence[int]) -> NDArray[np.float64]:
-    """Share of the outfits below each edge of the bins, shape ``[bins + 1]``."""
+    """Computes the share of the outfits below each edge of the bins, shape ``[bins + 1]``."""
     counts = np.asarray(histogram, dtype=np.float64)
     shares: NDArray[np.float64] = np.append(0.0, np.cumsum(counts)) / counts.sum()
     return shares
@@ -133,7 +133,7 @@ def _thousands(value: float) -> str:
 def _label_points(
     figure: Figure, axis: Axes, points: Mapping[str, tuple[float, float]], reference: float | None, theme: Theme
 ) -> None:
-    """Writes every method's name and mean beside its point, or as near to that as is free, with a line to the point."""
+    """Writes every method's name and mean as near to its point as is free, with a line to the point."""
     width, height = figure.get_size_inches()
     line, letter = 0.2 / (height - 0.8), 0.077 / (width - 0.9)  # height of a line, width of a letter, in axes units
     to_axes = axis.transScale + axis.transLimits
@@ -153,7 +153,7 @@ def _label_points(
             box = Bbox.from_bounds(min(start, start + side * wide), y + offset - tall / 2, wide, tall)
             inside = box.x0 >= 0.015 and box.x1 <= 1 and box.y0 >= -line / 2 and box.y1 <= 1.02
             if inside and not box.count_overlaps(taken):
-                # a label far off is read as another point's, one on the left a little less at once
+                # prefer near labels, which cannot be mistaken for another point's, and the right side
                 cost = abs(offset) / line + 12 * (away - 0.013) + (0.4 if side < 0 else 0.0)
                 free.append((cost, side, start, y + offset, box))
         _, side, start, middle, box = min(free, default=(0.0, 1, x + 0.013, y, Bbox.null()))

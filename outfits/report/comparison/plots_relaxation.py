@@ -1,4 +1,4 @@
-"""What gradient ascent in embedding space loses when its optimum is projected to real items."""
+"""Plots the loss of S when the optimum of gradient ascent in embedding space is projected to real items."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,12 +10,9 @@ from outfits.report.style import LIGHT, Theme, colours
 
 
 def relaxation(result: EvaluationResult, theme: Theme = LIGHT) -> Figure | None:
-    r"""S lost in projection over distance moved, a panel per call, with the line :math:`M \varepsilon`.
+    r"""Draws S lost in projection over distance moved, a panel per call, with the line :math:`M \varepsilon`.
 
-    The line's M is the largest lower bound of S's Lipschitz constant that was seen along the ascents of the call.
-
-    Returns:
-        The figure; None if no method relaxes.
+    M is the largest lower bound of S's Lipschitz constant along the ascents of the call. None if no method relaxes.
     """
     shown = {name: method.relaxation for name, method in result.methods.items() if method.relaxation is not None}
     if not shown:
@@ -37,7 +34,7 @@ def relaxation(result: EvaluationResult, theme: Theme = LIGHT) -> Figure | None:
         if bound is not None:
             axis.plot([0, farthest], [0, bound * farthest], color=theme.ink, linewidth=1.1, linestyle=(0, (4, 2)))
             title += f"\nM = {bound:.3g}; {within:.1%} within own M·ε"
-        # many points as text would weigh megabytes
+        # rasterized: many points as text take megabytes
         axis.plot(*points[name].T, "o", markersize=3.5, color=shades[name], alpha=0.5, mew=0, rasterized=True)
         axis.set(xlim=(0, farthest), ylim=(lowest - margin, highest + margin))
         axis.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

@@ -1,4 +1,4 @@
-"""How scores change with a parameter: small multiples, a panel per measure."""
+"""Plots scores against a parameter: small multiples, a panel per measure."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -21,10 +21,9 @@ _MEASURES = {
 
 
 def sweep(result: EvaluationResult, parameter: str, theme: Theme = LIGHT) -> Figure | None:
-    """Mean S over the values of a parameter, a line per method, and likewise the other measures that there are.
+    """Draws mean S, and the other measures that exist, over the values of a parameter, a line per method.
 
-    Returns:
-        The figure; None if the parameter was not swept.
+    None if the parameter was not swept.
     """
     by_method = result.sweeps.get(parameter)
     if not by_method:

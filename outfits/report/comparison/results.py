@@ -1,4 +1,4 @@
-"""The metrics of an evaluation, from what every method did."""
+"""Computes the metrics of an evaluation from the outcomes of its methods."""
 
 import re
 from collections.abc import Mapping
@@ -33,14 +33,13 @@ Sweeps = Mapping[str, Mapping[str, Mapping[float, MethodResult]]]
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Everything that ``results.json`` holds, and the scores of single outfits beside it.
+    """Holds everything in ``results.json``, and the scores of single outfits beside it.
 
     Attributes:
         dataset: data set and variant.
         split: split that was completed.
         k: number of removed items per outfit.
         catalogue: number of items that could be chosen.
-        seed: seed of the evaluation.
         scorer_sha256: SHA-256 of the frozen scorer's weights file.
         compatibility: metrics of S itself, at least the keys of :data:`COMPATIBILITY`; None where one has no meaning.
         methods: metrics by method, from :func:`summarise`.
@@ -50,9 +49,6 @@ class EvaluationResult:
         sweeps: metrics at the values of swept parameters, from :func:`summarise_sweeps`.
         conditions: metrics by kind of condition and method, from :func:`summarise_conditions`.
         scores: a row per method and outfit, from :func:`score_table`; not in ``results.json``.
-
-    Raises:
-        ValueError: if a number is out of range, a metric of S is missing, or there is no method.
     """
 
     dataset: str
@@ -90,22 +86,22 @@ class EvaluationResult:
 
     @property
     def outfits(self) -> int:
-        """Number of completed outfits; a slow method may have completed fewer, which are among them."""
+        """Number of completed outfits; a slow method may have completed a subset of them."""
         return max(method.outfits for method in self.methods.values())
 
     @property
     def judged(self) -> bool:
-        """Were the completions scored by a judge."""
+        """Whether a judge scored the completions."""
         return all(method.judge_mean is not None for method in self.methods.values())
 
     @property
     def all_methods(self) -> list[str]:
-        """Every method that has a metric anywhere, in the order of presentation."""
+        """Every method with any metric, in the order of presentation."""
         others = [*self.conditions.values(), *self.sweeps.values()]
         return in_order({*self.methods, *(name for methods in others for name in methods)})
 
     def to_json(self) -> dict[str, Any]:
-        """The result as JSON values, without the scores of single outfits."""
+        """Converts the result to JSON values, without the scores of single outfits."""
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -120,18 +116,18 @@ class EvaluationResult:
             "counts": dict(self.counts),
             "resamples": self.resamples,
             "sweeps": self._sweep_rows(),
-            "wishes": {  # the name that readers of results.json know
+            "wishes": {  # the old name stays, since programs read results.json
                 kind: {name: method.to_json(OF_CONDITIONS) for name, method in methods.items()}
                 for kind, methods in self.conditions.items()
             },
         }
 
     def frame(self) -> pd.DataFrame:
-        """One row per method with flat columns, as in ``results.csv``."""
+        """Makes one row per method with flat columns, as in ``results.csv``."""
         return pd.DataFrame([{"method": name, **method.row()} for name, method in self.methods.items()])
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The metrics that have more than one row per method, keyed by :data:`TABLES`; only those that there are."""
+        """Tabulates the metrics that have more than one row per method, keyed by :data:`TABLES`; no table is empty."""
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
         for name, method in self.methods.items():
             rows["categories"] += [{"method": name, "category": key, **row} for key, row in method.categories.items()]
@@ -155,22 +151,14 @@ class EvaluationResult:
 def summarise(
     outcomes: Mapping[str, MethodOutcome], catalogue: Catalogue, *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, MethodResult]:
-    """Metrics of all methods over the same outfits; a slow method may have completed a subset of them.
+    """Computes the metrics of all methods over the same outfits, in the order of presentation.
 
-    Means are taken in float64 over the outfits sorted by id, and every interval draws the same resamples, so neither
-    the order of methods nor that of outfits, hence no number of ranks, changes a bit.
-
-    Args:
-        outcomes: what every method did, by its call.
-        catalogue: the items.
-        seed: seed of the resamples.
-        resamples: bootstrap resamples of the intervals.
-
-    Returns:
-        Metrics by method, in the order of presentation.
+    A slow method may have completed a subset of the outfits. Means are taken in float64 over the outfits sorted by id,
+    and every interval draws the same resamples, so results do not depend on the order of methods or outfits, nor on the
+    number of ranks.
 
     Raises:
-        ValueError: if there is no method, methods disagree about the outfits or k, or choose what is no item.
+        ValueError: if there is no method, methods disagree about the outfits or k, or a chosen item does not exist.
     """
     if not outcomes:
         raise ValueError("no method was evaluated")
@@ -195,7 +183,7 @@ def summarise(
 def summarise_conditions(
     outcomes: Mapping[str, Mapping[str, MethodOutcome]],
 ) -> dict[str, dict[str, MethodResult]]:
-    """Metrics of methods under every kind of condition; methods get the order of presentation."""
+    """Computes the metrics of methods under every kind of condition; methods get the order of presentation."""
     return {
         kind: {name: summarise_method(by_outfit(methods[name])) for name in in_order(methods)}
         for kind, methods in outcomes.items()
@@ -203,13 +191,10 @@ def summarise_conditions(
 
 
 def summarise_sweeps(outcomes: Mapping[str, Mapping[float, Mapping[str, MethodOutcome]]]) -> Sweeps:
-    """Metrics of methods at every value of every swept parameter, as :data:`Sweeps`.
+    """Computes the metrics of methods at every value of every swept parameter; outcomes by parameter, value and call.
 
     Where the parameter is an option of methods, those without it are no part of the sweep, but ``greedy_k`` may be what
     the others are compared with.
-
-    Args:
-        outcomes: what every method did, by parameter, value and call.
     """
     sweeps: dict[str, dict[str, dict[float, MethodResult]]] = {}
     for parameter, values in outcomes.items():
@@ -226,10 +211,7 @@ def summarise_sweeps(outcomes: Mapping[str, Mapping[float, Mapping[str, MethodOu
 
 
 def score_table(outcomes: Mapping[str, MethodOutcome], catalogue: Catalogue) -> pd.DataFrame:
-    """A row per method and outfit, sorted: ``outfit_id, method, score, judge, valid, calls, ms, chosen_1 …``.
-
-    Items stand by their ids.
-    """
+    """Makes a sorted row per method and outfit: ``outfit_id, method, score, judge, valid, calls, ms, chosen_1 …``."""
     item_ids = np.asarray(catalogue.item_ids, dtype=object)
     tables = []
     for name in in_order(outcomes):
@@ -249,6 +231,6 @@ def score_table(outcomes: Mapping[str, MethodOutcome], catalogue: Catalogue) -> 
 
 
 def _without_option(name: str, parameter: str) -> str:
-    """The call without one of its options."""
+    """Removes one option from a call."""
     method, *options = name.split(":")
     return ":".join([method, *(option for option in options if not option.startswith(f"{parameter}="))])

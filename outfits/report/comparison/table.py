@@ -1,4 +1,4 @@
-"""The results as a table for the terminal."""
+"""Prints the results as a table for the terminal."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ _NAME_WIDTH = 26  # a longer name, of a call with many options, goes on in lines
 
 
 def results_table(result: EvaluationResult) -> str:
-    """All methods side by side, one line each, with a line above that says what was measured.
+    """Formats all methods side by side, one line each, below a line that names what was measured.
 
     A dash stands for a metric that a method does not have; ``wins`` is the share of outfits with a larger S than the
     original's, ``vs greedy`` the mean difference in S to ``greedy_k`` with half the width of its 95% interval,
@@ -47,7 +47,7 @@ def results_table(result: EvaluationResult) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """A time in milliseconds with some three significant digits and no exponent."""
+    """Formats milliseconds with some three significant digits and no exponent."""
     if value < 0.005:
         return "0"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
@@ -64,7 +64,7 @@ def _difference(interval: Mapping[str, float] | None) -> str:
 
 
 def _name_lines(name: str) -> list[str]:
-    """A name on as many lines as it takes, broken before the colon of an option."""
+    """Breaks a name into lines before the colon of an option."""
     if len(name) <= _NAME_WIDTH:
         return [name]
     parts = name.replace(":", " :").split(" ")

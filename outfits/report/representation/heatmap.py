@@ -1,4 +1,4 @@
-"""The importance of every coordinate of a latent for every factor, as a map."""
+"""Draws the importance of every coordinate of a latent for every factor as a map."""
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -13,7 +13,7 @@ _LABELLED = 40  # coordinates; of more, only some columns are labelled
 
 
 def heat_map(metrics: Disentanglement, theme: Theme = LIGHT) -> Figure:
-    """Importance of every coordinate for every factor; coordinates sorted by the factor that they matter most for."""
+    """Draws importance by coordinate and factor; coordinates are sorted by the factor that they matter most for."""
     names = list(metrics.factors)
     order = sorted_by_factor(metrics.importance)
     image = metrics.importance[order].T  # [F, d]
@@ -38,9 +38,8 @@ def heat_map(metrics: Disentanglement, theme: Theme = LIGHT) -> Figure:
 
 
 def sorted_by_factor(importance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Coordinates by the factor that they matter most for, within it the most important first.
+    """Sorts coordinates by the factor that they matter most for, within it the most important first.
 
-    Args:
-        importance: shape ``[d, F]``.
+    ``importance`` has shape ``[d, F]``.
     """
     return np.lexsort((-importance.max(axis=1), importance.argmax(axis=1)))

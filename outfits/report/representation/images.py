@@ -1,4 +1,4 @@
-"""The images of a representation's report: what its latents, its coordinates and its neighbours look like."""
+"""Draws the images of a representation's report: latents, coordinates and neighbours."""
 
 from collections.abc import Sequence
 
@@ -31,14 +31,14 @@ LOW, HIGH = 0.05, 0.95  # quantiles of a coordinate that a traversal goes betwee
 
 
 def reconstructions(items: EncodedItems, chosen: NDArray[np.int64]) -> Image.Image:
-    """Images of some items above what the model draws of their latents."""
+    """Draws images of some items above their reconstructions."""
     rows = [_originals(items, chosen), _drawn(items.model, items.latent_tensor(chosen))]
     names = items.categories[chosen].tolist()
     return sheet(rows, ["image", "reconstruction"], names, "Held-out images and their reconstructions")
 
 
 def interpolations(items: EncodedItems, among: NDArray[np.int64], steps: int, seed: int) -> Image.Image | None:
-    """Straight lines through the latent between two items of one category, and of two; None where no two items are."""
+    """Draws straight lines through the latent between two items of one category, and of two; None without pairs."""
     pairs = _pairs(items, among, seed)
     if not pairs:
         return None
@@ -55,7 +55,7 @@ def interpolations(items: EncodedItems, among: NDArray[np.int64], steps: int, se
 
 
 def _pairs(items: EncodedItems, among: NDArray[np.int64], seed: int) -> list[tuple[int, int]]:
-    """Pairs within each of some categories, then pairs across categories."""
+    """Returns pairs within each of some categories, then pairs across categories."""
     order = items.spread(among, len(among), seed + 1).tolist()
     by_category: dict[str, list[int]] = {}
     for row in order:
@@ -67,7 +67,7 @@ def _pairs(items: EncodedItems, among: NDArray[np.int64], seed: int) -> list[tup
 
 
 def moving_coordinates(items: EncodedItems, count: int) -> NDArray[np.int64]:
-    """The coordinates whose latents vary most, most first."""
+    """Returns the coordinates whose latents vary most, in descending order."""
     return np.argsort(-items.latents.var(axis=0), kind="stable")[:count]
 
 
@@ -78,15 +78,10 @@ def traversals(
     steps: int,
     factors: Sequence[tuple[str, float] | None],
 ) -> Image.Image:
-    """One coordinate after another moved over most of its range, all else as in one item's latent.
+    """Moves one coordinate after another over most of its range, all else as in the latent of item ``row``.
 
-    Args:
-        items: the items.
-        row: the item.
-        coordinates: coordinates to move.
-        steps: images per coordinate.
-        factors: factor that each coordinate of the latent matters most for, and its importance for it, shape ``[d]``;
-            may be empty.
+    ``factors`` holds for each of the latent's ``d`` coordinates the factor that it matters most for, and its importance
+    for it; it may be empty. ``steps`` is the number of images per coordinate.
     """
     low, high = np.quantile(items.latents, [LOW, HIGH], axis=0)
     here = items.latent_tensor(np.array([row]))
@@ -105,7 +100,7 @@ def traversals(
 
 
 def _part(model: ImageModel, coordinate: int) -> str:
-    """The part of the latent that a coordinate belongs to; empty where the latent has no parts."""
+    """Names the part of the latent that a coordinate belongs to; empty where the latent has no parts."""
     if not isinstance(model, DeformingAutoencoder):
         return ""
     part = int(np.searchsorted(np.cumsum(model.parts), coordinate, side="right"))
@@ -113,7 +108,7 @@ def _part(model: ImageModel, coordinate: int) -> str:
 
 
 def arithmetic(items: EncodedItems, steps: Sequence[Direction], count: int, seed: int) -> Image.Image | None:
-    """Items of one value of a factor with the step to another value added to their latents; None without a step."""
+    """Adds the step from one value of a factor to another to the latents of items; None without a step."""
     if not steps:
         return None
     blocks = []
@@ -130,7 +125,7 @@ def arithmetic(items: EncodedItems, steps: Sequence[Direction], count: int, seed
 
 
 def _of_source(items: EncodedItems, direction: Direction, count: int, seed: int) -> NDArray[np.int64]:
-    """Items of the value that a step leaves: held-out ones, training items where these are too few."""
+    """Selects items of the value that a step starts from: held-out ones, training items where these are too few."""
     has = items.factors[direction.factor] == direction.source
     held_out = np.flatnonzero(has & items.held_out)
     chosen = items.spread(held_out, count, seed + 2)
@@ -141,17 +136,14 @@ def _of_source(items: EncodedItems, direction: Direction, count: int, seed: int)
 
 
 def samples(model: ImageModel, across: int, seed: int) -> Image.Image:
-    """Images of latents drawn from the model's prior, or from the normal distribution that stands for one."""
+    """Decodes latents drawn from the model's prior, or from a normal distribution where it has none."""
     latents = model.sample_latents(SAMPLED_ROWS * across, torch.Generator().manual_seed(seed))
     return sheet(torch.split(_drawn(model, latents), across), title="Images of random latents")
 
 
 @torch.inference_mode()
 def deformation(items: EncodedItems, chosen: NDArray[np.int64]) -> Image.Image | None:
-    """What a deforming model makes its images of, item by item, and last the same of the mean latent.
-
-    None for other models.
-    """
+    """Draws the parts of a deforming model's images, item by item, and of the mean latent; None for other models."""
     model = items.model
     if not isinstance(model, DeformingAutoencoder):
         return None
@@ -176,7 +168,7 @@ def deformation(items: EncodedItems, chosen: NDArray[np.int64]) -> Image.Image |
 
 
 def neighbour_sheet(items: EncodedItems, chosen: NDArray[np.int64], count: int) -> Image.Image:
-    """Items beside those nearest to them by cosine, copies left out; a coloured frame marks another category."""
+    """Draws items beside the nearest by cosine, copies left out; a coloured frame marks another category."""
     distinct = items.distinct()
     places = np.searchsorted(distinct, _representatives(items, distinct, chosen))
     nearest = distinct[neighbours(items.vectors[distinct], places, count)]
@@ -193,7 +185,7 @@ def neighbour_sheet(items: EncodedItems, chosen: NDArray[np.int64], count: int) 
 
 
 def _representatives(items: EncodedItems, distinct: NDArray[np.int64], chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The distinct item that is a copy of each chosen one."""
+    """Returns the distinct item that is a copy of each chosen one."""
     of_group = {int(items.groups[row]): int(row) for row in distinct}
     return np.array([of_group[int(items.groups[row])] for row in chosen], dtype=np.int64)
 

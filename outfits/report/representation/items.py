@@ -1,4 +1,4 @@
-"""Items of a catalogue as an image model encodes them: held-out items, copies, and known factors."""
+"""Encodes a catalogue's items by an image model, with held-out items, copies, and known factors."""
 
 import hashlib
 from collections import Counter
@@ -17,28 +17,28 @@ from outfits.errors import ConfigError
 from outfits.representations.base import ImageModel
 
 BATCH = 256  # images in memory at a time
-MOST_ITEMS = 20_000  # drawn of a larger catalogue, so that a report takes minutes
-FEWEST_HELD_OUT = 100  # held-out items that such a draw has at least, as far as there are so many
+MOST_ITEMS = 20_000  # drawn from a larger catalogue, so that a report takes minutes
+FEWEST_HELD_OUT = 100  # least number of held-out items in such a draw, where there are as many
 
 
 @dataclass(frozen=True)
 class EncodedItems:
-    """Items of a catalogue with an image, in the catalogue's order, and their latents.
+    """Holds items of a catalogue with an image, in the catalogue's order, and their latents.
 
     Attributes:
         model: the model, in evaluation mode.
         images: prepared images of the whole catalogue.
         positions: the items' catalogue positions, shape ``[n]``.
         latents: shape ``[n, d]``.
-        vectors: item vectors as the encoder gives them, shape ``[n, d]``.
+        vectors: item vectors of the encoder, shape ``[n, d]``.
         groups: equal numbers for items whose images are equal in every pixel, shape ``[n]``.
-        train: which items the model learned from, bool, shape ``[n]``.
-        held_out: which it did not learn from, neither them nor a copy of them; each image once, bool, shape ``[n]``.
+        train: marks items that the model was trained on, bool, shape ``[n]``.
+        held_out: marks items that, like their copies, were not trained on; each image once, bool, shape ``[n]``.
         categories: name of every item's category.
         factors: values of category and attributes by name; an empty string is unknown.
-        training: number of items that the model learned from, whether they are among these or not.
-        validation: number of items that the loss was watched on.
-        copies: whether ``held_out`` had to be copies of training images, since there is no other.
+        training: number of items that the model was trained on, including items that are not among these.
+        validation: number of items of the validation loss.
+        copies: whether ``held_out`` are copies of training images, since there is no other.
     """
 
     model: ImageModel
@@ -59,26 +59,26 @@ class EncodedItems:
         return len(self.positions)
 
     def distinct(self, among: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """Items, ascending, each image once: the first of its copies ``among`` the marked ones, or among all."""
+        """Returns items, ascending, each image once: the first copy ``among`` the marked ones, or among all."""
         rows = np.arange(len(self)) if among is None else np.flatnonzero(among)
         _, first = np.unique(self.groups[rows], return_index=True)
         return np.sort(rows[first])
 
     def maps(self, rows: NDArray[np.int64]) -> Tensor:
-        """Images and foreground ``[n, 4, S, S]`` of some items, on the model's device."""
+        """Loads images and foreground ``[n, 4, S, S]`` of some items, on the model's device."""
         return image_tensor(self.images.pixels[self.positions[rows]]).to(self.model.centre.device)
 
     def batches(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
-        """The :meth:`maps` of some items, a batch at a time."""
+        """Yields the :meth:`maps` of some items, a batch at a time."""
         for start in range(0, len(rows), BATCH):
             yield self.maps(rows[start : start + BATCH])
 
     def latent_tensor(self, rows: NDArray[np.int64]) -> Tensor:
-        """Latents ``[n, d]`` of some items, on the model's device."""
+        """Returns latents ``[n, d]`` of some items, on the model's device."""
         return torch.from_numpy(self.latents[rows]).to(self.model.centre.device)
 
     def spread(self, among: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-        """At most ``count`` of some items, drawn at random with all categories taking turns."""
+        """Draws at most ``count`` of some items at random with all categories taking turns."""
         shuffled = np.random.default_rng([seed, len(self)]).permutation(among)
         turns: Counter[str] = Counter()
         turn = []
@@ -97,19 +97,10 @@ def encoded_items(
     factors: Sequence[str],
     seed: int,
 ) -> EncodedItems:
-    """Encodes the items of a catalogue, or some :data:`MOST_ITEMS` drawn from it.
+    """Encodes the items of a catalogue, or :data:`MOST_ITEMS` drawn from it.
 
-    Args:
-        model: the model, in evaluation mode.
-        images: prepared images of the whole catalogue.
-        catalogue: the items.
-        train: catalogue positions that the model learned from.
-        valid: catalogue positions that the loss was watched on.
-        factors: attributes to keep, see :func:`known_factors`.
-        seed: seed of the draw.
-
-    Raises:
-        ConfigError: if there is no such attribute.
+    The model is in evaluation mode and was trained on the catalogue positions ``train`` and validated on ``valid``.
+    ``factors`` are attributes to keep, see :func:`known_factors`, which may raise ConfigError.
     """
     known = known_factors(catalogue, factors)
     positions = np.flatnonzero(images.present)
@@ -123,11 +114,11 @@ def encoded_items(
     rows = np.arange(len(positions))
     if len(rows) > MOST_ITEMS:
         order = np.random.default_rng(seed).permutation(rows)
-        shown = order[held_out[order]][:FEWEST_HELD_OUT]  # however few there are among all
+        shown = order[held_out[order]][:FEWEST_HELD_OUT]
         rows = np.union1d(order[:MOST_ITEMS], shown)
     kept = positions[rows]
     latents = latents_of_images(model, images, kept)
-    with torch.inference_mode():  # as embed does, which would run the encoder once more
+    with torch.inference_mode():  # the same as embed, without encoding again
         vectors = (torch.from_numpy(latents) - model.centre.cpu()) @ model.components.cpu().T
     names = np.asarray(catalogue.category_names, dtype=np.str_)
     return EncodedItems(
@@ -148,12 +139,9 @@ def encoded_items(
 
 
 def known_factors(catalogue: Catalogue, names: Sequence[str] = ()) -> dict[str, NDArray[np.str_]]:
-    """What is known of every item: its category, and the named attributes or, without names, all there are.
+    """Returns every item's category and its named attributes or, without names, all there are.
 
-    The category is left out where an attribute says the same.
-
-    Raises:
-        ConfigError: if there is no such attribute.
+    The category is left out where an attribute has the same values. Raises ConfigError if there is no such attribute.
     """
     available = catalogue.attributes
     unknown = [name for name in names if name not in available]
@@ -172,7 +160,7 @@ def known_factors(catalogue: Catalogue, names: Sequence[str] = ()) -> dict[str, 
 
 
 def _copies(images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Equal numbers for items whose images are equal in every pixel, shape ``[n]``."""
+    """Gives equal numbers to items whose images are equal in every pixel, shape ``[n]``."""
     numbers: dict[bytes, int] = {}
     groups = np.empty(len(positions), dtype=np.int64)
     for row, position in enumerate(positions):

@@ -1,4 +1,4 @@
-"""What is measured of an image model: its reconstructions beside baselines, its divergence, its neighbours."""
+"""Measures an image model: its reconstructions beside baselines, its divergence, its neighbours."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from outfits.representations.losses import pixel_weight, squared_error
 from outfits.representations.vae import VariationalAutoencoder
 
 NEAREST = 5  # neighbours whose factors are compared
-MOST_QUERIES = 6000  # items whose neighbours are looked at
+MOST_QUERIES = 6000  # items whose neighbours are searched
 MOST_FITTED = 3000  # training images that the baselines are fitted to
 MOST_HELD_OUT = 3000  # held-out images that are reconstructed
-ACTIVE = 0.01  # nats; a coordinate of a variational model with less holds nothing
+ACTIVE = 0.01  # nats; a coordinate of a variational model with less carries nothing
 FEWEST_OF_A_VALUE = 5  # items of a value whose mean latent is taken
 DIRECTIONS = 4
-INFORMATIVE = 0.05  # informativeness from which on a factor counts as informative by the latent
+INFORMATIVE = 0.05  # informativeness above which the latent counts as informative about a factor
 _COLOURS = ("colour", "color", "hue")
 _KINDS = ("category", "shape", "kind", "type", "product")
 Draw = Callable[[Tensor], Tensor]  # from images [B, 3, S, S] to reconstructions of the same shape
@@ -40,13 +40,13 @@ whose value is known, copies counted once."""
 
 
 def _psnr(error: float) -> float | None:
-    """Ratio of the largest possible to the mean squared error, dB, of images in [0, 1]."""
+    """Computes the ratio of the largest possible to the mean squared error, dB, of images in [0, 1]."""
     return float(-10 * np.log10(error)) if error > 0 else None
 
 
 @torch.inference_mode()
 def fidelity(items: EncodedItems, rows: NDArray[np.int64], draw: Draw) -> Fidelity:
-    """How near reconstructions of some items come to their images, pooled over the items, as :data:`Fidelity`."""
+    """Compares reconstructions of some items with their images, pooled over the items."""
     background = items.model.config.background_weight
     sums = np.zeros(3)
     weight_of_garments = 0.0
@@ -71,7 +71,7 @@ def fidelity(items: EncodedItems, rows: NDArray[np.int64], draw: Draw) -> Fideli
 
 
 def reconstruction_metrics(items: EncodedItems, seed: int) -> dict[str, Fidelity]:
-    """Fidelity on held-out items of the model and of two that learned no network, by name.
+    """Measures fidelity on held-out items of the model and of two baselines without a network, by name.
 
     ``mean`` answers with the mean training image, ``pca`` with the best linear latent as wide as the model's own.
     """
@@ -100,10 +100,7 @@ def reconstruction_metrics(items: EncodedItems, seed: int) -> dict[str, Fidelity
 
 @torch.inference_mode()
 def divergence(items: EncodedItems) -> NDArray[np.float64] | None:
-    """Mean divergence of every coordinate from the prior on held-out items, nats, shape ``[d]``.
-
-    None for a model without a prior.
-    """
+    """Averages each coordinate's divergence from the prior over held-out items, nats, ``[d]``; None without a prior."""
     model = items.model
     if not isinstance(model, VariationalAutoencoder):
         return None
@@ -116,7 +113,7 @@ def divergence(items: EncodedItems) -> NDArray[np.float64] | None:
 
 
 def neighbours(vectors: NDArray[np.float32], queries: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Rows of the nearest by cosine, best first, shape ``[q, min(count, n - 1)]``; no row is its own neighbour."""
+    """Finds rows of the nearest by cosine, best first, ``[q, min(count, n - 1)]``; no row is its own neighbour."""
     units = F.normalize(torch.from_numpy(np.asarray(vectors)), dim=1)
     count = min(count, len(units) - 1)
     found = [np.zeros((0, count), dtype=np.int64)]
@@ -129,9 +126,9 @@ def neighbours(vectors: NDArray[np.float32], queries: NDArray[np.int64], count: 
 
 
 def neighbour_agreement(items: EncodedItems, count: int, seed: int) -> dict[str, Agreement]:
-    """Agreement of every distinct image with its ``count`` nearest, by factor; copies count as one image.
+    """Measures agreement of every distinct image with its ``count`` nearest, by factor; copies count as one image.
 
-    Of more than :data:`MOST_QUERIES` images so many are drawn, and their nearest sought among all.
+    Of more than :data:`MOST_QUERIES` images so many are drawn, and their nearest are searched among all.
     """
     rows = items.distinct()
     queries = _drawn(np.arange(len(rows)), MOST_QUERIES, np.random.default_rng([seed, 2]))
@@ -151,13 +148,10 @@ def neighbour_agreement(items: EncodedItems, count: int, seed: int) -> dict[str,
 
 @dataclass(frozen=True)
 class Direction:
-    """A step through the latent that turns one value of a factor into another.
+    """Holds a step through the latent that turns one value of a factor into another.
 
     Attributes:
-        factor: the factor.
-        source: value that is left.
-        target: value that is reached.
-        items: training images of each of them that the means are taken over.
+        items: numbers of training images of ``source`` and ``target`` that the means are taken over.
         step: mean latent of the target less mean latent of the source, shape ``[d]``.
     """
 
@@ -169,9 +163,9 @@ class Direction:
 
 
 def attribute_directions(items: EncodedItems) -> list[Direction]:
-    """Steps between the two commonest values of up to :data:`DIRECTIONS` factors, over distinct training images.
+    """Computes steps between the two commonest values of at most :data:`DIRECTIONS` factors, copies counted once.
 
-    Colours come first, then kinds of garment, then what else is known, in the data set's order.
+    Means are over training images. Colours come first, then kinds of garment, then the others, in the data set's order.
     """
     rows = items.distinct(items.train)
     found = []
@@ -189,7 +183,7 @@ def attribute_directions(items: EncodedItems) -> list[Direction]:
 
 
 def coordinate_factors(metrics: Disentanglement) -> list[tuple[str, float] | None]:
-    """The factor that every coordinate matters most for, and its share of that factor's importance.
+    """Returns the factor that every coordinate matters most for, and its share of that factor's importance.
 
     A forest spreads importance over the coordinates even where it learns nothing, so only factors count that a linear
     map of the latent predicts better than guessing by :data:`INFORMATIVE`. None where a coordinate has no more than an

@@ -1,4 +1,4 @@
-"""The report of an image model: what its latents hold, as metrics, images and one page."""
+"""Reports what the latents of an image model hold, as metrics, images and one page."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,14 +52,9 @@ IMAGES = (
 def measure_representation(
     items: EncodedItems, most: int, *, dataset: str, seed: int, training: Mapping[str, int]
 ) -> RepresentationResult:
-    """Measures what the latents of an image model hold.
+    """Measures what the latents of an image model hold; disentanglement on at most ``most`` items.
 
-    Args:
-        items: the items as the model encodes them.
-        most: items that disentanglement is measured on at most.
-        dataset: name of the data set.
-        seed: seed of everything drawn.
-        training: ``epochs`` trained and, where that is known, ``kept_epoch``, whose weights these are.
+    ``training`` and ``seed`` are as in :class:`RepresentationResult`.
     """
     model = items.model
     return RepresentationResult(
@@ -95,15 +90,8 @@ def write_representation_report(
 ) -> None:
     """Draws what the latents of an image model hold and writes the report.
 
-    Into the folder go ``index.html``, ``results.json``, ``results.csv`` with a row per factor, and each of
-    :data:`IMAGES` that this model has as PNG; those of an earlier report that it lacks are taken away.
-
-    Args:
-        result: the metrics.
-        items: the items that they were measured on.
-        config: what is shown.
-        folder: the report's folder, made if it is missing.
-        config_yaml: the resolved configuration, printed at the end of the page.
+    Into the folder go ``index.html``, which ends with ``config_yaml``, ``results.json``, ``results.csv`` with a row per
+    factor, and each of :data:`IMAGES` that this model has as PNG; those of an earlier report that it lacks are deleted.
     """
     drawn = {name: sheet_bytes(image) for name, image in _sheets(items, result, config).items()}
     if result.disentanglement is not None:
@@ -117,12 +105,12 @@ def write_representation_report(
             path.unlink(missing_ok=True)
     result.frame().to_csv(folder / run_files.RESULTS_TABLE, index=False)
     write_text(folder / run_files.PAGE, _page(result, drawn, config, config_yaml))
-    # last and in one move, so that results.json is there only beside everything else
+    # last and atomically, so that results.json exists only beside everything else
     write_json(folder / run_files.RESULTS, result.to_json())
 
 
 def _disentanglement(items: EncodedItems, most: int, seed: int) -> Disentanglement | None:
-    """The metrics; None where no factor has two values with enough items."""
+    """Measures disentanglement; None where no factor has two values with enough items."""
     factors = {name: values.tolist() for name, values in items.factors.items()}
     try:
         return disentanglement(items.latents, factors, seed=seed, max_items=most, groups=items.groups.tolist())
@@ -133,7 +121,7 @@ def _disentanglement(items: EncodedItems, most: int, seed: int) -> Disentangleme
 def _sheets(
     items: EncodedItems, result: RepresentationResult, config: RepresentationReportConfig
 ) -> dict[str, Image.Image]:
-    """The images that this model has, by name."""
+    """Draws the images that this model has, by name."""
     seed, model = result.seed, items.model
     new = np.flatnonzero(items.held_out)
     shown = items.spread(new, config.images, seed)
@@ -156,7 +144,7 @@ def _sheets(
 def _page(
     result: RepresentationResult, drawn: Mapping[str, bytes], config: RepresentationReportConfig, config_yaml: str
 ) -> str:
-    """The page's HTML."""
+    """Renders the page's HTML."""
     parts = result.disentanglement
     importances = {theme.name: svg_uri(heat_map(parts, theme)) for theme in (LIGHT, DARK)} if parts else None
     return render(

@@ -1,4 +1,4 @@
-"""The metrics of a representation's report: as JSON, as a table of factors, and in words."""
+"""Presents the metrics of a representation's report: as JSON, as a table of factors, and in sentences."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,21 +16,20 @@ BASELINES = {"model": "This model", "pca": "PCA, as many components", "mean": "M
 
 @dataclass(frozen=True)
 class RepresentationResult:
-    """The metrics of a representation's report.
+    """Holds the metrics of a representation's report.
 
     Attributes:
-        dataset: name of the data set.
         seed: seed of everything drawn.
         model_name: the kind of model in words.
-        settings: what the model was built from.
+        settings: architecture and sizes of the model.
         parameters: number of its parameters.
-        training: ``epochs`` trained and, where that is known, ``kept_epoch``, whose weights these are.
+        training: ``epochs`` trained and, where that is known, ``kept_epoch``, the epoch of these weights.
         items: how many items there are of each kind.
         fidelity: of reconstructions by name, see :data:`BASELINES`; None for a model that draws none.
         divergence: nats per coordinate, shape ``[d]``; None for a model without a prior.
         attribute_directions: steps of the attribute arithmetic; none for a model that draws none.
         neighbour_agreement: nearest items of equal value, by factor.
-        disentanglement: how the latent relates to the factors; None where no factor has enough items.
+        disentanglement: relation of the latent to the factors; None where no factor has enough items.
     """
 
     dataset: str
@@ -53,11 +52,11 @@ class RepresentationResult:
 
     @property
     def active(self) -> int | None:
-        """Coordinates that hold more than :data:`ACTIVE` nats."""
+        """Number of coordinates that hold more than :data:`ACTIVE` nats."""
         return None if self.divergence is None else int((self.divergence > ACTIVE).sum())
 
     def to_json(self) -> dict[str, Any]:
-        """All metrics as numbers, lists and dictionaries."""
+        """Converts all metrics to numbers, lists and dictionaries."""
         kl = None
         if self.divergence is not None:
             kl = {"total": self.kl, "active": self.active, "coordinates": self.divergence.tolist()}
@@ -77,7 +76,7 @@ class RepresentationResult:
         }
 
     def frame(self) -> pd.DataFrame:
-        """A row per factor; a cell is empty where there is no such metric."""
+        """Makes a row per factor; a cell is empty where there is no such metric."""
         measured = {} if self.disentanglement is None else self.disentanglement.factors
         rows = []
         for name, agreement in self.neighbour_agreement.items():
@@ -88,7 +87,7 @@ class RepresentationResult:
         return frame.astype({"values": "Int64", "items": "Int64"})
 
     def findings(self) -> list[str]:
-        """The main metrics as sentences."""
+        """Writes the main metrics as sentences."""
         sentences = []
         if self.fidelity is not None:
             ratios = ", ".join(
@@ -116,7 +115,7 @@ class RepresentationResult:
         return sentences
 
     def table(self) -> str:
-        """The main metrics for the terminal."""
+        """Formats the main metrics for the terminal."""
         settings, items = self.settings, self.items
         lines = [
             f"{self.model_name}, {settings['latent_dim']} coordinates, {settings['image_size']} pixels: "
@@ -161,7 +160,7 @@ def _decibels(value: float | None) -> str:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """A header and rows as columns, with a rule below the header."""
+    """Aligns a header and rows in columns, with a rule below the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
     return [lines[0], "  ".join("─" * width for width in widths), *lines[1:]]

@@ -1,4 +1,4 @@
-"""Sheets of image tiles with labels, which can be understood without the page around them."""
+"""Draws sheets of image tiles with labels, to be read without the page around them."""
 
 import io
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _GAP, _MARGIN, _PAD = 2, 14, 8
 
 
 def tiles(images: Tensor) -> Tensor:
-    """Images ``[n, 1 or 3, S, S]`` in [0, 1] as framed images ``[n, 3, side, side]``, enlarged where they are small."""
+    """Frames images ``[n, 1 or 3, S, S]`` in [0, 1] as ``[n, 3, side, side]``, small ones enlarged."""
     side = tile_side(images.shape[-1])
     images = images.float().clamp(0.0, 1.0).expand(-1, 3, -1, -1).cpu()
     if images.shape[-1] <= COARSE:
@@ -34,23 +34,21 @@ def tiles(images: Tensor) -> Tensor:
 
 
 def tile_side(side: int) -> int:
-    """Side of the tiles that images of this side are shown as, pixels."""
+    """Returns the side of the tiles of images of this side, pixels."""
     return max(SMALLEST_TILE, side)
 
 
 def framed(images: Tensor, colour: str = FRAME, width: int = 1) -> Tensor:
-    """Images with their outermost pixels as a frame; most product images are as white as the sheet."""
+    """Draws a frame on the outermost pixels of images, since most product images are as white as the sheet."""
     frames = torch.tensor(to_rgb(colour))[:, None, None].repeat(len(images), 1, *images.shape[2:])
     frames[..., width:-width, width:-width] = images[..., width:-width, width:-width]
     return frames
 
 
 def warp_tiles(grids: Tensor, side: int) -> Tensor:
-    """A square mesh, drawn on the template and deformed by warps, as framed images ``[n, 3, side, side]``.
+    """Draws a square mesh on the template, deformed by warps, as framed images ``[n, 3, side, side]``.
 
-    Args:
-        grids: where each pixel reads the template, [-1, 1] being its extent, shape ``[n, S, S, 2]``.
-        side: side of the tiles, pixels.
+    ``grids`` ``[n, S, S, 2]`` hold where each pixel reads the template, whose extent is [-1, 1].
     """
     places = F.interpolate(grids.float().cpu().permute(0, 3, 1, 2), side, mode="bilinear", align_corners=False)
     cells = (places + 1) * _GRID_LINES / 2  # [n, 2, side, side], whole numbers on the mesh's lines
@@ -69,19 +67,19 @@ def sheet(
     title: str = "",
     left: int = 0,
 ) -> Image.Image:
-    """Rows of tiles of one size with words around them.
+    """Draws rows of tiles of one size with labels around them.
 
     Args:
         rows: tiles of each row, shape ``[n, 3, side, side]``; a row may have fewer than the others.
         labels: written left of each row, on several lines where they hold line breaks.
         heads: written above each column, cut to its width.
         title: written above everything, on several lines where it holds line breaks.
-        left: least width of the labels' column, pixels, for sheets that are to stand in line.
+        left: least width of the labels' column, pixels, to align several sheets.
     """
     side, across = rows[0].shape[-1], max(len(row) for row in rows)
     blank = torch.ones(1, 3, side, side)
     filled = [torch.cat([row, blank.repeat(across - len(row), 1, 1, 1)]) for row in rows]
-    # one tile more than is shown, as make_grid puts no padding around a single one
+    # one tile more than is shown, as make_grid pads no single tile
     grid = make_grid(torch.cat([*filled, blank]), nrow=across, padding=_GAP, pad_value=1.0)
     step = side + _GAP
     grid = grid[:, _GAP : len(rows) * step, _GAP : across * step]
@@ -105,13 +103,13 @@ def sheet(
 
 
 def labels_width(labels: Sequence[str]) -> int:
-    """Width of the column that these labels take, pixels; 0 without labels."""
+    """Returns the width of the column of these labels, pixels; 0 without labels."""
     widest = max((_width(line) for label in labels for line in label.split("\n")), default=0)
     return widest + _PAD if widest else 0
 
 
 def joined(sheets: Sequence[Image.Image], gap: int, *, down: bool = True) -> Image.Image:
-    """Sheets below one another, their left edges in line; or side by side, their upper edges level."""
+    """Joins sheets below one another, their left edges aligned; or side by side, their upper edges aligned."""
     sizes = np.array([part.size for part in sheets])  # [n, 2]: width and height
     corners = np.zeros_like(sizes)
     corners[1:, int(down)] = np.cumsum(sizes[:-1, int(down)] + gap)
@@ -123,14 +121,14 @@ def joined(sheets: Sequence[Image.Image], gap: int, *, down: bool = True) -> Ima
 
 
 def note(words: str) -> Image.Image:
-    """A line of small print, to stand below a sheet."""
+    """Draws a line of small print, to be joined below a sheet."""
     image = Image.new("RGB", (_width(words), 18), "white")
     ImageDraw.Draw(image).text((0, 0), words, PRINT.muted, font(12))
     return image
 
 
 def sheet_bytes(image: Image.Image) -> bytes:
-    """A sheet with a margin as PNG."""
+    """Encodes a sheet with a margin as PNG."""
     buffer = io.BytesIO()
     ImageOps.expand(image, border=_MARGIN, fill="white").save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

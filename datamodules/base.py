@@ -80,7 +80,7 @@ class OutfitLoaders(L.LightningDataModule):
             order, shares = FixedBatches(size, batch_size, *ranks), -(-size // batch_size)
         if shares < ranks[1]:  # raised by every rank, so that none waits for another
             raise DataError(
-                f"{size} {split} {self.samples_are}s cannot be shared among {ranks[1]} ranks; use fewer devices"
+                f"{size} x {split} {self.samples_are} cannot be shared among {ranks[1]} ranks; use fewer devices"
             )
         return DataLoader(
             samples,

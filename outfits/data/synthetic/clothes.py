@@ -23,9 +23,10 @@ def _sleeves(canvas: Canvas, length: float, *, width: float = 1.0, top: float = 
 
 def _torso(
     canvas: Canvas, *, top: float = 0.16, bottom: float = 0.84, shoulder: float = 0.2, waist: float = 0.175,
-    hem: float = 0.19, neck: float = 0.08, depth: float = 0.07, deep: bool = False,
+    hem: float = 0.19, neckline: tuple[float, float] = (0.08, 0.07), deep: bool = False,
 ) -> None:  # fmt: skip
-    """The body from neck to hem; ``deep`` makes a V of the neckline."""
+    """The body from neck to hem; ``neckline`` is half its width and its depth, ``deep`` makes a V of it."""
+    neck, depth = neckline
     canvas.half(
         [(0, top - 0.005), (neck, top - 0.005), (neck, top + 0.03), (0, top + depth * 0.8)], canvas.dark, smooth=1
     )
@@ -50,7 +51,7 @@ def top(canvas: Canvas, garment: Garment) -> None:
     length = 0.28 if garment.warmth == SUMMER else 0.95
     if garment.style == "boho":
         _sleeves(canvas, 0.35 + 0.4 * (garment.warmth != SUMMER), width=2.2, top=0.2)
-        _torso(canvas, top=0.2, bottom=0.86, waist=0.2, hem=0.27, neck=0.13, depth=0.09)
+        _torso(canvas, top=0.2, bottom=0.86, waist=0.2, hem=0.27, neckline=(0.13, 0.09))
         canvas.lines([(0, 0.31), (0.03, 0.42)], canvas.accent, 0.012)
         for y in (0.34, 0.38, 0.42):
             canvas.lines([(0, y + 0.02), (0.045, y)], canvas.accent, 0.008)
@@ -60,13 +61,13 @@ def top(canvas: Canvas, garment: Garment) -> None:
         _sleeves(canvas, length, cuff=garment.style == "sporty")
     narrow = 0.135 if tank else 0.2
     if garment.style == "formal":
-        _torso(canvas, shoulder=narrow + 0.01, waist=0.145, hem=0.175, neck=0.075, depth=0.14, deep=True)
+        _torso(canvas, shoulder=narrow + 0.01, waist=0.145, hem=0.175, neckline=(0.075, 0.14), deep=True)
         if garment.variant:
             canvas.both([(0, 0.3), (0.08, 0.25), (0.085, 0.33)], canvas.dark, smooth=1)
             canvas.lines([(0.005, 0.3), (0.035, 0.46)], canvas.dark, 0.018)
         canvas.lines([(0.075, 0.5), (0.07, 0.72)], width=0.005)
     else:
-        _torso(canvas, shoulder=narrow, neck=0.085, depth=0.11 if tank else 0.07)
+        _torso(canvas, shoulder=narrow, neckline=(0.085, 0.11 if tank else 0.07))
     if garment.style == "sporty":
         canvas.both([(0.168, 0.42), (0.178, 0.42), (0.186, 0.83), (0.15, 0.835)], canvas.accent, smooth=0, width=0)
         if garment.variant:
@@ -81,9 +82,9 @@ def shirt(canvas: Canvas, garment: Garment) -> None:
     length = {SUMMER: 0.32, MILD: 1.0, WINTER: 1.0}[garment.warmth]
     _sleeves(canvas, length, width=1.9 if boho else 1.0, cuff=not boho)
     if garment.style == "formal":
-        _torso(canvas, waist=0.155, hem=0.17, depth=0.09, deep=True)
+        _torso(canvas, waist=0.155, hem=0.17, neckline=(0.08, 0.09), deep=True)
     else:
-        _torso(canvas, bottom=0.88 if boho else 0.84, hem=0.235 if boho else 0.19, depth=0.12, deep=True)
+        _torso(canvas, bottom=0.88 if boho else 0.84, hem=0.235 if boho else 0.19, neckline=(0.08, 0.12), deep=True)
     canvas.both([(0.0, 0.26), (0.075, 0.13), (0.105, 0.175), (0.055, 0.27)], smooth=0, patterned=False)
     if garment.style == "sporty":
         canvas.line([(0.5, 0.27), (0.5, 0.42)], width=0.02)
@@ -109,12 +110,12 @@ def sweater(canvas: Canvas, garment: Garment) -> None:
         canvas.half([(0, 0.09), (0.07, 0.09), (0.07, 0.09), (0.085, 0.2), (0, 0.22)], smooth=1)
     _sleeves(canvas, 1.0, width=1.7 if boho else 1.05, cuff=not boho)
     if formal:
-        _torso(canvas, waist=0.15, hem=0.17, neck=0.085, depth=0.035)
+        _torso(canvas, waist=0.15, hem=0.17, neckline=(0.085, 0.035))
         canvas.half([(0, 0.085), (0.07, 0.085), (0.07, 0.085), (0.088, 0.17), (0, 0.2)], smooth=1)
         canvas.line([(0.42, 0.15), (0.5, 0.165), (0.58, 0.15)], width=0.006)
     else:
         wide = 0.25 if boho else 0.2
-        _torso(canvas, shoulder=0.215, waist=0.195, hem=wide, depth=0.13 if boho else 0.07, deep=boho)
+        _torso(canvas, shoulder=0.215, waist=0.195, hem=wide, neckline=(0.08, 0.13 if boho else 0.07), deep=boho)
         canvas.half([(0, 0.8), (wide, 0.79), (wide, 0.84), (0, 0.85)], canvas.dark, smooth=0, width=0.005)
     if garment.style == "sporty":
         canvas.part([(0.38, 0.58), (0.62, 0.58), (0.67, 0.76), (0.33, 0.76)], smooth=0, patterned=False)
@@ -135,7 +136,7 @@ def jacket(canvas: Canvas, garment: Garment) -> None:
     """Denim and bomber jackets, track jackets, fringed jackets, blazers."""
     if garment.style == "formal":
         _sleeves(canvas, 1.0, cuff=False)
-        _torso(canvas, bottom=0.86, shoulder=0.215, waist=0.16, hem=0.205, depth=0.12, deep=True)
+        _torso(canvas, bottom=0.86, shoulder=0.215, waist=0.16, hem=0.205, neckline=(0.08, 0.12), deep=True)
         canvas.half(
             [(0.0, 0.56), (0.06, 0.16), (0, 0.16)], INK if sum(canvas.main) > 160 else (214, 214, 218), smooth=0
         )
@@ -146,7 +147,7 @@ def jacket(canvas: Canvas, garment: Garment) -> None:
         return
     boho, sporty = garment.style == "boho", garment.style == "sporty"
     _sleeves(canvas, 1.0, width=1.3 if boho else 1.1, cuff=not boho)
-    _torso(canvas, bottom=0.78, shoulder=0.22, waist=0.2, hem=0.2, depth=0.07)
+    _torso(canvas, bottom=0.78, shoulder=0.22, waist=0.2, hem=0.2, neckline=(0.08, 0.07))
     canvas.line([(0.5, 0.22), (0.5, 0.79)], METAL if garment.style == "casual" else STEEL, 0.014)
     if sporty:
         canvas.half([(0, 0.12), (0.075, 0.1), (0.09, 0.19), (0, 0.23)], canvas.accent, smooth=0)
@@ -176,7 +177,7 @@ def coat(canvas: Canvas, garment: Garment) -> None:
     hem = {"casual": 0.215, "sporty": 0.22, "boho": 0.285, "formal": 0.235}[style]
     bottom = 0.84 if style == "sporty" else 0.93
     waist = 0.155 if style == "formal" else 0.2
-    _torso(canvas, top=0.13, bottom=bottom, shoulder=0.225, waist=waist, hem=hem, depth=0.1, deep=True)
+    _torso(canvas, top=0.13, bottom=bottom, shoulder=0.225, waist=waist, hem=hem, neckline=(0.08, 0.1), deep=True)
     canvas.line([(0.5, 0.24), (0.5, bottom)], width=0.008)
     if style == "sporty":
         for y in (0.34, 0.45, 0.56, 0.67, 0.77):

@@ -19,11 +19,9 @@ from outfits.completion.from_latents.completion import complete_from_latents, la
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.category_rule import forbidden_categories
 from outfits.graphs.completion_graph import CompletionGraphs
-from outfits.metrics.completion import distinct_share, recall_at
+from outfits.metrics.completion import RECALL_AT, distinct_share, recall_at
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
-
-RECALL_AT = (1, 10, 50)
 
 
 class RetrievalEvaluation(Callback):

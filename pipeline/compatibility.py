@@ -20,7 +20,7 @@ from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
 from outfits.metrics.evaluate_scorer import measure_compatibility
 from outfits.models.frozen import FrozenScorer, load_scorer
-from outfits.storage import write_atomically, write_text
+from outfits.storage import write_atomically, write_json
 from outfits.weights import save_network
 from pipeline.run import Run, content_key
 
@@ -102,8 +102,7 @@ def measure_scorer(
     shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if value is not None)
     run.log("compatibility", f"{config.split} split: {shown}")
     digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}
-    text = json.dumps({**metrics, **digests}, indent=2) + "\n"
-    on_rank_zero(lambda: write_text(run.folder / run_files.COMPATIBILITY, text))
+    on_rank_zero(lambda: write_json(run.folder / run_files.COMPATIBILITY, {**metrics, **digests}))
     return metrics
 
 

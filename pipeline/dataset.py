@@ -18,7 +18,7 @@ from outfits.encoders import EncoderSource
 from outfits.encoders.images import undecodable
 from outfits.errors import ArtifactError
 from outfits.naming import named
-from outfits.storage import write_text
+from outfits.storage import write_json
 from outfits.stylist.export import export, is_exported, write_manifest
 from pipeline.run import Run
 
@@ -83,7 +83,7 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
             )
     elif is_rank_zero():
         described = facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
-        write_text(path, json.dumps(described, indent=2) + "\n")
+        write_json(path, described)
     if is_rank_zero():
         _export_for_stylist(run, dataset)
 

@@ -1,6 +1,5 @@
 """Stage ``targets``: mines what greedy search under the frozen S selects for training and validation outfits."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,7 +20,7 @@ from outfits.mining.mined import MinedTargets, training_kinds, training_tasks, v
 from outfits.mining.search import TwoStage, mining_work
 from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import FrozenScorer
-from outfits.storage import write_text
+from outfits.storage import write_json, write_text
 from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers
 from pipeline.run import Run, content_key
@@ -111,8 +110,8 @@ class TargetMiner:
             f"{taken:,} calls of S in all, {taught.calls:,} of them to teach the student; mining exactly takes about "
             f"{exactly:,}: {exactly / taken:.1f} times as many",
         )
-        text = json.dumps({"student": taught.digest, "calls": calls, "kinds": metrics}, indent=2) + "\n"
-        on_rank_zero(lambda: write_text(run.folder / run_files.TARGETS, text))
+        described = {"student": taught.digest, "calls": calls, "kinds": metrics}
+        on_rank_zero(lambda: write_json(run.folder / run_files.TARGETS, described))
         return mined
 
     def _mine_audited(self, taught: TaughtStudent, name: str, tasks: CompletionTasks) -> tuple[Targets, dict[str, Any]]:

@@ -13,7 +13,7 @@ from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import ItemShard
 from outfits.errors import ArtifactError, DataError
 from outfits.shards import ShardStore, ShardWork
-from outfits.storage import READING_ERRORS, Arrays, write_atomically, write_text
+from outfits.storage import READING_ERRORS, Arrays, write_atomically, write_json
 
 MANIFEST = "manifest.json"
 
@@ -101,8 +101,7 @@ class EmbeddingStore(ShardStore):
             "items_with_image": int(present[:, 0].sum()),
             "items_with_text": int(present[:, 1].sum()),
         }
-        text = json.dumps(manifest, indent=2) + "\n"
-        write_text(self.folder / MANIFEST, text)
+        write_json(self.folder / MANIFEST, manifest)
         done = self.load()
         if done is None:
             raise ArtifactError(f"embeddings {self.folder} cannot be read back; is the disk full?")

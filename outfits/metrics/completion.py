@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+RECALL_AT = (1, 10, 50)  # of the removed items, wherever it is measured
+
 
 def recall_at(ranks: NDArray[np.integer], n: int) -> float:
     """Computes the share of items whose 0-based rank is below ``n``; ``ranks`` has any shape and at least one entry.

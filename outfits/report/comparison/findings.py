@@ -7,11 +7,6 @@ from outfits.report.style import family, label
 
 _CHEAP = 0.1  # of greedy search's calls of S
 _REPAIRS = ("start", "penalty", "sequential", "choose")  # options of gradient that reduce the loss in projection
-_CONDITION_WORDS = {
-    "categories": "categories",
-    "texts": "texts",
-    "categories_texts": "categories and texts",
-}
 
 
 def findings(result: EvaluationResult) -> list[str]:
@@ -112,7 +107,7 @@ def _conditions(result: EvaluationResult) -> list[str]:
         if shown and best:
             parts = [f"{recall[name]:.1%} by “{label(name)}”" for name in shown]
             sentences.append(
-                f"Given the removed items' {_CONDITION_WORDS[kind]}, recall of them at 10: {', '.join(parts)}."
+                f"Given the removed items' {kind.replace('_', ' and ')}, recall of them at 10: {', '.join(parts)}."
             )
     return sentences
 

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from outfits.completion.completion import MethodOutcome
 from outfits.data.catalogue import Catalogue
-from outfits.metrics.completion import by_category, distinct_share, recall_at
+from outfits.metrics.completion import RECALL_AT, by_category, distinct_share, recall_at
 from outfits.metrics.paired import optimality_gap, paired_interval, win_rate
 
 QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
-RECALL_AT = ("1", "10", "50")
 HISTOGRAM_BINS = 40  # equal bins of [0, 1]
 OF_CONDITIONS = (
     "outfits",
@@ -48,7 +47,7 @@ _PARTS: Mapping[str, Sequence[str]] = {
         for name in ("original", "greedy_k")
     },
     "gap_to_exhaustive": ("mean", "median", "max", "optimal_share"),
-    "removed_recall": RECALL_AT,
+    "removed_recall": tuple(map(str, RECALL_AT)),
     "relaxation": (
         "relaxed_mean",
         "projected_mean",
@@ -85,7 +84,7 @@ class MethodResult:
         ms_per_outfit: mean wall time, milliseconds.
         distinct_share: ``distinct_items``, the number of distinct chosen items, over all picks.
         removed_recall: share of the removed items among the first n of the method's ranking, keyed by
-            :data:`RECALL_AT`; None where the method ranks nothing.
+            :data:`~outfits.metrics.completion.RECALL_AT`; None where the method ranks nothing.
         valid_share: share of completed sets that are outfits.
         relaxation: of a method that relaxes: mean S at the relaxed optimum (``relaxed_mean``) and of the real items
             (``projected_mean``), their difference (``lost_mean``), the mean distance moved in projection
@@ -178,7 +177,7 @@ def summarise_method(outcome: MethodOutcome, catalogue: Catalogue | None = None)
         ms_per_outfit=float(outcome.ms.mean()),
         distinct_share=distinct_share(outcome.chosen),
         distinct_items=len(np.unique(outcome.chosen)),
-        removed_recall={n: None if ranks is None else recall_at(ranks, int(n)) for n in RECALL_AT},
+        removed_recall={str(n): None if ranks is None else recall_at(ranks, n) for n in RECALL_AT},
         valid_share=float(outcome.valid.mean()),
         relaxation=_relaxation(outcome, scores),
         categories=categories,

@@ -22,11 +22,6 @@ from outfits.report.pages import render
 from outfits.report.style import DARK, LIGHT, PRINT, colours
 
 CATEGORIES_SHOWN = 20
-_CONDITION_TITLES = {
-    "categories": "Categories",
-    "texts": "Texts",
-    "categories_texts": "Categories and texts",
-}
 _COMPATIBILITY_LABELS = {
     "auc": "Compatibility AUC",
     "fitb": "Fill in the blank, accuracy",
@@ -95,7 +90,6 @@ def render_page(result: EvaluationResult, gallery: Sequence[GalleryOutfit], conf
         category_methods=_category_methods(result),
         categories=categories,
         further_categories=further,
-        condition_titles=_CONDITION_TITLES,
         sweeps={name: (AXES[name], _numbers_of_outfits(methods)) for name, methods in result.sweeps.items()},
         pairs_seen=result.split_facts.get("pairs_seen"),
         config_yaml=config_yaml,

@@ -7,8 +7,11 @@ import pytest
 import yaml
 
 from outfits.config.load import load_config, read_config, save_config
+from outfits.config.merge import merge
 from outfits.config.recipes import CONFIGS, names_of, purpose_of
 from outfits.config.schema import Config
+from outfits.config.schema.complete import CompleteConfig
+from outfits.config.sources import read_argument
 from outfits.errors import ConfigError
 
 
@@ -91,6 +94,42 @@ def test_recipe_may_be_a_file_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("include: [data/mango]\nmodel: {k: 3}\n")
     config = load_config([f"experiment={tmp_path}/mine.yaml"])
     assert (config.experiment, config.model.k, config.data.tables.outfit_id) == ("mine", 3, "cod_outfit")
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "below"),
+    [
+        ("run_dir=~/x", "run_dir", "x"),
+        ("cache_dir='~/a b'", "cache_dir", "a b"),
+        ("data.root=~/shop", "data.root", "shop"),
+        ("encoder.image.run=~/runs/vae", "encoder.learned.run", "runs/vae"),
+    ],
+)
+def test_a_tilde_is_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, argument: str, name: str, below: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert merge(Config, read_argument(argument, Config))[0][name] == f"{tmp_path}/{below}"
+
+
+def test_a_tilde_is_the_home_folder_in_recipes_groups_lists_and_of_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("cache_dir: ~/c\ndata:\n  root: ~/d\n")
+    (tmp_path / "group.yaml").write_text("root: ~/e\n")
+    config = load_config(["experiment=~/mine.yaml"])
+    assert (config.cache_dir, config.data.root) == (f"{tmp_path}/c", f"{tmp_path}/d")
+    assert load_config(["data=~/group.yaml"]).data.root == f"{tmp_path}/e"
+    save_config(config, tmp_path / "run" / "config.yaml")
+    assert load_config(["resume=~/run"]).run_dir == f"{tmp_path}/run"
+    (read,) = read_argument("garments=[{image: ~/scarf.jpg, text: red ~/}]", CompleteConfig)
+    assert read.value == [{"image": f"{tmp_path}/scarf.jpg", "text": "red ~/"}]
+
+
+@pytest.mark.parametrize("value", ["~x", "x~/y", "a ~ b"])
+def test_another_tilde_is_a_letter(value: str) -> None:
+    assert load_config([f"run_dir={value}"]).run_dir == value
 
 
 def test_values_keep_the_type_of_their_key() -> None:

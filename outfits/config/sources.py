@@ -62,10 +62,19 @@ def _as_written(value: Any, node: yaml.Node | None, key: Key | None) -> Any:
     return node.value
 
 
+def _at_home(value: Any) -> Any:
+    """Expands ``~/`` at the start of a text, also within lists and mappings: no shell does it behind ``key=``."""
+    if isinstance(value, list):
+        return [_at_home(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _at_home(part) for name, part in value.items()}
+    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
+
+
 def _settings(
     values: dict[Any, Any], nodes: Mapping[str, yaml.Node | None], prefix: str, file: str, schema: type
 ) -> Iterator[Setting]:
-    for name, value in values.items():
+    for name, value in _at_home(values).items():
         node, full = nodes.get(str(name)), f"{prefix}{name}"
         key = keys(schema).get(ALIASES.get(full, full))
         place = f"{file}:{node.start_mark.line + 1}" if node is not None and file else file

@@ -35,7 +35,7 @@ def perceptual_features(config: RepresentationConfig) -> FrozenFeatures | None:
         return None
     name = str(perceptual.network)
     if name.startswith(OWN):
-        encoder = load_representation(Path(name.removeprefix(OWN)) / run_files.REPRESENTATION)[0].encoder
+        encoder = load_representation(Path(name.removeprefix(OWN)).expanduser() / run_files.REPRESENTATION)[0].encoder
         # The last two submodules flatten and reduce; the blocks before them give maps.
         blocks = [str(place) for place in range(len(encoder) - 2)]  # type: ignore[arg-type]
         return FrozenFeatures(encoder, perceptual.layers or blocks, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # type: ignore[arg-type]

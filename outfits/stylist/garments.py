@@ -44,7 +44,7 @@ class Garment:
     @property
     def path(self) -> Path | None:
         """Its image file; None without one."""
-        return Path(self.image) if isinstance(self.image, str | Path) else None
+        return Path(self.image).expanduser() if isinstance(self.image, str | Path) else None
 
 
 def embed_garment(encoder: ItemEncoder, garment: Garment) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

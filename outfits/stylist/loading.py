@@ -32,7 +32,7 @@ class LoadedRun:
 
 def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, data_root: str | Path | None) -> LoadedRun:
     """Loads a run that has at least a compatibility model; arguments and errors as in :meth:`Stylist.load`."""
-    folder = Path(run_dir)
+    folder = Path(run_dir).expanduser()
     if not (folder / run_files.CONFIG).is_file():
         raise ArtifactError(f"{folder} holds no run: {run_files.CONFIG} is missing; name the folder of a finished run")
     if not (folder / run_files.COMPATIBILITY).is_file():
@@ -40,9 +40,9 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     config = read_config(folder / run_files.CONFIG)
     manifest = read_manifest(folder)
     if cache_dir is not None:
-        manifest = replace(manifest, embeddings_dir=str(Path(cache_dir) / "embeddings"))
+        manifest = replace(manifest, embeddings_dir=str(Path(cache_dir).expanduser() / "embeddings"))
     if data_root is not None:
-        manifest = replace(manifest, data_root=str(data_root))
+        manifest = replace(manifest, data_root=str(Path(data_root).expanduser()))
     catalogue = read_catalogue(folder, manifest, config.encoder)
     outfits = read_outfits(folder)
     recorded = json.loads((folder / run_files.COMPATIBILITY).read_text(encoding="utf-8"))

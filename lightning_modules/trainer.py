@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 
 from outfits.config.schema.trainer import TrainerConfig
+from outfits.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -78,8 +80,37 @@ def build_trainer(
 
 def _auto_is_ddp(options: dict[str, Any]) -> bool:
     places = {name: options[name] for name in ("accelerator", "devices", "num_nodes")}
-    idle = L.Trainer(**places, logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    return isinstance(idle.strategy, DDPStrategy)
+    return isinstance(_idle_trainer(places).strategy, DDPStrategy)
+
+
+def _idle_trainer(places: dict[str, Any]) -> L.Trainer:
+    return L.Trainer(**places, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+
+
+def check_hardware(config: TrainerConfig, *, trains: bool) -> None:
+    """Asks Lightning for the configured devices before any work is done.
+
+    Args:
+        config: settings of the trainer.
+        trains: whether training follows, so that ``trainer.precision`` counts.
+
+    Raises:
+        ConfigError: naming the first of the keys that this machine, or Lightning, has nothing for.
+    """
+    places: dict[str, Any] = {"num_nodes": config.num_nodes}
+    for name in ("accelerator", "devices", "strategy"):
+        places[name] = getattr(config, name)
+        if name == "devices" and str(config.devices).isdecimal():
+            places[name] = int(config.devices)
+        try:
+            device = _idle_trainer(places).strategy.root_device
+        except (MisconfigurationException, RuntimeError, TypeError, ValueError, ImportError) as error:
+            reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
+            text = f"trainer.{name}: {places[name]!r} cannot be had on this machine ({reason}); leave it at auto"
+            raise ConfigError([text]) from error
+    if trains and config.precision == "16-mixed" and device.type == "cpu":
+        text = f"16-mixed needs a GPU, and trainer.accelerator={config.accelerator} finds none"
+        raise ConfigError([f"trainer.precision: {text}; set bf16-mixed or 32-true"])
 
 
 def is_rank_zero() -> bool:

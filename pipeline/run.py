@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 from callbacks.loggers import build_loggers
-from lightning_modules.trainer import build_trainer, is_rank_zero
+from lightning_modules.trainer import build_trainer, check_hardware, is_rank_zero
 from outfits import run_files
 from outfits.config.load import read_config, save_config
 from outfits.config.schema import Config
@@ -94,8 +94,10 @@ def open_run(config: Config) -> Run:
     The folder of an interrupted run with the same configuration is continued.
 
     Raises:
-        ConfigError: if the folder holds a run of another configuration, or torchrun's ranks cannot agree on a folder.
+        ConfigError: if the folder holds a run of another configuration, torchrun's ranks cannot agree on a folder, or
+            the machine lacks the configured devices.
     """
+    check_hardware(config.trainer, trains=True)
     folder = _run_folder(config)
     saved = folder / run_files.CONFIG
     if saved.exists():
@@ -118,7 +120,8 @@ def open_run(config: Config) -> Run:
 
 
 def reopen_run(config: Config) -> Run:
-    """Opens the run of ``run=RUN_DIR`` for evaluation."""
+    """Opens the run of ``run=RUN_DIR`` for evaluation; ConfigError if the machine lacks the configured devices."""
+    check_hardware(config.trainer, trains=False)
     use_threads(config.trainer.threads)
     return Run(config, Path(str(config.run)), time.time())
 

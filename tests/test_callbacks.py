@@ -205,6 +205,7 @@ def no_board(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loggers, "SECONDS_TO_FINISH", 2)
     wandb.teardown()
     yield monkeypatch
+    wandb.finish()  # otherwise wandb.run stays, and ends in an error whoever finishes it after the teardown
     wandb.teardown()
 
 

@@ -25,7 +25,7 @@ PRODUCTS = ("targets", "students", "audits")
 # second shard of what was under way is written before the next kill.
 KILLS = {
     "teaching, a shard written": ("outfits.shards:ShardStore.write", 1),
-    "the first student trained": ("pipeline.student:save_student", 1),
+    "the first student trained": ("pipeline.student:save_network", 1),
     "audited outfits mined": ("outfits.mining.targets:TargetStore.write_trace", 1),
     "auditing, a shard written": ("outfits.shards:ShardStore.write", 2),
     "mining, a shard written": ("outfits.mining.targets:TargetStore.write_trace", 2),

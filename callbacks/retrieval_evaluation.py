@@ -102,16 +102,18 @@ class RetrievalEvaluation(Callback):
         chosen = complete_from_latents(latents, index, forbidden)
         completed = [np.concatenate([items, added]) for items, added in zip(given, chosen, strict=True)]
         scores = context.scorer.ragged_logits(completed).double().sigmoid().cpu().numpy()
+        targets = graphs.targets
+        wanted = removed if targets is None else np.concatenate([removed, targets.chosen[task_ids]], axis=1)
+        ranks = latent_ranks(latents, index, forbidden, wanted)
         metrics = {
             "score_mean": float(scores.mean()),
             "distinct_share": distinct_share(chosen),
-            **_recall("removed_recall", latent_ranks(latents, index, forbidden, removed)),
+            **_recall("removed_recall", ranks[:, : removed.shape[1]]),
         }
-        if graphs.targets is not None:
-            greedy = 1 / (1 + np.exp(-graphs.targets.scores[task_ids]))
+        if targets is not None:
+            greedy = 1 / (1 + np.exp(-targets.scores[task_ids]))
             metrics["ratio_to_greedy"] = metrics["score_mean"] / float(greedy.mean())
-            targets = graphs.targets.chosen[task_ids]
-            metrics |= _recall("target_recall", latent_ranks(latents, index, forbidden, targets))
+            metrics |= _recall("target_recall", ranks[:, removed.shape[1] :])
         return metrics, scores
 
 

@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 
 from outfits.config.schema.trainer import TrainerConfig
-from outfits.errors import ConfigError
+from outfits.errors import ConfigError, one_line
 
 T = TypeVar("T")
 
@@ -59,11 +59,9 @@ def build_trainer(
 
     ``changes`` are settings that differ from ``config``, for example ``max_epochs``.
     """
-    options = {name: value for name, value in asdict(config).items() if name not in NOT_LIGHTNINGS}
+    options = {name: value for name, value in asdict(config).items() if name not in NOT_LIGHTNINGS} | _places(config)
     options["gradient_clip_val"] = options["gradient_clip_val"] or None
-    if isinstance(options["devices"], str) and options["devices"].isdigit():
-        options["devices"] = int(options["devices"])
-    if config.strategy == "ddp" or (config.strategy == "auto" and _auto_is_ddp(options)):
+    if config.strategy == "ddp" or (config.strategy == "auto" and _auto_is_ddp(config)):
         # without broadcasts at every step: the generator's buffers are the catalogue, equal on all ranks
         timeout = timedelta(minutes=config.timeout_minutes)
         options["strategy"] = DDPStrategy(timeout=timeout, broadcast_buffers=False)
@@ -78,12 +76,17 @@ def build_trainer(
     )
 
 
-def _auto_is_ddp(options: dict[str, Any]) -> bool:
-    places = {name: options[name] for name in ("accelerator", "devices", "num_nodes")}
-    return isinstance(_idle_trainer(places).strategy, DDPStrategy)
+def _places(config: TrainerConfig) -> dict[str, Any]:
+    """Returns Lightning's arguments for where to compute; it takes a number of devices as an integer only."""
+    devices = int(config.devices) if str(config.devices).isdecimal() else config.devices
+    return {"accelerator": config.accelerator, "devices": devices, "num_nodes": config.num_nodes}
 
 
-def _idle_trainer(places: dict[str, Any]) -> L.Trainer:
+def _auto_is_ddp(config: TrainerConfig) -> bool:
+    return isinstance(_idle_trainer(**_places(config)).strategy, DDPStrategy)
+
+
+def _idle_trainer(**places: Any) -> L.Trainer:
     return L.Trainer(**places, logger=False, enable_checkpointing=False, enable_progress_bar=False)
 
 
@@ -97,15 +100,14 @@ def check_hardware(config: TrainerConfig, *, trains: bool) -> None:
     Raises:
         ConfigError: naming the first of the keys that this machine, or Lightning, has nothing for.
     """
-    places: dict[str, Any] = {"num_nodes": config.num_nodes}
+    wanted = _places(config) | {"strategy": config.strategy}
+    places: dict[str, Any] = {"num_nodes": wanted["num_nodes"]}
     for name in ("accelerator", "devices", "strategy"):
-        places[name] = getattr(config, name)
-        if name == "devices" and str(config.devices).isdecimal():
-            places[name] = int(config.devices)
+        places[name] = wanted[name]
         try:
-            device = _idle_trainer(places).strategy.root_device
+            device = _idle_trainer(**places).strategy.root_device
         except (MisconfigurationException, RuntimeError, TypeError, ValueError, ImportError) as error:
-            reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
+            reason = one_line(error).partition(". ")[0].rstrip(".")
             text = f"trainer.{name}: {places[name]!r} cannot be had on this machine ({reason}); leave it at auto"
             raise ConfigError([text]) from error
     if trains and config.precision == "16-mixed" and device.type == "cpu":

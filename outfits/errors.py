@@ -1,6 +1,11 @@
 """Defines the errors that a user can fix: one line that names the thing, the place and the way out."""
 
 
+def one_line(error: BaseException, longest: int | None = None) -> str:
+    """Puts the message of a library's error on one line of at most ``longest`` characters; its type without one."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
 class OutfitError(Exception):
     """Base of every error that a user can fix; the entry points print it and exit with status 2."""
 

@@ -42,7 +42,8 @@ def near(name: str, known: Iterable[str], n: int = 3, cutoff: float = 0.6) -> li
     only its neighbours in alphabetical order, read forwards and backwards, are compared.
     """
     names = {other.casefold(): other for other in known}
-    same, name = [other for other in names.values() if bare(other) == bare(name)], name.casefold()
+    form, name = bare(name), name.casefold()
+    same = [other for other in names.values() if bare(other) == form]
     forwards = sorted(names)
     backwards = sorted(other[::-1] for other in forwards)
     around = {*_around(forwards, name), *(other[::-1] for other in _around(backwards, name[::-1]))}

@@ -12,7 +12,6 @@ METHODS = ["random", "greedy_k", "beam:width=2", "generator", "generator_rerank:
 
 @pytest.fixture
 def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     spec = importlib.util.spec_from_file_location("benchmark_complete", BENCHMARKS / "complete.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

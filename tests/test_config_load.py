@@ -241,7 +241,7 @@ def test_resume_with_fast_dev_run_is_a_conflict(finished: Path) -> None:
     ]
 
 
-def test_the_run_of_a_learned_encoder_may_be_written_below_the_choice_of_the_encoder(tmp_path: Path) -> None:
+def test_the_run_of_a_learned_encoder_may_be_written_below_the_choice_of_the_encoder() -> None:
     written = load_config(["encoder.image=learned", "encoder.image.run=runs/images"])
     assert written.encoder.learned.run == "runs/images"
     assert written == load_config(["encoder.image=learned", "encoder.learned.run=runs/images"])

@@ -372,7 +372,7 @@ def test_the_separator_line_of_excel_is_heeded(tmp_path: Path, first: str) -> No
     assert [item.text for item in read_tables(tmp_path, PLAIN).items] == ["x, y", "z", ""]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be", "utf-8-sig"])
 def test_a_table_is_read_in_the_encoding_its_mark_tells(tmp_path: Path, encoding: str) -> None:
     write_small(tmp_path)
     mark = "\ufeff" if encoding.endswith("-be") else ""

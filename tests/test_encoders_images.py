@@ -298,7 +298,7 @@ def test_a_tiff_says_what_white_is(content: bytes, expected: int) -> None:
     assert decode_image(content).getpixel((0, 0)) == (expected,) * 3
 
 
-def test_transparent_deep_grey_becomes_white(tmp_path: Path) -> None:
+def test_transparent_deep_grey_becomes_white() -> None:
     image = Image.fromarray(DEEP_PIXELS)
     image.info["transparency"] = 1000
     assert np.asarray(decode_image(image))[0, :, 0].tolist() == [0, 255, 117, 255]

@@ -10,7 +10,7 @@ from lightning_modules.trainer import check_hardware
 from outfits.config.load import load_config
 from outfits.config.schema.trainer import TrainerConfig
 from outfits.errors import ConfigError
-from pipeline.run import RUN_DIR_VARIABLE, open_run, reopen_run
+from pipeline.run import open_run, reopen_run
 
 without_gpu = pytest.mark.skipif(
     torch.cuda.is_available() or torch.backends.mps.is_available(), reason="this machine has a GPU"
@@ -29,10 +29,7 @@ ABSENT = [
 
 @without_gpu
 @pytest.mark.parametrize(("option", "said"), ABSENT)
-def test_what_the_machine_lacks_is_one_line_before_the_folder_is_made(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, said: str
-) -> None:
-    monkeypatch.delenv(RUN_DIR_VARIABLE, raising=False)
+def test_what_the_machine_lacks_is_one_line_before_the_folder_is_made(tmp_path: Path, option: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_run(load_config(["experiment=smoke", f"run_dir={tmp_path / 'run'}", option]))
     (line,) = caught.value.errors
@@ -42,10 +39,7 @@ def test_what_the_machine_lacks_is_one_line_before_the_folder_is_made(
 
 
 @without_gpu
-def test_a_run_trained_in_a_precision_of_gpus_is_evaluated_without_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv(RUN_DIR_VARIABLE, raising=False)
+def test_a_run_trained_in_a_precision_of_gpus_is_evaluated_without_one(tmp_path: Path) -> None:
     config = load_config(["experiment=smoke", f"run_dir={tmp_path}"])
     trained = replace(config, run=str(tmp_path), trainer=replace(config.trainer, precision="16-mixed"))
     assert reopen_run(trained).folder == tmp_path

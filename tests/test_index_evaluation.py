@@ -1,13 +1,10 @@
 """Another kind of index is another result: evaluation does not take one for the other."""
 
-import wandb
-
 import evaluate
 from tests.tiny_run import make_run
 
 
-def test_shards_of_one_kind_of_index_are_not_taken_for_those_of_another(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(wandb, "run", None)  # one that another test left
+def test_shards_of_one_kind_of_index_are_not_taken_for_those_of_another(tmp_path, capsys):
     run = make_run(tmp_path)
     few = [
         "evaluate.methods=[generator]",

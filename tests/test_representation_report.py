@@ -61,10 +61,6 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def garment_of(item: int) -> int:
-    return item % GARMENTS
-
-
 def some_pictures(side: int = SIDE) -> PackedImages:
     """Blocks on white: the category is their width, the colour their colour; each garment stands a little elsewhere."""
     rng = np.random.default_rng(0)

@@ -65,7 +65,7 @@ def test_a_rank_computes_its_own_shards(monkeypatch: pytest.MonkeyPatch, rank: i
     assert list(prediction.predict_dataloader()) == share
 
 
-def test_inputs_of_pending_shards_come_from_the_loader(tmp_path: Path) -> None:
+def test_inputs_of_pending_shards_come_from_the_loader() -> None:
     seen: list[str] = []
     inputs = ["a", "b", "c", "d"]
     run_shards([1, 3], lambda _: seen.append, CPU, inputs, num_workers=0)  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import os
 import pkgutil
 import shutil
 import subprocess
@@ -347,7 +346,7 @@ def test_an_unknown_id_names_the_nearest_ones(stylist, ids):
 
 def test_near_names_are_found_among_many():
     names = [f"item-{number:06}" for number in range(100_000)]
-    assert near("item-04711x", names)[0] == "item-047110"[:11] or "item-04711" in near("item-04711x", names)[0]
+    assert near("item-04711x", names)[0].startswith("item-04711")
     assert "item-047110" in near("itm-047110", names)
 
 
@@ -457,7 +456,7 @@ def test_a_device_that_is_not_there_is_refused(root):
         Stylist.load(root / "run", device="abacus")
 
 
-def test_evaluating_an_older_run_adds_what_is_missing_and_says_where_things_lie_now(root, ids, tmp_path):
+def test_evaluating_an_older_run_adds_what_is_missing_and_says_where_things_lie_now(root, tmp_path):
     shutil.copytree(root / "run", tmp_path / "run")
     shutil.copytree(root / "cache", tmp_path / "cache")
     whole = {path.name: path.read_bytes() for path in (tmp_path / "run" / run_files.STYLIST).iterdir()}
@@ -487,7 +486,7 @@ def test_importing_the_package_is_cheap_and_the_stylist_needs_no_lightning(root)
         "assert 'matplotlib' not in sys.modules; assert not hasattr(outfits, 'stylish')"
     )
     folder = Path(__file__).resolve().parent.parent
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=folder, env={**os.environ})
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=folder)
 
 
 # What is shown.

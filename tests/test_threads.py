@@ -85,8 +85,7 @@ def test_the_users_number_of_threads_wins(free_threads, monkeypatch):
     assert threads() == before
 
 
-def test_a_run_uses_the_threads_of_its_configuration(free_threads, monkeypatch, tmp_path):
-    monkeypatch.delenv(runs.RUN_DIR_VARIABLE, raising=False)
+def test_a_run_uses_the_threads_of_its_configuration(free_threads, tmp_path):
     folder = f"run_dir={tmp_path / 'run'}"
     runs.open_run(load_config(["experiment=smoke", "trainer.threads=3", folder], "train"))
     assert threads() == (3, 3)
@@ -95,8 +94,7 @@ def test_a_run_uses_the_threads_of_its_configuration(free_threads, monkeypatch, 
     assert threads() == (3, 3)
 
 
-def test_another_number_of_threads_continues_a_run(monkeypatch, tmp_path):
-    monkeypatch.delenv(runs.RUN_DIR_VARIABLE, raising=False)
+def test_another_number_of_threads_continues_a_run(tmp_path):
     folder = f"run_dir={tmp_path / 'run'}"
     for threads in ("1", "null"):
         run = runs.open_run(load_config(["experiment=smoke", f"trainer.threads={threads}", folder], "train"))

@@ -198,6 +198,12 @@ class SearchTrace(OutfitRows):
         chosen = self.chosen.astype(np.int64)
         return chosen if self.slots is None else np.take_along_axis(chosen, np.argsort(self.slots, axis=1), axis=1)
 
+    @property
+    def final_logits(self) -> NDArray[np.float64]:
+        """Logit of S after the last step taken, shape ``[B]``; ``chosen`` has -1 for steps that were not."""
+        last = (self.chosen >= 0).sum(axis=1, keepdims=True) - 1
+        return np.take_along_axis(self.logits, last, axis=1)[:, 0].astype(np.float64)
+
     @classmethod
     def concatenate(cls, parts: Sequence["SearchTrace"]) -> "SearchTrace":
         """Concatenates the traces of several batches."""

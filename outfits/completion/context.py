@@ -3,7 +3,7 @@
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 import torch
@@ -35,6 +35,17 @@ PARTS = ("scorer", "judge", "index", "similarity", "shortlists", "space")
 """Properties that are built on the device."""
 
 
+class _Shared(cached_property[T]):
+    """A part that has nothing to do with external items: built once for a context and its copies that hold such."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> T: ...
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        return super().__get__(None if instance is None else instance.root, owner)
+
+
 @dataclass
 class MethodContext:
     """Models, catalogue and counts of a run for methods to use; each takes what it needs.
@@ -57,6 +68,7 @@ class MethodContext:
         seed: seed of the experiment.
         external: embeddings of external items, which stand in outfits but cannot be chosen, see :meth:`with_external`.
         categories: category of every item and, after them, of every external item, int64, shape ``[N + m]``.
+        base: the context that this one is a copy of, for external items; None: it is no copy.
     """
 
     catalogue: Catalogue
@@ -74,6 +86,7 @@ class MethodContext:
     device: torch.device = torch.device("cpu")
     external: ItemEmbeddings | None = field(default=None, init=False)
     categories: NDArray[np.int64] = field(init=False)
+    base: "MethodContext | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.categories = self.catalogue.categories.astype(np.int64)
@@ -90,9 +103,15 @@ class MethodContext:
     def with_external(self, external: ItemEmbeddings, categories: NDArray[np.integer]) -> "MethodContext":
         """Copies the context for outfits that hold ``m`` external items, at the positions from ``N`` on."""
         hosting = copy(self)
-        hosting.scorer = self.scorer.with_external(external.vectors, external.present, categories)
-        hosting.categories, hosting.external = hosting.scorer.categories, external
+        vars(hosting).pop("scorer", None)
+        hosting.base, hosting.external = self.base or self, external
+        hosting.categories = np.concatenate([self.catalogue_categories, np.asarray(categories, dtype=np.int64)])
         return hosting
+
+    @property
+    def root(self) -> "MethodContext":
+        """The context whose parts this one uses: its base, while that is on the same device, else itself."""
+        return self if self.base is None or self.base.device != self.device else self.base
 
     @property
     def num_categories(self) -> int:
@@ -107,32 +126,34 @@ class MethodContext:
     @cached_property
     def scorer(self) -> CandidateScorer:
         """S over the catalogue; raises :class:`ArtifactError` without S."""
-        module = _needed(self.scorer_module, "the compatibility model S; run train.py with stages=[compatibility]")
-        scorer = self._over_catalogue(module, self.planned_calls)
+        if self.root is not self:
+            scorer = self.root.scorer
+        else:
+            scorer = self._over_catalogue(self.require_scorer_module(), self.planned_calls)
         if self.external is None:
             return scorer
         own = self.categories[len(self.catalogue) :]
         return scorer.with_external(self.external.vectors, self.external.present, own)
 
-    @cached_property
+    @_Shared
     def judge(self) -> CandidateScorer | None:
         """The judge over the catalogue; None without one."""
         return None if self.judge_module is None else self._over_catalogue(self.judge_module)
 
-    @cached_property
+    @_Shared
     def index(self) -> ItemIndex:
         """The catalogue in the generator's retrieval space; raises :class:`ArtifactError` without a generator."""
         if self.index_store is not None:
             return self.index_store
         return index_catalogue(self.require_generator(), self.catalogue, self.device, self.index_config)
 
-    @cached_property
+    @_Shared
     def similarity(self) -> TextSimilarity | None:
         """Similarity of the catalogue to texts; None without text embeddings."""
         embeddings = self.catalogue.require_embeddings
         return TextSimilarity(embeddings, self.device) if embeddings.text_dim else None
 
-    @cached_property
+    @_Shared
     def shortlists(self) -> Shortlists:
         """The catalogue as the student ranks it; raises :class:`ArtifactError` without a student."""
         student = _needed(
@@ -142,11 +163,16 @@ class MethodContext:
         )
         return Shortlists(student, self.scorer, self.index_config)
 
-    @cached_property
+    @_Shared
     def space(self) -> ItemSpace:
         """The catalogue as points of the embedding space, for the gradient method."""
         embeddings = self.catalogue.require_embeddings
         return ItemSpace(embeddings, self.catalogue_categories, self.num_categories, self.device)
+
+    def require_scorer_module(self) -> OutfitTransformer:
+        """S on the device; raises :class:`ArtifactError` without S."""
+        module = _needed(self.scorer_module, "the compatibility model S; run train.py with stages=[compatibility]")
+        return module.to(self.device)
 
     def require_generator(self) -> Generator:
         """The generator on the device; raises :class:`ArtifactError` without one."""

@@ -60,6 +60,11 @@ class CompletionTasks:
         """Number of missing items."""
         return int(self.removed.shape[1]) if self.missing is None else self.missing
 
+    @property
+    def have_texts(self) -> bool:
+        """Whether any condition has a text."""
+        return self.conditions is not None and bool(self.conditions.has_text.any())
+
     def asking_for(self, k: int) -> "CompletionTasks":
         """The same outfits with ``k`` missing items, however many were removed, without conditions."""
         return replace(self, missing=k, conditions=None)

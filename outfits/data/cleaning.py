@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.catalogue import Catalogue
+from outfits.data.category_rule import is_outfit
 from outfits.data.dataset import Item, RawDataset, RawOutfit
 from outfits.data.files import what_is_there
 from outfits.data.outfits import SPLITS
@@ -137,7 +138,7 @@ def count_outfits(catalogue: Catalogue, outfits: Sequence[Sequence[int] | NDArra
     for outfit in outfits:
         positions = np.asarray(outfit, dtype=np.int64)
         used[positions] = True
-        breaking += len(np.unique(catalogue.categories[positions])) < len(positions)
+        breaking += not is_outfit(catalogue.categories[positions])
     return {
         "outfits kept": len(outfits),
         "outfits kept with two items of one category": breaking,

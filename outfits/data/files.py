@@ -15,7 +15,12 @@ from outfits.errors import DataError
 from outfits.naming import named, near, normalised
 
 # Marks at the start of a text; the longer one comes first, since it begins like the shorter one.
-MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 def root_of(config: DataConfig) -> Path:
@@ -37,13 +42,20 @@ def what_is_there(path: Path) -> str:
     """What the nearest folder above a missing path holds instead, near names first, as the end of a message."""
     folder = next(parent for parent in path.parents if parent.is_dir())
     gone = path.relative_to(folder).parts[0]
+    if (folder / gone).exists():
+        return f"{folder / gone} is a {'folder' if (folder / gone).is_dir() else 'file'}"
     names = sorted(entry.name + "/" * entry.is_dir() for entry in os.scandir(folder))
     there = named(list(dict.fromkeys([*near(gone, names), *names])))
     return f"{folder} has no {gone!r} but {there}" if names else f"{folder} is empty"
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with their mark.
+    """The text of a file; encodings and errors as of :func:`decoded`."""
+    return decoded(path)[0]
+
+
+def decoded(path: Path) -> tuple[str, str]:
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with their mark, and the encoding's name.
 
     Raises:
         DataError: if the file is missing or in another encoding; the line of the first bad byte is named.
@@ -56,7 +68,7 @@ def read_text(path: Path) -> str:
         ) from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); mend that, or set data.root") from None
-    encoding = text_encoding(path)
+    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8-sig")
     try:
         text = content.decode(encoding)
         before, zero, _ = text.partition("\0")  # as UTF-16 without its mark has everywhere
@@ -65,14 +77,7 @@ def read_text(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
     if line:
         raise DataError(f"{path}: line {line:,} is not UTF-8 text; save the file as UTF-8")
-    return text
-
-
-def text_encoding(path: Path) -> str:
-    """The encoding that the mark at the start of a file tells; UTF-8 without one."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    return next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8-sig")
+    return text, encoding
 
 
 def csv_rows(text: str, separator: str = ",", *, strict: bool = False) -> _csv.Reader:
@@ -160,8 +165,8 @@ def require_some(root: Path, paths: Sequence[Path], layout: str) -> None:
     """
     if not any(path.is_file() for path in paths):
         names = [path.relative_to(root).as_posix() for path in paths]
-        near = [root.resolve().parent, *sorted(folder for folder in root.iterdir() if folder.is_dir())]
-        found = [folder for folder in near if any((folder / name).is_file() for name in names)]
+        folders = [root.resolve().parent, *sorted(folder for folder in root.iterdir() if folder.is_dir())]
+        found = [folder for folder in folders if any((folder / name).is_file() for name in names)]
         hint = f"data.root={found[0]} has them" if found else what_is_there(paths[0])
         raise DataError(f"{root} has none of {', '.join(names)}; set data.root to a folder with {layout}; {hint}")
 

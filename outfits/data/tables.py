@@ -13,7 +13,7 @@ from pyarrow import compute, parquet
 
 from outfits.config.schema.data import DataConfig, TablesConfig
 from outfits.data.dataset import Item, RawDataset, RawOutfit
-from outfits.data.files import csv_rows, read_text, root_of, text_encoding, what_is_there
+from outfits.data.files import csv_rows, decoded, root_of, what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 from outfits.naming import near, normalised
@@ -116,7 +116,7 @@ def read_table(path: Path, key: str, wanted: Columns | None = None) -> Table:
 def _read_csv(path: Path, wanted: Columns | None) -> Table:
     # The csv module, because pandas.read_csv pads a row with too few fields, takes the first column for an index where
     # every row has one field too many, and knows no line numbers.
-    text = read_text(path)
+    text, encoding = decoded(path)
     stated = re.match(r'"?sep=(.)"?\r?\n', text, re.IGNORECASE)  # as Excel reads and writes it
     if stated:
         text = "\n" + text[stated.end() :]  # line numbers stay
@@ -147,7 +147,7 @@ def _read_csv(path: Path, wanted: Columns | None) -> Table:
     places = {name: header.index(name) for name in names}
     columns = {name: [row[place] for row in rows] for name, place in places.items()}
     said = [] if separator == "," else [f"separated by {SEPARATORS.get(separator, repr(separator))}"]
-    said += [f"in {encoding.upper()}" for encoding in [text_encoding(path)] if encoding != "utf-8-sig"]
+    said += [] if encoding == "utf-8-sig" else [f"in {encoding.upper()}"]
     return Table(path, columns, lines, "line", [f"{path.name} is {' and '.join(said)}"] if said else [])
 
 
@@ -213,11 +213,14 @@ def _missing(key: str, column: str, header: Sequence[str], wanted: Columns) -> s
     return f"column {column!r} (set {key}{hint})"
 
 
-def _require_values(table: Table, column: str, meaning: str) -> None:
-    empty = [row for row, value in enumerate(table.names(column)) if not value]
+def _required(table: Table, column: str, meaning: str) -> list[str]:
+    """Names in a column; DataError if one is empty."""
+    names = table.names(column)
+    empty = [row for row, name in enumerate(names) if not name]
     if empty:
         cases = f"{len(empty):,} such row(s)"
         raise DataError(f"{table.at(empty[0])}: column {column!r} is empty, so {meaning}; {cases}. Fill it in")
+    return names
 
 
 class _ColumnFormatter(Formatter):
@@ -253,9 +256,8 @@ def _texts(items: Table, template: str) -> list[str]:
 
 
 def _items(table: Table, root: Path, config: TablesConfig) -> list[Item]:
-    _require_values(table, config.item_id, "the item has no name")
-    _require_values(table, config.category, "the item has no category")
-    item_ids = table.names(config.item_id)
+    item_ids = _required(table, config.item_id, "the item has no name")
+    categories = _required(table, config.category, "the item has no category")
     first: dict[str, int] = {}
     repeated = [(row, item_id) for row, item_id in enumerate(item_ids) if first.setdefault(item_id, row) != row]
     if repeated:
@@ -269,18 +271,17 @@ def _items(table: Table, root: Path, config: TablesConfig) -> list[Item]:
     return [
         Item(item_id, category, text, root / image.strip() if image.strip() else None, known)
         for item_id, category, text, image, known in zip(
-            item_ids, table.names(config.category), _texts(table, config.text), images, attributes, strict=True
+            item_ids, categories, _texts(table, config.text), images, attributes, strict=True
         )
     ]
 
 
 def _outfits(table: Table, config: TablesConfig) -> list[RawOutfit]:
-    _require_values(table, config.outfit_id, "the row belongs to no outfit")
-    _require_values(table, config.outfit_item_id, "the row names no item")
+    outfit_ids = _required(table, config.outfit_id, "the row belongs to no outfit")
+    item_ids = _required(table, config.outfit_item_id, "the row names no item")
     rows_of: dict[str, list[int]] = {}
-    for row, outfit_id in enumerate(table.names(config.outfit_id)):
+    for row, outfit_id in enumerate(outfit_ids):
         rows_of.setdefault(outfit_id, []).append(row)
-    item_ids = table.names(config.outfit_item_id)
     splits = None if config.split is None else _splits(table, config.split)
     outfits = []
     for outfit_id, rows in rows_of.items():

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from outfits.data.catalogue import Catalogue
-from outfits.errors import DataError
+from outfits.errors import DataError, one_line
 
 # What Pillow's decoders raise on bytes that are not the image they claim to be.
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -61,7 +61,7 @@ def reason(error: BaseException) -> str:
     """Why an image cannot be decoded, in one line."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image of a format that is known"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)
 
 
 def _warn_if_large(image: Image.Image, name: str) -> None:

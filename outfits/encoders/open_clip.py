@@ -19,13 +19,14 @@ from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, weights_sha256
 from outfits.encoders.images import Prepare
 from outfits.encoders.precision import autocast
-from outfits.errors import ArtifactError, ConfigError
+from outfits.errors import ArtifactError, ConfigError, one_line
 from outfits.naming import did_you_mean
 
 log = logging.getLogger(__name__)
 
 LOCAL_DIR = "local-dir:"
 HF_HUB = "hf-hub:"
+LONGEST = 240  # characters of a library's message
 WEIGHTS = (".safetensors", ".bin", ".pth")  # the suffixes that open_clip reads from a folder
 # Errors of open_clip and its libraries if weights are missing or do not fit the architecture.
 LOADING_ERRORS = (
@@ -73,7 +74,7 @@ class OpenClip:
         except LOADING_ERRORS as error:
             source = model if pretrained is None else f"{model} with pretrained={pretrained}"
             raise ArtifactError(
-                f"encoder.open_clip: cannot load the weights of {source} ({_one_line(error)})"
+                f"encoder.open_clip: cannot load the weights of {source} ({one_line(error, LONGEST)})"
             ) from error
         self.model.eval().requires_grad_(False)
         # open_clip's inference transforms end in "to tensor" and "normalise"; those run in the main process, so that
@@ -92,7 +93,7 @@ class OpenClip:
             return open_clip.get_tokenizer(self.name)  # type: ignore[no-any-return]
         except (*LOADING_ERRORS, ImportError) as error:
             raise ArtifactError(
-                f"encoder.open_clip.model: cannot load the tokenizer of {self.name} ({_one_line(error)})"
+                f"encoder.open_clip.model: cannot load the tokenizer of {self.name} ({one_line(error, LONGEST)})"
             ) from error
 
     def to(self, device: torch.device | str) -> None:
@@ -174,10 +175,6 @@ def _model(source: EncoderSource) -> OpenClip:
     return clip
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:240] or type(error).__name__
-
-
 def _check_names(model: str, pretrained: str | None) -> None:
     """Refuses names for which open_clip would give random weights, other weights than asked for, or a traceback."""
     if model.startswith((LOCAL_DIR, HF_HUB)):
@@ -216,7 +213,7 @@ def _check_folder(folder: Path) -> None:
     except FileNotFoundError:
         raise ArtifactError(f"{place} has no open_clip_config.json") from None
     except ValueError as error:
-        raise ArtifactError(f"{place}: open_clip_config.json is not valid JSON ({_one_line(error)})") from error
+        raise ArtifactError(f"{place}: open_clip_config.json is not valid JSON ({one_line(error, LONGEST)})") from error
     if "model_cfg" not in config:
         raise ArtifactError(f"{place}: open_clip_config.json has no model_cfg")
     if not any(path.suffix in WEIGHTS for path in folder.iterdir()):

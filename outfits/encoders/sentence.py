@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, weights_sha256
 from outfits.encoders.precision import autocast
-from outfits.errors import ArtifactError, ConfigError
+from outfits.errors import ArtifactError, ConfigError, one_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -74,9 +74,8 @@ def _load(name: str) -> "SentenceTransformer":
     try:
         return SentenceTransformer(source, device="cpu", local_files_only=local.is_dir())
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise ArtifactError(
-            f"encoder.sentence.model: cannot load '{name}' ({reason}). "
+            f"encoder.sentence.model: cannot load '{name}' ({one_line(error, 200)}). "
             "Give a local folder or package:NAME to work offline."
         ) from error
 

@@ -16,7 +16,6 @@ from outfits.completion.methods import complete
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.data.category_rule import keeps_outfit
-from outfits.mining.search import conditions_have_texts
 from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
 from outfits.shards import ShardStore, ShardWork
@@ -31,7 +30,7 @@ def evaluation_store(folder: Path, call: MethodCall, tasks: CompletionTasks, sha
 
 def evaluation_work(store: ShardStore, call: MethodCall, tasks: CompletionTasks, context: MethodContext) -> ShardWork:
     """Builds the work of one method on every task, its completions scored."""
-    texts = conditions_have_texts(tasks)  # of all tasks, so that no shard has a field that others lack
+    texts = tasks.have_texts  # of all tasks, so that no shard has a field that others lack
 
     def start(device: torch.device) -> Callable[[int], None]:
         context.to(device)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
 
-from outfits.completion.completion import SearchTrace
+from outfits.completion.completion import SearchTrace, concatenated
 from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue
-from outfits.mining.search import Miner, TwoStage, conditions_have_texts
+from outfits.mining.search import Miner, TwoStage
 from outfits.mining.targets import Targets
 from outfits.models.compatibility import OutfitTransformer
 from outfits.shards import ShardStore, ShardWork
@@ -188,12 +188,11 @@ def audit_metrics(store: ShardStore, exact: Targets, candidates: int) -> tuple[A
     Raises:
         ArtifactError: if a shard is missing.
     """
-    parts = store.read_all()
     tasks, trace = exact.tasks, exact.trace
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found = concatenated(store.read_all())
     taken = trace.chosen >= 0
     objective = None
-    if conditions_have_texts(tasks):
+    if tasks.have_texts:
         objective = Loss.per_outfit(completed(trace, tasks, texts=True) - found["objective"], tasks.outfits)
     metrics = AuditMetrics(
         outfits=len(tasks),
@@ -211,10 +210,9 @@ def audit_metrics(store: ShardStore, exact: Targets, candidates: int) -> tuple[A
 def completed(trace: SearchTrace, tasks: CompletionTasks, *, texts: bool) -> NDArray[np.float64]:
     r"""S of the completed outfits ``[B]``, or :math:`\alpha S + (1 - \alpha) \sum_i S_X` if ``texts`` count.
 
-    The trace must have candidates; -1 stands for steps that were not taken.
+    The trace must have candidates.
     """
-    last = (trace.chosen >= 0).sum(axis=1, keepdims=True) - 1
-    scores: NDArray[np.float64] = expit(np.take_along_axis(trace.logits, last, axis=1)[:, 0].astype(np.float64))
+    scores: NDArray[np.float64] = expit(trace.final_logits)
     conditions = tasks.conditions
     if not texts or conditions is None or trace.candidate_similarity is None:
         return scores

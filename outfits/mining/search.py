@@ -51,11 +51,6 @@ def condition_tasks(tasks: CompletionTasks, kind: str, catalogue: Catalogue, alp
     return tasks.conditioned(conditions).take(np.array(rows, dtype=np.int64))
 
 
-def conditions_have_texts(tasks: CompletionTasks) -> bool:
-    """Whether any condition has a text."""
-    return tasks.conditions is not None and bool(tasks.conditions.has_text.any())
-
-
 @dataclass(frozen=True)
 class TwoStage:
     """The student, and ``c``, how many of its best items S scores at each step."""

@@ -60,12 +60,11 @@ class Targets:
             mixed = conditions.alpha * scores + (1 - conditions.alpha) * trace.candidate_similarity
             texted = conditions.texts.any(axis=(1, 2), keepdims=True)
             scores = np.where(texted, mixed, scores).astype(np.float32)
-        last = (trace.chosen >= 0).sum(axis=1, keepdims=True) - 1
         return GraphTargets(
             chosen=trace.chosen,
             candidates=trace.candidates,
             candidate_scores=scores,
-            scores=np.take_along_axis(trace.logits, last, axis=1)[:, 0].astype(np.float64),
+            scores=trace.final_logits,
         )
 
     def graph_conditions(self) -> ConditionArrays | None:

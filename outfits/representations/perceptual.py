@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from outfits.errors import ArtifactError, ConfigError
+from outfits.errors import ArtifactError, ConfigError, one_line
 from outfits.weights import READING_WEIGHTS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -76,9 +76,8 @@ def network_features(name: str, weights: str | None, layers: Sequence[str]) -> F
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu")
         network.load_state_dict(state)
     except (*READING_WEIGHTS, RuntimeError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise ArtifactError(
-            f"model.representation.perceptual.weights: {path} holds no weights of {name} ({reason})"
+            f"model.representation.perceptual.weights: {path} holds no weights of {name} ({one_line(error, 200)})"
         ) from error
     return FrozenFeatures(network, layers or RESIDUAL_STAGES, IMAGENET_MEAN, IMAGENET_STD)
 

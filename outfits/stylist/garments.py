@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from outfits.config.schema.encoder import TEXT_ENCODERS
-from outfits.encoders.base import ItemEncoder
+from outfits.encoders.base import ImageEncoder, ItemEncoder
 from outfits.encoders.images import DECODING_ERRORS, ImageSource, decode_image, image_name, reason
 from outfits.errors import ConfigError, DataError
 
@@ -55,7 +56,7 @@ def embed_garment(encoder: ItemEncoder, garment: Garment) -> tuple[NDArray[np.fl
     Raises:
         DataError: if its image cannot be opened, or the encoder can embed no part of it.
     """
-    image = None if encoder.image is None else _image(garment, encoder.image.draft_size)
+    image = None if encoder.image is None else _image(garment, encoder.image)
     vectors, present = encoder.encode([image], [garment.text], [f"own {garment.category}"])
     if not present.any():
         parts = {"an image": encoder.image, "a text": encoder.text}
@@ -87,12 +88,14 @@ def embed_text(encoder: ItemEncoder, text: str) -> NDArray[np.float32]:
     return vectors[0, encoder.image_dim :]
 
 
-def _image(garment: Garment, draft_size: int | None) -> Image.Image | None:
+def _image(garment: Garment, encoder: ImageEncoder) -> NDArray[Any] | None:
+    """Decodes and prepares the garment's image, as a catalogue's are."""
     if garment.image is None:
         return None
-    name = image_name(garment.image)
+    source = garment.path or garment.image
+    name = image_name(source)
     try:
-        return decode_image(garment.image, draft_size)
+        image = decode_image(source, encoder.draft_size)
     except FileNotFoundError:
         raise DataError(
             f"own {garment.category}: there is no image {name}; paths count from the working folder"
@@ -101,3 +104,4 @@ def _image(garment: Garment, draft_size: int | None) -> Image.Image | None:
         raise DataError(
             f"own {garment.category}: its image {name} cannot be opened ({reason(error)}); give another file or a text"
         ) from error
+    return encoder.prepare(image)

@@ -105,7 +105,7 @@ class Stylist:
     def encoder(self) -> ItemEncoder:
         """The run's item encoder, loaded when external garments or texts are first used."""
         run = self._run
-        return read_encoder(run.folder, run.config.encoder, run.catalogue).to(run.context.scorer.device)
+        return read_encoder(run.folder, run.config.encoder, run.catalogue).to(run.context.device)
 
     def item(self, item_id: str) -> ItemRef:
         """The catalogue's entry of an item; raises :class:`DataError` with the nearest ids if there is no such item."""
@@ -367,7 +367,7 @@ class Stylist:
         found = []
         for partial_outfit in self._parser.read_all(outfits):
             embedded = self._context(partial_outfit).embedded(partial_outfit.positions)
-            one = outfit_embeddings(self._run.context.scorer.module, [embedded])[0]
+            one = outfit_embeddings(self._run.context.require_scorer_module(), [embedded])[0]
             similarity = (self._outfit_vectors @ one).clamp(-1, 1).cpu().numpy()
             order = np.argsort(-similarity, kind="stable")[: _at_least_one(top)]
             found.append([self._outfit_match(int(row), float(similarity[row])) for row in order])
@@ -375,7 +375,7 @@ class Stylist:
 
     @cached_property
     def _outfit_vectors(self) -> Tensor:
-        features, scorer = self._run.catalogue.require_embeddings, self._run.context.scorer.module
+        features, scorer = self._run.catalogue.require_embeddings, self._run.context.require_scorer_module()
         return outfit_embeddings(scorer, [features.take(outfit) for outfit in self._run.outfits], block=256)
 
     def _outfit_match(self, row: int, similarity: float) -> OutfitMatch:

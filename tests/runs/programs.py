@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -77,6 +78,12 @@ def here(program: str, arguments: Sequence[str]) -> Finished:
         if wandb.run is not None:  # otherwise the next run of this process would log to this one's board
             wandb.finish()
     return Finished(status, output.getvalue(), errors.getvalue())
+
+
+def killed(point: str, nth: int, arguments: Sequence[str]) -> None:
+    """``train.py`` in a process of its own that dies where ``kill_at.py`` is told to."""
+    died = command("tests/runs/kill_at.py", [point, str(nth), *arguments])
+    assert died.status == -signal.SIGKILL, f"{point} {nth}: {died.status}\n{died.output}\n{died.errors}"
 
 
 def command(program: str, arguments: Sequence[str], **environment: str) -> Finished:

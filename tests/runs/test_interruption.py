@@ -2,13 +2,12 @@
 
 import csv
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.runs.programs import Place, command, here, without_times
+from tests.runs.programs import Place, here, killed, without_times
 
 pytestmark = pytest.mark.slow
 
@@ -60,17 +59,11 @@ def assert_same_last_epoch(place: Place, undisturbed: Place, stage: str, start: 
     assert len(last) > 1
 
 
-def killed(place: Place, where: str, *more: str) -> None:
-    point, nth = KILLS[where]
-    died = command("tests/runs/kill_at.py", [point, str(nth), *place.arguments(*more)])
-    assert died.status == -signal.SIGKILL, f"{where}: {died.status}\n{died.output}\n{died.errors}"
-
-
 def test_a_run_killed_in_every_stage_ends_with_the_products_of_an_undisturbed_run(
     undisturbed: Place, fresh: Place
 ) -> None:
     for where in KILLS:
-        killed(fresh, where)
+        killed(*KILLS[where], fresh.arguments())
         assert not (fresh.run / "report").exists(), where
     last = here("train", fresh.arguments()).succeeded()
     assert "generator: reusing" in last.output
@@ -81,7 +74,7 @@ def test_a_run_killed_in_every_stage_ends_with_the_products_of_an_undisturbed_ru
 
 
 def test_finished_shards_are_not_computed_again(undisturbed: Place, fresh: Place) -> None:
-    killed(fresh, "mining, two shards written")
+    killed(*KILLS["mining, two shards written"], fresh.arguments())
     shards = {path: path.stat().st_mtime_ns for path in fresh.cache.glob("targets/*/shard-*.npz")}
     assert len(shards) == 2
     said = here("train", fresh.arguments("stages=[targets]")).succeeded().output
@@ -91,7 +84,7 @@ def test_finished_shards_are_not_computed_again(undisturbed: Place, fresh: Place
 
 def test_resume_continues_a_generator_to_the_very_same_weights(undisturbed: Place, copied: Place) -> None:
     shutil.rmtree(copied.run)
-    killed(copied, "generator training, in its second epoch")
+    killed(*KILLS["generator training, in its second epoch"], copied.arguments())
     assert (copied.run / "checkpoints" / "last.ckpt").exists()
     said = here("train", [f"resume={copied.run}"]).succeeded().output
     assert "generator: continuing from" in said
@@ -115,7 +108,7 @@ def test_damaged_shards_are_computed_again(undisturbed: Place, copied: Place) ->
 
 
 def test_a_damaged_embedding_shard_is_computed_again(undisturbed: Place, fresh: Place) -> None:
-    killed(fresh, "embedding, a shard written")
+    killed(*KILLS["embedding, a shard written"], fresh.arguments())
     (shard,) = fresh.cache.glob("embeddings/*/shards/*.npz")
     shard.write_bytes(shard.read_bytes()[:50])
     here("train", fresh.arguments("stages=[embeddings]")).succeeded()

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from PIL import Image
 
 from outfits import Garment, Stylist, run_files
-from tests.runs.programs import RECIPE, TWO_RANKS, command, here
+from tests.runs.programs import RECIPE, TWO_RANKS, command, here, killed
 
 pytestmark = pytest.mark.slow
 
@@ -132,8 +131,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(shared: Path, tmp_path: P
     few = ("trainer.max_epochs=3",)
     here("train", arguments(shared, "vae", undisturbed, *few)).succeeded()
     place = "lightning_modules.representation:RepresentationModule.training_step"
-    died = command("tests/runs/kill_at.py", [place, "28", *arguments(shared, "vae", run, *few)])
-    assert died.status == -signal.SIGKILL, died.errors
+    killed(place, 28, arguments(shared, "vae", run, *few))
     assert not (run / run_files.REPRESENTATION).exists()
     said = here("train", [f"resume={run}"]).succeeded().output
     assert "representation: continuing from" in said
@@ -145,8 +143,7 @@ def test_pictures_are_prepared_once_and_again_after_a_kill_half_way(shared: Path
     cache = tmp_path / "cache"
     few = (f"cache_dir={cache}", "trainer.max_epochs=1")
     place = "outfits.encoders.images:ItemImages.__getitem__"
-    died = command("tests/runs/kill_at.py", [place, "3", *arguments(shared, "vae", tmp_path / "run", *few)])
-    assert died.status == -signal.SIGKILL, died.errors
+    killed(place, 3, arguments(shared, "vae", tmp_path / "run", *few))
     said = here("train", arguments(shared, "vae", tmp_path / "run", *few)).succeeded().output
     assert "representation: preparing" in said
     again = here("train", arguments(shared, "autoencoder", tmp_path / "other", *few)).succeeded().output

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from outfits.models.frozen import load_scorer, load_student
-from tests.runs.programs import TWO_RANKS, Place, command, here
+from tests.runs.programs import TWO_RANKS, Place, command, here, killed
 from tests.runs.test_interruption import arrays_of
 
 pytestmark = pytest.mark.slow
@@ -98,8 +97,7 @@ def test_a_killed_run_ends_with_the_products_of_an_undisturbed_one(place: Place,
     shutil.copytree(place.cache, other.cache)
     here("train", place.arguments(STAGES, *options())).succeeded()
     for where, (point, nth) in KILLS.items():
-        died = command("tests/runs/kill_at.py", [point, str(nth), *other.arguments(STAGES, *options())])
-        assert died.status == -signal.SIGKILL, f"{where}: {died.status}\n{died.output}\n{died.errors}"
+        killed(point, nth, other.arguments(STAGES, *options()))
         assert not (other.run / "targets.json").exists(), where
     here("train", other.arguments(STAGES, *options())).succeeded()
     assert_same_products(other, place)

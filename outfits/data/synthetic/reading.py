@@ -7,7 +7,7 @@ from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import RawDataset
 from outfits.data.maryland import read_maryland
 from outfits.data.synthetic.factors import FACTORS, read_factors
-from outfits.data.synthetic.writing import is_complete, write_synthetic
+from outfits.data.synthetic.writing import write_synthetic
 from outfits.errors import DataError
 
 
@@ -18,8 +18,7 @@ def read_format(config: DataConfig) -> RawDataset:
         DataError: if the root has other contents, or lacks the factors of an item.
     """
     root = Path(config.root)
-    if not is_complete(root, config.synthetic):
-        write_synthetic(root, config.synthetic)
+    write_synthetic(root, config.synthetic)
     raw, factors = read_maryland(root), read_factors(root)
     missing = [item.item_id for item in raw.items if item.item_id not in factors]
     if missing:

@@ -20,6 +20,7 @@ from outfits.report.comparison.results import PARAMETERS, EvaluationResult
 from outfits.report.drawing import png_bytes, svg_uri
 from outfits.report.pages import render
 from outfits.report.style import DARK, LIGHT, PRINT, colours
+from outfits.storage import write_text
 
 CATEGORIES_SHOWN = 20
 _COMPATIBILITY_LABELS = {
@@ -49,7 +50,8 @@ def write_report(
     configuration. Returns the paths of everything written: the ``page``, those of :func:`write_results`, and the images
     by name.
     """
-    paths = {"page": folder / run_files.PAGE, **write_results(result, folder)}
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {"page": folder / run_files.PAGE}
     for name, draw in _DRAWINGS.items():
         figure, path = draw(result, theme=PRINT), folder / f"{name}.png"
         if figure is None:
@@ -63,8 +65,8 @@ def write_report(
         paths["completions"] = completions
     else:
         completions.unlink(missing_ok=True)
-    paths["page"].write_text(render_page(result, gallery, config_yaml), encoding="utf-8")
-    return paths
+    write_text(paths["page"], render_page(result, gallery, config_yaml))
+    return paths | write_results(result, folder)  # last: its results.json says that the report is there
 
 
 def render_page(result: EvaluationResult, gallery: Sequence[GalleryOutfit], config_yaml: str) -> str:

@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+# Tests of one file share a run, so they stay in one process; `make test PARALLEL=` runs all of them in one.
+PARALLEL ?= --numprocesses auto --dist loadfile
 
 # The first Python on the PATH that is new enough; `make setup PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
@@ -43,10 +45,10 @@ smoke: $(STAMP) ## every stage on a tiny subset, in about a minute: does it run 
 	$(BIN)/python train.py experiment=smoke $(ARGS)
 
 test: $(STAMP) ## the tests, without the slow ones
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-slow: $(STAMP) ## the slow tests: whole runs, kills and resumption, two ranks
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
 lint: $(STAMP) ## style and formatting, changing nothing
 	$(BIN)/ruff check .

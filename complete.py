@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import outfits.threads  # noqa: F401, before torch
-from outfits.config.command import run_command
+from outfits.config.command import naming_keys, run_command
 from outfits.config.load import load_complete
 from outfits.config.schema.complete import CompleteConfig
-from outfits.errors import ConfigError
 
 if TYPE_CHECKING:
     from outfits.stylist import StyledOutfit, Stylist
@@ -29,15 +28,13 @@ def main(argv: Sequence[str]) -> None:
     from outfits.stylist.results import outfits_table
     from outfits.stylist.sheet import write_sheet
 
-    stylist = Stylist.load(
-        str(config.run), device=config.device, cache_dir=config.cache_dir, data_root=config.data_root
-    )
-    outfits = complete(config, stylist) if config.text is None else generate(config, config.text, stylist)
-    print(outfits_table(outfits))
-    try:
+    with naming_keys(config):
+        stylist = Stylist.load(
+            str(config.run), device=config.device, cache_dir=config.cache_dir, data_root=config.data_root
+        )
+        outfits = complete(config, stylist) if config.text is None else generate(config, config.text, stylist)
+        print(outfits_table(outfits))
         write_sheet(outfits, Path(config.out))
-    except OSError as error:
-        raise ConfigError([f"out: {config.out} cannot be written ({error.strerror})"]) from error
     print(f"image: {config.out}")
 
 

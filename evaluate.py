@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 
 import outfits.threads  # noqa: F401, before torch
-from outfits.config.command import run_command
+from outfits.config.command import naming_keys, run_command
 from outfits.config.load import load_config
+from outfits.processes import Stopped
 
 
 def main(argv: Sequence[str]) -> None:
@@ -19,9 +20,14 @@ def main(argv: Sequence[str]) -> None:
     from outfits.data.load import load_dataset
     from pipeline.run import evaluation_of, reopen_run
 
-    run = reopen_run(config)
-    evaluate = evaluation_of(run)
-    evaluate(run, load_dataset(run.config.data))
+    with naming_keys(config):
+        run = reopen_run(config)
+        evaluate = evaluation_of(run)
+        try:
+            evaluate(run, load_dataset(run.config.data))
+        except Stopped as stopped:
+            stopped.add_note("the same command goes on from here")
+            raise
 
 
 if __name__ == "__main__":

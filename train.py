@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import outfits.threads  # noqa: F401, before torch
-from outfits.config.command import run_command
+from outfits.config.command import naming_keys, run_command
 from outfits.config.load import load_config
 from outfits.config.schema.stages import with_needed
 
@@ -20,10 +20,12 @@ def main(argv: Sequence[str]) -> None:
     from pipeline.dataset import open_dataset
     from pipeline.run import open_run
 
-    run = open_run(config)
-    products: dict[str, Any] = {"dataset": open_dataset(run)}
-    for stage in with_needed(run.config.stages):
-        products[stage.leaves] = stage.load()(run, *(products[name] for name in stage.needs))
+    with naming_keys(config):
+        run = open_run(config)
+        with run.left_in_order():
+            products: dict[str, Any] = {"dataset": open_dataset(run)}
+            for stage in with_needed(run.config.stages):
+                products[stage.leaves] = stage.load()(run, *(products[name] for name in stage.needs))
     run.log("done", str(run.folder))
 
 

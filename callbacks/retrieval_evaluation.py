@@ -8,11 +8,11 @@ import numpy as np
 import torch
 import wandb
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch
 
+from callbacks.loggers import log_to_boards
 from datamodules.completion import CompletionDataModule
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.completion import complete_from_latents, latent_ranks
@@ -73,9 +73,10 @@ class RetrievalEvaluation(Callback):
         metrics, scores = self.metrics(graphs, task_ids, latents, model, pl_module.device)
         for name, value in metrics.items():
             pl_module.log(f"{split}/{name}", value, prog_bar=name == "score_mean", rank_zero_only=False)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.log({f"{split}/scores": wandb.Histogram(scores.tolist())}, commit=False)
+        log_to_boards(
+            trainer.loggers,
+            lambda board: board.log({f"{split}/scores": wandb.Histogram(scores.tolist())}, commit=False),
+        )
 
     def metrics(
         self,

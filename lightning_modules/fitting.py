@@ -1,5 +1,6 @@
 """Fits modules to the same bytes whether or not a kill interrupted the training."""
 
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from callbacks.batch_seed import BatchSeed
 from lightning_modules.trainer import build_trainer, wait_for_all_ranks
 from outfits import run_files
 from outfits.config.schema.trainer import TrainerConfig
+from outfits.errors import ArtifactError, one_line
+from outfits.storage import writing
 
 M = TypeVar("M", bound=L.LightningModule)
 
@@ -56,9 +59,14 @@ def fit_resumable(
 
     ``build`` makes the module once ``seed`` is set, which is that of weights and of randomness within a batch.
     ``changes`` are settings of the trainer that differ from ``config``, for example ``max_epochs``.
+
+    Raises:
+        ArtifactError: if the checkpoint is of another network.
     """
     L.seed_everything(seed, verbose=False)
     module = build()
+    if checkpoints.last is not None:
+        _check_fits(module, checkpoints.last)
     # Two callbacks, since save_last of one writes the last epoch only where it is the best so far.
     folder, monitor, mode = checkpoints.folder, checkpoints.monitor, checkpoints.mode
     best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
@@ -66,9 +74,25 @@ def fit_resumable(
     stops = [EarlyStopping(monitor, mode=mode, patience=checkpoints.patience)] if checkpoints.patience else []
     all_callbacks = [BatchSeed(seed), *callbacks, best, last, *stops]
     trainer = build_trainer(config, loggers=loggers, callbacks=all_callbacks, **changes)
-    trainer.fit(module, data, ckpt_path=checkpoints.last)
+    with writing(folder):
+        trainer.fit(module, data, ckpt_path=checkpoints.last)
     if best.best_model_path:
         weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
         module.load_state_dict(weights)
     wait_for_all_ranks()
     return module
+
+
+def _check_fits(module: L.LightningModule, checkpoint: Path) -> None:
+    """Raises ArtifactError if the weights of a checkpoint are not those of the module in name and shape."""
+    way_out = f"restore {run_files.CONFIG} as the run wrote it, or delete {checkpoint.parent} to train again"
+    try:
+        weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise ArtifactError(f"checkpoint {checkpoint} cannot be read ({one_line(error, 120)}); {way_out}") from error
+    shapes, saved = ({name: tuple(t.shape) for name, t in part.items()} for part in (module.state_dict(), weights))
+    for name in sorted(shapes.keys() | saved.keys()):
+        if shapes.get(name) != saved.get(name):
+            found, wanted = (f"{part[name]}" if name in part else "nothing" for part in (saved, shapes))
+            text = f"checkpoint {checkpoint} is of another network: {name} is {found}, configured is {wanted}"
+            raise ArtifactError(f"{text}; {way_out}")

@@ -1,5 +1,6 @@
 """Builds trainers from the configuration, and coordinates the processes of one run."""
 
+import errno
 import logging
 import os
 import warnings
@@ -19,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from outfits.config.schema.trainer import TrainerConfig
 from outfits.errors import ConfigError, one_line
+from outfits.processes import SIGNALS, environment_rank
 
 T = TypeVar("T")
 
@@ -46,10 +48,32 @@ class CheckpointsInOnePiece(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Leaves, when killed at any moment, the whole new file or the whole old one."""
-        unfinished = f"{path}.{os.getpid()}.tmp"
-        super().save_checkpoint(checkpoint, unfinished, storage_options)
-        os.replace(unfinished, path)
+        """Leaves, when killed at any moment, the whole new file or the whole old one.
+
+        Raises OSError that names ``path`` if the file cannot be written; torch hides the reason in a RuntimeError.
+        """
+        unfinished = Path(f"{path}.{os.getpid()}.tmp")
+        try:
+            super().save_checkpoint(checkpoint, unfinished, storage_options)
+            os.replace(unfinished, path)
+        except (OSError, RuntimeError) as error:
+            number = getattr(error, "errno", None) or errno.EIO
+            reason = getattr(error, "strerror", None) or f"not written to its end ({one_line(error, 120)})"
+            raise OSError(number, reason, str(path)) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+class StopsAtSignals(Callback):
+    """Takes the signals back from the trainer, which would only note a SIGTERM, and shares them with its ranks."""
+
+    def _keep(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        SIGNALS.keep()
+        SIGNALS.ranks.extend(
+            rank for rank in getattr(trainer.strategy.launcher, "procs", ()) if rank not in SIGNALS.ranks
+        )
+
+    on_fit_start = on_validation_start = on_test_start = on_predict_start = _keep
 
 
 def build_trainer(
@@ -68,7 +92,7 @@ def build_trainer(
     return L.Trainer(
         **{**options, **changes},
         logger=list(loggers) or False,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, StopsAtSignals()],
         plugins=[CheckpointsInOnePiece()],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -119,7 +143,7 @@ def is_rank_zero() -> bool:
     """Returns whether this process writes what all ranks share; true before any other rank exists."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank() == 0
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", "0")))) == 0
+    return environment_rank() == 0
 
 
 def wait_for_all_ranks() -> None:

@@ -27,6 +27,12 @@ class ArtifactError(OutfitError):
     kind = "artifact error"
 
 
+class SystemFault(OutfitError):
+    """Raised if the operating system refuses to read or write what a key names."""
+
+    kind = "system error"
+
+
 class ConfigError(OutfitError):
     """Raised for one or several configuration errors, each on its own line."""
 

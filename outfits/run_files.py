@@ -28,3 +28,6 @@ STYLIST_CATALOGUE = "catalogue.parquet"
 STYLIST_OUTFITS = "outfits.parquet"
 STYLIST_IMAGES = "image_encoder.npz"
 STYLIST_TEXTS = "text_encoder.npz"
+
+# what a run writes before its first product, each of which takes time to make
+BEFORE_PRODUCTS = (CONFIG, DATASET, STYLIST)

@@ -6,7 +6,8 @@ import re
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,18 +20,44 @@ READING_ERRORS = (OSError, ValueError, KeyError, EOFError, NotImplementedError, 
 Arrays = dict[str, NDArray[Any]]
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises the errors of writing to a file, or into a folder, with its path, which a full disk's error lacks."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # of a loader's process, which read something
+            raise
+        named = error.filename is not None and not Path(os.fsdecode(error.filename)).name.startswith(".")
+        raise OSError(error.errno, error.strerror, error.filename if named else str(path)) from error
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Lets ``write`` fill a file beside ``path`` and renames the complete file to it; makes a missing folder."""
+    """Lets ``write`` fill a file beside ``path`` and renames the complete file to it; makes a missing folder.
+
+    Raises OSError that names ``path`` if the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with unfinished.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with writing(path):
+            with unfinished.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def reserve(path: Path) -> None:
+    """Takes the disk space of a sparse file; OSError where there is too little, which would end a process that maps it.
+
+    Does nothing on systems that cannot.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file, writing(path):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import wandb
-from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 
+from callbacks.loggers import log_to_boards
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
@@ -39,6 +40,7 @@ from outfits.report.comparison.results import (
     summarise_sweeps,
 )
 from outfits.report.comparison.table import results_table
+from outfits.storage import writing
 from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers, load_scorers
 from pipeline.embeddings import embed_dataset
@@ -248,7 +250,8 @@ def _report(run: Run, dataset: OutfitDataset, outcomes: Mapping[str, MethodOutco
     gallery = gallery_outfits(outcomes, result.methods, dataset.catalogue, run.config.evaluate.gallery)
     folder = run.folder / run_files.REPORT
     save_config(run.config, folder / run_files.CONFIG)  # evaluate.py may have other evaluate.* than the run
-    paths = write_report(result, gallery, folder, (folder / run_files.CONFIG).read_text(encoding="utf-8"))
+    with writing(folder):
+        paths = write_report(result, gallery, folder, (folder / run_files.CONFIG).read_text(encoding="utf-8"))
     print(f"\n{results_table(result)}\n")
     for name, path in paths.items():
         print(f"{name.replace('_', ' '):>16}: {path}")
@@ -256,18 +259,18 @@ def _report(run: Run, dataset: OutfitDataset, outcomes: Mapping[str, MethodOutco
 
 
 def _log_to_wandb(run: Run, result: EvaluationResult, paths: Mapping[str, Path]) -> None:
-    for logger in run.loggers("test"):
-        if isinstance(logger, WandbLogger):
-            board = logger.experiment
-            board.log(
-                {
-                    "test/results": wandb.Table(dataframe=result.frame()),
-                    **{f"test/{name}": wandb.Table(dataframe=table) for name, table in result.tables().items()},
-                    **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.items() if path.suffix == ".png"},
-                    **{
-                        f"test/scores/{name}": wandb.Histogram(rows["score"].tolist())
-                        for name, rows in result.scores.groupby("method")
-                    },
-                }
-            )
-            board.summary.update({"test": json.loads(json.dumps(result.to_json()))})
+    def log(board: Any) -> None:
+        board.log(
+            {
+                "test/results": wandb.Table(dataframe=result.frame()),
+                **{f"test/{name}": wandb.Table(dataframe=table) for name, table in result.tables().items()},
+                **{f"test/{name}": wandb.Image(str(path)) for name, path in paths.items() if path.suffix == ".png"},
+                **{
+                    f"test/scores/{name}": wandb.Histogram(rows["score"].tolist())
+                    for name, rows in result.scores.groupby("method")
+                },
+            }
+        )
+        board.summary.update({"test": json.loads(json.dumps(result.to_json()))})
+
+    log_to_boards(run.loggers("test"), log)

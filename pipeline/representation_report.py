@@ -1,9 +1,11 @@
 """Writes the report of stage ``representation``, on what an image model's latents hold, to RUN_DIR/report."""
 
+from typing import Any
+
 import torch
 import wandb
-from lightning.pytorch.loggers import WandbLogger
 
+from callbacks.loggers import log_to_boards
 from datamodules.images import ImageDataModule
 from lightning_modules.trainer import on_rank_zero
 from outfits import run_files
@@ -13,6 +15,7 @@ from outfits.report.representation.items import encoded_items
 from outfits.report.representation.report import IMAGES, measure_representation, write_representation_report
 from outfits.report.representation.result import RepresentationResult
 from outfits.representations.base import ImageModel
+from outfits.storage import writing
 from pipeline.run import Run
 
 
@@ -31,7 +34,8 @@ def report_representation(run: Run, dataset: OutfitDataset, model: ImageModel, d
         )
         run.log("representation", "drawing")
         config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
-        write_representation_report(result, items, config, folder, config_yaml)
+        with writing(folder):
+            write_representation_report(result, items, config, folder, config_yaml)
         print(f"\n{result.table()}\n")
         _log_to_wandb(run, result)
         run.log("representation", f"report → {folder / run_files.PAGE}")
@@ -50,10 +54,11 @@ def _training(run: Run) -> dict[str, int]:
 
 
 def _log_to_wandb(run: Run, result: RepresentationResult) -> None:
-    for logger in run.loggers("report"):
-        if isinstance(logger, WandbLogger):
-            paths = [run.folder / run_files.REPORT / f"{name}.png" for name in IMAGES]
-            board = logger.experiment
-            board.log({f"representation/{path.stem}": wandb.Image(str(path)) for path in paths if path.exists()})
-            board.log({"representation/factors": wandb.Table(dataframe=result.frame())})
-            board.summary.update({"representation": result.to_json()})
+    paths = [run.folder / run_files.REPORT / f"{name}.png" for name in IMAGES]
+
+    def log(board: Any) -> None:
+        board.log({f"representation/{path.stem}": wandb.Image(str(path)) for path in paths if path.exists()})
+        board.log({"representation/factors": wandb.Table(dataframe=result.frame())})
+        board.summary.update({"representation": result.to_json()})
+
+    log_to_boards(run.loggers("report"), log)

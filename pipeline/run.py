@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ from outfits.config.schema import Config
 from outfits.config.schema.stages import STAGES
 from outfits.data.dataset import OutfitDataset
 from outfits.errors import ArtifactError, ConfigError
+from outfits.processes import Stopped
 from outfits.scoring.capacity import resolve_precision
 from outfits.threads import use_threads
 
@@ -82,6 +85,27 @@ class Run:
         if precision != "auto":
             return precision
         return resolve_precision(precision, build_trainer(self.config.trainer).strategy.root_device)
+
+    def nothing_made(self) -> bool:
+        """Returns whether the folder holds no product, so that removing it loses nothing."""
+        return all(path.name in run_files.BEFORE_PRODUCTS for path in self.folder.iterdir())
+
+    @contextmanager
+    def left_in_order(self) -> Iterator[None]:
+        """Frees the folder if its work fails before the first product, so that a corrected command may take it.
+
+        The error of a signal is told how the run goes on.
+        """
+        try:
+            yield
+        except BaseException as error:
+            way_on = f"train.py resume={self.folder} goes on from here"
+            if is_rank_zero() and self.nothing_made():
+                shutil.rmtree(self.folder)
+                way_on = "the same command starts again, on what it has put into the cache"
+            if isinstance(error, Stopped):
+                error.add_note(way_on)
+            raise
 
     def loggers(self, stage: str) -> list[Logger]:
         """Builds the loggers of one stage."""

@@ -12,7 +12,7 @@ from outfits.config.load import load_config
 
 
 @pytest.mark.parametrize("texts", representations.TEXTS)
-@pytest.mark.parametrize("run", [None, "runs/vae"])
+@pytest.mark.parametrize("run", [None, "/runs/vae"])
 def test_every_training_of_a_comparison_is_a_valid_command(texts: str, run: str | None) -> None:
     training = representations.Training("vae", run, texts, seed=3)
     config = load_config(training.arguments(Path("out"), ["experiment=mango"]))

@@ -1,7 +1,9 @@
 """Callbacks and loggers on their own."""
 
+import warnings
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -17,6 +19,7 @@ from callbacks.batch_seed import BatchSeed
 from callbacks.retrieval_evaluation import RetrievalEvaluation, gather_by_id
 from datamodules.completion import CompletionDataModule
 from lightning_modules.trainer import build_trainer
+from outfits.config.load import load_config
 from outfits.config.schema.model import GeneratorArchitecture
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.trainer import TrainerConfig, WandbConfig
@@ -215,7 +218,7 @@ def build(folder: Path, mode: str) -> list[str]:
 
 
 def test_without_a_key_figures_go_to_csv_and_to_offline_files(no_board: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert build(tmp_path, "auto") == ["CSVLogger", "WandbLogger"]
+    assert build(tmp_path, "auto") == ["CSVLogger", "Board"]
     assert wandb.run.settings._offline
     wandb.finish()
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
@@ -228,7 +231,7 @@ def test_a_board_that_cannot_be_reached_makes_the_run_go_on_offline(
     if key is not None:
         no_board.setenv("WANDB_API_KEY", key)
     with pytest.warns(UserWarning, match="logged offline under"):
-        assert build(tmp_path, "online") == ["CSVLogger", "WandbLogger"]
+        assert build(tmp_path, "online") == ["CSVLogger", "Board"]
     assert wandb.run.settings._offline
     wandb.run.log({"loss": 1.0})
     wandb.finish()
@@ -263,5 +266,87 @@ def test_ranks_other_than_zero_log_nothing_to_the_board(no_board: pytest.MonkeyP
 def test_stages_of_one_run_share_the_board(no_board: pytest.MonkeyPatch, tmp_path: Path) -> None:
     build(tmp_path, "offline")
     first = wandb.run
-    assert build(tmp_path, "offline") == ["CSVLogger", "WandbLogger"]
+    assert build(tmp_path, "offline") == ["CSVLogger", "Board"]
     assert wandb.run is first
+
+
+ENVIRONMENTS = [
+    {"WANDB_MODE": "nonsense"},
+    {"WANDB_SERVICE": "garbage"},
+    {"WANDB_RUN_ID": "a/b"},
+    {"WANDB_CONSOLE": "zzz"},
+    {"WANDB_RESUME": "zzz"},
+    {"WANDB_BASE_URL": "nonsense"},
+    {"NETRC": "/"},
+]
+
+
+@pytest.mark.parametrize("mode", ["auto", "online", "offline"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda one: "=".join(*one.items()))
+def test_nothing_in_the_environment_keeps_a_run_from_starting(
+    no_board: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], mode: str
+) -> None:
+    for name, value in environment.items():
+        no_board.setenv(name, value)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        first, again = build(tmp_path, mode), build(tmp_path, mode)
+    assert first == again
+    assert first[0] == "CSVLogger"
+    # an online board may fail first and the offline one after it
+    assert sum("W&B" in str(one.message) for one in said) <= 1 + (mode == "online")
+    assert first == ["CSVLogger", "Board"] or any("is logged without it" in str(one.message) for one in said)
+
+
+@pytest.mark.parametrize("settings", [{"project": "shop/outfits"}, {"project": "a" * 200}, {"tags": ["a" * 100]}])
+def test_a_name_that_the_board_refuses_is_a_warning(
+    no_board: pytest.MonkeyPatch, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    config = WandbConfig(mode="offline", **settings)
+    with pytest.warns(UserWarning, match="W&B failed .* is logged without it"):
+        made = loggers.build_loggers(config, tmp_path, {}, rank_zero=True, stage="scorer")
+    assert [type(logger).__name__ for logger in made] == ["CSVLogger"]
+    assert len(loggers.build_loggers(config, tmp_path, {}, rank_zero=True, stage="judge")) == 1  # and no second warning
+
+
+def test_a_file_in_the_place_of_its_folder_is_no_end_of_a_run(no_board: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "wandb").write_text("mine")
+    assert build(tmp_path, "offline")[0] == "CSVLogger"
+    assert (tmp_path / "wandb").read_text() == "mine"
+
+
+@pytest.mark.parametrize("word", ["disabled", "off"])
+def test_the_board_s_own_word_for_off_is_understood(no_board: pytest.MonkeyPatch, tmp_path: Path, word: str) -> None:
+    assert load_config([f"wandb.mode='{word}'"]).wandb.mode == word
+    assert build(tmp_path, word) == ["CSVLogger"]
+
+
+def test_the_board_s_own_words_for_offline_are_understood(no_board: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load_config(["wandb.mode=dryrun"]).wandb.mode == "dryrun"
+    no_board.setenv("WANDB_API_KEY", "0" * 40)
+    no_board.setenv("WANDB_MODE", "dryrun")
+    assert build(tmp_path, "auto") == ["CSVLogger", "Board"]
+    assert wandb.run.settings._offline
+
+
+def test_a_board_that_dies_is_one_warning(no_board: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    csv, board = loggers.build_loggers(WandbConfig(mode="offline"), tmp_path, {}, rank_zero=True, stage="scorer")
+    board.log_metrics({"loss": 1.0}, 0)
+
+    def broken(*_: object, **__: object) -> None:
+        raise ConnectionResetError("Connection lost")
+
+    for name in ("log", "define_metric", "finish"):
+        no_board.setattr(wandb.run, name, broken)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for logger in (csv, board):
+            logger.log_metrics({"loss": 1.0}, 1)
+            logger.log_hyperparams({"a": 1})
+        loggers.log_to_boards([csv, board], lambda run: run.log({"a": 1}))
+        loggers.log_to_boards([csv, board], lambda run: 1 / 0)
+        board.finalize("success")
+    assert [str(one.message) for one in said if "W&B" in str(one.message)] == [
+        f"W&B failed (Connection lost); {tmp_path} is logged without it, in {tmp_path / 'csv'}"
+    ]
+    no_board.undo()

@@ -11,7 +11,9 @@ import complete
 from outfits.config.command import run_command
 from outfits.config.help import help_text
 from outfits.config.keys import keys
+from outfits.config.load import load_complete
 from outfits.config.schema.complete import CompleteConfig
+from outfits.config.sources import in_quotes
 from outfits.stylist import Stylist
 from outfits.stylist.sheet import FRAME, draw_outfits
 from tests.tiny_run import added_ids, make_run
@@ -153,10 +155,31 @@ def test_all_errors_of_a_command_are_shown_at_once(person):
         (["garments=[red]"], "garments: element 0: 'red' is not {image: PHOTO"),
         (["garments=[{category: Hats}]"], "has neither image nor text"),
         (["items=[a]", "k=two"], "k: expected a whole number"),
+        (["items=[null]"], """YAML reads null as null; to mean the text, put quotes around it: 'items=["null"]'"""),
+        (["items=[a,~]"], """'items=["~"]'"""),
+        (["items=[#tag]"], """'items=["#tag"]'"""),
+        (["items=[@x,a]"], """'items=["@x", "a"]'"""),
+        (["items=[a: b]"], """'items=["a: b"]'"""),
+        (["items=[no]"], """'items=["no"]'"""),
+        (["items=[a]", "texts=[%5,x]"], """'texts=["%5", "x"]'"""),
+        (["items=[${x}]"], r"""'items=["\\${x}"]'"""),
+        (
+            ["text=${x}"],
+            r"""Interpolation key 'x' not found; to mean the text, put quotes around it: 'text="\\${""",
+        ),
     ],
 )
 def test_conflicts_of_a_command_are_named(person, arguments, text):
     assert text in one_line(person(*arguments))
+
+
+@pytest.mark.parametrize(
+    "name", ["null", "~", "#tag", "@x", "%5", "a: b", "no", "{a}", "*a", "0x1", "1e3", "$5", "${x}", "'"]
+)
+def test_an_id_in_the_quotes_that_messages_show_is_taken_as_it_is(name):
+    key = keys(CompleteConfig)["items"]
+    argument = in_quotes(key, [name]).partition(": '")[2].removesuffix("'")
+    assert load_complete(["run=x", argument]).items == [name]
 
 
 def test_a_run_that_is_not_there_or_not_set_is_named(person, tmp_path, capsys):
@@ -167,7 +190,24 @@ def test_a_run_that_is_not_there_or_not_set_is_named(person, tmp_path, capsys):
 
 def test_a_picture_that_cannot_be_written_is_one_line(person, stylist, tmp_path):
     (tmp_path / "folder.png").mkdir()
-    assert "out: folder.png cannot be written" in one_line(person(f"items=[{stylist.item_ids[0]}]", "out=folder.png"))
+    line = one_line(person(f"items=[{stylist.item_ids[0]}]", "out=folder.png"))
+    assert line == "system error: out: folder.png: Is a directory"
+
+
+STARTS = {"jpg": b"\xff\xd8", "JPEG": b"\xff\xd8", "webp": b"RIFF", "pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG"}
+
+
+@pytest.mark.parametrize(("suffix", "start"), STARTS.items())
+def test_a_picture_is_what_its_name_says(person, stylist, tmp_path, suffix, start):
+    assert person(f"items=[{stylist.item_ids[0]}]", "k=1", "top=1", f"out=x.{suffix}")[0] == 0
+    assert (tmp_path / f"x.{suffix}").read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["x", "x.bmp", "x.png.txt"])
+def test_a_picture_of_another_kind_is_refused_before_the_run_is_loaded(person, name):
+    assert one_line(person("items=[a]", f"out={name}", run="nowhere")).startswith(
+        f"config error: out: '{name}' does not"
+    )
 
 
 def test_help_names_every_key_once_and_fits_a_terminal(capsys):

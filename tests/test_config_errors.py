@@ -31,7 +31,8 @@ def error_of(*argv: str) -> str:
 
 def is_valid(config: Config) -> bool:
     values = [(key, reduce(getattr, name.split("."), config)) for name, key in keys().items()]
-    return all(key.validate(value) == value for key, value in values) and not list(conflicts(config))
+    same = all(key.validate(key.validate(value)) == key.validate(value) for key, value in values)
+    return same and not list(conflicts(config))
 
 
 def test_defaults_are_valid() -> None:

@@ -1,7 +1,9 @@
 """Building a configuration: which source wins, what a run's own configuration allows, what is saved."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -167,6 +169,21 @@ def test_saved_configuration_reads_back_and_repeats_the_run(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
+@pytest.mark.parametrize(
+    "key", ["data.root", "cache_dir", "encoder.learned.run", "model.representation.perceptual.weights"]
+)
+def test_a_path_means_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    save_config(load_config([f"{key}=../some/./where"]), tmp_path / "config.yaml")
+    monkeypatch.chdir(tmp_path / "there")
+    saved: Any = asdict(read_config(tmp_path / "config.yaml"))
+    for name in key.split("."):
+        saved = saved[name]
+    assert saved == str(tmp_path / "some" / "where")
+
+
 def test_saved_configuration_holds_every_key(tmp_path: Path) -> None:
     save_config(Config(), tmp_path / "config.yaml")
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == asdict(Config())
@@ -193,7 +210,8 @@ def test_missing_saved_file_is_one_line(tmp_path: Path) -> None:
 def test_evaluation_takes_the_runs_own_configuration(finished: Path) -> None:
     config = load_config([f"run={finished}", "evaluate.outfits=7", "trainer=cpu", "data.root=elsewhere"], "evaluate")
     assert (config.model.k, config.evaluate.outfits, config.trainer.accelerator) == (3, 7, "cpu")
-    assert (config.data.root, config.run, config.run_dir) == ("elsewhere", str(finished), str(finished))
+    root = os.path.abspath("elsewhere")
+    assert (config.data.root, config.run, config.run_dir) == (root, str(finished), str(finished))
 
 
 def test_evaluation_refuses_to_change_the_run(finished: Path) -> None:
@@ -220,7 +238,7 @@ def test_training_refuses_run_and_names_resume() -> None:
 def test_resume_continues_in_the_runs_folder_with_its_configuration(finished: Path) -> None:
     config = load_config([f"resume={finished}", "trainer.devices=2", "cache_dir=other", "wandb.mode=off"])
     assert (config.run_dir, config.resume, config.model.k) == (str(finished), str(finished), 3)
-    assert (config.trainer.devices, config.cache_dir, config.wandb.mode) == (2, "other", "off")
+    assert (config.trainer.devices, config.cache_dir, config.wandb.mode) == (2, os.path.abspath("other"), "off")
 
 
 def test_resume_refuses_another_configuration_or_folder(finished: Path) -> None:
@@ -243,7 +261,7 @@ def test_resume_with_fast_dev_run_is_a_conflict(finished: Path) -> None:
 
 def test_the_run_of_a_learned_encoder_may_be_written_below_the_choice_of_the_encoder() -> None:
     written = load_config(["encoder.image=learned", "encoder.image.run=runs/images"])
-    assert written.encoder.learned.run == "runs/images"
+    assert written.encoder.learned.run == os.path.abspath("runs/images")
     assert written == load_config(["encoder.image=learned", "encoder.learned.run=runs/images"])
 
 

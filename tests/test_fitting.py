@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_modules.fitting import Checkpoints, fit_resumable
 from outfits.config.schema.trainer import TrainerConfig
+from outfits.errors import ArtifactError
 
 CONFIG = TrainerConfig(accelerator="cpu", devices=1, enable_progress_bar=False, max_epochs=5)
 
@@ -74,6 +75,26 @@ def test_the_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     last = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert torch.equal(module.net[0].weight, best["state_dict"]["net.0.weight"])  # type: ignore[arg-type]
     assert best["epoch"] < last["epoch"] == CONFIG.max_epochs - 1
+
+
+def test_a_checkpoint_of_another_network_is_one_line(tmp_path: Path) -> None:
+    fitted(tmp_path)
+    path = tmp_path / "last.ckpt"
+    whole = torch.load(path, weights_only=True)
+    for name, change, said in (
+        ("net.0.weight", lambda weight: weight[:, :2], r"net\.0\.weight is \(8, 2\), configured is \(8, 3\)"),
+        ("net.0.bias", None, r"net\.0\.bias is nothing, configured is \(8,\)"),
+        ("net.9.bias", lambda _: torch.zeros(2), r"net\.9\.bias is \(2,\), configured is nothing"),
+    ):
+        weights = dict(whole["state_dict"])
+        weights[name] = change(weights.get(name)) if change else None
+        weights = {key: value for key, value in weights.items() if value is not None}
+        torch.save(whole | {"state_dict": weights}, path)
+        with pytest.raises(ArtifactError, match=f"{said}; restore config.yaml"):
+            fitted(tmp_path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ArtifactError, match="last.ckpt cannot be read"):
+        fitted(tmp_path)
 
 
 def test_patience_ends_a_training(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -223,6 +224,58 @@ def test_names_are_found_in_whatever_form_they_are_typed(stylist, ids):
 def test_a_garment_says_what_its_image_may_be(image):
     with pytest.raises(TypeError, match=r"is a path, bytes, a file .* or a Pillow image, not \w+$"):
         Garment("Hats", image=image)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"text": None}, "text is a text, not NoneType"),
+        ({"text": b"red"}, "text is a text, not bytes"),
+        ({"category": 3, "text": "red"}, "category is a text, not int"),
+        ({"category": None, "text": "red"}, "category is a text, not NoneType"),
+    ],
+)
+def test_a_garment_says_which_part_is_no_text(parts, said):
+    with pytest.raises(TypeError, match=said):
+        Garment(**{"category": "Hats", **parts})
+
+
+@pytest.mark.parametrize("sequence", [tuple, np.array, pd.Series, iter, lambda ids: dict.fromkeys(ids).keys()])
+def test_items_may_come_in_any_sequence(stylist, ids, sequence):
+    assert stylist.score(sequence(ids[:3])) == stylist.score(ids[:3])
+    assert added_ids(stylist.complete(sequence(ids[:2]), k=np.int64(1))[0])
+
+
+@pytest.mark.parametrize("name", ["k", "top"])
+@pytest.mark.parametrize("value", [2.0, "2", None, True, np.float32(1)])
+def test_numbers_that_are_none_are_one_line(stylist, ids, name, value):
+    with pytest.raises(TypeError, match=f"^{name} is a whole number, not "):
+        stylist.complete(ids[:2], **{name: value})
+    if name == "top":
+        for call in (stylist.search, stylist.generate):
+            with pytest.raises(TypeError, match="^top is a whole number, not "):
+                call("red", top=value)
+        for call in (stylist.similar, lambda item, top: stylist.similar_outfits([item], top)):
+            with pytest.raises(TypeError, match="^top is a whole number, not "):
+                call(ids[0], top=value)
+
+
+@pytest.mark.parametrize("items", [7, None, [7], [None], [["a"]], [np.zeros((2, 2))]])
+def test_items_that_are_none_are_one_line(stylist, items):
+    with pytest.raises(
+        TypeError, match="^(an outfit is a list of items|an item is the id of a catalogue item)"
+    ) as caught:
+        stylist.score(items)
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_and_categories_that_are_none_are_one_line(stylist, ids):
+    with pytest.raises(TypeError, match="^a text is expected, not int"):
+        stylist.complete(ids[:2], 1, texts=[7])
+    with pytest.raises(TypeError, match="^a text is expected, not float"):
+        stylist.search(1.5)
+    with pytest.raises(TypeError, match="^a category is the name of one, a text, not 7"):
+        stylist.complete(ids[:2], 1, categories=[[7]])
 
 
 def test_several_garments_stand_beside_the_given_items(stylist, ids, own):

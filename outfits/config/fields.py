@@ -1,5 +1,6 @@
 """Declares configuration keys: default, meaning and bounds; and nested sections."""
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import field
 from typing import Any, TypeVar
@@ -32,6 +33,11 @@ def key(
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
     return field(default=default, metadata=metadata)
+
+
+def absolute(path: str) -> str:
+    """Makes the path of a key absolute, so that a recorded one is right from every folder."""
+    return os.path.abspath(path) if path else path
 
 
 def section(kind: type[T]) -> T:

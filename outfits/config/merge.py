@@ -6,11 +6,11 @@ from functools import reduce
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from outfits.config.checks import Conflict
 from outfits.config.keys import key_error, keys
-from outfits.config.sources import Setting
+from outfits.config.sources import Setting, in_quotes
 from outfits.errors import ConfigError
 
 C = TypeVar("C")
@@ -39,6 +39,8 @@ def merge(schema: type, settings: Iterable[Setting]) -> tuple[dict[str, Any], di
             values[name] = key.validate(plain)
         except (OmegaConfBaseException, ValueError) as error:
             wrong[name] = str(error).splitlines()[0]
+            if isinstance(error, InterpolationResolutionError) and key.element is str:
+                wrong[name] += f"; {in_quotes(key, ['${…}'])}"
             values[name] = key.default
     return values, wrong
 

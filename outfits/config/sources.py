@@ -3,7 +3,8 @@
 YAML turns ``007`` into 7, which is wrong for a text key; so a text keeps the characters that the user wrote.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,29 @@ def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 def _as_written(value: Any, node: yaml.Node | None, key: Key | None) -> Any:
-    """Returns the user's text where YAML reads a number; ValueError where it reads a bool that the key refuses."""
+    """Returns the user's text where YAML reads a number; ValueError where it reads what the text key refuses."""
     if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
         return [_as_written(part, child, key) for part, child in zip(value, node.value, strict=True)]
+    in_list = key is not None and key.is_list and isinstance(node, yaml.ScalarNode | yaml.MappingNode)
+    if key is not None and in_list and (value is None or isinstance(value, dict)):
+        mark = node.start_mark  # type: ignore[union-attr]
+        written = (mark.buffer or "")[mark.pointer : node.end_mark.pointer]  # type: ignore[union-attr]
+        read = "null" if value is None else "a mapping"
+        raise ValueError(f"YAML reads {written or 'nothing'} as {read}; {in_quotes(key, [written])}")
     if not isinstance(value, bool | int | float) or not isinstance(node, yaml.ScalarNode):
         return value
     if isinstance(value, bool) and key is not None and node.value not in (key.choices or ()):
         word = str(value).lower()
-        raise ValueError(f"unquoted, YAML reads {node.value} as {word}, but this key takes a text")
+        text = f"unquoted, YAML reads {node.value} as {word}, but this key takes a text"
+        raise ValueError(text if key.choices else f"{text}; {in_quotes(key, [node.value])}")
     return node.value
+
+
+def in_quotes(key: Key, texts: Sequence[str]) -> str:
+    """Shows an argument whose texts YAML and interpolation leave alone, as a shell takes it."""
+    quoted = [json.dumps(text.replace("${", "\\${"), ensure_ascii=False) for text in texts]
+    shown = f"[{', '.join(quoted)}]" if key.is_list else quoted[0]
+    return f"to mean the text, put quotes around it: '{key.name}={shown}'"
 
 
 def _at_home(value: Any) -> Any:
@@ -137,7 +152,11 @@ def read_argument(argument: str, schema: type) -> list[Setting]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except YAML_ERRORS as error:
         if not is_text or "${" in text:
-            return [Setting(name, error=f"{text!r} is not valid YAML: {_yaml_problem(error)[0]}")]
+            problem = f"{text!r} is not valid YAML: {_yaml_problem(error)[0]}"
+            if (key := keys(schema).get(name)) is not None and key.element is str:
+                parts = [part.strip(" '\"") for part in text.strip("[] ").split(",")] if key.is_list else [text]
+                problem = f"{problem}; {in_quotes(key, parts)}"
+            return [Setting(name, error=problem)]
         value, node = {}, None
     if isinstance(value, dict) and is_text:
         return [Setting(name, text)]

@@ -16,7 +16,7 @@ from outfits.encoders.content import content_hash, image_digests
 from outfits.encoders.images import ItemImages, ItemShard, keep_shard
 from outfits.encoders.learned import BATCH, image_tensor, preparation_key, prepare_image
 from outfits.representations.base import ImageModel
-from outfits.storage import READING_ERRORS, write_atomically
+from outfits.storage import READING_ERRORS, reserve, write_atomically, writing
 
 SHARD = 64  # images that a loader worker prepares at a time
 
@@ -66,6 +66,7 @@ def pack_images(
     unfinished = folder / f".pixels.{os.getpid()}.tmp"
     try:
         pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(catalogue), image_size, image_size, 4))
+        reserve(unfinished)
         present = np.zeros(len(catalogue), dtype=np.bool_)
         pixels[..., :3] = 255
         prepare = partial(prepare_image, image_size=image_size, background=background)
@@ -77,7 +78,8 @@ def pack_images(
             for position, image in zip(shard.positions, shard.images, strict=True):
                 if image is not None:
                     pixels[position], present[position] = image, True
-        pixels.flush()
+        with writing(folder):
+            pixels.flush()
         del pixels
         os.replace(unfinished, folder / "pixels.npy")
     finally:

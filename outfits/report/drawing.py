@@ -4,14 +4,18 @@ import base64
 import io
 import re
 import textwrap
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
+from string import whitespace
 
 import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import ImageFont
 
@@ -19,6 +23,7 @@ from outfits.report.style import Theme, label
 
 SIZE = 10.0  # of text, points
 DASHED = (0, (3, 3))
+_warned: list[str] = []
 _TYPEFACE = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans'"
 
 
@@ -36,11 +41,12 @@ def svg_uri(figure: Figure) -> str:
     return data_uri("svg+xml", text.encode("utf-8"))
 
 
-def png_bytes(figure: Figure, dpi: int = 144) -> bytes:
-    """Renders the figure as PNG on white."""
+def image_bytes(figure: Figure, kind: str = "png", dpi: int = 144) -> bytes:
+    """Renders the figure on white, as PNG or another of matplotlib's formats."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    metadata = {"Software": None} if kind == "png" else None
+    figure.savefig(buffer, format=kind, dpi=dpi, facecolor="white", metadata=metadata)
     return buffer.getvalue()
 
 
@@ -99,8 +105,51 @@ def shortened(text: str, width: int, typeface: ImageFont.FreeTypeFont) -> str:
     return f"{text[:kept].rstrip(' ,')}…"
 
 
+def drawable(text: str, *, bold: bool = False) -> tuple[str, Path]:
+    """Finds a typeface for a user's text: matplotlib's own, or the installed one that has most of its characters.
+
+    Returns the text without the characters that the typeface lacks, and the typeface's file. The first text that loses
+    some causes a warning.
+    """
+    wanted = frozenset(text) - frozenset(whitespace)
+    file = _typeface(bold=bold)
+    if not wanted <= _characters(file):
+        installed = sorted(font_manager.fontManager.ttflist, key=lambda face: _distance(face, bold=bold))
+        file = max([file, *(Path(face.fname) for face in installed)], key=lambda path: len(wanted & _characters(path)))
+    lacking = wanted - _characters(file)
+    if lacking and not _warned:
+        _warned.append(min(lacking))
+        text_of_warning = f"pictures leave out characters that no installed typeface has, such as {_warned[0]}"
+        warnings.warn(f"{text_of_warning}; install one (Debian: fonts-noto-cjk, fonts-symbola)", stacklevel=2)
+    lines = "".join(letter for letter in text if letter not in lacking).split("\n")
+    return "\n".join(" ".join(line.split()) for line in lines), file
+
+
 @lru_cache
-def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Loads the typeface of matplotlib, so that a sheet looks the same on every machine; size in pixels."""
+def font(size: int, *, bold: bool = False, file: Path | None = None) -> ImageFont.FreeTypeFont:
+    """Loads matplotlib's typeface, so that a sheet looks the same on every machine, or ``file``; size in pixels."""
+    return ImageFont.truetype(file or _typeface(bold=bold), size)
+
+
+@lru_cache
+def _typeface(*, bold: bool) -> Path:
     properties = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
-    return ImageFont.truetype(font_manager.findfont(properties), size)
+    return Path(font_manager.findfont(properties))
+
+
+def _distance(face: font_manager.FontEntry, *, bold: bool) -> tuple[bool, int, str]:
+    """Sorts installed typefaces: upright ones first, then by weight."""
+    weight = font_manager.weight_dict.get(str(face.weight), face.weight)
+    return face.style != "normal", abs(int(weight) - (700 if bold else 400)), face.fname
+
+
+@lru_cache
+def _characters(file: Path) -> frozenset[str]:
+    """Lists the characters that a typeface draws at every size; none of one with bitmaps or boxes for all of them."""
+    if "LastResort" in file.name:
+        return frozenset()
+    try:
+        face = FT2Font(str(file))
+    except (OSError, RuntimeError):
+        return frozenset()
+    return frozenset(map(chr, face.get_charmap())) if face.scalable else frozenset()

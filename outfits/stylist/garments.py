@@ -24,7 +24,7 @@ class Garment:
         image: path, content (bytes) or open file of an image, or a Pillow image; None for none.
 
     Raises:
-        TypeError: if the image is something else.
+        TypeError: if a part is something else.
         ValueError: with neither text nor image.
     """
 
@@ -33,6 +33,9 @@ class Garment:
     image: ImageSource | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (("category", self.category), ("text", self.text)):
+            if not isinstance(value, str):
+                raise TypeError(f"a garment's {name} is a text, not {type(value).__name__}")
         image: object = self.image
         if not isinstance(image, str | Path | bytes | Image.Image | None) and not hasattr(image, "read"):
             kind = type(image).__name__
@@ -72,9 +75,12 @@ def embed_text(encoder: ItemEncoder, text: str) -> NDArray[np.float32]:
     """Embeds a text as a vector of unit length, shape ``[text_dim]``.
 
     Raises:
+        TypeError: if the text is something else.
         ConfigError: if the run has no text encoder.
         DataError: if the encoder knows no word of the text.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"a text is expected, not {type(text).__name__}")
     if encoder.text is None:
         raise ConfigError(
             [

@@ -1,6 +1,6 @@
 """Parses partial outfits into positions: catalogue ids, and garments as external items."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,9 @@ class OutfitParser:
         """
         if isinstance(pieces, str | Garment):
             raise TypeError(f"an outfit is a list of items, as in [{pieces!r}]")
+        if not isinstance(pieces, Iterable):
+            raise TypeError(f"an outfit is a list of items, not {pieces!r}")
+        pieces = list(pieces)  # arrays and columns of tables too
         if not pieces:
             raise DataError("the partial outfit has no item; give at least one, or generate an outfit from a text")
         garments = [piece for piece in pieces if isinstance(piece, Garment)]
@@ -97,7 +100,7 @@ class OutfitParser:
     def position(self, item_id: str) -> int:
         """Catalogue position of an item; raises :class:`DataError` with the nearest ids if there is no such item."""
         if not isinstance(item_id, str):
-            raise TypeError(f"an item is the id of a catalogue item, a text, or a Garment, not {item_id!r}")
+            raise TypeError(f"an item is the id of a catalogue item, a text, or a Garment, not {_shown(item_id)}")
         positions = self.catalogue.positions
         position = positions.get(item_id, positions.get(normalised(item_id)))
         if position is None:
@@ -108,6 +111,8 @@ class OutfitParser:
 
     def category(self, name: str) -> int:
         """Number of a category; raises :class:`DataError` with the nearest names if there is no such category."""
+        if not isinstance(name, str):
+            raise TypeError(f"a category is the name of one, a text, not {_shown(name)}")
         number = self._category.get(name, self._category.get(normalised(name)))
         if number is None:
             names = list(self._category)
@@ -121,3 +126,8 @@ class OutfitParser:
         allowed = np.zeros(len(self._category), dtype=np.bool_)
         allowed[[self.category(name) for name in names]] = True
         return allowed
+
+
+def _shown(value: object) -> str:
+    """Shows a value in one line."""
+    return " ".join(repr(value).split())[:80]

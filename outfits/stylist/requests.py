@@ -21,6 +21,15 @@ ConditionTexts = str | Sequence[str] | None
 """Texts of conditions: one for all missing items, or one for each (empty is no condition)."""
 
 
+def check_counts(**values: object) -> None:
+    """Checks numbers by the names of their arguments: TypeError for what is none, ConfigError for one below 1."""
+    for name, value in values.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            raise TypeError(f"{name} is a whole number, not {value!r}")
+        if value < 1:
+            raise ConfigError([f"{name}: must be at least 1, not {value}"])
+
+
 def one_for_each(values: Sequence[T] | None, count: int, name: str) -> Sequence[T | None]:
     """One entry for each outfit, or None for each; raises :class:`ConfigError` for another number of entries."""
     if values is None:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from outfits.data.dataset import Item
 from outfits.report.comparison.gallery import item_thumbnail
-from outfits.report.drawing import SIZE, png_bytes
+from outfits.report.drawing import SIZE, drawable, image_bytes
 from outfits.report.style import PRINT
 from outfits.storage import write_atomically
 from outfits.stylist.results import ItemRef, StyledOutfit
@@ -40,8 +41,11 @@ def draw_outfits(outfits: Sequence[StyledOutfit]) -> Figure:
 
 
 def write_sheet(outfits: Sequence[StyledOutfit], path: Path) -> None:
-    """Writes :func:`draw_outfits` as a PNG, atomically; makes a missing folder."""
-    data = png_bytes(draw_outfits(outfits), dpi=110)
+    """Writes :func:`draw_outfits` in the format of the file's suffix, atomically; makes a missing folder.
+
+    The suffix is one of :data:`outfits.config.schema.complete.IMAGE_SUFFIXES`.
+    """
+    data = image_bytes(draw_outfits(outfits), path.suffix.removeprefix("."), dpi=110)
     write_atomically(path, lambda file: file.write(data))
 
 
@@ -58,7 +62,7 @@ def _draw_item(axis: Axes, item: ItemRef, *, framed: bool) -> None:
     image = item_thumbnail(Item(item.name, item.category, item.text, item.image_path), PIXELS)
     if image is None:
         words = textwrap.wrap(item.text or item.name, LETTERS)[:8]
-        axis.text(width / 2, height / 2, "\n".join(words), ha="center", va="center", size=SIZE - 2, color=PRINT.muted)
+        _write(axis, "\n".join(words), width / 2, height / 2, color=PRINT.muted, ha="center", va="center")
     else:
         scale = min(width / image.width, height / image.height)
         wide, tall = image.width * scale, image.height * scale
@@ -73,5 +77,11 @@ def _draw_item(axis: Axes, item: ItemRef, *, framed: bool) -> None:
         linewidth=2.2 if framed else 0.8,
         clip_on=False,
     )
-    caption = textwrap.shorten(item.id or "own", LETTERS, placeholder="…")
-    axis.text(0, height + 8, f"{item.category}\n{caption}", ha="left", va="top", size=SIZE - 2, color=PRINT.ink)
+    for line, text in enumerate((item.category, textwrap.shorten(item.id or "own", LETTERS, placeholder="…"))):
+        _write(axis, text, 0, height + 8 + 26 * line, color=PRINT.ink, va="top")
+
+
+def _write(axis: Axes, text: str, x: float, y: float, **options: Any) -> None:
+    """Writes a user's text as it stands: without mathematics between dollar signs."""
+    words, file = drawable(text)
+    axis.text(x, y, words, font=file, size=SIZE - 2, parse_math=False, **options)

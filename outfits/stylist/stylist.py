@@ -32,6 +32,7 @@ from outfits.stylist.requests import (
     Piece,
     batches,
     category_lists,
+    check_counts,
     one_for_each,
     tasks_of,
 )
@@ -169,8 +170,7 @@ class Stylist:
             >>> len(stylist.complete_many([[first], [second]], k=1, categories=[[other], None]))
             2
         """
-        if k < 1 or top < 1:
-            raise ConfigError([f"k and top must be at least 1, not {k} and {top}"])
+        check_counts(k=k, top=top)
         alpha = self._alpha(alpha)
         call = self._call(method)
         partial_outfits = self._parser.read_all(outfits)
@@ -240,8 +240,7 @@ class Stylist:
         alpha: float | None = None,
     ) -> list[list[StyledOutfit]]:
         """:meth:`generate` for several texts."""
-        if max_items < 1 or top < 1 or (size is not None and size < 1):
-            raise ConfigError([f"max_items, top and size must be at least 1, not {max_items}, {top} and {size}"])
+        check_counts(max_items=max_items, top=top, size=1 if size is None else size)
         alpha = self._alpha(alpha)
         call = self._call(method)
         if call.name not in (generating := ("beam", *methods_needing("generator"))):
@@ -364,12 +363,13 @@ class Stylist:
 
     def similar_outfits_many(self, outfits: Sequence[Sequence[Piece]], top: int = 10) -> list[list[OutfitMatch]]:
         """:meth:`similar_outfits` for several outfits."""
+        check_counts(top=top)
         found = []
         for partial_outfit in self._parser.read_all(outfits):
             embedded = self._context(partial_outfit).embedded(partial_outfit.positions)
             one = outfit_embeddings(self._run.context.require_scorer_module(), [embedded])[0]
             similarity = (self._outfit_vectors @ one).clamp(-1, 1).cpu().numpy()
-            order = np.argsort(-similarity, kind="stable")[: _at_least_one(top)]
+            order = np.argsort(-similarity, kind="stable")[:top]
             found.append([self._outfit_match(int(row), float(similarity[row])) for row in order])
         return found
 
@@ -412,15 +412,16 @@ class Stylist:
             raise ConfigError(
                 [f"texts: {len(texts_of_items)} texts for k={k} missing items; give one, or one for each"]
             )
+        texts_of_items = ["" if text is None else text for text in texts_of_items]
         lists = category_lists(categories, k)
-        if not any(text.strip() for text in texts_of_items) and all(names is None for names in lists):
+        if not any(str(text).strip() for text in texts_of_items) and all(names is None for names in lists):
             return None
         conditions = Conditions.none(1, k, len(self.categories), self._run.catalogue.require_embeddings.text_dim, alpha)
         for slot, names in enumerate(lists):
             if names is not None:
                 conditions.allowed[0, slot] = self._parser.allowed(names)
         for slot, text in enumerate(texts_of_items):
-            if text.strip():
+            if str(text).strip():
                 conditions.texts[0, slot] = embed_text(self.encoder, text)
         return conditions
 
@@ -438,7 +439,8 @@ class Stylist:
         return allowed
 
     def _matches(self, similarity: NDArray[np.float32], among: NDArray[np.int64], top: int) -> list[ItemMatch]:
-        order = among[np.argsort(-similarity[among], kind="stable")[: _at_least_one(top)]]
+        check_counts(top=top)
+        order = among[np.argsort(-similarity[among], kind="stable")[:top]]
         return [ItemMatch(self._parser.item(int(item)), float(similarity[item])) for item in order]
 
     def _score(self, partial_outfit: PartialOutfit) -> float:
@@ -494,9 +496,3 @@ class Stylist:
         return StyledOutfit(
             items, items, outfit.score, True, outfit.objective, outfit.similarity, calls=generation.calls
         )
-
-
-def _at_least_one(top: int) -> int:
-    if top < 1:
-        raise ConfigError([f"top: must be at least 1, not {top}"])
-    return top

@@ -1,7 +1,8 @@
 """Runs ``train.py`` and kills its process group with SIGKILL at a chosen place: ``kill_at.py PLACE NTH key=value …``.
 
 ``PLACE`` is ``module:Class.method``, or ``module:function`` with the module that calls it; the process dies as soon as
-the N-th call of it returns. A test that watched files from outside would have to hope that it looks in time.
+the N-th call of it returns. With the variable SIGNAL in its environment rank zero gets that signal instead, alone. A
+test that watched files from outside would have to hope that it looks in time.
 """
 
 import importlib
@@ -30,7 +31,10 @@ def die_after(place: str, nth: int) -> None:
         calls += 1
         if calls == nth:
             sys.stdout.flush()
-            os.killpg(os.getpgid(0), signal.SIGKILL)
+            if "SIGNAL" not in os.environ:
+                os.killpg(os.getpgid(0), signal.SIGKILL)
+            elif os.environ.get("LOCAL_RANK", "0") == "0":
+                os.kill(os.getpid(), signal.Signals[os.environ["SIGNAL"]])
         return result
 
     setattr(owner, method_name, deadly)

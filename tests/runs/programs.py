@@ -86,6 +86,15 @@ def killed(point: str, nth: int, arguments: Sequence[str]) -> None:
     assert died.status == -signal.SIGKILL, f"{point} {nth}: {died.status}\n{died.output}\n{died.errors}"
 
 
+def stopped(point: str, nth: int, arguments: Sequence[str], name: str = "SIGTERM") -> str:
+    """The last words of ``train.py`` in a process of its own that gets a signal where ``kill_at.py`` is told to."""
+    ended = command("tests/runs/kill_at.py", [point, str(nth), *arguments], SIGNAL=name)
+    assert ended.status == 128 + signal.Signals[name], f"{point} {nth}: {ended.status}\n{ended.output}\n{ended.errors}"
+    (line,) = [line for line in ended.errors.splitlines() if line.startswith("stopped by")]
+    assert "Traceback" not in ended.errors
+    return line
+
+
 def command(program: str, arguments: Sequence[str], **environment: str) -> Finished:
     """A program of the repository (``train.py``, ``tests/runs/kill_at.py``) in a process of its own."""
     done = subprocess.run(

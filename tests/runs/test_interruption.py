@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.runs.programs import Place, here, killed, without_times
+from tests.runs.programs import Place, here, killed, stopped, without_times
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +71,34 @@ def test_a_run_killed_in_every_stage_ends_with_the_products_of_an_undisturbed_ru
     for stage, start in {"scorer": 2, "judge": 1, "generator": 2}.items():
         assert_same_last_epoch(fresh, undisturbed, stage, start)
     assert {row["epoch"] for row in curve(fresh, "scorer", 2)} == {"2"}, "two epochs were finished before the kill"
+
+
+def test_a_run_stopped_by_signals_says_how_it_goes_on_and_does(undisturbed: Place, fresh: Place) -> None:
+    same = "the same command starts again, on what it has put into the cache"
+    resume = f"train.py resume={fresh.run} goes on from here"
+    for where, (name, way_on) in {
+        "embedding, a shard written": ("SIGTERM", same),
+        "mining, two shards written": ("SIGINT", resume),
+        "generator training, in its second epoch": ("SIGTERM", resume),
+        "evaluation, some methods done": ("SIGTERM", resume),
+    }.items():
+        assert stopped(*KILLS[where], fresh.arguments(), name) == f"stopped by {name}; {way_on}", where
+        assert fresh.run.exists() == (way_on == resume)
+        assert not (fresh.run / "report").exists(), where
+    here("train", [f"resume={fresh.run}"]).succeeded()
+    assert_same_products(fresh, undisturbed)
+
+
+def test_a_width_changed_by_hand_in_a_run_is_one_line(undisturbed: Place, fresh: Place) -> None:
+    killed(*KILLS["generator training, in its second epoch"], fresh.arguments())
+    config = fresh.run / "config.yaml"
+    before, model, after = config.read_text().partition("\nmodel:\n")
+    changed = before + model + after.replace("  width: 16", "  width: 32", 1)
+    assert changed != config.read_text()
+    config.write_text(changed)
+    line = here("train", [f"resume={fresh.run}"]).mistake()
+    assert "is of another network" in line
+    assert str(fresh.run / "checkpoints" / "last.ckpt") in line
 
 
 def test_finished_shards_are_not_computed_again(undisturbed: Place, fresh: Place) -> None:

@@ -2,14 +2,15 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.runs.programs import TWO_RANKS, Place, command, without_times
+from tests.runs.programs import TWO_RANKS, Place, command, stopped, without_times
 from tests.runs.test_end_to_end import METHODS
-from tests.runs.test_interruption import arrays_of
+from tests.runs.test_interruption import KILLS, arrays_of
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +37,16 @@ def test_mining_and_embedding_on_two_ranks_give_the_products_of_one(undisturbed:
     (made,) = copied.cache.glob("embeddings/*/embeddings.npy")
     (one_rank,) = undisturbed.cache.glob("embeddings/*/embeddings.npy")
     np.testing.assert_array_equal(np.load(made), np.load(one_rank))
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_to_rank_zero_stops_both_ranks(fresh: Place, name: str) -> None:
+    arguments = fresh.arguments(*TWO_RANKS)
+    for place in ("mining, two shards written", "generator training, in its second epoch"):
+        module, nth = KILLS[place]
+        assert stopped(module, -(-nth // 2), arguments, name).endswith(f"resume={fresh.run} goes on from here")
+        left = subprocess.run(["pgrep", "-f", str(fresh.run)], capture_output=True, text=True).stdout
+        assert left == "", left
 
 
 def test_validation_figures_on_two_ranks_are_those_of_one(undisturbed: Place, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Sections are plain dataclasses, so library code can take one as an argument.
 
 from dataclasses import dataclass
 
-from outfits.config.fields import key, section
+from outfits.config.fields import absolute, key, section
 from outfits.config.plugins import import_plugins
 from outfits.config.schema.data import DataConfig
 from outfits.config.schema.encoder import EncoderConfig
@@ -31,7 +31,9 @@ class Config:
     run_dir: str | None = key(None, "the run's folder; null: runs/EXPERIMENT-TIME")
     run: str | None = key(None, "evaluate.py: folder of a finished run")
     resume: str | None = key(None, "train.py: folder of an interrupted run to continue with its own configuration")
-    cache_dir: str = key("cache", "folder of embeddings, scorers and targets that runs share, keyed by content")
+    cache_dir: str = key(
+        "cache", "folder of embeddings, scorers and targets that runs share, keyed by content", check=absolute
+    )
     seed: int = key(0, "seed of weights, batches, negatives, removals and evaluation", ge=0)
     stages: list[str] = key(
         MAIN_JOB, "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES

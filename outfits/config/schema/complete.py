@@ -1,10 +1,20 @@
 """Keys of the command line of complete.py."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from outfits.config.fields import key
 from outfits.config.plugins import import_plugins
+
+# which matplotlib writes
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
+
+
+def _image_file(value: str) -> str:
+    if PurePath(value).suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"{value!r} does not end in one of {', '.join(IMAGE_SUFFIXES)}")
+    return value
 
 
 @dataclass
@@ -40,7 +50,11 @@ class CompleteConfig:
         None, "weight of S against texts of conditions; null: the run's evaluate.alpha", ge=0, le=1
     )
     top: int = key(5, "outfits shown at most, best first", ge=1, le=100)
-    out: str = key("completions.png", "image of the shown outfits, written as PNG")
+    out: str = key(
+        "completions.png",
+        f"image of the shown outfits, in the format of its suffix: {', '.join(IMAGE_SUFFIXES)}",
+        check=_image_file,
+    )
     device: str = key("cpu", "where the models run, as torch names it: cpu, cuda or mps")
     cache_dir: str | None = key(None, "folder of the run's embeddings; null: where the run left them")
     data_root: str | None = key(None, "folder of the run's data set, for images; null: where the run found it")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import key, section
+from outfits.config.fields import absolute, key, section
 from outfits.registry import Entry, Table
 
 DATA_FORMATS = Table(
@@ -75,7 +75,7 @@ class DataConfig:
         "layout of data.root; synthetic writes a small Maryland-layout root there first if it is missing",
         choices=DATA_FORMATS,
     )
-    root: str = key("data/synthetic", "folder of the data set")
+    root: str = key("data/synthetic", "folder of the data set", check=absolute)
     variant: str = key("nondisjoint", "polyvore_outfits: which official split", choices=("disjoint", "nondisjoint"))
     category_level: str = key(
         "fine", "polyvore_outfits: category level of the one-item-per-category rule", choices=("fine", "semantic")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import key, section
+from outfits.config.fields import absolute, key, section
 from outfits.registry import Entry, Table
 
 
@@ -65,6 +65,7 @@ class LearnedConfig:
         None,
         "folder of a finished run of experiment=representation, whose model encodes the images; may be written "
         "encoder.image.run",
+        check=absolute,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import key, section
+from outfits.config.fields import absolute, key, section
 from outfits.registry import Entry, Table
 
 
@@ -50,7 +50,7 @@ class PerceptualConfig:
         None, "the frozen network: learned:RUN_DIR, torchvision:ARCHITECTURE or timm:ARCHITECTURE"
     )
     weights: str | None = key(
-        None, "weights file of a torchvision or timm network: its state dict, .safetensors or .pt"
+        None, "weights file of a torchvision or timm network: its state dict, .safetensors or .pt", check=absolute
     )
     layers: list[str] = key(
         [], "layers compared, by name; [] is every block of a learned encoder, layer1 to layer3 of a residual network"

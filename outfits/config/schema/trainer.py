@@ -58,12 +58,25 @@ class TrainerConfig:
     timeout_minutes: int = key(240, "process-group timeout, minutes", ge=1)
 
 
+# what a word of ours or of W&B's WANDB_MODE means
+WANDB_MODES = {
+    "auto": "auto",
+    "online": "online",
+    "run": "online",
+    "shared": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "off": "off",
+    "disabled": "off",
+}
+
+
 @dataclass
 class WandbConfig:
     mode: str = key(
         "auto",
-        "auto: online with a key, offline without; off writes CSV only",
-        choices=("auto", "online", "offline", "off"),
+        "auto: online with a key, offline without; off writes CSV only; or W&B's words for these",
+        choices=WANDB_MODES,
     )
     project: str = key("outfits", "W&B project")
     entity: str | None = key(None, "W&B team or user")

@@ -21,6 +21,7 @@ from outfits.data.synthetic.rules import Stylist
 from outfits.data.synthetic.tasks import Appearance, TaskMaker
 from outfits.data.synthetic.wardrobe import CATEGORIES, Garment, make_wardrobe
 from outfits.errors import DataError
+from outfits.storage import writing
 
 MANIFEST = "synthetic.json"
 # Raise this with every change of the written files.
@@ -64,7 +65,8 @@ def write_synthetic(root: Path, config: SyntheticConfig) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     temporary = root.with_name(f".{root.name}.{os.getpid()}-{uuid4().hex[:8]}.part")
     try:
-        _write(temporary, config)
+        with writing(root):
+            _write(temporary, config)
         try:
             temporary.rename(root)
         except OSError:

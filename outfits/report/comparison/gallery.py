@@ -16,7 +16,7 @@ from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
 from outfits.encoders.images import DECODING_ERRORS, decode_image
 from outfits.report.comparison.method import MethodResult, by_outfit
-from outfits.report.drawing import data_uri, font, shortened
+from outfits.report.drawing import data_uri, drawable, font, shortened
 from outfits.report.style import PRINT, colours, family, label
 
 THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product images
@@ -198,11 +198,16 @@ def _tile(item: Item, size: tuple[int, int]) -> Image.Image:
     """Draws the category and text of an item without image."""
     tile = Image.new("RGB", size, "#f0f2f5")
     draw = ImageDraw.Draw(tile)
-    bold, plain = font(12, bold=True), font(11)
-    lines = [(line, bold) for line in _wrapped(item.category, size[0] - 16, bold)]
-    lines += [(line, plain) for line in _wrapped(item.text or item.item_id, size[0] - 16, plain)]
-    for place, (line, face) in enumerate(lines[: (size[1] - 16) // 16]):
-        draw.text((8, 8 + 16 * place), line, PRINT.ink if face is bold else PRINT.muted, face)
+    lines = []
+    for text, colour, pixels, bold in (
+        (item.category, PRINT.ink, 12, True),
+        (item.text or item.item_id, PRINT.muted, 11, False),
+    ):
+        words, file = drawable(text, bold=bold)
+        face = font(pixels, bold=bold, file=file)
+        lines += [(line, colour, face) for line in _wrapped(words, size[0] - 16, face)]
+    for place, (line, colour, face) in enumerate(lines[: (size[1] - 16) // 16]):
+        draw.text((8, 8 + 16 * place), line, colour, face)
     return tile
 
 

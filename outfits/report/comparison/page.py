@@ -17,7 +17,7 @@ from outfits.report.comparison.plots import cumulative, distributions, trade_off
 from outfits.report.comparison.plots_relaxation import relaxation
 from outfits.report.comparison.plots_sweeps import AXES, sweep
 from outfits.report.comparison.results import PARAMETERS, EvaluationResult
-from outfits.report.drawing import png_bytes, svg_uri
+from outfits.report.drawing import image_bytes, svg_uri
 from outfits.report.pages import render
 from outfits.report.style import DARK, LIGHT, PRINT, colours
 from outfits.storage import write_text
@@ -57,7 +57,7 @@ def write_report(
         if figure is None:
             path.unlink(missing_ok=True)
         else:
-            path.write_bytes(png_bytes(figure))
+            path.write_bytes(image_bytes(figure))
             paths[name] = path
     completions = folder / "completions.png"
     if gallery:

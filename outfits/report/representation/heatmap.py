@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from outfits.metrics.disentanglement import Disentanglement
-from outfits.report.drawing import SIZE, ground, page_figure, plain
+from outfits.report.drawing import SIZE, drawable, ground, page_figure, plain
 from outfits.report.style import LIGHT, Theme
 
 _LABELLED = 40  # coordinates; of more, only some columns are labelled
@@ -27,7 +27,10 @@ def heat_map(metrics: Disentanglement, theme: Theme = LIGHT) -> Figure:
     step = -(-len(order) // _LABELLED)
     places = np.arange(0, len(order), step)
     axis.set_xticks((places + 0.5).tolist(), [str(order[place]) for place in places], size=SIZE - 2)
-    axis.set_yticks((np.arange(len(names)) + 0.5).tolist(), names, color=theme.ink)
+    words, files = zip(*map(drawable, names), strict=True)
+    axis.set_yticks((np.arange(len(names)) + 0.5).tolist(), words, color=theme.ink, parse_math=False)
+    for shown, file in zip(axis.get_yticklabels(), files, strict=True):
+        shown.set(font=file, size=SIZE)
     axis.invert_yaxis()
     axis.set_xlabel("coordinate of the latent, sorted by the factor it matters most for", color=theme.muted, size=SIZE)
     bar = figure.colorbar(mesh, ax=axis, pad=0.01, aspect=12)

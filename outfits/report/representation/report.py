@@ -10,7 +10,7 @@ from outfits import run_files
 from outfits.config.schema.representation import IMAGE_MODELS, RepresentationReportConfig
 from outfits.errors import DataError
 from outfits.metrics.disentanglement import Disentanglement, disentanglement
-from outfits.report.drawing import data_uri, png_bytes, svg_uri
+from outfits.report.drawing import data_uri, image_bytes, svg_uri
 from outfits.report.pages import render
 from outfits.report.representation.heatmap import heat_map
 from outfits.report.representation.images import (
@@ -95,7 +95,7 @@ def write_representation_report(
     """
     drawn = {name: sheet_bytes(image) for name, image in _sheets(items, result, config).items()}
     if result.disentanglement is not None:
-        drawn["disentanglement"] = png_bytes(heat_map(result.disentanglement, PRINT))
+        drawn["disentanglement"] = image_bytes(heat_map(result.disentanglement, PRINT))
     folder.mkdir(parents=True, exist_ok=True)
     for name in IMAGES:
         path = folder / f"{name}.png"

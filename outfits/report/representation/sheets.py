@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from outfits.report.drawing import font, shortened
+from outfits.report.drawing import drawable, font, shortened
 from outfits.report.style import PRINT
 
 SMALLEST_TILE = 96  # pixels; smaller images are enlarged
@@ -91,14 +91,18 @@ def sheet(
     image.paste(pixels, (left, top))
     draw = ImageDraw.Draw(image)
     for place, line in enumerate(lines):
-        words = shortened(line, image.width - left, font(14, bold=True))
-        draw.text((left, 20 * place), words, PRINT.ink, font(14, bold=True))
+        words, file = drawable(line, bold=True)
+        face = font(14, bold=True, file=file)
+        draw.text((left, 20 * place), shortened(words, image.width - left, face), PRINT.ink, face)
     for column, head in enumerate(heads):
         middle = left + column * step + side // 2
-        draw.text((middle, top - 5), shortened(head, side, font(12)), PRINT.muted, font(12), anchor="ms")
+        words, file = drawable(head)
+        face = font(12, file=file)
+        draw.text((middle, top - 5), shortened(words, side, face), PRINT.muted, face, anchor="ms")
     for place, label in enumerate(labels):
         middle = top + place * step + side // 2
-        draw.multiline_text((0, middle), label, PRINT.ink, font(12), anchor="lm", spacing=3)
+        words, file = drawable(label)
+        draw.multiline_text((0, middle), words, PRINT.ink, font(12, file=file), anchor="lm", spacing=3)
     return image
 
 
@@ -135,4 +139,5 @@ def sheet_bytes(image: Image.Image) -> bytes:
 
 
 def _width(text: str) -> int:
-    return int(np.ceil(font(12).getlength(text)))
+    words, file = drawable(text)
+    return int(np.ceil(font(12, file=file).getlength(words)))

@@ -27,6 +27,7 @@ STYLIST_MANIFEST = "manifest.json"
 STYLIST_CATALOGUE = "catalogue.parquet"
 STYLIST_OUTFITS = "outfits.parquet"
 STYLIST_IMAGES = "image_encoder.npz"
+STYLIST_TIMM = "timm_encoder.npz"
 STYLIST_TEXTS = "text_encoder.npz"
 
 # what a run writes before its first product, each of which takes time to make

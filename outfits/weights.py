@@ -8,15 +8,19 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
+import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import nn
 
-from outfits.errors import ArtifactError
+from outfits.errors import ArtifactError, one_line
 from outfits.storage import write_atomically
 
 # Raised when a file of weights is missing, truncated, or of another format.
 READING_WEIGHTS = (OSError, SafetensorError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError)
+
+COUNTERS = "num_batches_tracked"  # of batch normalisation, which some files leave out
 
 A = TypeVar("A")
 N = TypeVar("N", bound="Network[Any]")
@@ -103,6 +107,36 @@ def load_network(
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{what} {path} was made by another version of the network; {way_out}") from error
     return network.eval().requires_grad_(False), facts, file_sha256(path)
+
+
+def load_foreign(network: nn.Module, path: Path, what: str) -> None:
+    """Loads a state dict of another library into a network.
+
+    Its tensors have the network's names, or, under other names, all its shapes in the same order.
+
+    Args:
+        network: the network, with every layer that the file has.
+        path: ``.safetensors``, or a ``torch.save`` file of tensors alone.
+        what: name of the network in messages.
+
+    Raises:
+        ArtifactError: if the file is missing, cannot be read, or belongs to another architecture.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"there is no file {path}")
+    try:
+        safe = path.suffix == ".safetensors"
+        state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        own = network.state_dict()
+        if own.keys() != state.keys():
+            names, given = ([name for name in part if not name.endswith(COUNTERS)] for part in (own, state))
+            if [own[name].shape for name in names] != [state[name].shape for name in given]:
+                missing = sorted(own.keys() - state.keys()) or sorted(state.keys() - own.keys())
+                raise ValueError(f"{len(given)} tensors for {len(names)}, {missing[0]} is on one side alone")
+            state = {**own, **{name: state[theirs] for name, theirs in zip(names, given, strict=True)}}
+        network.load_state_dict(state)
+    except (*READING_WEIGHTS, RuntimeError, AttributeError, IndexError) as error:
+        raise ArtifactError(f"{path} holds no weights of {what} ({one_line(error, 200)})") from error
 
 
 def _rebuilt(kind: type, values: dict[str, Any]) -> Any:

@@ -103,7 +103,7 @@ def test_stored_fit_is_read_back_and_a_damaged_one_fitted_again(
     assert [file.suffix for file in files] == [".npz", ".npz"]
     written = [os.stat(file).st_mtime_ns for file in files]
     with monkeypatch.context() as patch:
-        patch.setattr("outfits.encoders.classical.item_image", None)  # reading back opens no image
+        patch.setattr("outfits.encoders.fitting.item_image", None)  # reading back opens no image
         again = build_item_encoder(EncoderSource(CONFIG, catalogue, TRAIN, state))
     assert np.array_equal(encode(again, catalogue)[0], vectors)
     assert [os.stat(file).st_mtime_ns for file in files] == written

@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from outfits.config.schema.encoder import EncoderConfig, OpenClipConfig, SentenceConfig
 from outfits.encoders import EncoderSource, build_item_encoder
 from outfits.encoders.open_clip import OpenClip, OpenClipImages, OpenClipTexts
+from outfits.encoders.packages import packaged_file
 from outfits.encoders.precision import encoder_dtype
-from outfits.encoders.sentence import SentenceTexts, packaged_model
+from outfits.encoders.sentence import SentenceTexts
 from outfits.errors import ArtifactError, ConfigError
 from tests.encoder_items import draw_garment, write_catalogue
 
@@ -220,7 +221,7 @@ def test_paraphrases_are_closer_than_unrelated_texts(tmp_path: Path) -> None:
 @needs_minilm
 def test_packaged_model_is_the_same_as_its_folder() -> None:
     packaged = SentenceTexts(f"package:{MINILM}")
-    folder = SentenceTexts(str(packaged_model(MINILM)))
+    folder = SentenceTexts(str(packaged_file(MINILM, ("modules.json",), "key", "model").parent))
     assert packaged.key == folder.key
     assert SentenceTexts(f"package:{MINILM}", "bf16").key != packaged.key
 

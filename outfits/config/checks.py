@@ -119,6 +119,11 @@ def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Conflic
     if encoder.image == "learned" and encoder.learned.run is None:
         text = "is null; name the folder of a finished run of experiment=representation"
         yield "encoder.learned.run", text, "encoder.image"
+    if encoder.image == "joined":
+        alone = {"joined", "none"} & set(encoder.joined)
+        if alone or len(set(encoder.joined)) < max(2, len(encoder.joined)):
+            text = f"{encoder.joined} is not a list of two or more different image encoders"
+            yield "encoder.joined", text, "encoder.image"
     if data.format == "tables" and data.tables.image is None and encoder.image != "none":
         text = f"{encoder.image} needs images, but data.tables.image is null; set it, or encoder.image=none"
         yield "encoder.image", text, "data.format", "data.tables.image"

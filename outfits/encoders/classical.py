@@ -1,8 +1,7 @@
 """Encoders without pretrained weights: fitted on the training split, deterministic, stored for later runs."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from outfits import run_files
 from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, image_digests
 from outfits.encoders.features import BLOCKS, RAW_DIM, SHARES, SIDE, describe
-from outfits.encoders.images import Prepare, item_image
-from outfits.errors import ArtifactError, DataError
-from outfits.storage import read_arrays, write_arrays
+from outfits.encoders.fitting import (
+    SEED,
+    State,
+    decoded,
+    half_whitened,
+    kept_state,
+    read_or_fit,
+    sampled_images,
+    write_state,
+)
+from outfits.encoders.images import Prepare
+from outfits.errors import DataError
 
 # Raise these when the same training items would give other vectors.
 IMAGE_VERSION = 1
@@ -28,17 +36,7 @@ TEXT_VERSION = 1
 
 FIT_LIMIT = 20_000  # most images that the PCA is fitted on; 20,000 descriptors take about 150 MB
 MAX_TERMS = 50_000  # vocabulary: the most frequent words and word pairs
-SEED = 0  # of the randomised solvers
 TOKEN = r"(?u)\b\w+\b"
-
-State = dict[str, NDArray[Any]]
-
-
-def fit_sample(positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns at most :data:`FIT_LIMIT` of these catalogue positions, always the same ones, in rising order."""
-    if len(positions) <= FIT_LIMIT:
-        return np.sort(positions)
-    return np.sort(np.random.default_rng([SEED, len(positions)]).choice(np.sort(positions), FIT_LIMIT, replace=False))
 
 
 def images_key(dim: int, digests: Sequence[bytes], background: str = "keep") -> str:
@@ -75,34 +73,20 @@ class ClassicalImages:
     def fit(images: Iterable[Image.Image], dim: int, background: str) -> State:
         """Fits mean and components; DataError if there are fewer than two images or all look alike."""
         described = [describe(image, background) for image in images]
-        if len(described) < 2:
-            raise DataError(
-                f"{len(described)} training item(s) have an image, too few to fit the classical image encoder. "
-                "Set encoder.image=none to do without images."
-            )
-        raw = np.stack(described)
-        mean = raw.mean(axis=0, dtype=np.float64).astype(np.float32)
-        centred = raw - mean
+        raw = np.stack(described) if described else np.zeros((0, RAW_DIM), dtype=np.float32)
+        centred = raw - raw.mean(axis=0, dtype=np.float64).astype(np.float32) if described else raw
         scale = np.ones(RAW_DIM, dtype=np.float32)
         start = 0
         for name, width in BLOCKS.items():
             block = centred[:, start : start + width]
-            deviation = float(np.sqrt(np.square(block, dtype=np.float64).sum(axis=1).mean()))
+            deviation = float(np.sqrt(np.square(block, dtype=np.float64).sum(axis=1).mean())) if described else 0.0
             scale[start : start + width] = np.sqrt(SHARES[name]) / deviation if deviation > 1e-6 else 0.0
             start += width
-        wanted = min(dim, len(raw) - 1, RAW_DIM)
-        pca = PCA(wanted, svd_solver="randomized", random_state=SEED).fit(centred * scale)
-        spread = np.sqrt(pca.explained_variance_)
-        kept = spread > 1e-4 * max(float(spread[0]), 1e-4)
-        if not kept.any():
-            raise DataError("all images of the training items look alike. Set encoder.image=none to do without images.")
-        components = np.zeros((dim, RAW_DIM), dtype=np.float32)
-        components[: int(kept.sum())] = pca.components_[kept] * scale / np.sqrt(spread[kept])[:, None]
-        return {"mean": mean, "components": components}
+        return half_whitened(raw, dim, scale, "classical image encoder")
 
     def keep(self, folder: Path) -> None:
         """Writes the fit to a run's own folder."""
-        _write_state(folder / run_files.STYLIST_IMAGES, self.key, self.state)
+        write_state(folder / run_files.STYLIST_IMAGES, self.key, self.state)
 
     @property
     def dim(self) -> int:
@@ -161,7 +145,7 @@ class ClassicalTexts:
 
     def keep(self, folder: Path) -> None:
         """Writes the fit to a run's own folder."""
-        _write_state(folder / run_files.STYLIST_TEXTS, self.key, self.state)
+        write_state(folder / run_files.STYLIST_TEXTS, self.key, self.state)
 
     @property
     def dim(self) -> int:
@@ -185,58 +169,21 @@ def build_images(source: EncoderSource) -> ClassicalImages:
     """Returns the image encoder fitted on the training items, or a run's copy of it."""
     config, paths = source.config, source.catalogue.image_paths
     if source.kept is not None:
-        return ClassicalImages(*_kept_state(source.kept / run_files.STYLIST_IMAGES), config.background)
-    sample = fit_sample(np.array([item for item in _train_items(source) if paths[item] is not None], dtype=np.int64))
+        return ClassicalImages(*kept_state(source.kept / run_files.STYLIST_IMAGES), config.background)
+    sample = sampled_images(source, FIT_LIMIT)
     key = images_key(config.image_dim, image_digests([paths[item] for item in sample]), config.background)
     path = source.state_dir / f"classical-images-{key[:32]}.npz"
-    images = _decoded(source, sample.tolist())
-    state = _read_or_fit(path, key, lambda: ClassicalImages.fit(images, config.image_dim, config.background))
+    images = decoded(source, sample.tolist(), ClassicalImages.draft_size)
+    state = read_or_fit(path, key, lambda: ClassicalImages.fit(images, config.image_dim, config.background))
     return ClassicalImages(key, state, config.background)
 
 
 def build_texts(source: EncoderSource) -> ClassicalTexts:
     """Returns the text encoder fitted on the training items, or a run's copy of it."""
     if source.kept is not None:
-        return ClassicalTexts(*_kept_state(source.kept / run_files.STYLIST_TEXTS))
-    texts, dim = [source.catalogue.texts[item] for item in _train_items(source)], source.config.text_dim
+        return ClassicalTexts(*kept_state(source.kept / run_files.STYLIST_TEXTS))
+    items, dim = np.unique(source.train_items).tolist(), source.config.text_dim
+    texts = [source.catalogue.texts[item] for item in items]
     key = texts_key(dim, texts)
     path = source.state_dir / f"classical-texts-{key[:32]}.npz"
-    return ClassicalTexts(key, _read_or_fit(path, key, lambda: ClassicalTexts.fit(texts, dim)))
-
-
-def _train_items(source: EncoderSource) -> list[int]:
-    items: list[int] = np.unique(source.train_items).tolist()
-    return items
-
-
-def _decoded(source: EncoderSource, items: Sequence[int]) -> Iterator[Image.Image]:
-    """Yields the images of items, except those that a policy masks."""
-    ids, paths, draft_size = source.catalogue.item_ids, source.catalogue.image_paths, ClassicalImages.draft_size
-    with ThreadPoolExecutor(max_workers=max(1, source.config.num_workers)) as pool:
-        decoded = pool.map(
-            lambda item: item_image(paths[item], ids[item], draft_size=draft_size, **source.policies), items
-        )
-        yield from (image for image in decoded if image is not None)
-
-
-def _read_or_fit(path: Path, key: str, fit: Callable[[], State]) -> State:
-    """Reads the fit of this key from its file, or fits and writes it; a damaged file is written again."""
-    state = read_arrays(path)
-    if state is None or str(state.pop("key", "")) != key:
-        state = fit()
-        _write_state(path, key, state)
-    return state
-
-
-def _kept_state(path: Path) -> tuple[str, State]:
-    """Reads key and fit from a run's folder; ArtifactError if the file is missing or damaged."""
-    state = read_arrays(path)
-    if state is None:
-        raise ArtifactError(
-            f"{path} is missing or damaged; delete {path.parent}, and `evaluate.py run=…` writes it again"
-        )
-    return str(state.pop("key")), state
-
-
-def _write_state(path: Path, key: str, state: State) -> None:
-    write_arrays(path, {"key": np.array(key), **state})
+    return ClassicalTexts(key, read_or_fit(path, key, lambda: ClassicalTexts.fit(texts, dim)))

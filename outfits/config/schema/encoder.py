@@ -28,6 +28,8 @@ IMAGE_ENCODERS = Table(
         EncoderEntry("classical", "outfits.encoders.classical:build_images", fitted=True),
         EncoderEntry("learned", "outfits.encoders.learned:build_images", fitted=True),
         EncoderEntry("open_clip", "outfits.encoders.open_clip:build_images", shared_space=True),
+        EncoderEntry("timm", "outfits.encoders.timm_images:build_images", fitted=True),
+        EncoderEntry("joined", "outfits.encoders.joined:build_images", fitted=True),
         NO_ENCODER,
     ),
 )
@@ -70,10 +72,25 @@ class LearnedConfig:
 
 
 @dataclass
+class TimmConfig:
+    model: str = key(
+        "tf_efficientnet_lite0", "timm's name, with a pretrained tag or not; hf-hub:ORG/NAME or local-dir:PATH"
+    )
+    weights: str | None = key(
+        None,
+        "weights file, or package:NAME for one inside an installed Python package; null: those of the tag or the hub",
+    )
+    image_size: int = key(192, "side that an image is shrunk and padded to, pixels", ge=32)
+    stages: list[int] = key([-1], "maps that are pooled and joined: -1 the last, 0, 1, … stages from the input", ge=-1)
+    pooling: str = key("mean", "mean, or gem: generalised mean of power 3 (arXiv 1711.02512)", choices=("mean", "gem"))
+
+
+@dataclass
 class EncoderConfig:
     image: str = key(
         "classical",
-        "image encoder; learned is a model trained on the catalogue's own images, none leaves images out",
+        "image encoder; learned is a model trained on the catalogue's own images, joined is several side by side, "
+        "none leaves images out",
         choices=IMAGE_ENCODERS,
     )
     text: str = key(
@@ -81,10 +98,15 @@ class EncoderConfig:
         "text encoder; none leaves texts out",
         choices=TEXT_ENCODERS,
     )
-    image_dim: int = key(64, "classical: width of the image part", ge=2)
+    joined: list[str] = key(
+        ["classical", "timm"],
+        "joined: the image encoders, whose vectors of unit length stand side by side",
+        choices=IMAGE_ENCODERS,
+    )
+    image_dim: int = key(64, "classical and timm: width of the image part", ge=2)
     background: str = key(
         "keep",
-        "classical images: keep the image's background, or cut it out; where items were photographed together, the "
+        "classical and timm: keep the image's background, or cut it out; where items were photographed together, the "
         "background alone tells who belongs together",
         choices=("keep", "cut"),
     )
@@ -92,13 +114,14 @@ class EncoderConfig:
     shard_size: int = key(256, "items per shard: the unit of work, of resumption and of the encoder's batch", ge=1)
     precision: str = key(
         "auto",
-        "open_clip and sentence_transformers: auto is bf16 on GPUs that have it, fp32 elsewhere",
+        "open_clip, timm and sentence_transformers: auto is bf16 on GPUs that have it, fp32 elsewhere",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     num_workers: int = key(2, "processes that decode images, per rank", ge=0)
     learned: LearnedConfig = section(LearnedConfig)
     open_clip: OpenClipConfig = section(OpenClipConfig)
     sentence: SentenceConfig = section(SentenceConfig)
+    timm: TimmConfig = section(TimmConfig)
 
     @property
     def shared_space(self) -> bool:

@@ -1,0 +1,31 @@
+"""Finds models that installed Python packages carry, so that nothing is downloaded at run time."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from outfits.errors import ConfigError
+
+PACKAGE_PREFIX = "package:"
+
+
+def packaged_file(package: str, patterns: tuple[str, ...], key: str, what: str) -> Path:
+    """Returns the first file of an installed package that matches a pattern; its hyphens are read as underscores.
+
+    Args:
+        package: name of the package.
+        patterns: file names with wildcards, the preferred ones first.
+        key: the configuration key that names the package, for messages.
+        what: the contents, for messages.
+
+    Raises:
+        ConfigError: if the package is not installed or holds no such file.
+    """
+    spec = find_spec(package.replace("-", "_")) if package.isidentifier() or "-" in package else None
+    if spec is None or not spec.submodule_search_locations:
+        install = f"pip install {package.replace('_', '-')}"
+        raise ConfigError([f"{key}: package '{package}' is not installed; install it with `{install}`"])
+    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    found = [path for pattern in patterns for folder in folders for path in sorted(folder.rglob(pattern))]
+    if not found:
+        raise ConfigError([f"{key}: package '{package}' holds no {what} (no {' or '.join(patterns)})"])
+    return found[0]

@@ -18,7 +18,7 @@ from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
-from outfits.metrics.evaluate_scorer import measure_compatibility
+from outfits.metrics.evaluate_scorer import measure_compatibility, measure_probe
 from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.storage import write_atomically, write_json
 from outfits.weights import save_network
@@ -90,15 +90,10 @@ def measure_scorer(
 ) -> dict[str, Any]:
     """Measures S, trained on ``train``, on the evaluated split; rank zero writes the metrics with both SHA-256."""
     config = run.config.evaluate
-    metrics = measure_compatibility(
-        MethodContext(dataset.catalogue, scorer.module, search=run.config.targets).scorer,
-        dataset,
-        train,
-        config.split,
-        distractors=config.distractors,
-        draws=config.draws,
-        seed=run.config.seed,
-    )
+    questions = {"distractors": config.distractors, "draws": config.draws, "seed": run.config.seed}
+    s = MethodContext(dataset.catalogue, scorer.module, search=run.config.targets).scorer
+    metrics = measure_compatibility(s, dataset, train, config.split, **questions)
+    metrics |= measure_probe(dataset, train, config.split, **questions)
     shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if value is not None)
     run.log("compatibility", f"{config.split} split: {shown}")
     digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}

@@ -702,14 +702,15 @@ def test_a_report_of_one_outfit_and_one_method_is_written(tmp_path: Path) -> Non
         valid=np.array([True]),
         outfit_ids=np.array(["only"]),
     )
-    compatibility = COMPATIBILITY | {"fitb_same_category": None, "official_fitb": 0.5}
+    compatibility = COMPATIBILITY | {"fitb_same_category": None, "official_fitb": 0.5, "probe_official_fitb": 0.125}
     result = a_result({"beam": outcome}, compatibility=compatibility, split_facts={}, counts={})
     paths = write_report(result, [], tmp_path, "")
     page = paths["page"].read_text(encoding="utf-8")
     assert "Beam" in page
     assert "under the judge" not in page
     assert "Completed outfits" not in page
-    assert "(official file)" in page
+    official = page.partition("(official file)")[2].partition("</tr>")[0]
+    assert re.findall(r'class="number">([^<]*)<', official) == ["50.0%", "12.5%", "–"]
     assert "completions" not in paths
     assert results_json(tmp_path) == json.loads(json.dumps(result.to_json()))
 

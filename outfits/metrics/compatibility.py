@@ -3,14 +3,24 @@
 The metrics raise ValueError if there is nothing to measure or a logit is NaN; the AUC also if one is infinite.
 """
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from outfits.metrics.questions import LabelledSets, Questions
-from outfits.scoring.candidates import CandidateScorer
+
+
+class SetScorer(Protocol):
+    """Scores sets of items: S or a probe."""
+
+    def ragged_logits(self, sets: Sequence[NDArray[np.integer]]) -> Tensor:
+        """Logits ``[len(sets)]`` of sets of catalogue positions."""
 
 
 def auc(positive_logits: NDArray[np.floating], negative_logits: NDArray[np.floating]) -> float:
@@ -55,7 +65,7 @@ def frequency_control(questions: Questions, occurrences: NDArray[np.integer]) ->
     return float((most[np.arange(len(counts)), questions.correct] / most.sum(axis=1)).mean())
 
 
-def question_logits(questions: Questions, scorer: CandidateScorer) -> NDArray[np.float32]:
+def question_logits(questions: Questions, scorer: SetScorer) -> NDArray[np.float32]:
     """Scores the given items with each answer, shape ``[Q, A]``; ``-inf`` where there is no such answer."""
     logits = np.full(questions.answers.shape, -np.inf, dtype=np.float32)
     rows, columns = np.nonzero(questions.answers >= 0)
@@ -67,7 +77,7 @@ def question_logits(questions: Questions, scorer: CandidateScorer) -> NDArray[np
     return logits
 
 
-def set_logits(labelled: LabelledSets, scorer: CandidateScorer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def set_logits(labelled: LabelledSets, scorer: SetScorer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scores the positive and the negative sets."""
     logits = scorer.ragged_logits([*labelled.positives, *labelled.negatives]).cpu().numpy()
     return logits[: len(labelled.positives)], logits[len(labelled.positives) :]

@@ -5,12 +5,14 @@ import numpy as np
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.metrics.compatibility import (
+    SetScorer,
     auc,
     fill_in_the_blank_accuracy,
     frequency_control,
     question_logits,
     set_logits,
 )
+from outfits.metrics.probe import fit_probe
 from outfits.metrics.questions import (
     LabelledSets,
     Questions,
@@ -19,13 +21,12 @@ from outfits.metrics.questions import (
     official_questions,
     replacement_negatives,
 )
-from outfits.scoring.candidates import CandidateScorer
 
 SEEDS_APART = 1_000_003  # between the draws of one measurement, so that neighbouring seeds of runs share none
 
 
 def measure_compatibility(
-    scorer: CandidateScorer,
+    scorer: SetScorer,
     dataset: OutfitDataset,
     train: Outfits,
     split: str,
@@ -37,7 +38,7 @@ def measure_compatibility(
     """Measures AUC and fill-in-the-blank accuracy of S, one item of every outfit replaced, and the frequency control.
 
     Args:
-        scorer: S over the data set's catalogue.
+        scorer: S over the data set's catalogue, or a probe.
         dataset: the data set.
         train: outfits that S was trained on, for the control, which counts how often an item occurs in them.
         split: split that is measured.
@@ -71,6 +72,21 @@ def measure_compatibility(
     return metrics
 
 
+def measure_probe(
+    dataset: OutfitDataset, train: Outfits, split: str, *, distractors: int, draws: int, seed: int
+) -> dict[str, float | None]:
+    """Measures a linear probe of the items' embeddings on the sets and questions that S is measured with.
+
+    Arguments as of :func:`measure_compatibility`. Returns its metrics, but for the controls, as ``probe_auc_random``
+    etc.; none of them where the training outfits are too few to fit one.
+    """
+    probe = fit_probe(dataset.catalogue, train, dataset.outfits.of("valid"), seed)
+    if probe is None:
+        return {}
+    metrics = measure_compatibility(probe, dataset, train, split, distractors=distractors, draws=draws, seed=seed)
+    return {f"probe_{name}": value for name, value in metrics.items() if "control" not in name}
+
+
 def _joined(draws: list[LabelledSets]) -> LabelledSets:
     return LabelledSets(
         [items for draw in draws for items in draw.positives],
@@ -84,11 +100,11 @@ def _mean(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _auc(labelled: LabelledSets, scorer: CandidateScorer) -> float | None:
+def _auc(labelled: LabelledSets, scorer: SetScorer) -> float | None:
     if not labelled.positives or not labelled.negatives:
         return None
     return auc(*set_logits(labelled, scorer))
 
 
-def _accuracy(questions: Questions, scorer: CandidateScorer) -> float | None:
+def _accuracy(questions: Questions, scorer: SetScorer) -> float | None:
     return fill_in_the_blank_accuracy(question_logits(questions, scorer), questions.correct) if len(questions) else None

@@ -28,8 +28,6 @@ _COMPATIBILITY_LABELS = {
     "fitb": "Fill in the blank, accuracy",
     "random": "wrong items drawn from the whole catalogue",
     "same_category": "wrong items of the true item's own category",
-    "frequency_control": "control that takes the most frequent item, same-category questions",
-    "frequency_control_random": "control that takes the most frequent item, whole-catalogue questions",
     "": "the data set's own questions",
 }
 _DRAWINGS: Mapping[str, Callable[..., Figure | None]] = {
@@ -123,13 +121,17 @@ def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[
     return rows, max(0, len(ordered) - CATEGORIES_SHOWN)
 
 
-def _compatibility_rows(result: EvaluationResult) -> list[tuple[str, str, str]]:
-    """Lists measure, setting and value of every compatibility entry, the official ones last."""
-    rows = []
-    for key, value in sorted(result.compatibility.items(), key=lambda entry: entry[0].startswith("official")):
-        measure, _, setting = key.removeprefix("official_").partition("_")
+def _compatibility_rows(result: EvaluationResult) -> list[tuple[str, str, tuple[str, str, str]]]:
+    """Lists measure, setting and the values of S, the probe and the control, the official measures last."""
+    metrics, rows = result.compatibility, []
+    of_s = [name for name in metrics if "control" not in name and not name.startswith("probe_")]
+    for name in sorted(of_s, key=lambda name: name.startswith("official")):
+        measure, _, setting = name.removeprefix("official_").partition("_")
+        control = {"fitb_same_category": "fitb_frequency_control", "fitb_random": "fitb_frequency_control_random"}
+        values = (metrics.get(key) for key in (name, f"probe_{name}", control.get(name, "")))
+        shown = ("–" if value is None else f"{value:.3f}" if measure == "auc" else f"{value:.1%}" for value in values)
+        source = " (official file)" if name.startswith("official_") else ""
         setting = _COMPATIBILITY_LABELS.get(setting, setting.replace("_", " "))
-        shown = "–" if value is None else f"{value:.3f}" if measure == "auc" else f"{value:.1%}"
-        source = " (official file)" if key.startswith("official_") else ""
-        rows.append((_COMPATIBILITY_LABELS.get(measure, measure) + source, setting, shown))
+        of_s_probe_control = next(shown), next(shown), next(shown)
+        rows.append((_COMPATIBILITY_LABELS.get(measure, measure) + source, setting, of_s_probe_control))
     return rows

@@ -24,6 +24,7 @@ from outfits.config.schema.methods import METHODS, spec_of
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError
+from outfits.metrics.calibration import measure_calibration
 from outfits.metrics.method_evaluation import PROTOCOL, collected, evaluation_store, evaluation_work
 from outfits.mining.mined import fulfillable
 from outfits.mining.targets import read_selected
@@ -79,6 +80,7 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
     outcomes = evaluator.compare(tasks)
     conditions = evaluator.with_conditions(tasks)
     sweeps = evaluator.sweeps()
+    calibration = measure_calibration(evaluator.context.scorer, dataset.catalogue, evaluator.outfits, run.config.seed)
     test_generator(run, dataset, scorers.scorer, generator, tasks)
     if not scorers.scorer.unchanged():
         raise RuntimeError("the frozen scorer's weights changed during the evaluation")
@@ -94,6 +96,7 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
         split_facts=dataset.split_facts,
         counts={**dataset.counts, f"{config.split} outfits too small for k={tasks.k}": tasks.left_out},
         resamples=config.resamples,
+        calibration=calibration,
         sweeps=summarise_sweeps(sweeps),
         conditions=summarise_conditions(conditions),
         scores=score_table(outcomes, dataset.catalogue),

@@ -20,6 +20,7 @@ from outfits.config.schema.methods import METHODS, methods_shown
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
 from outfits.encoders.images import decode_image
+from outfits.metrics.calibration import Bin, Calibration, SizeScores
 from outfits.report.comparison.files import write_results
 from outfits.report.comparison.findings import findings
 from outfits.report.comparison.gallery import gallery_outfits, item_thumbnail, thumbnail_uri
@@ -713,6 +714,20 @@ def test_a_report_of_one_outfit_and_one_method_is_written(tmp_path: Path) -> Non
     assert re.findall(r'class="number">([^<]*)<', official) == ["50.0%", "12.5%", "–"]
     assert "completions" not in paths
     assert results_json(tmp_path) == json.loads(json.dumps(result.to_json()))
+
+
+def test_a_report_shows_whether_s_means_what_it_says(tmp_path: Path) -> None:
+    sizes = {2: SizeScores(7, 0.75, 0.5, 0.25), 3: SizeScores(5, 0.625, 0.5, None)}
+    measured = Calibration(0.0625, [Bin(9, 0.2, 0.1), Bin(3, 0.8, 0.9)], sizes, 12, 0.25, -0.125)
+    result = a_result({"generator": an_outcome()}, calibration=measured)
+    page = write_report(result, [], tmp_path, "")["page"].read_text(encoding="utf-8")
+    assert "the expected calibration error is 0.062" in page
+    assert "raises S in 25.0% of 12 outfits, by -0.125 in the mean" in " ".join(page.split())
+    assert "<td>0.625</td><td>0.500</td><td>–</td>" in page
+    assert (tmp_path / "calibration.png").is_file()
+    assert results_json(tmp_path)["calibration"]["sizes"]["2"]["real"] == 0.75
+    write_report(a_result({"generator": an_outcome()}), [], tmp_path, "")
+    assert not (tmp_path / "calibration.png").exists()
 
 
 def test_the_same_result_gives_the_same_page(tmp_path: Path) -> None:

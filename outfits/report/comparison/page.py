@@ -14,6 +14,7 @@ from outfits.report.comparison.findings import findings
 from outfits.report.comparison.gallery import GalleryOutfit, write_sheet
 from outfits.report.comparison.method import MethodResult
 from outfits.report.comparison.plots import cumulative, distributions, trade_off
+from outfits.report.comparison.plots_calibration import calibration
 from outfits.report.comparison.plots_relaxation import relaxation
 from outfits.report.comparison.plots_sweeps import AXES, sweep
 from outfits.report.comparison.results import PARAMETERS, EvaluationResult
@@ -34,6 +35,7 @@ _DRAWINGS: Mapping[str, Callable[..., Figure | None]] = {
     "distributions": distributions,
     "cumulative": cumulative,
     "trade_off": trade_off,
+    "calibration": calibration,
     "relaxation": relaxation,
     **{f"sweep_{parameter}": partial(sweep, parameter=parameter) for parameter in PARAMETERS},
 }

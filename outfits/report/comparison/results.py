@@ -11,6 +11,7 @@ import pandas as pd
 from outfits.completion.completion import MethodOutcome
 from outfits.config.schema.targets import CONDITION_KINDS
 from outfits.data.catalogue import Catalogue
+from outfits.metrics.calibration import Calibration
 from outfits.report.comparison.method import (
     OF_CONDITIONS,
     OF_SWEEPS,
@@ -46,6 +47,7 @@ class EvaluationResult:
         split_facts: split mode, seed, share of test item pairs seen in training.
         counts: what cleaning saw and left out, by a short sentence.
         resamples: bootstrap resamples of the intervals.
+        calibration: whether S means what it says; None where it was not measured.
         sweeps: metrics at the values of swept parameters, from :func:`summarise_sweeps`.
         conditions: metrics by kind of condition and method, from :func:`summarise_conditions`.
         scores: a row per method and outfit, from :func:`score_table`; not in ``results.json``.
@@ -62,6 +64,7 @@ class EvaluationResult:
     split_facts: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     resamples: int = RESAMPLES
+    calibration: Calibration | None = None
     sweeps: Sweeps = field(default_factory=dict)
     conditions: Mapping[str, Mapping[str, MethodResult]] = field(default_factory=dict)
     scores: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
@@ -111,6 +114,7 @@ class EvaluationResult:
             "seed": self.seed,
             "scorer_sha256": self.scorer_sha256,
             "compatibility": dict(self.compatibility),
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
             "methods": {name: method.to_json() for name, method in self.methods.items()},
             "split_facts": dict(self.split_facts),
             "counts": dict(self.counts),

@@ -1,6 +1,5 @@
 """Builds trainers from the configuration, and coordinates the processes of one run."""
 
-import errno
 import logging
 import os
 import warnings
@@ -21,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from outfits.config.schema.trainer import TrainerConfig
 from outfits.errors import ConfigError, one_line
 from outfits.processes import SIGNALS, environment_rank
+from outfits.storage import writing
 
 T = TypeVar("T")
 
@@ -50,16 +50,13 @@ class CheckpointsInOnePiece(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Leaves, when killed at any moment, the whole new file or the whole old one.
 
-        Raises OSError that names ``path`` if the file cannot be written; torch hides the reason in a RuntimeError.
+        Raises OSError that names ``path`` if the file cannot be written.
         """
         unfinished = Path(f"{path}.{os.getpid()}.tmp")
         try:
-            super().save_checkpoint(checkpoint, unfinished, storage_options)
-            os.replace(unfinished, path)
-        except (OSError, RuntimeError) as error:
-            number = getattr(error, "errno", None) or errno.EIO
-            reason = getattr(error, "strerror", None) or f"not written to its end ({one_line(error, 120)})"
-            raise OSError(number, reason, str(path)) from error
+            with writing(Path(path)):
+                super().save_checkpoint(checkpoint, unfinished, storage_options)
+                os.replace(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -69,9 +66,9 @@ class StopsAtSignals(Callback):
 
     def _keep(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         SIGNALS.keep()
-        SIGNALS.ranks.extend(
-            rank for rank in getattr(trainer.strategy.launcher, "procs", ()) if rank not in SIGNALS.ranks
-        )
+        launched = getattr(trainer.strategy.launcher, "procs", [])
+        if launched:  # by the first trainer of a program; later ones find its ranks running
+            SIGNALS.launchers.append(launched)
 
     on_fit_start = on_validation_start = on_test_start = on_predict_start = _keep
 

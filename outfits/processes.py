@@ -31,10 +31,12 @@ class SignalHandler:
     """Raises :class:`Stopped` at the first signal, in this process and the ranks it started; a later one ends it.
 
     Attributes:
-        ranks: processes of the other ranks, which get every signal that this one gets.
+        launchers: lists in which launchers keep the processes of the other ranks.
+        ranks: these processes, once they have got the signal too.
     """
 
     def __init__(self) -> None:
+        self.launchers: list[list[subprocess.Popen[bytes]]] = []
         self.ranks: list[subprocess.Popen[bytes]] = []
         self._owner = 0
         self._stopped_at: float | None = None
@@ -46,10 +48,15 @@ class SignalHandler:
         now = time.monotonic()
         if self._stopped_at is None:
             self._stopped_at = now
+            for launched in self.launchers:
+                self.ranks.extend(launched)
+                launched.clear()  # Lightning's watchman over this list would kill this process once a rank has ended
             for rank in self.ranks:
-                rank.send_signal(signum)
+                rank.terminate() if os.name == "nt" else rank.send_signal(signum)
             raise Stopped(signum)
         if now - self._stopped_at > SECONDS_FOR_ONE_SIGNAL:
+            for rank in self.ranks:
+                rank.kill()
             os._exit(128 + signum)
 
     @contextmanager

@@ -1,5 +1,6 @@
 """Writes files atomically: a kill at any moment leaves the whole old file or the whole new one."""
 
+import errno
 import json
 import os
 import re
@@ -17,19 +18,25 @@ from numpy.typing import NDArray
 # Raised by NumPy for a file that is missing, truncated or overwritten; checksums of zip members reveal changed bytes.
 READING_ERRORS = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
+OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
 Arrays = dict[str, NDArray[Any]]
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raises the errors of writing to a file, or into a folder, with its path, which a full disk's error lacks."""
+    """Raises the errors of writing to a file, or into a folder, with its path, which a full disk's error lacks.
+
+    An error that names an unfinished file names the path instead; one about something else passes as it is.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # of a loader's process, which read something
+        unnamed = error.filename is None and error.errno in OF_WRITING
+        unfinished = error.filename is not None and os.fsdecode(error.filename).endswith(".tmp")
+        if not (unnamed or unfinished):
             raise
-        named = error.filename is not None and not Path(os.fsdecode(error.filename)).name.startswith(".")
-        raise OSError(error.errno, error.strerror, error.filename if named else str(path)) from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -53,11 +60,15 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def reserve(path: Path) -> None:
     """Takes the disk space of a sparse file; OSError where there is too little, which would end a process that maps it.
 
-    Does nothing on systems that cannot.
+    Does nothing on systems and file systems that cannot.
     """
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file, writing(path):
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if error.errno in OF_WRITING:
+                    raise
 
 
 def write_text(path: Path, text: str) -> None:

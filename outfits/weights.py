@@ -112,7 +112,7 @@ def load_network(
 def load_foreign(network: nn.Module, path: Path, what: str) -> None:
     """Loads a state dict of another library into a network.
 
-    Its tensors have the network's names, or, under other names, all its shapes in the same order.
+    Its tensors have the network's names, or, in a ``torch.save`` file, all its shapes in the same order under others.
 
     Args:
         network: the network, with every layer that the file has.
@@ -130,6 +130,10 @@ def load_foreign(network: nn.Module, path: Path, what: str) -> None:
         own = network.state_dict()
         if own.keys() != state.keys():
             names, given = ([name for name in part if not name.endswith(COUNTERS)] for part in (own, state))
+            if set(names) == set(given):
+                given = names
+            elif safe or set(names) & set(given):  # safetensors sorts names, so their order means nothing
+                raise ValueError(f"it lacks {(sorted(set(names) - set(given)) or names)[0]}")
             if [own[name].shape for name in names] != [state[name].shape for name in given]:
                 missing = sorted(own.keys() - state.keys()) or sorted(state.keys() - own.keys())
                 raise ValueError(f"{len(given)} tensors for {len(names)}, {missing[0]} is on one side alone")

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,11 +56,15 @@ def content_key(*parts: Any) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """Holds the resolved configuration, the folder and the start, in seconds since the epoch, of one program's run."""
+    """Holds the resolved configuration, the folder and the start, in seconds since the epoch, of one program's run.
+
+    ``made_folder`` tells whether this process made the run's folder, or first wrote to it.
+    """
 
     config: Config
     folder: Path
     started: float
+    made_folder: bool = False
 
     @property
     def cache(self) -> Path:
@@ -86,13 +90,20 @@ class Run:
             return precision
         return resolve_precision(precision, build_trainer(self.config.trainer).strategy.root_device)
 
-    def nothing_made(self) -> bool:
-        """Returns whether the folder holds no product, so that removing it loses nothing."""
-        return all(path.name in run_files.BEFORE_PRODUCTS for path in self.folder.iterdir())
+    def _removed(self) -> bool:
+        """Removes what stands in the folder before the first product, if nothing else does; returns whether it has."""
+        if not self.made_folder or any(path.name not in run_files.BEFORE_PRODUCTS for path in self.folder.iterdir()):
+            return False
+        shutil.rmtree(self.folder / run_files.STYLIST, ignore_errors=True)
+        for name in (run_files.DATASET, run_files.CONFIG):
+            (self.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # a link, a mounted or the working folder stays
+            self.folder.rmdir()
+        return True
 
     @contextmanager
     def left_in_order(self) -> Iterator[None]:
-        """Frees the folder if its work fails before the first product, so that a corrected command may take it.
+        """Frees a new folder if its work fails before the first product, so that a corrected command may take it.
 
         The error of a signal is told how the run goes on.
         """
@@ -100,9 +111,9 @@ class Run:
             yield
         except BaseException as error:
             way_on = f"train.py resume={self.folder} goes on from here"
-            if is_rank_zero() and self.nothing_made():
-                shutil.rmtree(self.folder)
-                way_on = "the same command starts again, on what it has put into the cache"
+            with suppress(OSError):
+                if self._removed():
+                    way_on = "the same command starts again, on what it has put into the cache"
             if isinstance(error, Stopped):
                 error.add_note(way_on)
             raise
@@ -135,12 +146,13 @@ def open_run(config: Config) -> Run:
                     f"another run_dir, or continue that run as it was with resume={folder}"
                 ]
             )
-    elif is_rank_zero():
+    makes = is_rank_zero() and not saved.exists()
+    if makes:
         folder.mkdir(parents=True, exist_ok=True)
         save_config(config, saved)
     os.environ[RUN_DIR_VARIABLE] = str(folder)
     use_threads(config.trainer.threads)
-    return Run(config, folder, time.time())
+    return Run(config, folder, time.time(), makes)
 
 
 def reopen_run(config: Config) -> Run:

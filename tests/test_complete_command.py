@@ -1,6 +1,7 @@
 """``complete.py`` as a person calls it: a table and an image, or what is wrong with the command in one line each."""
 
 import re
+import shlex
 import shutil
 
 import numpy as np
@@ -156,7 +157,8 @@ def test_all_errors_of_a_command_are_shown_at_once(person):
         (["garments=[{category: Hats}]"], "has neither image nor text"),
         (["items=[a]", "k=two"], "k: expected a whole number"),
         (["items=[null]"], """YAML reads null as null; to mean the text, put quotes around it: 'items=["null"]'"""),
-        (["items=[a,~]"], """'items=["~"]'"""),
+        (["items=[12_1,~]"], """'items=["12_1", "~"]'"""),
+        (['items=["it\'s",~]'], """'items=["it'"'"'s", "~"]'"""),
         (["items=[#tag]"], """'items=["#tag"]'"""),
         (["items=[@x,a]"], """'items=["@x", "a"]'"""),
         (["items=[a: b]"], """'items=["a: b"]'"""),
@@ -178,7 +180,7 @@ def test_conflicts_of_a_command_are_named(person, arguments, text):
 )
 def test_an_id_in_the_quotes_that_messages_show_is_taken_as_it_is(name):
     key = keys(CompleteConfig)["items"]
-    argument = in_quotes(key, [name]).partition(": '")[2].removesuffix("'")
+    (argument,) = shlex.split(in_quotes(key, [name]).partition("quotes around it: ")[2])
     assert load_complete(["run=x", argument]).items == [name]
 
 

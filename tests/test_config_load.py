@@ -184,6 +184,30 @@ def test_a_path_means_the_same_from_every_folder(tmp_path: Path, monkeypatch: py
     assert saved == str(tmp_path / "some" / "where")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "recorded"),
+    [
+        ("encoder.timm.weights", "./w.pt", "HERE/w.pt"),
+        ("encoder.timm.weights", "package:eyes", "package:eyes"),
+        ("encoder.timm.model", "local-dir:there", "local-dir:HERE/there"),
+        ("encoder.timm.model", "hf-hub:timm/resnet18", "hf-hub:timm/resnet18"),
+        ("encoder.sentence.model", "../m", "HERE/../m"),
+        ("encoder.sentence.model", "org/name", "org/name"),
+        ("encoder.sentence.model", "mine", "HERE/mine"),
+        ("encoder.open_clip.pretrained", "laion2b", "laion2b"),
+    ],
+)
+def test_paths_among_names_of_models_are_recorded_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: str, recorded: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found: Any = asdict(load_config([f"{key}={value}"]))
+    for name in key.split("."):
+        found = found[name]
+    assert found == (os.path.normpath(recorded.replace("HERE", str(tmp_path))) if "HERE" in recorded else recorded)
+
+
 def test_saved_configuration_holds_every_key(tmp_path: Path) -> None:
     save_config(Config(), tmp_path / "config.yaml")
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == asdict(Config())

@@ -61,12 +61,13 @@ def test_the_report_s_drawings_take_any_name(text: str) -> None:
     svg_uri(heat_map(metrics))
 
 
-def test_lines_stay_lines_and_blanks_are_single() -> None:
-    assert drawable("a  b\n c\td")[0] == "a b\nc d"
+def test_a_text_that_loses_nothing_stays_as_it_is() -> None:
+    assert drawable("a  b\n c\td")[0] == "a  b\n c\td"
+    assert drawable("a\u2060b")[0] in ("a\u2060b", "ab")  # and what is invisible is no reason to warn
 
 
 def test_characters_that_no_typeface_has_are_left_out_with_one_warning() -> None:
-    with pytest.warns(UserWarning, match=f"such as {UNDRAWABLE}; install one") as said:
+    with pytest.warns(UserWarning, match=rf"such as {UNDRAWABLE} \(U\+10FFFD\); install one") as said:
         shown = [drawable(text)[0] for text in (f"red {UNDRAWABLE} dress", UNDRAWABLE)]
     assert shown == ["red dress", ""]
     assert len(said) == 1

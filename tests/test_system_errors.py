@@ -21,8 +21,10 @@ from outfits.config.command import naming_keys, run_command
 from outfits.config.load import load_config
 from outfits.config.schema import Config
 from outfits.data.load import load_dataset
-from outfits.errors import SystemFault
-from outfits.storage import reserve, write_arrays, write_text
+from outfits.errors import DataError, SystemFault
+from outfits.processes import Stopped
+from outfits.storage import reserve, write_arrays, write_text, writing
+from pipeline.run import open_run
 from tests.layouts import write_polyvore_root
 from tests.tiny_run import RECIPE, make_run
 
@@ -101,7 +103,7 @@ def test_a_write_limit_is_named_and_what_was_finished_stays(
 def test_every_writer_names_its_file_and_leaves_the_old_one(tmp_path: Path, write) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with write_limit(10_000), pytest.raises(OSError, match=".") as caught:
+    with write_limit(10_000), pytest.raises(OSError, match=os.strerror(errno.EFBIG)) as caught:
         write(path)
     assert caught.value.filename == str(path)
     assert caught.value.strerror
@@ -184,6 +186,76 @@ def test_a_corrected_command_takes_the_same_folder(
     assert said in line_of(train.main, [*common, *masks, *wrong], capsys)
     assert not Path(place["run_dir"]).exists()
     assert run_command(train.main, [*common, *masks, *right]) == 0, capsys.readouterr().err
+
+
+def in_trouble(error: BaseException):
+    def main(argv: object) -> None:
+        with writing(Path("/somewhere")):
+            raise error
+
+    return main
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_full_disk_without_a_name_is_that_of_what_was_written(
+    number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = in_trouble(OSError(number, os.strerror(number)))
+    assert line_of(main, [], capsys) == f"system error: /somewhere: {os.strerror(number)}"
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EMFILE, "Too many")])
+def test_an_error_of_something_else_is_not_blamed_on_what_was_written(
+    error: OSError, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert line_of(in_trouble(error), [], capsys) == f"system error: {error.strerror}"
+
+
+def test_a_file_system_that_cannot_reserve_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unable(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    (tmp_path / "map").write_bytes(b"1")
+    monkeypatch.setattr(os, "posix_fallocate", unable)
+    reserve(tmp_path / "map")
+
+
+def a_run(folder: Path) -> list[str]:
+    return [f"experiment={RECIPE}", f"run_dir={folder}", f"data.root={folder}-data", f"cache_dir={folder}-cache"]
+
+
+@pytest.mark.parametrize("what", ["link", "working folder"])
+def test_a_folder_that_cannot_be_removed_hides_no_error(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    if what == "link":
+        (tmp_path / "real").mkdir()
+        folder.symlink_to(tmp_path / "real")
+    else:
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+    place = folder if what == "link" else "."
+    run = open_run(load_config([*a_run(folder), f"run_dir={place}"]))
+    with pytest.raises(DataError, match="the real reason"), run.left_in_order():
+        raise DataError("the real reason")
+    assert not (folder / run_files.CONFIG).exists()
+
+
+def test_a_run_taken_up_again_is_never_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = open_run(load_config(a_run(folder)))
+    again = open_run(load_config([f"resume={folder}"]))
+    second = open_run(load_config(a_run(folder)))
+    for run in (again, second):
+        with pytest.raises(Stopped) as caught, run.left_in_order():
+            raise Stopped(signal.SIGINT)
+        assert caught.value.__notes__ == [f"train.py resume={folder} goes on from here"]
+        assert (folder / run_files.CONFIG).is_file()
+    with pytest.raises(Stopped) as caught, first.left_in_order():
+        raise Stopped(signal.SIGINT)
+    assert "the same command starts again" in caught.value.__notes__[0]
+    assert not folder.exists()
 
 
 def test_a_folder_with_a_product_is_kept(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,9 +105,10 @@ def _split_rules(config: Config) -> Iterator[Conflict]:
 
 
 def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Conflict]:
+    images = encoder.joined if encoder.image == "joined" else [encoder.image]
     if encoder.image == encoder.text == "none":
         yield "encoder.image, encoder.text", "both are none; items would have no embedding"
-    if "open_clip" in (encoder.image, encoder.text):
+    if "open_clip" in (*images, encoder.text):
         model, pretrained = encoder.open_clip.model, encoder.open_clip.pretrained
         name, reads = "encoder.open_clip.pretrained", ("encoder.image", "encoder.text", "encoder.open_clip.model")
         whole = model.startswith(("hf-hub:", "local-dir:"))
@@ -116,9 +117,9 @@ def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Conflic
             yield name, text, *reads
         if whole and pretrained is not None:
             yield name, f"{model} brings its own weights; set it to null", *reads
-    if encoder.image == "learned" and encoder.learned.run is None:
+    if "learned" in images and encoder.learned.run is None:
         text = "is null; name the folder of a finished run of experiment=representation"
-        yield "encoder.learned.run", text, "encoder.image"
+        yield "encoder.learned.run", text, "encoder.image", "encoder.joined"
     if encoder.image == "joined":
         alone = {"joined", "none"} & set(encoder.joined)
         if alone or len(set(encoder.joined)) < max(2, len(encoder.joined)):

@@ -5,14 +5,18 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from outfits.config.fields import absolute
+from outfits.config.keys import keys
 from outfits.errors import OutfitError, SystemFault
 from outfits.processes import SIGNALS, Stopped, environment_rank
 
 USER_ERROR = 2
+# keys that name a file or folder, beside those that are made absolute
+FOLDERS = ("run_dir", "run", "resume", "out", "cache_dir", "data_root")
 
 
 def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
@@ -22,9 +26,13 @@ def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> i
     128 plus the number of the signal that stopped the program. Every other exception is a bug and passes with its
     traceback.
     """
+    with SIGNALS.installed():
+        return _status(main, argv)
+
+
+def _status(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     try:
-        with SIGNALS.installed():
-            main(argv)
+        main(argv)
     except OutfitError as error:
         print(error, file=sys.stderr)
         return USER_ERROR
@@ -59,22 +67,16 @@ def naming_keys(config: Any) -> Iterator[None]:
 
 
 def _key_of(path: Path, config: Any) -> str | None:
-    """Finds the key whose value is nearest to the path; None without one."""
+    """Finds the key whose path is nearest to ``path``; None without one."""
     path, found = path.absolute(), []
-    for name, value in _texts(asdict(config) if is_dataclass(config) and not isinstance(config, type) else config):
-        base = Path(value).absolute()
-        # on the way to a value only where a folder of it could not be made
-        if value and (path.is_relative_to(base) or (base.is_relative_to(path) and len(path.parts) > 1)):
-            found.append((path.is_relative_to(base), len(base.parts), name))
+    for name, key in keys(config.__class__).items():
+        value = reduce(getattr, name.split("."), config)
+        if isinstance(value, str) and value and (key.check is absolute or name in FOLDERS):
+            base = Path(value).absolute()
+            # on the way to a value where a folder of it could not be made
+            if path.is_relative_to(base) or base.is_relative_to(path):
+                found.append((path.is_relative_to(base), len(base.parts), name))
     return max(found)[-1] if found else None
-
-
-def _texts(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _texts(value, f"{prefix}{name}.")
-        elif isinstance(value, str):
-            yield prefix + name, value
 
 
 def _reason(error: OSError) -> str:

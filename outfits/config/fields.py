@@ -40,6 +40,14 @@ def absolute(path: str) -> str:
     return os.path.abspath(path) if path else path
 
 
+def located(name: str) -> str:
+    """Makes the path in the name of a model absolute, behind ``local-dir:`` or alone; leaves hubs and packages."""
+    prefix, colon, path = name.partition(":")
+    if colon and prefix in ("local-dir", "learned"):
+        return f"{prefix}:{os.path.abspath(path)}"
+    return os.path.abspath(name) if not colon and (name.startswith(".") or os.path.exists(name)) else name
+
+
 def section(kind: type[T]) -> T:
     """Declares a nested section of keys."""
     return field(default_factory=kind)

@@ -39,7 +39,7 @@ def merge(schema: type, settings: Iterable[Setting]) -> tuple[dict[str, Any], di
             values[name] = key.validate(plain)
         except (OmegaConfBaseException, ValueError) as error:
             wrong[name] = str(error).splitlines()[0]
-            if isinstance(error, InterpolationResolutionError) and key.element is str:
+            if isinstance(error, InterpolationResolutionError) and key.element is str and key.choices is None:
                 wrong[name] += f"; {in_quotes(key, ['${…}'])}"
             values[name] = key.default
     return values, wrong

@@ -4,6 +4,7 @@ YAML turns ``007`` into 7, which is wrong for a text key; so a text keeps the ch
 """
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,27 +55,31 @@ def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
 def _as_written(value: Any, node: yaml.Node | None, key: Key | None) -> Any:
     """Returns the user's text where YAML reads a number; ValueError where it reads what the text key refuses."""
     if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
+        for part, child in zip(value, node.value, strict=True):
+            if key is not None and (part is None or isinstance(part, dict)):
+                raise ValueError(f"YAML reads {_source(child)} as {'null' if part is None else 'a mapping'}")
         return [_as_written(part, child, key) for part, child in zip(value, node.value, strict=True)]
-    in_list = key is not None and key.is_list and isinstance(node, yaml.ScalarNode | yaml.MappingNode)
-    if key is not None and in_list and (value is None or isinstance(value, dict)):
-        mark = node.start_mark  # type: ignore[union-attr]
-        written = (mark.buffer or "")[mark.pointer : node.end_mark.pointer]  # type: ignore[union-attr]
-        read = "null" if value is None else "a mapping"
-        raise ValueError(f"YAML reads {written or 'nothing'} as {read}; {in_quotes(key, [written])}")
     if not isinstance(value, bool | int | float) or not isinstance(node, yaml.ScalarNode):
         return value
     if isinstance(value, bool) and key is not None and node.value not in (key.choices or ()):
         word = str(value).lower()
-        text = f"unquoted, YAML reads {node.value} as {word}, but this key takes a text"
-        raise ValueError(text if key.choices else f"{text}; {in_quotes(key, [node.value])}")
+        raise ValueError(f"unquoted, YAML reads {node.value} as {word}, but this key takes a text")
     return node.value
+
+
+def _source(node: yaml.Node) -> str:
+    """Returns the characters that a node was read from; those within the quotes of a text."""
+    if isinstance(node, yaml.ScalarNode) and node.style is not None:
+        return str(node.value)
+    mark = node.start_mark
+    return (mark.buffer or "")[mark.pointer : node.end_mark.pointer].strip() or "nothing"
 
 
 def in_quotes(key: Key, texts: Sequence[str]) -> str:
     """Shows an argument whose texts YAML and interpolation leave alone, as a shell takes it."""
     quoted = [json.dumps(text.replace("${", "\\${"), ensure_ascii=False) for text in texts]
-    shown = f"[{', '.join(quoted)}]" if key.is_list else quoted[0]
-    return f"to mean the text, put quotes around it: '{key.name}={shown}'"
+    argument = f"{key.name}=[{', '.join(quoted)}]" if key.is_list else f"{key.name}={quoted[0]}"
+    return f"to mean the text, put quotes around it: {shlex.quote(argument)}"
 
 
 def _at_home(value: Any) -> Any:
@@ -101,7 +106,11 @@ def _settings(
             try:
                 yield Setting(full if key is None else key.name, _as_written(value, node, key), place)
             except ValueError as error:
-                yield Setting(full, None, place, str(error))
+                hint = ""
+                if key is not None and key.choices is None and not file and node is not None:
+                    parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+                    hint = f"; {in_quotes(key, [_source(part) for part in parts])}"
+                yield Setting(full, None, place, f"{error}{hint}")
         else:
             yield Setting(key.name, value, place)
 
@@ -153,7 +162,7 @@ def read_argument(argument: str, schema: type) -> list[Setting]:
     except YAML_ERRORS as error:
         if not is_text or "${" in text:
             problem = f"{text!r} is not valid YAML: {_yaml_problem(error)[0]}"
-            if (key := keys(schema).get(name)) is not None and key.element is str:
+            if (key := keys(schema).get(name)) is not None and key.element is str and key.choices is None:
                 parts = [part.strip(" '\"") for part in text.strip("[] ").split(",")] if key.is_list else [text]
                 problem = f"{problem}; {in_quotes(key, parts)}"
             return [Setting(name, error=problem)]

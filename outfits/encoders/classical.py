@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -20,9 +19,9 @@ from outfits.encoders.features import BLOCKS, RAW_DIM, SHARES, SIDE, describe
 from outfits.encoders.fitting import (
     SEED,
     State,
-    decoded,
     half_whitened,
     kept_state,
+    prepared_images,
     read_or_fit,
     sampled_images,
     write_state,
@@ -70,9 +69,9 @@ class ClassicalImages:
         self.background = background
 
     @staticmethod
-    def fit(images: Iterable[Image.Image], dim: int, background: str) -> State:
-        """Fits mean and components; DataError if there are fewer than two images or all look alike."""
-        described = [describe(image, background) for image in images]
+    def fit(descriptors: Iterable[NDArray[np.float32]], dim: int) -> State:
+        """Fits mean and components to descriptors; DataError if there are fewer than two or all are alike."""
+        described = list(descriptors)
         raw = np.stack(described) if described else np.zeros((0, RAW_DIM), dtype=np.float32)
         centred = raw - raw.mean(axis=0, dtype=np.float64).astype(np.float32) if described else raw
         scale = np.ones(RAW_DIM, dtype=np.float32)
@@ -173,8 +172,9 @@ def build_images(source: EncoderSource) -> ClassicalImages:
     sample = sampled_images(source, FIT_LIMIT)
     key = images_key(config.image_dim, image_digests([paths[item] for item in sample]), config.background)
     path = source.state_dir / f"classical-images-{key[:32]}.npz"
-    images = decoded(source, sample.tolist(), ClassicalImages.draft_size)
-    state = read_or_fit(path, key, lambda: ClassicalImages.fit(images, config.image_dim, config.background))
+    prepare = partial(describe, background=config.background)
+    described = prepared_images(source, sample.tolist(), ClassicalImages.draft_size, prepare)
+    state = read_or_fit(path, key, lambda: ClassicalImages.fit(described, config.image_dim))
     return ClassicalImages(key, state, config.background)
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.decomposition import PCA
 
 from outfits.encoders.base import EncoderSource
-from outfits.encoders.images import item_image
+from outfits.encoders.images import Prepare, item_image
 from outfits.errors import ArtifactError, DataError
 from outfits.storage import read_arrays, write_arrays
 
@@ -34,14 +33,18 @@ def sampled_images(source: EncoderSource, limit: int) -> NDArray[np.int64]:
     return fit_sample(np.array([item for item in items if paths[item] is not None], dtype=np.int64), limit)
 
 
-def decoded(source: EncoderSource, items: Sequence[int], draft_size: int | None) -> Iterator[Image.Image]:
-    """Yields the images of items, except those that a policy masks."""
+def prepared_images(
+    source: EncoderSource, items: Sequence[int], draft_size: int | None, prepare: Prepare
+) -> Iterator[NDArray[Any]]:
+    """Yields the images of items as ``prepare`` makes them small, except those that a policy masks."""
     ids, paths = source.catalogue.item_ids, source.catalogue.image_paths
+
+    def one(item: int) -> NDArray[Any] | None:
+        image = item_image(paths[item], ids[item], draft_size=draft_size, **source.policies)
+        return None if image is None else prepare(image)
+
     with ThreadPoolExecutor(max_workers=max(1, source.config.num_workers)) as pool:
-        images = pool.map(
-            lambda item: item_image(paths[item], ids[item], draft_size=draft_size, **source.policies), items
-        )
-        yield from (image for image in images if image is not None)
+        yield from (image for image in pool.map(one, items) if image is not None)
 
 
 def half_whitened(rows: NDArray[np.float32], dim: int, scale: NDArray[np.float32], what: str) -> State:

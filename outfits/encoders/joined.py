@@ -1,7 +1,6 @@
 """Joins image encoders: the parts of an item's vector are those of several encoders."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,11 +65,4 @@ class JoinedImages:
 def build_images(source: EncoderSource) -> JoinedImages:
     """Builds the encoders that ``encoder.joined`` names."""
     names = source.config.joined
-    parts = [IMAGE_ENCODERS[name].load()(_of(source, name)) for name in names]
-    return JoinedImages(names, parts)
-
-
-def _of(source: EncoderSource, name: str) -> EncoderSource:
-    part = replace(source, config=replace(source.config, image=name))
-    part.shared.update(source.shared)
-    return part
+    return JoinedImages(names, [IMAGE_ENCODERS[name].load()(source) for name in names])

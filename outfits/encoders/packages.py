@@ -1,5 +1,6 @@
 """Finds models that installed Python packages carry, so that nothing is downloaded at run time."""
 
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +21,10 @@ def packaged_file(package: str, patterns: tuple[str, ...], key: str, what: str) 
     Raises:
         ConfigError: if the package is not installed or holds no such file.
     """
-    spec = find_spec(package.replace("-", "_")) if package.isidentifier() or "-" in package else None
+    module, spec = package.replace("-", "_"), None
+    if module.isidentifier():
+        with suppress(ValueError):  # of a module without a place, such as __main__
+            spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         install = f"pip install {package.replace('_', '-')}"
         raise ConfigError([f"{key}: package '{package}' is not installed; install it with `{install}`"])

@@ -66,7 +66,8 @@ def pack_images(
     unfinished = folder / f".pixels.{os.getpid()}.tmp"
     try:
         pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(catalogue), image_size, image_size, 4))
-        reserve(unfinished)
+        with writing(folder):
+            reserve(unfinished)
         present = np.zeros(len(catalogue), dtype=np.bool_)
         pixels[..., :3] = 255
         prepare = partial(prepare_image, image_size=image_size, background=background)

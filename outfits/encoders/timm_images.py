@@ -11,7 +11,6 @@ import timm
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from outfits import run_files
@@ -20,9 +19,9 @@ from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, image_digests, weights_sha256
 from outfits.encoders.fitting import (
     State,
-    decoded,
     half_whitened,
     kept_state,
+    prepared_images,
     read_or_fit,
     sampled_images,
     write_state,
@@ -85,9 +84,11 @@ class TimmFeatures(nn.Module):
         return torch.cat([F.normalize(part, dim=1) for part in pooled], dim=1)
 
     def _pooled(self, maps: Tensor) -> Tensor:
-        """Pools ``[B, c, h, w]``, or tokens ``[B, n, c]``, over places."""
+        """Pools ``[B, c, h, w]``, or tokens ``[B, n, c]``, over places; some networks end in ``[B, h, w, c]``."""
         if maps.ndim == 3:
             maps = maps[:, getattr(self.network, "num_prefix_tokens", 0) :].transpose(1, 2)[..., None]
+        elif maps.shape[1] != self.network.num_features and maps.shape[-1] == self.network.num_features:
+            maps = maps.permute(0, 3, 1, 2)
         if self.config.pooling == "mean":
             return maps.mean(dim=(2, 3))
         return maps.clamp(min=1e-6).pow(GEM_POWER).mean(dim=(2, 3)).pow(1.0 / GEM_POWER)
@@ -98,7 +99,7 @@ class TimmImages:
 
     Args:
         features: the network.
-        key: from :meth:`fitted_key`.
+        key: from :func:`build_images`.
         state: ``mean`` and ``components`` of :func:`outfits.encoders.fitting.half_whitened`.
         background: ``keep`` or ``cut``.
         precision: see :func:`outfits.encoders.precision.autocast`.
@@ -177,8 +178,8 @@ def build_images(source: EncoderSource) -> TimmImages:
 
     def fit() -> State:
         prepare = partial(prepare_image, image_size=settings.image_size, background=config.background)
-        images: Iterable[Image.Image] = decoded(source, sample.tolist(), 2 * settings.image_size)
-        rows = raw_features(features, map(prepare, images), config.precision, torch.device("cpu"))
+        images = prepared_images(source, sample.tolist(), 2 * settings.image_size, prepare)
+        rows = raw_features(features, images, config.precision, torch.device("cpu"))
         return half_whitened(rows, config.image_dim, np.ones(features.dim, dtype=np.float32), "timm image encoder")
 
     state = read_or_fit(source.state_dir / f"timm-images-{key[:32]}.npz", key, fit)

@@ -18,8 +18,8 @@ from outfits.metrics.compatibility import auc
 from outfits.metrics.questions import LabelledSets, replacement_negatives
 
 WIDTH = 256  # principal components of the item vectors
-PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # inverse strengths of regularisation to choose from
-CHUNK = 1024  # sets whose pairs are computed at once
+INVERSE_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # of regularisation, to choose from
+PAIRS = 16_384  # computed at once
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Probe:
     model: Pipeline
 
     def ragged_logits(self, sets: Sequence[NDArray[np.integer]]) -> Tensor:
-        """Logits of sets of at least two items, shape ``[len(sets)]``."""
+        """Logits of sets, shape ``[len(sets)]``."""
         logits = self.model.decision_function(pair_features(self.vectors, sets))
         return torch.from_numpy(np.asarray(logits, dtype=np.float32))
 
@@ -66,8 +66,8 @@ def fit_probe(catalogue: Catalogue, train: Outfits, valid: Outfits, seed: int) -
     reduced = normalize(reduce.transform(vectors)).astype(np.float32)
     rows, labels = _labelled(reduced, sets)
     best: tuple[float, Pipeline] | None = None
-    for penalty in PENALTIES if held_out.positives else (1.0,):
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=2000)).fit(rows, labels)
+    for inverse in INVERSE_STRENGTHS if held_out.positives else (1.0,):
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=inverse, max_iter=2000)).fit(rows, labels)
         found = _auc(Probe(reduced, model), held_out) if held_out.positives else 0.0
         if best is None or found > best[0]:
             best = found, model
@@ -76,14 +76,14 @@ def fit_probe(catalogue: Catalogue, train: Outfits, valid: Outfits, seed: int) -
 
 
 def pair_features(vectors: NDArray[np.float32], sets: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
-    """Means over the pairs of each set of ``|x - y|`` and ``x · y``, shape ``[len(sets), 2 w]``."""
+    """Means over the pairs of each set of ``|x - y|`` and ``x · y``, ``[len(sets), 2 w]``; 0 where there is none."""
     found = np.zeros((len(sets), 2 * vectors.shape[1]), dtype=np.float32)
     sizes = np.array([len(items) for items in sets])
-    for size in np.unique(sizes):
+    for size in np.unique(sizes[sizes > 1]):
         first, second = np.triu_indices(size, 1)
-        rows = np.flatnonzero(sizes == size)
-        for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
+        rows, together = np.flatnonzero(sizes == size), max(1, PAIRS // len(first))
+        for start in range(0, len(rows), together):
+            some = rows[start : start + together]
             items = vectors[np.stack([sets[row] for row in some])]  # [B, n, w]
             one, other = items[:, first], items[:, second]
             found[some] = np.concatenate([np.abs(one - other).mean(axis=1), (one * other).mean(axis=1)], axis=1)

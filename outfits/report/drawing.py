@@ -6,9 +6,10 @@ import re
 import textwrap
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from string import whitespace
+from unicodedata import category
 
 import matplotlib
 from matplotlib import font_manager
@@ -111,16 +112,16 @@ def drawable(text: str, *, bold: bool = False) -> tuple[str, Path]:
     Returns the text without the characters that the typeface lacks, and the typeface's file. The first text that loses
     some causes a warning.
     """
-    wanted = frozenset(text) - frozenset(whitespace)
-    file = _typeface(bold=bold)
-    if not wanted <= _characters(file):
-        installed = sorted(font_manager.fontManager.ttflist, key=lambda face: _distance(face, bold=bold))
-        file = max([file, *(Path(face.fname) for face in installed)], key=lambda path: len(wanted & _characters(path)))
-    lacking = wanted - _characters(file)
-    if lacking and not _warned:
-        _warned.append(min(lacking))
-        text_of_warning = f"pictures leave out characters that no installed typeface has, such as {_warned[0]}"
-        warnings.warn(f"{text_of_warning}; install one (Debian: fonts-noto-cjk, fonts-symbola)", stacklevel=2)
+    wanted = frozenset(letter for letter in text if category(letter) not in ("Cc", "Cf", "Zs"))
+    file = _covering(wanted, bold=bold)
+    lacking = frozenset(text) - _characters(file) - frozenset(whitespace)
+    if not lacking:
+        return text, file
+    if lacking & wanted and not _warned:
+        letter = min(lacking & wanted)
+        _warned.append(letter)
+        what = f"pictures leave out characters that no installed typeface has, such as {letter} (U+{ord(letter):04X})"
+        warnings.warn(f"{what}; install one (Debian: fonts-noto-cjk, fonts-symbola)", stacklevel=2)
     lines = "".join(letter for letter in text if letter not in lacking).split("\n")
     return "\n".join(" ".join(line.split()) for line in lines), file
 
@@ -143,7 +144,17 @@ def _distance(face: font_manager.FontEntry, *, bold: bool) -> tuple[bool, int, s
     return face.style != "normal", abs(int(weight) - (700 if bold else 400)), face.fname
 
 
-@lru_cache
+@lru_cache(maxsize=4096)
+def _covering(letters: frozenset[str], *, bold: bool) -> Path:
+    """Finds the typeface's file, see :func:`drawable`."""
+    file = _typeface(bold=bold)
+    if letters <= _characters(file):
+        return file
+    installed = sorted(font_manager.fontManager.ttflist, key=lambda face: _distance(face, bold=bold))
+    return max([file, *(Path(face.fname) for face in installed)], key=lambda path: len(letters & _characters(path)))
+
+
+@cache
 def _characters(file: Path) -> frozenset[str]:
     """Lists the characters that a typeface draws at every size; none of one with bitmaps or boxes for all of them."""
     if "LastResort" in file.name:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import absolute, key, section
+from outfits.config.fields import absolute, key, located, section
 from outfits.registry import Entry, Table
 
 
@@ -47,9 +47,11 @@ TEXT_ENCODERS = Table(
 
 @dataclass
 class OpenClipConfig:
-    model: str = key("ViT-B-32", "architecture name, hf-hub:ORG/NAME or local-dir:PATH")
+    model: str = key("ViT-B-32", "architecture name, hf-hub:ORG/NAME or local-dir:PATH", check=located)
     pretrained: str | None = key(
-        None, "pretrained tag (laion2b_s34b_b79k) or a local weights file; null for hf-hub: and local-dir:"
+        None,
+        "pretrained tag (laion2b_s34b_b79k) or a local weights file; null for hf-hub: and local-dir:",
+        check=located,
     )
 
 
@@ -58,6 +60,7 @@ class SentenceConfig:
     model: str = key(
         "sentence-transformers/all-MiniLM-L6-v2",
         "model name, local folder, or package:NAME for a model inside an installed Python package",
+        check=located,
     )
 
 
@@ -74,11 +77,14 @@ class LearnedConfig:
 @dataclass
 class TimmConfig:
     model: str = key(
-        "tf_efficientnet_lite0", "timm's name, with a pretrained tag or not; hf-hub:ORG/NAME or local-dir:PATH"
+        "tf_efficientnet_lite0",
+        "timm's name, with a pretrained tag or not; hf-hub:ORG/NAME or local-dir:PATH",
+        check=located,
     )
     weights: str | None = key(
         None,
         "weights file, or package:NAME for one inside an installed Python package; null: those of the tag or the hub",
+        check=located,
     )
     image_size: int = key(192, "side that an image is shrunk and padded to, pixels", ge=32)
     stages: list[int] = key([-1], "maps that are pooled and joined: -1 the last, 0, 1, … stages from the input", ge=-1)

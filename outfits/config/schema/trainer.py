@@ -63,7 +63,6 @@ WANDB_MODES = {
     "auto": "auto",
     "online": "online",
     "run": "online",
-    "shared": "online",
     "offline": "offline",
     "dryrun": "offline",
     "off": "off",

@@ -80,13 +80,10 @@ def start_wandb(config: WandbConfig, run_dir: Path, resolved: dict[str, Any]) ->
     Offline files are written under ``run_dir``; ``resolved`` is the whole configuration. Returns None if W&B is off, or
     cannot start offline either, which is a warning too.
     """
-    words = WANDB_MODES
-    environment = os.environ.get("WANDB_MODE", "")
-    if "off" in (words[config.mode], words.get(environment)):
+    mode, environment = WANDB_MODES[config.mode], WANDB_MODES.get(os.environ.get("WANDB_MODE", ""))
+    if "off" in (mode, environment):
         return None
-    online = words[config.mode] == "online" or (
-        words[config.mode] == "auto" and words.get(environment) != "offline" and has_wandb_key()
-    )
+    online = mode == "online" or (mode == "auto" and environment != "offline" and has_wandb_key())
     try:
         if online:
             try:

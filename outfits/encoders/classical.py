@@ -71,17 +71,8 @@ class ClassicalImages:
     @staticmethod
     def fit(descriptors: Iterable[NDArray[np.float32]], dim: int) -> State:
         """Fits mean and components to descriptors; DataError if there are fewer than two or all are alike."""
-        described = list(descriptors)
-        raw = np.stack(described) if described else np.zeros((0, RAW_DIM), dtype=np.float32)
-        centred = raw - raw.mean(axis=0, dtype=np.float64).astype(np.float32) if described else raw
-        scale = np.ones(RAW_DIM, dtype=np.float32)
-        start = 0
-        for name, width in BLOCKS.items():
-            block = centred[:, start : start + width]
-            deviation = float(np.sqrt(np.square(block, dtype=np.float64).sum(axis=1).mean())) if described else 0.0
-            scale[start : start + width] = np.sqrt(SHARES[name]) / deviation if deviation > 1e-6 else 0.0
-            start += width
-        return half_whitened(raw, dim, scale, "classical image encoder")
+        raw = np.array(list(descriptors), dtype=np.float32).reshape(-1, RAW_DIM)
+        return half_whitened(raw, dim, _block_scale(raw), "classical image encoder")
 
     def keep(self, folder: Path) -> None:
         """Writes the fit to a run's own folder."""
@@ -104,6 +95,20 @@ class ClassicalImages:
         """Reduced descriptors, shape ``[B, dim]``."""
         vectors: NDArray[np.float32] = (np.stack(prepared) - self.state["mean"]) @ self.state["components"].T
         return vectors
+
+
+def _block_scale(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the factor of every column that gives each block its share of the variance, shape ``[RAW_DIM]``."""
+    scale = np.ones(RAW_DIM, dtype=np.float32)
+    if not len(raw):
+        return scale
+    centred, start = raw - raw.mean(axis=0, dtype=np.float64).astype(np.float32), 0
+    for name, width in BLOCKS.items():
+        block = centred[:, start : start + width]
+        deviation = float(np.sqrt(np.square(block, dtype=np.float64).sum(axis=1).mean()))
+        scale[start : start + width] = np.sqrt(SHARES[name]) / deviation if deviation > 1e-6 else 0.0
+        start += width
+    return scale
 
 
 class ClassicalTexts:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import Outfits
-from outfits.metrics.compatibility import auc
-from outfits.metrics.questions import LabelledSets, replacement_negatives
+from outfits.metrics.compatibility import auc, set_logits
+from outfits.metrics.questions import replacement_negatives
 
 WIDTH = 256  # principal components of the item vectors
 INVERSE_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)  # of regularisation, to choose from
@@ -64,11 +64,12 @@ def fit_probe(catalogue: Catalogue, train: Outfits, valid: Outfits, seed: int) -
     width = min(WIDTH, vectors.shape[1], len(items))
     reduce = make_pipeline(StandardScaler(), PCA(width, svd_solver="full")).fit(vectors[items])
     reduced = normalize(reduce.transform(vectors)).astype(np.float32)
-    rows, labels = _labelled(reduced, sets)
+    rows = pair_features(reduced, [*sets.positives, *sets.negatives])
+    labels = np.arange(len(rows)) < len(sets.positives)
     best: tuple[float, Pipeline] | None = None
     for inverse in INVERSE_STRENGTHS if held_out.positives else (1.0,):
         model = make_pipeline(StandardScaler(), LogisticRegression(C=inverse, max_iter=2000)).fit(rows, labels)
-        found = _auc(Probe(reduced, model), held_out) if held_out.positives else 0.0
+        found = auc(*set_logits(held_out, Probe(reduced, model))) if held_out.positives else 0.0
         if best is None or found > best[0]:
             best = found, model
     assert best is not None
@@ -88,13 +89,3 @@ def pair_features(vectors: NDArray[np.float32], sets: Sequence[NDArray[np.intege
             one, other = items[:, first], items[:, second]
             found[some] = np.concatenate([np.abs(one - other).mean(axis=1), (one * other).mean(axis=1)], axis=1)
     return found
-
-
-def _labelled(vectors: NDArray[np.float32], sets: LabelledSets) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    rows = pair_features(vectors, [*sets.positives, *sets.negatives])
-    return rows, np.arange(len(rows)) < len(sets.positives)
-
-
-def _auc(probe: Probe, sets: LabelledSets) -> float:
-    logits = probe.ragged_logits([*sets.positives, *sets.negatives]).numpy()
-    return auc(logits[: len(sets.positives)], logits[len(sets.positives) :])

@@ -13,10 +13,12 @@ from datamodules.base import OutfitLoaders
 from outfits.config.schema.scorer import NegativesConfig, ScorerConfig
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.dataset import OutfitDataset
+from outfits.data.near_copies import nearest_of_category
 from outfits.data.negatives import NegativeSampler, OutfitWithNegatives
 from outfits.data.outfits import Outfits
 
-VALIDATION_NEGATIVES = NegativesConfig(per_outfit=1, replace_all=0.0, same_category=1.0, hard_share=0.0)
+VALIDATION_NEGATIVES = NegativesConfig(per_outfit=1, copies=0.0, replace_all=0.0, same_category=1.0, hard_share=0.0)
+NEAR_COPIES = 8  # of each item, to draw from
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,22 @@ class CompatibilityDataModule(OutfitLoaders):
         """Makes outfits with negatives; those of validation are the same in every epoch."""
         categories, config = self.dataset.catalogue.categories, self.config
         if split == "train":
-            train = self.dataset.outfits.of("train") if self.train is None else self.train
-            negatives = NegativeSampler(categories, config.negatives, config.epochs)
+            train = self.training_outfits
+            negatives = NegativeSampler(categories, config.negatives, config.epochs, self._near_copies(train))
             return OutfitsWithNegatives(train, negatives, self.seed, config.subset_share)
         negatives = NegativeSampler(categories, VALIDATION_NEGATIVES, 1)
         return OutfitsWithNegatives(self.dataset.outfits.of(split), negatives, self.seed)
+
+    @property
+    def training_outfits(self) -> Outfits:
+        """The outfits that are trained on."""
+        return self.dataset.outfits.of("train") if self.train is None else self.train
+
+    def _near_copies(self, train: Outfits) -> NDArray[np.int64] | None:
+        """Near-copies of the items of training outfits, ``[N, c]``; None where no negative wants one."""
+        if not self.config.negatives.copies:
+            return None
+        copies = np.full((len(self.dataset.catalogue), NEAR_COPIES), -1)
+        items = np.unique(train.items)
+        copies[items] = nearest_of_category(self.dataset.catalogue, items, NEAR_COPIES)
+        return copies

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,23 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
+from outfits.data.near_copies import nearest_of_category
 from outfits.data.outfits import Outfits
-from outfits.metrics.calibration import measure_calibration, near_copies, reliability
+from outfits.metrics.calibration import fit_calibration, measure_calibration, near_copies, reliability
+from outfits.metrics.compatibility import SetScorer
+from tests.tiny_world import World
 
 CATEGORIES, PER_CATEGORY, WIDTH = 4, 12, 6
 
 
 @pytest.fixture(scope="module")
 def catalogue() -> Catalogue:
+    return a_catalogue()
+
+
+def a_catalogue(per_category: int = PER_CATEGORY) -> Catalogue:
     rng = np.random.default_rng(0)
-    count = CATEGORIES * PER_CATEGORY
+    count = CATEGORIES * per_category
     vectors = rng.normal(size=(count, WIDTH)).astype(np.float32)
     embeddings = ItemEmbeddings(vectors, np.ones((count, 2), dtype=np.bool_), WIDTH - 2, 2, "key")
     ids, names = [f"item-{number}" for number in range(count)], [f"category-{number}" for number in range(CATEGORIES)]
@@ -27,11 +35,11 @@ def catalogue() -> Catalogue:
     return Catalogue(ids, categories, names, [""] * count, [None] * count, embeddings)
 
 
-def some_outfits(count: int = 60) -> Outfits:
+def some_outfits(count: int = 60, per_category: int = PER_CATEGORY) -> Outfits:
     """Outfits of two to four items, each of another category: item ``4 m + c`` is of category ``c``."""
     rng = np.random.default_rng(1)
     lists = [
-        [int(CATEGORIES * rng.integers(PER_CATEGORY) + place) for place in range(2 + number % 3)]
+        [int(CATEGORIES * rng.integers(per_category) + place) for place in range(2 + number % 3)]
         for number in range(count)
     ]
     return Outfits.from_lists([str(number) for number in range(count)], lists, np.full(count, 2, dtype=np.int8))
@@ -115,3 +123,71 @@ def test_a_near_copy_is_the_nearest_other_item_of_a_category_of_the_outfit(catal
 def test_without_a_possible_replacement_there_is_nothing_to_measure(catalogue: Catalogue) -> None:
     none = some_outfits().take(np.zeros(0, dtype=np.int64))
     assert measure_calibration(Constant(0.5), catalogue, none, 0) is None
+
+
+class Rescaled:
+    """Another scorer's logits, scaled and shifted."""
+
+    def __init__(self, scorer: SetScorer, scale: float, offset: float) -> None:
+        self.scorer, self.scale, self.offset = scorer, scale, offset
+
+    def ragged_logits(self, sets: Sequence[NDArray[np.integer]]) -> torch.Tensor:
+        return self.scale * self.scorer.ragged_logits(sets) + self.offset
+
+
+class Guessing:
+    """A scorer that is right more often than not; its logit is the true log-odds."""
+
+    def __init__(self, outfits: Outfits) -> None:
+        self.real = {frozenset(items.tolist()) for items in outfits}
+
+    def ragged_logits(self, sets: Sequence[NDArray[np.integer]]) -> torch.Tensor:
+        # Normal with mean +-m and variance 2 m: its log-odds are itself.
+        mean, logits = 1.0, []
+        for items in sets:
+            rng = np.random.default_rng(items.tolist())
+            sign = 1 if frozenset(items.tolist()) in self.real else -1
+            logits.append(sign * mean + np.sqrt(2 * mean) * rng.normal())
+        return torch.tensor(logits)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(3.0, -2.0), (0.25, 1.0)])
+def test_the_fit_undoes_what_was_done_to_a_calibrated_logit(scale: float, offset: float) -> None:
+    catalogue, outfits = a_catalogue(900), some_outfits(1200, 900)
+    told = Guessing(outfits)
+    fitted = fit_calibration(Rescaled(told, scale, offset), catalogue, outfits, 0)
+    assert fitted is not None
+    assert fitted[0] * scale == pytest.approx(1, abs=0.1)
+    assert fitted[0] * offset + fitted[1] == pytest.approx(0, abs=0.1)
+    wrong = measure_calibration(Rescaled(told, scale, offset), catalogue, outfits, 1)
+    mended = measure_calibration(
+        Rescaled(told, fitted[0] * scale, fitted[0] * offset + fitted[1]), catalogue, outfits, 1
+    )
+    assert wrong is not None
+    assert mended is not None
+    assert mended.error < 0.04 < wrong.error
+
+
+def test_a_scorer_that_is_wrong_is_not_turned_round(catalogue: Catalogue) -> None:
+    outfits = some_outfits()
+    assert fit_calibration(Rescaled(Guessing(outfits), -1.0, 0.0), catalogue, outfits, 0) is None
+    assert fit_calibration(Constant(0.5), catalogue, outfits.take(np.zeros(0, dtype=np.int64)), 0) is None
+
+
+def test_rescaling_changes_logits_and_no_order() -> None:
+    world = World()
+    sets = [[0, 7, 14], [1, 2], [9, 4, 11]]
+    before = np.array([world.logit(items) for items in sets])
+    world.module.rescale(0.5, -1.5)
+    assert [world.logit(items) for items in sets] == pytest.approx(0.5 * before - 1.5, abs=1e-5)
+
+
+def test_the_nearest_of_a_category_leave_the_item_itself_out(catalogue: Catalogue) -> None:
+    vectors = catalogue.require_embeddings.vectors.copy()
+    vectors[4], vectors[8] = vectors[0], vectors[0] * 2  # three items of category 0 with one direction
+    twins = catalogue.with_embeddings(replace(catalogue.require_embeddings, vectors=vectors))
+    found = nearest_of_category(twins, np.array([0, 4, 8, 3]), PER_CATEGORY)
+    assert [set(row[:2].tolist()) for row in found[:3]] == [{4, 8}, {0, 8}, {0, 4}]
+    assert (found[:, -1] == -1).all()
+    for item, row in zip((0, 4, 8, 3), found, strict=True):
+        assert sorted([item, *row[:-1].tolist()]) == list(range(item % CATEGORIES, len(vectors), CATEGORIES))

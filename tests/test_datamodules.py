@@ -209,7 +209,7 @@ def test_mine_gives_the_targets_of_the_stage(tiny, tmp_path: Path) -> None:
     items, model = dataset.catalogue.require_embeddings, run.config.model
     save_network(a_scorer(items.image_dim, items.text_dim), tmp_path / "scorer.safetensors")
     scorer = load_scorer(tmp_path / "scorer.safetensors")
-    stage = mine_targets(run, dataset, Scorers(scorer, None, {}))
+    stage = mine_targets(run, dataset, Scorers(scorer, None, {}, None))
     made = mine(dataset, scorer.module, k=model.k, k_max=model.k_max, config=run.config.targets, seed=run.config.seed)
     assert list(made.conditions) == list(stage.conditions) == ["categories", "categories_texts"]
     assert made.k_max == model.k_max

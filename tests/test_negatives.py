@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from datamodules.compatibility import CollateCompatibility
-from outfits.config.schema.scorer import NegativesConfig
+from datamodules.compatibility import NEAR_COPIES, CollateCompatibility, CompatibilityDataModule
+from outfits.config.schema.scorer import NegativesConfig, ScorerConfig
+from outfits.data.dataset import OutfitDataset
 from outfits.data.negatives import NegativeSampler
+from outfits.data.outfits import Outfits
 from tests.test_generator_model import CATEGORIES, ITEMS, a_catalogue
 
 CATEGORY = (np.arange(ITEMS) % CATEGORIES).astype(np.int32)
@@ -37,6 +39,59 @@ def test_random_replacements_leave_the_category() -> None:
         for sample in sampled(replace_all=0.0, same_category=0.0)
     ]
     assert 0.05 < np.mean(changed) < 0.35  # one in six categories
+
+
+def copies_of_next() -> np.ndarray:
+    """The only near-copy of an item is the next one of its category; the last of each has none."""
+    copies = np.full((ITEMS, 3), -1)
+    copies[: ITEMS - CATEGORIES, 0] = np.arange(CATEGORIES, ITEMS)
+    return copies
+
+
+def test_a_near_copy_of_one_item_takes_the_place_of_another() -> None:
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=1.0), 10, copies_of_next())
+    places = set()
+    for seed in range(100):
+        for negative in sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).sets[1:]:
+            (place,) = np.flatnonzero(negative != OUTFIT)
+            twin = int(negative[place]) - CATEGORIES
+            assert twin in np.delete(OUTFIT, place)
+            places.add(int(place))
+    assert places == {0, 1, 2, 3}
+
+
+def test_an_item_without_a_near_copy_gives_way_to_any() -> None:
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=1.0), 10, np.full((ITEMS, 2), -1))
+    for seed in range(30):
+        for negative in sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).sets[1:]:
+            assert (negative != OUTFIT).sum() == 1
+            assert len(set(negative.tolist())) == len(OUTFIT)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_near_copies_are_the_configured_share(share: float) -> None:
+    config = NegativesConfig(copies=share, replace_all=0.0, same_category=1.0)
+    sampler = NegativeSampler(CATEGORY, config, 10, copies_of_next())
+    sets = [sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).sets[1:] for seed in range(300)]
+    twice = [len(set(CATEGORY[one])) < len(OUTFIT) for one in np.concatenate(sets)]
+    assert np.mean(twice) == pytest.approx(share, abs=0.06)
+
+
+def test_near_copies_of_a_data_module_are_the_nearest_of_training_items() -> None:
+    catalogue = a_catalogue()
+    outfits = Outfits.from_lists(["a", "b"], [OUTFIT.tolist(), [3, 4]], [0, 0])
+    dataset = OutfitDataset("drawn", catalogue, outfits, {}, {}, {}, {}, [])
+    data = CompatibilityDataModule(dataset, ScorerConfig(negatives=NegativesConfig(copies=1.0)))
+    copies = data.make_samples("train").sampler.copies
+    vectors = catalogue.require_embeddings.vectors
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for item in range(ITEMS):
+        others = set(np.flatnonzero(catalogue.categories == catalogue.categories[item]).tolist()) - {item}
+        nearest = sorted(others, key=lambda one: -float(unit[one] @ unit[item]))
+        found = copies[item][copies[item] >= 0].tolist()
+        assert found == (nearest[:NEAR_COPIES] if item in outfits.items else [])
+    plain = CompatibilityDataModule(dataset, ScorerConfig(negatives=NegativesConfig(copies=0.0)))
+    assert plain.make_samples("train").sampler.copies is None
 
 
 def test_candidates_are_of_the_replaced_items_category_and_never_in_the_outfit() -> None:

@@ -27,15 +27,26 @@ class OutfitWithNegatives:
 
 
 class NegativeSampler:
-    """Draws negatives for an outfit: all items replaced or one, by any item or one of the same category.
+    """Draws negatives for an outfit: all items replaced or one, by any item, one of its category, or another's copy.
 
-    ``categories`` has shape ``[N]``; the hard-negative schedule spans ``epochs`` training epochs.
+    Args:
+        categories: of the catalogue's items, shape ``[N]``.
+        config: shares of the kinds of negatives.
+        epochs: training epochs that the schedule of hard negatives spans.
+        copies: near-copies of every item, shape ``[N, c]``, -1 where there is none; None: no negative has one.
     """
 
-    def __init__(self, categories: NDArray[np.int32], config: NegativesConfig, epochs: int) -> None:
+    def __init__(
+        self,
+        categories: NDArray[np.int32],
+        config: NegativesConfig,
+        epochs: int,
+        copies: NDArray[np.int64] | None = None,
+    ) -> None:
         self.categories = categories
         self.config = config
         self.epochs = epochs
+        self.copies = copies
         order = np.argsort(categories, kind="stable")
         bounds = np.searchsorted(categories[order], np.arange(int(categories.max()) + 2))
         self.members = [order[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
@@ -58,6 +69,18 @@ class NegativeSampler:
             drawn[clash] = pool[rng.integers(len(pool), size=int(clash.sum()))]
         return drawn.astype(np.int64)
 
+    def with_copy(
+        self, outfit: NDArray[np.int32], copies: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Puts a near-copy of one item in the place of another; of any item where the first has no near-copy."""
+        twin, place = rng.choice(len(outfit), 2, replace=False)
+        others = np.setdiff1d(copies[outfit[twin]], np.append(outfit, -1))
+        if not len(others):
+            others = self.replacements(outfit, int(outfit[place]), 1, False, rng)
+        found = outfit.astype(np.int64)
+        found[place] = rng.choice(others)
+        return found
+
     def sample(self, outfit: NDArray[np.int32], epoch: int, rng: np.random.Generator) -> OutfitWithNegatives:
         """Draws the negatives of one outfit in one epoch."""
         config = self.config
@@ -66,7 +89,9 @@ class NegativeSampler:
         replaced = int(rng.integers(size))
         hard = np.zeros(count, dtype=bool)
         for row in range(1, count + 1):
-            if rng.random() < config.replace_all:
+            if self.copies is not None and rng.random() < config.copies:
+                sets[row] = self.with_copy(outfit, self.copies, rng)
+            elif rng.random() < config.replace_all:
                 for place in range(size):
                     same = rng.random() < config.same_category
                     sets[row, place] = self.replacements(outfit, int(outfit[place]), 1, same, rng)[0]

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 from outfits.data.catalogue import Catalogue
+from outfits.data.near_copies import nearest_of_category
 from outfits.data.outfits import Outfits
-from outfits.metrics.compatibility import SetScorer
+from outfits.metrics.compatibility import SetScorer, set_logits
 from outfits.metrics.questions import LabelledSets, replacement_negatives
 
 BINS = 10  # of equal width in the reliability diagram
+DRAWS = 4  # of replaced items per outfit that the calibration is fitted on
 COPY_STREAM = 13  # first number of the seeds of near-copies
 
 
@@ -111,19 +114,40 @@ def near_copies(
 
     Outfits whose drawn item is the only one of its category, outside the outfit, are left out.
     """
-    vectors = catalogue.require_embeddings.vectors
-    categories = catalogue.categories
-    members = {int(category): np.flatnonzero(categories == category) for category in np.unique(categories)}
+    drawn = np.array(
+        [np.random.default_rng([seed, COPY_STREAM, place]).choice(items) for place, items in enumerate(outfits)],
+        dtype=np.int64,
+    )
+    nearest = nearest_of_category(catalogue, drawn, int(outfits.sizes.max(initial=1)))
     given, copied = [], []
-    for position, items in enumerate(outfits):
-        item = int(np.random.default_rng([seed, COPY_STREAM, position]).choice(items))
-        others = np.setdiff1d(members[int(categories[item])], items)
+    for items, others in zip(outfits, nearest, strict=True):
+        others = others[(others >= 0) & ~np.isin(others, items)]
         if len(others):
-            lengths = np.linalg.norm(vectors[others], axis=1)
-            nearest = others[np.argmax(vectors[others] @ vectors[item] / np.maximum(lengths, 1e-12))]
             given.append(items)
-            copied.append(np.append(items, nearest).astype(items.dtype))
+            copied.append(np.append(items, others[0]).astype(items.dtype))
     return given, copied
+
+
+def fit_calibration(scorer: SetScorer, catalogue: Catalogue, outfits: Outfits, seed: int) -> tuple[float, float] | None:
+    """Fits scale and offset of the logit, so that its sigmoid is the share of real outfits among sets of its value.
+
+    Platt scaling (Platt 1999): a logistic regression on the logit, over outfits of the validation split and as many
+    with one item replaced by another of its category. Arguments as of :func:`measure_calibration`. Returns None where
+    no outfit allows a replacement, or S does not rise with the chance that an outfit is real.
+    """
+    draws = [
+        replacement_negatives(outfits, catalogue.categories, seed + draw, same_category=True) for draw in range(DRAWS)
+    ]
+    logits = [set_logits(draw, scorer) for draw in draws if draw.positives]
+    if not logits:
+        return None
+    rows = np.concatenate([part.astype(np.float64) for both in logits for part in both])[:, None]
+    labels = np.concatenate(
+        [np.full(len(part), real) for both in logits for part, real in zip(both, (1, 0), strict=True)]
+    )
+    fitted = LogisticRegression(C=np.inf).fit(rows, labels)
+    scale, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return (scale, offset) if scale > 0 else None
 
 
 def _scores(scorer: SetScorer, sets: Sequence[NDArray[np.integer]]) -> NDArray[np.float64]:

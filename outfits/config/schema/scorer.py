@@ -9,9 +9,16 @@ from outfits.config.fields import key, section
 class NegativesConfig:
     per_outfit: int = key(2, "negatives drawn per positive outfit", ge=1)
     replace_all: float = key(
-        0.2, "share of negatives with every item replaced; the others have one item replaced", ge=0, le=1
+        0.2, "share of the other negatives with every item replaced; the rest have one item replaced", ge=0, le=1
     )
     same_category: float = key(0.7, "share of replacements drawn from the replaced item's own category", ge=0, le=1)
+    copies: float = key(
+        0.2,
+        "share of negatives in which a near-copy of one item takes the place of another: two bags do not make an "
+        "outfit better than one",
+        ge=0,
+        le=1,
+    )
     hard_share: float = key(0.5, "share of one-item negatives that are hard once the schedule is complete", ge=0, le=1)
     hard_start: float = key(0.3, "share of training after which hard negatives begin", ge=0, le=1)
     hard_full: float = key(
@@ -52,6 +59,11 @@ class ScorerConfig(ScorerArchitecture):
     lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
     weight_decay: float = key(1e-2, "AdamW weight decay", ge=0)
     warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
+    calibrate: bool = key(
+        True,
+        "scale the logit, once trained, on the validation split, so that S is the share of real outfits among real "
+        "ones and as many with one item replaced (Platt scaling)",
+    )
     patience: int = key(0, "early stopping: epochs without a better validation AUC; 0 never stops early", ge=0)
     negatives: NegativesConfig = section(NegativesConfig)
 

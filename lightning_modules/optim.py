@@ -1,13 +1,19 @@
 """Builds AdamW with a linear warm-up for every LightningModule."""
 
 import math
+from typing import Protocol
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
-from outfits.config.schema.model import OptimizerConfig
-from outfits.config.schema.scorer import ScorerConfig
+
+class TrainingSchedule(Protocol):
+    """A section with a peak learning rate, AdamW's weight decay, and the share of the steps that warm up."""
+
+    lr: float
+    weight_decay: float
+    warmup: float
 
 
 def warmup_then(schedule: str, warmup_steps: int, total_steps: int, step: int) -> float:
@@ -20,9 +26,7 @@ def warmup_then(schedule: str, warmup_steps: int, total_steps: int, step: int) -
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def adamw_with_warmup(
-    module: L.LightningModule, config: ScorerConfig | OptimizerConfig, schedule: str
-) -> OptimizerLRSchedulerConfig:
+def adamw_with_warmup(module: L.LightningModule, config: TrainingSchedule, schedule: str) -> OptimizerLRSchedulerConfig:
     """Builds Lightning's optimiser configuration; matrices decay, vectors (biases, norms, learned tokens) do not.
 
     The module is attached to its trainer; ``schedule`` is ``cosine`` or ``constant`` after the warm-up.

@@ -11,14 +11,16 @@ import numpy as np
 from datamodules.compatibility import CompatibilityDataModule
 from lightning_modules.compatibility import CompatibilityModule
 from lightning_modules.fitting import Checkpoints, fit_resumable
-from lightning_modules.trainer import build_trainer, is_rank_zero, on_rank_zero
+from lightning_modules.trainer import is_rank_zero, on_rank_zero
 from outfits import run_files
 from outfits.completion.context import MethodContext
 from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
+from outfits.metrics.calibration import Calibration, fit_calibration, measure_calibration
 from outfits.metrics.evaluate_scorer import measure_compatibility, measure_probe
+from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.storage import write_atomically, write_json
 from outfits.weights import save_network
@@ -27,11 +29,12 @@ from pipeline.run import Run, content_key
 
 @dataclass(frozen=True)
 class Scorers:
-    """Holds the frozen S, the judge (None without one) and the metrics of S on the evaluated split."""
+    """Holds the frozen S, the judge (None without one), and metrics and calibration of S on the evaluated split."""
 
     scorer: FrozenScorer
     judge: FrozenScorer | None
     metrics: dict[str, Any]
+    calibration: Calibration | None
 
 
 def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
@@ -60,7 +63,7 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
             _copy(judge / run_files.SCORER, run.folder / run_files.JUDGE)
     frozen = load_scorer(scorer / run_files.SCORER)
     frozen_judge = None if judge is None else load_scorer(judge / run_files.SCORER)
-    return Scorers(frozen, frozen_judge, measure_scorer(run, dataset, frozen, frozen_judge, outfits_of_scorer))
+    return measure_scorers(run, dataset, frozen, frozen_judge, outfits_of_scorer)
 
 
 def load_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
@@ -70,7 +73,7 @@ def load_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
     judge_sha256 = recorded["judge_sha256"]
     judge = load_scorer(run.folder / run_files.JUDGE, judge_sha256) if judge_sha256 else None
     outfits_of_scorer, _ = scorer_and_judge_outfits(run, dataset)
-    return Scorers(scorer, judge, measure_scorer(run, dataset, scorer, judge, outfits_of_scorer))
+    return measure_scorers(run, dataset, scorer, judge, outfits_of_scorer)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -85,20 +88,24 @@ def scorer_and_judge_outfits(run: Run, dataset: OutfitDataset) -> tuple[Outfits,
     return train.take(np.flatnonzero(~kept_for_judge)), train.take(np.flatnonzero(kept_for_judge))
 
 
-def measure_scorer(
+def measure_scorers(
     run: Run, dataset: OutfitDataset, scorer: FrozenScorer, judge: FrozenScorer | None, train: Outfits
-) -> dict[str, Any]:
+) -> Scorers:
     """Measures S, trained on ``train``, on the evaluated split; rank zero writes the metrics with both SHA-256."""
     config = run.config.evaluate
     questions = {"distractors": config.distractors, "draws": config.draws, "seed": run.config.seed}
     s = MethodContext(dataset.catalogue, scorer.module, search=run.config.targets).scorer
     metrics = measure_compatibility(s, dataset, train, config.split, **questions)
     metrics |= measure_probe(dataset, train, config.split, **questions)
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if value is not None)
+    calibration = measure_calibration(s, dataset.catalogue, dataset.outfits.of(config.split), run.config.seed)
+    stated = {} if calibration is None else calibration.to_json()
+    known = {"calibration error": stated.get("error"), "raised by near-copies": stated.get("copies_raised")}
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in (metrics | known).items() if value is not None)
     run.log("compatibility", f"{config.split} split: {shown}")
     digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}
-    on_rank_zero(lambda: write_json(run.folder / run_files.COMPATIBILITY, {**metrics, **digests}))
-    return metrics
+    written = {**metrics, "calibration": stated or None, **digests}
+    on_rank_zero(lambda: write_json(run.folder / run_files.COMPATIBILITY, written))
+    return Scorers(scorer, judge, metrics, calibration)
 
 
 def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerConfig, seed: int, name: str) -> Path:
@@ -106,8 +113,6 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     catalogue, trainer_config = dataset.catalogue, run.config.trainer
     features = catalogue.require_embeddings
     valid = dataset.outfits.of("valid")
-    # This trainer only tells how many ranks share a batch.
-    world_size = build_trainer(trainer_config).world_size
     key = content_key(
         asdict(config),
         [features.image_dim, features.text_dim],
@@ -115,9 +120,7 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         catalogue.categories.tolist(),
         [train.items.tolist(), train.offsets.tolist(), valid.items.tolist(), valid.offsets.tolist()],
         seed,
-        [trainer_config.precision, trainer_config.gradient_clip_val, trainer_config.accumulate_grad_batches],
-        [trainer_config.limit_train_batches, trainer_config.limit_val_batches, trainer_config.fast_dev_run],
-        world_size,
+        *run.training_facts(),
     )
     folder = run.cache / "scorers" / f"{name}-{key}"
     if (folder / run_files.SCORER).exists():
@@ -137,8 +140,22 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     )
 
     def export() -> None:
+        if config.calibrate:
+            _calibrate(run, dataset, module.model, seed, name)
         save_network(module.model, folder / run_files.SCORER)
         shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
 
     on_rank_zero(export)
     return folder
+
+
+def _calibrate(run: Run, dataset: OutfitDataset, model: OutfitTransformer, seed: int, name: str) -> None:
+    """Rescales the logits of a trained model on the validation split."""
+    scorer = MethodContext(dataset.catalogue, model.eval(), search=run.config.targets).scorer
+    fitted = fit_calibration(scorer, dataset.catalogue, dataset.outfits.of("valid"), seed)
+    if fitted is None:
+        run.log("compatibility", f"the {name} is not calibrated: its logit says nothing on the validation split")
+        return
+    model.rescale(*fitted)
+    scale, offset = fitted
+    run.log("compatibility", f"calibrated the {name} on the validation split: {scale:.3f} x logit {offset:+.3f}")

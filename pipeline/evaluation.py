@@ -24,12 +24,12 @@ from outfits.config.schema.methods import METHODS, spec_of
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.errors import ArtifactError
-from outfits.metrics.calibration import measure_calibration
 from outfits.metrics.method_evaluation import PROTOCOL, collected, evaluation_store, evaluation_work
 from outfits.mining.mined import fulfillable
 from outfits.mining.targets import read_selected
 from outfits.models.frozen import load_generator
 from outfits.models.generator import Generator
+from outfits.models.retrieval import RetrievalTransformer
 from outfits.models.student import TwoTower
 from outfits.report.comparison.gallery import gallery_outfits
 from outfits.report.comparison.page import write_report
@@ -46,8 +46,9 @@ from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers, load_scorers
 from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
-from pipeline.run import Run, content_key
-from pipeline.student import student_of, wants_student
+from pipeline.retrieval import retriever_of
+from pipeline.run import Run, content_key, wants
+from pipeline.student import student_of
 
 
 def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
@@ -80,7 +81,6 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
     outcomes = evaluator.compare(tasks)
     conditions = evaluator.with_conditions(tasks)
     sweeps = evaluator.sweeps()
-    calibration = measure_calibration(evaluator.context.scorer, dataset.catalogue, evaluator.outfits, run.config.seed)
     test_generator(run, dataset, scorers.scorer, generator, tasks)
     if not scorers.scorer.unchanged():
         raise RuntimeError("the frozen scorer's weights changed during the evaluation")
@@ -96,7 +96,7 @@ def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator
         split_facts=dataset.split_facts,
         counts={**dataset.counts, f"{config.split} outfits too small for k={tasks.k}": tasks.left_out},
         resamples=config.resamples,
-        calibration=calibration,
+        calibration=scorers.calibration,
         sweeps=summarise_sweeps(sweeps),
         conditions=summarise_conditions(conditions),
         scores=score_table(outcomes, dataset.catalogue),
@@ -128,6 +128,7 @@ class MethodEvaluator:
             judge_module=None if self.scorers.judge is None else self.scorers.judge.module,
             generator=self.generator,
             student=self.student,
+            retriever=self.retriever,
             selected=self.selected,
             occurrences=np.bincount(self.dataset.outfits.of("train").items, minlength=len(catalogue)),
             search=self.run.config.targets,
@@ -139,7 +140,14 @@ class MethodEvaluator:
     @cached_property
     def student(self) -> TwoTower | None:
         """The run's student, taught now if the run has none; None where no method asked for needs it."""
-        return student_of(self.run, self.dataset, self.scorers.scorer) if wants_student(self.run) else None
+        return student_of(self.run, self.dataset, self.scorers.scorer) if wants(self.run, "student") else None
+
+    @cached_property
+    def retriever(self) -> RetrievalTransformer | None:
+        """The run's retriever, trained now if the run has none; None where no method asked for needs it."""
+        if not wants(self.run, "retriever"):
+            return None
+        return retriever_of(self.run, self.dataset, self.scorers.scorer)
 
     def _planned_calls(self) -> int:
         """Estimates the calls of S of the compared searches over the whole catalogue."""
@@ -204,7 +212,7 @@ class MethodEvaluator:
         run, config = self.run, self.run.config.evaluate
         call = resolve_call(text, config)
         needs = set(spec_of(text).needs)
-        judge = self.scorers.judge
+        judge, taught = self.scorers.judge, {"student": self.student, "retriever": self.retriever}
         key = content_key(
             tasks.digest(),
             self.scorers.scorer.sha256,
@@ -214,7 +222,7 @@ class MethodEvaluator:
             [call.name, None if call.options is None else asdict(call.options)],
             [PROTOCOL, config.shard_size, run.search_precision(), run.config.seed],
             asdict(run.config.index) if {"generator", "student"} & needs else None,
-            *([] if self.student is None or "student" not in needs else [weights_digest(self.student)]),
+            *[weights_digest(model) for need, model in taught.items() if need in needs and model is not None],
         )
         folder = run.folder / run_files.SHARDS / f"{call.name}-{key}"
         store = evaluation_store(folder, call, tasks, config.shard_size)

@@ -19,6 +19,7 @@ from lightning_modules.trainer import build_trainer, check_hardware, is_rank_zer
 from outfits import run_files
 from outfits.config.load import read_config, save_config
 from outfits.config.schema import Config
+from outfits.config.schema.methods import Need, spec_of
 from outfits.config.schema.stages import STAGES
 from outfits.data.dataset import OutfitDataset
 from outfits.errors import ArtifactError, ConfigError
@@ -89,6 +90,16 @@ class Run:
         if precision != "auto":
             return precision
         return resolve_precision(precision, build_trainer(self.config.trainer).strategy.root_device)
+
+    def training_facts(self) -> list[Any]:
+        """What of the trainer changes the weights that a training ends with; part of the key of what is trained."""
+        config = self.config.trainer
+        world_size = build_trainer(config).world_size  # this trainer only tells how many ranks share a batch
+        return [
+            [config.precision, config.gradient_clip_val, config.accumulate_grad_batches],
+            [config.limit_train_batches, config.limit_val_batches, config.fast_dev_run],
+            world_size,
+        ]
 
     def _removed(self) -> bool:
         """Removes what stands in the folder before the first product, if nothing else does; returns whether it has."""
@@ -174,6 +185,13 @@ def evaluation_of(run: Run) -> Callable[[Run, OutfitDataset], Any]:
             return evaluate
     files = " nor ".join(evaluation.name for evaluation in evaluations)
     raise ArtifactError(f"run {run.folder} has neither {files}; finish it with train.py resume={run.folder}")
+
+
+def wants(run: Run, need: Need) -> bool:
+    """Returns whether a method that needs this is asked for."""
+    config = run.config.evaluate
+    texts = (*config.methods, *config.condition_methods, *config.sweep.methods)
+    return any(need in spec_of(text).needs for text in texts)
 
 
 def _run_folder(config: Config) -> Path:

@@ -8,7 +8,6 @@ import torch
 from lightning_modules.sharded import run_once, run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
-from outfits.config.schema.methods import methods_needing
 from outfits.data.dataset import OutfitDataset
 from outfits.mining.distillation import (
     DistillationSplit,
@@ -98,13 +97,6 @@ def _train(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, rounds: list[
         save_network(student, path, scorer_sha256=scorer.sha256)
 
     run_once(train, run.config.trainer)
-
-
-def wants_student(run: Run) -> bool:
-    """Returns whether a method that needs a student is asked for."""
-    config = run.config.evaluate
-    texts = (*config.methods, *config.condition_methods, *config.sweep.methods)
-    return any(text.partition(":")[0] in methods_needing("student") for text in texts)
 
 
 def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTower:

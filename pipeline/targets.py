@@ -23,8 +23,8 @@ from outfits.models.frozen import FrozenScorer
 from outfits.storage import write_json, write_text
 from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers
-from pipeline.run import Run, content_key
-from pipeline.student import TaughtStudent, student_of, teach_student, wants_student
+from pipeline.run import Run, content_key, wants
+from pipeline.student import TaughtStudent, student_of, teach_student
 
 
 def mine_targets(run: Run, dataset: OutfitDataset, scorers: Scorers) -> MinedTargets:
@@ -44,7 +44,7 @@ def mine_targets(run: Run, dataset: OutfitDataset, scorers: Scorers) -> MinedTar
     kinds = training_kinds(train, config.model.k_max, dataset.catalogue, config.targets, partial(run.log, "targets"))
     if config.targets.search == "exact":
         mined = {name: miner.mine(name, tasks) for name, tasks in kinds.items()}
-        if "targets" in run.config.stages and wants_student(run):
+        if "targets" in run.config.stages and wants(run, "student"):
             student_of(run, dataset, scorers.scorer)  # needed if stage test runs alone later
     else:
         mined = miner.mine_in_two_stages(kinds)

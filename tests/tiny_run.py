@@ -9,11 +9,13 @@ import torch
 from outfits import run_files
 from outfits.config.load import load_config
 from outfits.config.schema.model import GeneratorArchitecture
+from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.targets import StudentArchitecture
 from outfits.data.load import load_dataset
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
+from outfits.models.retrieval import build_transformer
 from outfits.models.student import TwoTower
 from outfits.storage import write_text
 from outfits.stylist import StyledOutfit
@@ -46,6 +48,8 @@ def make_run(root: Path, *options: str) -> Path:
     save_network(
         TwoTower(StudentArchitecture(width=8, hidden=12), 16), run.folder / run_files.STUDENT, scorer_sha256=sha256
     )
+    retriever = build_transformer(scorer, len(dataset.catalogue.category_names), RetrievalConfig(dim=6))
+    save_network(retriever, run.folder / run_files.RETRIEVER, scorer_sha256=sha256)
     save_selected(run, dataset, np.arange(len(dataset.catalogue)) % 3)
     return run.folder
 

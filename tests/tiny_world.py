@@ -15,11 +15,13 @@ from outfits.config.schema.methods import (
     GreedyTwoStageConfig,
     RerankConfig,
 )
+from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.targets import StudentArchitecture, TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.index.category_index import CategoryIndex
 from outfits.models.compatibility import OutfitTransformer
+from outfits.models.retrieval import build_transformer
 from outfits.models.student import TwoTower
 
 ITEMS, CATEGORIES, IMAGE, TEXT = 48, 6, 5, 4
@@ -45,12 +47,15 @@ class World:
         self.index = CategoryIndex(self.vectors, self.categories)
         torch.manual_seed(1)
         self.student = TwoTower(StudentArchitecture(width=8, hidden=12), 16).eval().requires_grad_(False)
+        torch.manual_seed(2)
+        retriever = build_transformer(module, CATEGORIES, RetrievalConfig(dim=6))
+        self.retriever = retriever.eval().requires_grad_(False)
         self.search = TargetsConfig(precision=precision, candidate_block=block)
         ids, names = [str(n) for n in range(items)], [f"category-{n}" for n in range(CATEGORIES)]
         self.catalogue = Catalogue(
             ids, self.categories.astype(np.int32), names, ["text"] * items, [None] * items, self.features
         )
-        self.context = self.context_of(scorer_module=self.module, student=self.student)
+        self.context = self.context_of(scorer_module=self.module, student=self.student, retriever=self.retriever)
         self.scorer, self.similarity = self.context.scorer, self.context.similarity
         self.shortlists = self.context.shortlists
 
@@ -102,6 +107,7 @@ def context_with(world, **parts):
     context = world.context_of(
         scorer_module=world.module,
         student=world.student,
+        retriever=world.retriever,
         selected=rng.integers(5, size=len(world.categories)),
         occurrences=rng.integers(9, size=len(world.categories)),
     )

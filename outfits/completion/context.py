@@ -19,10 +19,12 @@ from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import completion_graph
-from outfits.index.catalogue_index import index_catalogue
+from outfits.index.catalogue_index import MappedVectors, index_catalogue
+from outfits.index.category_index import CategoryIndex
 from outfits.index.item_index import ItemIndex
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator, latents_of
+from outfits.models.retrieval import RetrievalTransformer
 from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
 from outfits.scoring.candidates import CandidateScorer
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 COMPILE_FROM = 5_000_000
 """Number of calls of S from which compiling it saves more time than it takes."""
-PARTS = ("scorer", "judge", "index", "similarity", "shortlists", "space")
+PARTS = ("scorer", "judge", "index", "retrieval_index", "similarity", "shortlists", "space")
 """Properties that are built on the device."""
 
 
@@ -59,6 +61,7 @@ class MethodContext:
         judge_module: the second scorer, which no method may use.
         generator: trained generator in evaluation mode.
         student: ranks the catalogue for two-stage search.
+        retriever: maps outfits and wishes to queries near the items that complete them.
         selected: how often greedy search selected each item for training outfits, shape ``[N]``.
         occurrences: how often each item occurs in a training outfit, shape ``[N]``.
         index_store: replaces the index, as a vector store outside this process does.
@@ -76,6 +79,7 @@ class MethodContext:
     judge_module: OutfitTransformer | None = None
     generator: Generator | None = None
     student: TwoTower | None = None
+    retriever: RetrievalTransformer | None = None
     selected: NDArray[np.integer] | None = None
     occurrences: NDArray[np.integer] | None = None
     index_store: ItemIndex | None = None
@@ -148,6 +152,13 @@ class MethodContext:
         return index_catalogue(self.require_generator(), self.catalogue, self.device, self.index_config)
 
     @_Shared
+    def retrieval_index(self) -> CategoryIndex:
+        """The catalogue in the retriever's space, exactly; raises :class:`ArtifactError` without a retriever."""
+        model, embeddings = self.require_retriever(), self.catalogue.require_embeddings
+        vectors = MappedVectors(model.item_features, embeddings, model.config.dim, self.device)
+        return CategoryIndex(vectors, self.catalogue.categories, self.device, num_categories=self.num_categories)
+
+    @_Shared
     def similarity(self) -> TextSimilarity | None:
         """Similarity of the catalogue to texts; None without text embeddings."""
         embeddings = self.catalogue.require_embeddings
@@ -178,6 +189,15 @@ class MethodContext:
         """The generator on the device; raises :class:`ArtifactError` without one."""
         generator = _needed(self.generator, "a trained generator; run train.py with stages=[generator]")
         return generator.to(self.device)
+
+    def require_retriever(self) -> RetrievalTransformer:
+        """The retriever on the device; raises :class:`ArtifactError` without one."""
+        model = _needed(
+            self.retriever,
+            "a retriever, and the run has none; name the method in evaluate.methods of train.py or evaluate.py, which "
+            "train one",
+        )
+        return model.to(self.device)
 
     def require_selected(self) -> NDArray[np.integer]:
         """Selection counts; raises :class:`ArtifactError` without mined targets."""

@@ -1,5 +1,6 @@
-"""The catalogue in the generator's retrieval space."""
+"""The catalogue in a model's retrieval space."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,25 +14,28 @@ from outfits.models.generator import Generator
 
 
 @dataclass(frozen=True)
-class RetrievalVectors:
-    """A catalogue's embeddings in the generator's retrieval space, mapped on the device when they are read."""
+class MappedVectors:
+    """A catalogue's embeddings as a model maps them, on the device, when they are read.
 
-    model: Generator
+    ``mapping`` takes embeddings ``[n, d]`` and presence ``[n, 2]`` to ``[n, width]``.
+    """
+
+    mapping: Callable[[Tensor, Tensor], Tensor]
     items: ItemEmbeddings
+    width: int
     device: torch.device | str
 
     @property
     def shape(self) -> tuple[int, int]:
-        """``(N, r)``."""
-        mapped = self.model.retrieval_map
-        width = self.items.vectors.shape[1] if mapped is None else mapped.out_features
-        return len(self.items.vectors), width
+        """``(N, width)``."""
+        return len(self.items.vectors), self.width
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """These rows, float32, shape ``[n, r]``."""
+        """These rows, float32, shape ``[n, width]``."""
         with torch.inference_mode():
             vectors = torch.from_numpy(np.array(self.items.vectors[rows], dtype=np.float32)).to(self.device)
-            return self.model.retrieval_vectors(vectors).float()
+            present = torch.from_numpy(np.array(self.items.present[rows])).to(self.device)
+            return self.mapping(vectors, present).float()
 
 
 def index_catalogue(
@@ -41,7 +45,9 @@ def index_catalogue(
 
     ``config=None`` is the flat, exact index, for training, where the map and with it the index change every epoch.
     """
-    vectors = RetrievalVectors(model.to(device), catalogue.require_embeddings, device)
+    items, mapped = catalogue.require_embeddings, model.to(device).retrieval_map
+    width = items.dim if mapped is None else mapped.out_features
+    vectors = MappedVectors(lambda vectors, _: model.retrieval_vectors(vectors), items, width, device)
     return CategoryIndex(
         vectors, catalogue.categories, device, num_categories=len(catalogue.category_names), config=config
     )

@@ -1,5 +1,7 @@
 """The compatibility model S: an OutfitTransformer."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,6 +50,28 @@ class EncoderBlock(nn.Module):
         return heads.transpose(1, 2)  # [B, heads, n, width / heads]
 
 
+def read_out(blocks: nn.ModuleList, first: Tensor, tokens: Tensor, padding: Tensor | None) -> Tensor:
+    """Sends a token that reads a set, and the set's own tokens, through the blocks.
+
+    Args:
+        blocks: of :class:`EncoderBlock`.
+        first: the reading tokens, shape ``[B, width]``.
+        tokens: item tokens, shape ``[B, n, width]``.
+        padding: bool, shape ``[B, n]``, True where a row holds no item; None: nowhere.
+
+    Returns:
+        The reading tokens' outputs, shape ``[B, width]``.
+    """
+    h = torch.cat([first[:, None], tokens], dim=1)  # [B, 1 + n, width]
+    mask = None
+    if padding is not None:
+        mask = ~F.pad(padding, (1, 0), value=False)[:, None, None, :]  # the reading token is never padding
+    last = len(blocks) - 1
+    for depth, block in enumerate(blocks):
+        h = block(h, mask, queries=1 if depth == last else None)
+    return h[:, 0]
+
+
 class OutfitTransformer(Network[ScorerArchitecture]):
     r"""Compatibility of a set of items, as a logit: :math:`S(O) = \sigma(\mathrm{logit}(O))`.
 
@@ -80,17 +104,16 @@ class OutfitTransformer(Network[ScorerArchitecture]):
         tokens: Tensor = self.item_tokens(vectors, present)
         return tokens
 
+    @torch.no_grad()
+    def rescale(self, scale: float, offset: float) -> None:
+        """Changes every logit to ``scale * logit + offset``."""
+        last: Any = self.head[-1]
+        last.weight.mul_(scale)
+        last.bias.mul_(scale).add_(offset)
+
     def outfit_embedding(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Returns the task token's output, shape ``[B, width]``; arguments as in :meth:`forward_tokens`."""
-        batch = len(tokens)
-        h = torch.cat([self.task.to(tokens.dtype).expand(batch, 1, -1), tokens], dim=1)  # [B, 1 + n, width]
-        mask = None
-        if padding is not None:
-            mask = ~F.pad(padding, (1, 0), value=False)[:, None, None, :]  # the task token is never padding
-        last = len(self.blocks) - 1
-        for depth, block in enumerate(self.blocks):
-            h = block(h, mask, queries=1 if depth == last else None)
-        return h[:, 0]
+        return read_out(self.blocks, self.task.to(tokens.dtype).expand(len(tokens), -1), tokens, padding)
 
     def forward_tokens(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Computes logits ``[B]`` of sets given as item tokens ``[B, n, width]``.

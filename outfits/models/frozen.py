@@ -1,4 +1,4 @@
-"""Loads frozen models from files: S, the generator and the student of S."""
+"""Loads frozen models from files: S, the generator, the student of S and the retriever."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from outfits.config.schema.model import GeneratorArchitecture
+from outfits.config.schema.retrieval import RetrieverArchitecture
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.targets import StudentArchitecture
 from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
+from outfits.models.retrieval import RetrievalTransformer
 from outfits.models.student import TwoTower
 from outfits.weights import Network, load_network, weights_digest
 
@@ -64,6 +66,11 @@ def load_generator(path: Path, scorer_sha256: str) -> Generator:
 def load_student(path: Path, scorer_sha256: str) -> TwoTower:
     """Loads a student; arguments and errors as of :func:`load_generator`."""
     return _load_taught(TwoTower, StudentArchitecture, path, scorer_sha256, "student")
+
+
+def load_retriever(path: Path, scorer_sha256: str) -> RetrievalTransformer:
+    """Loads a retriever; arguments and errors as of :func:`load_generator`."""
+    return _load_taught(RetrievalTransformer, RetrieverArchitecture, path, scorer_sha256, "retriever")
 
 
 def _load_taught(build: Callable[..., N], architecture: type, path: Path, scorer_sha256: str, what: str) -> N:

@@ -77,3 +77,18 @@ def listwise_distillation(similarity: Tensor, target: Tensor, temperature: Tenso
     # masks after the division: the temperature's gradient of an infinite cosine would be NaN
     log_probability = F.log_softmax((similarity / temperature).masked_fill(absent, -torch.inf), dim=-1)
     return -torch.where(target > 0, target * log_probability, 0.0).sum(-1)
+
+
+def set_wise_ranking(true: Tensor, wrong: Tensor, absent: Tensor, margin: float) -> Tensor:
+    r"""Hinge over all wrong items plus hinge over the hardest (arXiv 2204.04812, section 3.3).
+
+    :math:`\frac{1}{c} \sum_j [m - s^+ + s_j^-]_+ + [m - s^+ + \max_j s_j^-]_+`, averaged over the sets.
+
+    Args:
+        true: scores of the true items, shape ``[B]``.
+        wrong: scores of wrong items, shape ``[B, c]``.
+        absent: bool, shape ``[B, c]``, places without a wrong item; a set without any costs nothing.
+        margin: :math:`m`.
+    """
+    hinge = (margin - true[:, None] + wrong).clamp(min=0).masked_fill(absent, 0)
+    return (hinge.sum(1) / (~absent).sum(1).clamp(min=1) + hinge.amax(1)).mean()

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
 from outfits.mining.targets import read_selected
-from outfits.models.frozen import load_generator, load_scorer, load_student
+from outfits.models.frozen import load_generator, load_retriever, load_scorer, load_student
 from outfits.stylist.export import read_catalogue, read_manifest, read_outfits
 
 
@@ -47,17 +48,21 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     outfits = read_outfits(folder)
     recorded = json.loads((folder / run_files.COMPATIBILITY).read_text(encoding="utf-8"))
     scorer = load_scorer(folder / run_files.SCORER, recorded["sha256"])
-    made, student_file, selected = (
-        folder / name for name in (run_files.GENERATOR, run_files.STUDENT, run_files.SELECTED)
-    )
-    generator = load_generator(made, scorer.sha256) if made.is_file() else None
-    student = load_student(student_file, scorer.sha256) if student_file.is_file() else None
+    selected = folder / run_files.SELECTED
+    taught: dict[str, Any] = {
+        name: load(folder / file, scorer.sha256)
+        for name, file, load in (
+            ("generator", run_files.GENERATOR, load_generator),
+            ("student", run_files.STUDENT, load_student),
+            ("retriever", run_files.RETRIEVER, load_retriever),
+        )
+        if (folder / file).is_file()
+    }
     train = outfits.split == SPLITS.index("train")
     context = MethodContext(
         catalogue,
         scorer_module=scorer.module,
-        generator=generator,
-        student=student,
+        **taught,
         selected=read_selected(selected, catalogue) if selected.is_file() else None,
         occurrences=np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),
         search=config.targets,

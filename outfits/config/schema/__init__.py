@@ -12,6 +12,7 @@ from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.evaluate import EvaluateConfig
 from outfits.config.schema.index import IndexConfig
 from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
+from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.config.schema.scorer import JudgeConfig, ScorerConfig
 from outfits.config.schema.stages import MAIN_JOB, STAGES
 from outfits.config.schema.targets import TargetsConfig
@@ -42,6 +43,7 @@ class Config:
     encoder: EncoderConfig = section(EncoderConfig)
     scorer: ScorerConfig = section(ScorerConfig)
     judge: JudgeConfig = section(JudgeConfig)
+    retrieval: RetrievalConfig = section(RetrievalConfig)
     targets: TargetsConfig = section(TargetsConfig)
     model: ModelConfig = section(ModelConfig)
     loss: LossConfig = section(LossConfig)

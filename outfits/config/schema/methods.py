@@ -9,7 +9,7 @@ from outfits.registry import Entry, Table
 
 T = TypeVar("T")
 
-Need = Literal["removed", "occurrences", "selected", "texts", "scorer", "student", "generator"]
+Need = Literal["removed", "occurrences", "selected", "texts", "scorer", "student", "generator", "retriever"]
 Place = Literal["gallery", "sheet", "categories", "conditions", "sweeps"]
 
 # The default of evaluate.methods; exhaustive search is for catalogues of a few hundred items.
@@ -236,6 +236,14 @@ METHODS = Table(
             BeamTwoStageConfig,
             needs=("scorer", "student"),
             colours=("#2f8f9d", "#2f8f9d"),
+        ),
+        MethodSpec(
+            "retrieval",
+            "outfits.completion.retrieval:retrieval",
+            "Retrieval",
+            "the items nearest to learned queries, one after the other; no call of S",
+            needs=("retriever",),
+            colours=("#b8860b", "#d9a92b"),
         ),
         MethodSpec(
             "gradient",

@@ -68,6 +68,14 @@ STAGES = Table(
             "completes the same outfits by every method and writes the report",
             evaluation=Entry(run_files.GENERATOR, "pipeline.evaluation:evaluate_finished"),
         ),
+        Stage(
+            "retrieval",
+            "pipeline.retrieval:learn_retrieval",
+            ("embedded", "scorers"),
+            "retriever",
+            "trains complementary retrieval and measures it beside its peers on pools of one category each",
+            evaluation=Entry(run_files.RETRIEVER, "pipeline.retrieval:evaluate_retrieval"),
+        ),
     ],
 )
 

@@ -51,7 +51,7 @@ def gallery_outfits(
     largest = by_outfit(max(outcomes.values(), key=len))
     shown = []
     for row in np.linspace(0, len(largest) - 1, min(count, len(largest))).round().astype(np.int64):
-        outfit_id, removed = str(largest.require_outfit_ids[row]), _items(catalogue, largest.tasks.removed[row])
+        outfit_id, removed = str(largest.require_outfit_ids[row]), items_at(catalogue, largest.tasks.removed[row])
         completions = {} if "original" in outcomes else {"original": removed}
         scores: dict[str, dict[str, float]] = {}
         for name in shown_methods(results):
@@ -60,11 +60,24 @@ def gallery_outfits(
                 name: values for name, values in (("S", outcome.scores), ("judge", outcome.judge)) if values is not None
             }
             for place in np.flatnonzero(outcome.require_outfit_ids == outfit_id):  # one or none
-                completions[name] = _items(catalogue, outcome.chosen[place])
+                completions[name] = items_at(catalogue, outcome.chosen[place])
                 scores[name] = {measure: float(values[place]) for measure, values in known.items()}
-        given = _items(catalogue, largest.tasks.given[row])
+        given = items_at(catalogue, largest.tasks.given[row])
         shown.append(GalleryOutfit(outfit_id, given, removed, completions, scores))
     return shown
+
+
+def items_at(catalogue: Catalogue, positions: NDArray[np.integer]) -> tuple[Item, ...]:
+    """The catalogue's items at these positions."""
+    return tuple(
+        Item(
+            catalogue.item_ids[position],
+            catalogue.category_names[int(catalogue.categories[position])],
+            catalogue.texts[position],
+            catalogue.image_paths[position],
+        )
+        for position in positions.tolist()
+    )
 
 
 def shown_methods(results: Mapping[str, MethodResult]) -> list[str]:
@@ -157,18 +170,6 @@ def write_sheet(
             scores = "   ".join(f"{measure} {value:.2f}" for measure, value in outfit.scores.get(name, {}).items())
             draw.text((left(column), top + height + 7), scores, PRINT.muted, font(13))
     sheet.save(path, "PNG", optimize=True)
-
-
-def _items(catalogue: Catalogue, positions: NDArray[np.integer]) -> tuple[Item, ...]:
-    return tuple(
-        Item(
-            catalogue.item_ids[position],
-            catalogue.category_names[int(catalogue.categories[position])],
-            catalogue.texts[position],
-            catalogue.image_paths[position],
-        )
-        for position in positions.tolist()
-    )
 
 
 def _paste_given(sheet: Image.Image, items: Sequence[Item], box: tuple[int, int, int, int], gap: int) -> None:

@@ -1,0 +1,103 @@
+"""Complementary retrieval: the OutfitTransformer's second task (arXiv 2204.04812, section 3.3)."""
+
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from outfits.config.schema.retrieval import RetrievalConfig, RetrieverArchitecture
+from outfits.models.compatibility import EncoderBlock, OutfitTransformer, read_out
+from outfits.models.generator import ConditionEncoder
+from outfits.models.tokens import ItemTokens
+from outfits.weights import Network
+
+
+class Retriever(Protocol):
+    """Ranks candidates for outfits and wishes; a torch module."""
+
+    def item_features(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """What is kept of every catalogue item ``[..., d]`` with presence ``[..., 2]``, shape ``[..., r]``."""
+
+    def scores(self, query: "RetrievalQuery", features: Tensor, categories: Tensor) -> Tensor:
+        """Cosines ``[B, c]`` of candidates, given as :meth:`item_features` ``[B, c, r]`` and categories ``[B, c]``."""
+
+
+@dataclass(frozen=True)
+class RetrievalQuery:
+    """``B`` outfits and what is wished for them.
+
+    Attributes:
+        vectors: embeddings of the given items, shape ``[B, n, d]``.
+        present: their presence, shape ``[B, n, 2]``.
+        categories: their categories, int64, shape ``[B, n]``.
+        padding: bool, shape ``[B, n]``, True where an outfit has no item.
+        allowed: categories that the wanted item may have, bool, shape ``[B, C]``; all True is no wish.
+        texts: texts that describe it, shape ``[B, text_dim]``; a zero row is none.
+    """
+
+    vectors: Tensor
+    present: Tensor
+    categories: Tensor
+    padding: Tensor
+    allowed: Tensor
+    texts: Tensor
+
+
+class RetrievalTransformer(Network[RetrieverArchitecture]):
+    r"""Maps an outfit and a wish to a query near the items that complete the outfit.
+
+    A target token, a learned start plus the wish, takes the place of S's task token among the item tokens; its output
+    is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens, and :math:`\cos(q, e)` ranks them.
+    Tokens and blocks begin as those of S. The wanted item itself is never an input.
+
+    Args:
+        config: the architecture.
+        image_dim, text_dim: widths of the items' two parts.
+        categories: number of categories.
+    """
+
+    def __init__(self, config: RetrieverArchitecture, image_dim: int, text_dim: int, categories: int) -> None:
+        super().__init__(RetrieverArchitecture, config, image_dim=image_dim, text_dim=text_dim, categories=categories)
+        width = config.width
+        self.item_tokens = ItemTokens(image_dim, text_dim, width, config.input_dropout)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(width, config.heads, config.feedforward, config.dropout) for _ in range(config.layers)
+        )
+        self.start = nn.Parameter(torch.randn(width) * 0.02)
+        self.wish = ConditionEncoder(categories, text_dim, width)
+        self.query_head = _head(width, config.dim)
+        self.item_head = _head(width, config.dim)
+
+    def begin_from(self, scorer: OutfitTransformer) -> None:
+        """Takes over the tokens and blocks of a trained S of the same widths."""
+        self.item_tokens.load_state_dict(scorer.item_tokens.state_dict())
+        self.blocks.load_state_dict(scorer.blocks.state_dict())
+
+    def queries(self, query: RetrievalQuery) -> Tensor:
+        """Queries of unit length, shape ``[B, dim]``."""
+        tokens = self.item_tokens(query.vectors, query.present)
+        wish = self.wish(query.allowed[:, None], query.texts[:, None])[:, 0]
+        read = read_out(self.blocks, self.start + wish, tokens, query.padding)
+        return F.normalize(self.query_head(read), dim=-1)
+
+    def item_features(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """Embeddings of unit length, see :class:`Retriever`."""
+        return F.normalize(self.item_head(self.item_tokens(vectors, present)), dim=-1)
+
+    def scores(self, query: RetrievalQuery, features: Tensor, categories: Tensor) -> Tensor:
+        """Cosines with the query, see :class:`Retriever`."""
+        return (features @ self.queries(query)[:, :, None]).squeeze(-1)
+
+
+def build_transformer(scorer: OutfitTransformer, categories: int, config: RetrievalConfig) -> RetrievalTransformer:
+    """Builds a retriever that begins as S."""
+    architecture = RetrieverArchitecture(**asdict(scorer.config), dim=config.dim)
+    model = RetrievalTransformer(architecture, **scorer.sizes, categories=categories)
+    model.begin_from(scorer)
+    return model
+
+
+def _head(width: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, dim))

@@ -33,6 +33,7 @@ class CompatibilityBatch:
         replaced: place of the item that hard negatives replace, shape ``[B]``.
         candidates: its possible replacements, rows of ``vectors``, shape ``[B, c]``.
         hard: bool, shape ``[B, P]``, negatives to be replaced by S's favourite candidate.
+        scores: given scores of the outfits, shape ``[B]``; NaN where there are none.
     """
 
     vectors: Tensor
@@ -42,6 +43,7 @@ class CompatibilityBatch:
     replaced: Tensor
     candidates: Tensor
     hard: Tensor
+    scores: Tensor
 
     def with_candidates(self) -> Tensor:
         """Exchanges the replaced item of the outfits for every candidate, shape ``[B, c, n]``."""
@@ -58,14 +60,15 @@ class CompatibilityBatch:
 class OutfitsWithNegatives(Dataset[OutfitWithNegatives]):
     """Draws negatives that depend on (seed, epoch, outfit) alone, whatever worker draws them.
 
-    A ``subset_share`` of the outfits is replaced by random subsets of at least two of their items.
+    A ``subset_share`` of the outfits is replaced by random subsets of at least two of their items; none of those with
+    given scores, since a part need not be as good as the whole.
     """
 
     def __init__(self, outfits: Outfits, sampler: NegativeSampler, seed: int, subset_share: float = 0.0) -> None:
         self.outfits = outfits
         self.sampler = sampler
         self.seed = seed
-        self.subset_share = subset_share
+        self.subset_share = subset_share if outfits.scores is None else 0.0
 
     def __len__(self) -> int:
         return len(self.outfits)
@@ -76,7 +79,8 @@ class OutfitsWithNegatives(Dataset[OutfitWithNegatives]):
         outfit = self.outfits[position]
         if len(outfit) > 2 and rng.random() < self.subset_share:
             outfit = rng.choice(outfit, int(rng.integers(2, len(outfit))), replace=False)
-        return self.sampler.sample(outfit, epoch, rng)
+        sample, scores = self.sampler.sample(outfit, epoch, rng), self.outfits.scores
+        return sample if scores is None else replace(sample, score=float(scores[position]))
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class CollateCompatibility:
             replaced=torch.tensor([sample.replaced for sample in samples]),
             candidates=torch.from_numpy(np.searchsorted(items, np.stack([sample.candidates for sample in samples]))),
             hard=torch.from_numpy(np.stack([sample.hard for sample in samples])),
+            scores=torch.tensor([sample.score for sample in samples]),
         )
 
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torchmetrics import SpearmanCorrCoef
 from torchmetrics.classification import BinaryAUROC
 
 from datamodules.compatibility import CompatibilityBatch
@@ -12,7 +13,7 @@ from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.catalogue import Catalogue
 from outfits.models.compatibility import OutfitTransformer
-from outfits.models.losses import focal_loss
+from outfits.models.losses import focal_loss, given_score_loss
 
 
 class CompatibilityModule(L.LightningModule):
@@ -28,25 +29,33 @@ class CompatibilityModule(L.LightningModule):
         self.model = OutfitTransformer(self.config, items.image_dim, items.text_dim)
         self.name = name
         self.auc = BinaryAUROC()
+        self.spearman = SpearmanCorrCoef()
 
     def training_step(self, batch: CompatibilityBatch, batch_index: int) -> Tensor:
         """Computes focal loss over positives and negatives, plus the configured set-wise ranking loss.
 
         The ranking loss scores every candidate anyway, so its candidates serve as negatives of the focal loss too; each
-        class is averaged by itself, whatever the number of negatives.
+        class is averaged by itself, whatever the number of negatives. Where outfits have given scores, S is fitted to
+        these instead of to 1, and there is no ranking loss: the true item need not be a good one.
         """
-        config = self.config
+        config, scored = self.config, bool(batch.scores.isfinite().all())
         tokens = self.model.tokens(batch.vectors, batch.present)  # [U, width]
         logits = self._logits(tokens, self._with_hard_negatives(tokens, batch), batch.padding)  # [B, 1 + P]
         true, wrong = logits[:, :1], logits[:, 1:]
         ranking = None
-        if config.ranking_weight > 0:
+        if config.ranking_weight > 0 and not scored:
             rivals = self._logits(tokens, batch.with_candidates(), batch.padding)  # [B, c]
             ranking = F.cross_entropy(torch.cat([true, rivals], dim=1), batch.sets.new_zeros(len(true)))
             wrong = torch.cat([wrong, rivals], dim=1)
-        loss = focal_loss(true, torch.ones_like(true), config.focal_alpha, config.focal_gamma)
-        loss = loss + focal_loss(wrong, torch.zeros_like(wrong), config.focal_alpha, config.focal_gamma)
-        self.log(f"{self.name}/focal_loss", loss, batch_size=len(true))
+        if scored:
+            loss = given_score_loss(true[:, 0], batch.scores, config.score_loss)
+            self.log(f"{self.name}/{config.score_loss}", loss, batch_size=len(true))
+        else:
+            loss = focal_loss(true, torch.ones_like(true), config.focal_alpha, config.focal_gamma)
+        if wrong.numel():
+            loss = loss + focal_loss(wrong, torch.zeros_like(wrong), config.focal_alpha, config.focal_gamma)
+        if not scored:
+            self.log(f"{self.name}/focal_loss", loss, batch_size=len(true))
         if ranking is not None:
             self.log(f"{self.name}/ranking_loss", ranking, batch_size=len(true))
             loss = loss + config.ranking_weight * ranking
@@ -54,17 +63,24 @@ class CompatibilityModule(L.LightningModule):
         return loss
 
     def validation_step(self, batch: CompatibilityBatch, batch_index: int) -> None:
-        """Updates the AUC, with one item replaced by another of its category, over the whole split on every rank."""
+        """Updates the AUC, with one item replaced by another of its category, over the whole split on every rank.
+
+        Where outfits have given scores, also their rank correlation with S.
+        """
         tokens = self.model.tokens(batch.vectors, batch.present)
         logits = self._logits(tokens, batch.sets[:, :2], batch.padding)  # [B, 2]: the outfit and one negative
         labels = torch.zeros_like(logits, dtype=torch.long)
         labels[:, 0] = 1
         self.auc.update(logits.flatten(), labels.flatten())
+        if bool(batch.scores.isfinite().all()):
+            self.spearman.update(logits[:, 0], batch.scores)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the AUC; torchmetrics gathers logits of all ranks, and no sample was repeated to fill them up."""
-        self.log(f"{self.name}/valid_auc", self.auc.compute(), prog_bar=True)
-        self.auc.reset()
+        """Logs the metrics; torchmetrics gathers logits of all ranks, and no sample was repeated to fill them up."""
+        for name, metric in (("auc", self.auc), ("spearman", self.spearman)):
+            if metric.update_called:
+                self.log(f"{self.name}/valid_{name}", metric.compute(), prog_bar=True)
+                metric.reset()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Builds AdamW with warm-up and cosine decay."""

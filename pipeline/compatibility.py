@@ -18,8 +18,9 @@ from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
+from outfits.errors import ConfigError
 from outfits.metrics.calibration import Calibration, fit_calibration, measure_calibration
-from outfits.metrics.evaluate_scorer import measure_compatibility, measure_probe
+from outfits.metrics.evaluate_scorer import measure_compatibility, measure_given_scores, measure_probe
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.storage import write_atomically, write_json
@@ -97,6 +98,7 @@ def measure_scorers(
     s = MethodContext(dataset.catalogue, scorer.module, search=run.config.targets).scorer
     metrics = measure_compatibility(s, dataset, train, config.split, **questions)
     metrics |= measure_probe(dataset, train, config.split, **questions)
+    metrics |= measure_given_scores(s, dataset.outfits.of(config.split))
     calibration = measure_calibration(s, dataset.catalogue, dataset.outfits.of(config.split), run.config.seed)
     stated = {} if calibration is None else calibration.to_json()
     known = {"calibration error": stated.get("error"), "raised by near-copies": stated.get("copies_raised")}
@@ -119,6 +121,7 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         features.key,
         catalogue.categories.tolist(),
         [train.items.tolist(), train.offsets.tolist(), valid.items.tolist(), valid.offsets.tolist()],
+        [part.scores.tolist() for part in (train, valid) if part.scores is not None],
         seed,
         *run.training_facts(),
     )
@@ -127,12 +130,15 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         run.log("compatibility", f"reusing the {name} in {folder}")
         return folder
     run.require("compatibility", wanted_by=f"this run's {name}")
+    watched = "auc" if train.scores is None else "spearman"
+    if train.scores is None and not config.negatives.per_outfit:
+        raise ConfigError(["scorer.negatives.per_outfit: is 0, but outfits have no given scores to be fitted to"])
     run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
     module = fit_resumable(
         lambda: CompatibilityModule(catalogue, config, name),
         CompatibilityDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed),
         trainer_config,
-        Checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_auc", patience=config.patience),
+        Checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_{watched}", patience=config.patience),
         seed=seed,
         loggers=run.loggers(name),
         max_epochs=config.epochs,
@@ -140,7 +146,7 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     )
 
     def export() -> None:
-        if config.calibrate:
+        if config.calibrate and train.scores is None:
             _calibrate(run, dataset, module.model, seed, name)
         save_network(module.model, folder / run_files.SCORER)
         shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)

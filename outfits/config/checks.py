@@ -67,6 +67,8 @@ def _list_rules(config: Config) -> Iterator[Conflict]:
 
 def _data_rules(data: DataConfig) -> Iterator[Conflict]:
     mode, tables = data.split.mode, data.tables
+    if data.likes and data.format == "maryland" and data.score_scale != "rank":
+        yield "data.score_scale", "likes are no numbers in [0, 1]; set it to rank", "data.likes", "data.format"
     if data.format != "tables":
         return
     if mode == "official" and tables.split is None:

@@ -1,5 +1,6 @@
 """Cleaning: what a parser read becomes a catalogue and sets of its items, every left-out thing counted."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.catalogue import Catalogue
@@ -23,6 +25,9 @@ COUNTS = (
     "outfits merged with an identical outfit",
     "outfits merged across official splits",
     "outfits left out: two items of one category",
+    "outfits left out: score missing or outside [0, 1]",
+    "outfits left out: contradictory scores",
+    "outfits with contradictory scores, averaged",
     "outfits left out by data.limit",
     "outfits left out: items of two splits",
     "outfits kept",
@@ -52,6 +57,7 @@ class Cleaned:
         outfit_ids: unique names of the outfits.
         outfits: sorted catalogue positions of every outfit.
         splits: official split of every outfit, None where the data set has none.
+        scores: given score of every outfit, shape ``[outfits]``; None where the data set has none.
         counts: what was read, kept and left out, by :data:`COUNTS`.
         notes: lines for the log: the categories, names that differ by case alone, and what dropped items are near to.
     """
@@ -60,6 +66,7 @@ class Cleaned:
     outfit_ids: list[str]
     outfits: list[list[int]]
     splits: list[str | None]
+    scores: NDArray[np.float32] | None
     counts: dict[str, int]
     notes: list[str]
 
@@ -69,6 +76,7 @@ class _Outfit:
     outfit_id: str
     items: frozenset[int]
     split: str | None
+    scores: tuple[float, ...]
 
 
 def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
@@ -81,8 +89,9 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
 
     Args:
         raw: what a parser read.
-        config: policies ``on_missing_item``, ``on_repeated_item``, ``on_missing_image``, ``on_rule_break``, and
-            ``min_items``, ``limit`` and ``split.seed``.
+        config: policies ``on_missing_item``, ``on_repeated_item``, ``on_missing_image``, ``on_rule_break``,
+            ``on_bad_score``, ``on_contradictory_scores``, and ``min_items``, ``limit``, ``score_scale`` and
+            ``split.seed``.
 
     Raises:
         DataError: where a policy is ``error`` and a case occurs, with the number of cases and the first; if an item or
@@ -95,6 +104,9 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
     outfits, notes = _as_sets(raw.outfits, position, config, counts)
     outfits = _merge_identical(outfits, counts)
     outfits = _apply_category_rule(outfits, [item.category for item in items], config, counts)
+    scored = any(outfit.scores for outfit in raw.outfits)
+    if scored:
+        outfits = _one_score_each(outfits, config, counts)
     kept = _limit(outfits, config)
     if len(kept) < len(outfits):
         items, kept = _only_items_of(items, kept)
@@ -115,6 +127,7 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
         outfit_ids=[outfit.outfit_id for outfit in kept],
         outfits=sets,
         splits=[outfit.split for outfit in kept],
+        scores=_scaled([outfit.scores[0] for outfit in kept], config.score_scale) if scored else None,
         counts=counts,
         notes=[*_about_categories(items), *_about_case(items, [outfit.outfit_id for outfit in kept]), *notes],
     )
@@ -196,6 +209,7 @@ def _as_sets(
             outfit.outfit_id,
             frozenset(position[item_id] for item_id in outfit.item_ids if item_id in position),
             outfit.split,
+            outfit.scores,
         )
         for outfit in outfits
     ]
@@ -258,8 +272,10 @@ def _case(outfit: RawOutfit, item_id: str) -> str:
 
 def _merge_identical(outfits: Sequence[_Outfit], counts: dict[str, int]) -> list[_Outfit]:
     best: dict[frozenset[int], _Outfit] = {}
+    scores: dict[frozenset[int], dict[float, None]] = {}
     parted: set[frozenset[int]] = set()
     for outfit in outfits:
+        scores.setdefault(outfit.items, {}).update(dict.fromkeys(outfit.scores))
         before = best.setdefault(outfit.items, outfit)
         if before.split != outfit.split:
             parted.add(outfit.items)
@@ -267,7 +283,47 @@ def _merge_identical(outfits: Sequence[_Outfit], counts: dict[str, int]) -> list
             best[outfit.items] = outfit
     counts["outfits merged with an identical outfit"] = len(outfits) - len(best)
     counts["outfits merged across official splits"] = len(parted)
-    return list(best.values())
+    return [replace(outfit, scores=tuple(scores[outfit.items])) for outfit in best.values()]
+
+
+def _one_score_each(outfits: Sequence[_Outfit], config: DataConfig, counts: dict[str, int]) -> list[_Outfit]:
+    """Settles for every outfit on one score, by the policies for bad and for contradictory ones."""
+
+    def usable(score: float) -> bool:
+        return math.isfinite(score) and (config.score_scale == "rank" or 0 <= score <= 1)
+
+    bad = [outfit for outfit in outfits if not outfit.scores or not all(map(usable, outfit.scores))]
+    if bad and config.on_bad_score == "error":
+        shown = bad[0].scores[0] if bad[0].scores else math.nan
+        what = "has no score" if math.isnan(shown) else f"has the score {shown:g}, outside [0, 1]"
+        raise DataError(
+            f"outfit {bad[0].outfit_id!r} {what}; {len(bad):,} such outfit(s). Mend the scores, set "
+            "data.score_scale=rank for numbers of another range, or data.on_bad_score=drop to leave such outfits out."
+        )
+    left = set(map(id, bad))
+    at_odds = [outfit for outfit in outfits if id(outfit) not in left and len(outfit.scores) > 1]
+    if at_odds and config.on_contradictory_scores == "error":
+        values = " and ".join(f"{score:g}" for score in at_odds[0].scores[:3])
+        raise DataError(
+            f"outfit {at_odds[0].outfit_id!r}: its items have the scores {values}; {len(at_odds):,} such outfit(s). "
+            "Mend the scores, or set data.on_contradictory_scores=mean or =drop."
+        )
+    averaged = config.on_contradictory_scores == "mean"
+    counts["outfits left out: score missing or outside [0, 1]"] = len(bad)
+    counts["outfits with contradictory scores, averaged"] = len(at_odds) if averaged else 0
+    counts["outfits left out: contradictory scores"] = 0 if averaged else len(at_odds)
+    if not averaged:
+        left |= set(map(id, at_odds))
+    kept = [outfit for outfit in outfits if id(outfit) not in left]
+    return [replace(outfit, scores=(sum(outfit.scores) / len(outfit.scores),)) for outfit in kept]
+
+
+def _scaled(scores: Sequence[float], scale: str) -> NDArray[np.float32]:
+    """Scores as given, or by rank: the share of outfits with a lower one, ties counted half."""
+    values = np.array(scores, dtype=np.float64)
+    if scale == "rank":
+        values = (rankdata(values) - 0.5) / len(values)
+    return values.astype(np.float32)
 
 
 def _distance_from_training(outfit: _Outfit) -> int:

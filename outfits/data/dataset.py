@@ -31,12 +31,22 @@ class Item:
 
 @dataclass(frozen=True)
 class RawOutfit:
-    """An outfit as a parser read it: item ids, its official split if there is one, and its place for messages."""
+    """An outfit as a parser read it.
+
+    Attributes:
+        outfit_id: the data set's own name of it.
+        item_ids: its items.
+        split: its official split; None where there is none.
+        source: its place, for messages.
+        scores: the different scores given to it, NaN for one that is missing or no number; empty where the data set has
+            none.
+    """
 
     outfit_id: str
     item_ids: tuple[str, ...]
     split: str | None
     source: str
+    scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import _csv
 import codecs
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -175,3 +176,11 @@ def absent(root: Path, names: Sequence[str]) -> list[str]:
     """A line for the log on the files and folders that a root lacks and may lack; none where it has them all."""
     gone = [name for name in names if not (root / name).exists()]
     return [f"not found and left out: {', '.join(gone)}; {what_is_there(root / gone[0])}"] if gone else []
+
+
+def as_score(value: object) -> float:
+    """Reads a number, or the text of one; NaN if it is none."""
+    try:
+        return math.nan if isinstance(value, bool) or value is None else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan

@@ -34,7 +34,10 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         raise DataError(f"{error.args[0]}; before splitting: {left_out(cleaned.counts)}") from None
     kept = np.flatnonzero(codes >= 0)
     outfits = Outfits.from_lists(
-        [cleaned.outfit_ids[index] for index in kept], [cleaned.outfits[index] for index in kept], codes[kept]
+        [cleaned.outfit_ids[index] for index in kept],
+        [cleaned.outfits[index] for index in kept],
+        codes[kept],
+        None if cleaned.scores is None else cleaned.scores[kept],
     )
     official = config.split.mode == "official"
     fitb = _known_questions(raw.fitb, cleaned.catalogue) if official else {}

@@ -6,6 +6,7 @@ from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
 from outfits.data.files import (
     absent,
+    as_score,
     get,
     get_list,
     get_name,
@@ -27,10 +28,10 @@ LAYOUT = (
 
 def read_format(config: DataConfig) -> RawDataset:
     """The data set that the ``data`` section names, read by :func:`read_maryland`."""
-    return read_maryland(root_of(config))
+    return read_maryland(root_of(config), "likes" if config.likes else None)
 
 
-def read_maryland(root: Path) -> RawDataset:
+def read_maryland(root: Path, score: str | None = None) -> RawDataset:
     """Reads a root in the Maryland layout.
 
     An item is named ``SETID_INDEX``, so no item stands in two outfits. A root may be partial: the splits, official
@@ -39,6 +40,7 @@ def read_maryland(root: Path) -> RawDataset:
 
     Args:
         root: folder with the official files.
+        score: field of an outfit that scores it; None: none.
 
     Raises:
         DataError: if no split file or no ``category_id.txt`` is there, or a file is not as the layout has it.
@@ -52,7 +54,7 @@ def read_maryland(root: Path) -> RawDataset:
     outfits: list[RawOutfit] = []
     for split, path in files.items():
         if path.is_file():
-            split_items, split_outfits = read_split_file(path, split, names, images)
+            split_items, split_outfits = read_split_file(path, split, names, images, score)
             items += split_items
             outfits += split_outfits
     questions, rows = root / "fill_in_blank_test.json", root / "fashion_compatibility_prediction.txt"
@@ -74,7 +76,7 @@ def read_category_names(path: Path) -> dict[str, str]:
 
 
 def read_split_file(
-    path: Path, split: str, names: dict[str, str], images: Path | None
+    path: Path, split: str, names: dict[str, str], images: Path | None, score: str | None = None
 ) -> tuple[list[Item], list[RawOutfit]]:
     """Items and outfits of one ``*_no_dup.json``.
 
@@ -83,6 +85,7 @@ def read_split_file(
         split: the official split it is.
         names: category names by category id.
         images: folder of ``SETID/INDEX.jpg``; None: no item has an image.
+        score: field of an outfit that scores it; None: none.
     """
     items: list[Item] = []
     outfits: list[RawOutfit] = []
@@ -99,7 +102,8 @@ def read_split_file(
             text = str(get(item, "name", item_place) or "").strip()
             items.append(Item(f"{set_id}_{index}", category, text, image))
             item_ids.append(f"{set_id}_{index}")
-        outfits.append(RawOutfit(set_id, tuple(item_ids), split, place))
+        scores = () if score is None else (as_score(entry.get(score)),)
+        outfits.append(RawOutfit(set_id, tuple(item_ids), split, place, scores))
     return items, outfits
 
 

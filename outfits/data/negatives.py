@@ -1,5 +1,6 @@
 """Negative outfits for the compatibility model."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +19,14 @@ class OutfitWithNegatives:
         candidates: int64, shape ``[c]``, replacements of that item from its own category (any item where the category
             has no other).
         hard: bool, shape ``[P]``; a hard row is overwritten by the candidate of the highest S.
+        score: given score of the outfit; NaN where it has none.
     """
 
     sets: NDArray[np.int64]
     replaced: int
     candidates: NDArray[np.int64]
     hard: NDArray[np.bool_]
+    score: float = math.nan
 
 
 class NegativeSampler:

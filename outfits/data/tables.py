@@ -13,7 +13,7 @@ from pyarrow import compute, parquet
 
 from outfits.config.schema.data import DataConfig, TablesConfig
 from outfits.data.dataset import Item, RawDataset, RawOutfit
-from outfits.data.files import csv_rows, decoded, root_of, what_is_there
+from outfits.data.files import as_score, csv_rows, decoded, root_of, what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 from outfits.naming import near, normalised
@@ -77,7 +77,12 @@ def read_tables(root: Path, config: TablesConfig) -> RawDataset:
     root = Path(root)
     of_items = [("item_id", config.item_id), ("category", config.category), ("image", config.image)]
     of_items += [*(("attributes", name) for name in config.attributes), *(("text", n) for n in _fields(config.text))]
-    of_outfits = [("outfit_id", config.outfit_id), ("outfit_item_id", config.outfit_item_id), ("split", config.split)]
+    of_outfits: list[tuple[str, str | None]] = [
+        ("outfit_id", config.outfit_id),
+        ("outfit_item_id", config.outfit_item_id),
+        ("split", config.split),
+        ("score", config.score),
+    ]
     items, outfits = (
         read_table(
             root / name, f"data.tables.{key}", [(f"data.tables.{at}", name) for at, name in named if name is not None]
@@ -283,6 +288,7 @@ def _outfits(table: Table, config: TablesConfig) -> list[RawOutfit]:
     for row, outfit_id in enumerate(outfit_ids):
         rows_of.setdefault(outfit_id, []).append(row)
     splits = None if config.split is None else _splits(table, config.split)
+    scores = None if config.score is None else [as_score(value) for value in table.columns[normalised(config.score)]]
     outfits = []
     for outfit_id, rows in rows_of.items():
         if splits is not None:
@@ -294,7 +300,10 @@ def _outfits(table: Table, config: TablesConfig) -> list[RawOutfit]:
                     "data.tables.split=null"
                 )
         split = None if splits is None else splits[rows[0]]
-        outfits.append(RawOutfit(outfit_id, tuple(item_ids[row] for row in rows), split, f"from {table.at(rows[0])}"))
+        given = tuple(dict.fromkeys(scores[row] for row in rows)) if scores is not None else ()
+        outfits.append(
+            RawOutfit(outfit_id, tuple(item_ids[row] for row in rows), split, f"from {table.at(rows[0])}", given)
+        )
     return outfits
 
 

@@ -1,6 +1,8 @@
 """Measures a compatibility model on one split."""
 
 import numpy as np
+from scipy.special import expit
+from scipy.stats import kendalltau, spearmanr
 
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
@@ -85,6 +87,23 @@ def measure_probe(
         return {}
     metrics = measure_compatibility(probe, dataset, train, split, distractors=distractors, draws=draws, seed=seed)
     return {f"probe_{name}": value for name, value in metrics.items() if "control" not in name}
+
+
+def measure_given_scores(scorer: SetScorer, outfits: Outfits) -> dict[str, float | None]:
+    """Compares S with the given scores of outfits.
+
+    Returns ``score_mse``, mean squared error, and Spearman's and Kendall's (tau-b) rank correlation
+    ``score_spearman`` and ``score_kendall``, None where all scores or all S are equal; nothing without given scores.
+    """
+    if outfits.scores is None:
+        return {}
+    found = expit(scorer.ragged_logits(list(outfits)).double().cpu().numpy())
+    varied = min(np.ptp(found), np.ptp(outfits.scores)) > 0
+    return {
+        "score_mse": float(np.mean((found - outfits.scores) ** 2)),
+        "score_spearman": float(spearmanr(found, outfits.scores).statistic) if varied else None,
+        "score_kendall": float(kendalltau(found, outfits.scores).statistic) if varied else None,
+    }
 
 
 def _joined(draws: list[LabelledSets]) -> LabelledSets:

@@ -23,6 +23,13 @@ def focal_loss(logits: Tensor, labels: Tensor, alpha: float = 0.5, gamma: float 
     return (alpha_t * (1 - p_t) ** gamma * cross_entropy).mean()
 
 
+def given_score_loss(logits: Tensor, scores: Tensor, kind: str) -> Tensor:
+    """Mean ``mse`` of the sigmoid, or ``cross_entropy`` with soft labels, of logits and given scores, both ``[B]``."""
+    if kind == "mse":
+        return F.mse_loss(torch.sigmoid(logits), scores)
+    return F.binary_cross_entropy_with_logits(logits, scores)
+
+
 def best_assignment(distance: Tensor) -> Tensor:
     r"""Finds the permutation :math:`\pi` that minimises :math:`\sum_j D_{\pi(j), j}` for every matrix of a batch.
 

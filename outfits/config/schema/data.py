@@ -51,6 +51,9 @@ class TablesConfig:
     outfit_id: str = key("outfit_id", "outfits table: column of the outfit's id")
     outfit_item_id: str = key("item_id", "outfits table: column of the item's id")
     split: str | None = key(None, "outfits table: column with train, valid or test; null: seeded split by data.split")
+    score: str | None = key(
+        None, "outfits table: column with the outfit's score, to which S is fitted; null: outfits are real, no more"
+    )
 
 
 @dataclass
@@ -59,6 +62,13 @@ class SyntheticConfig:
     outfits: int = key(1000, "number of outfits made by the hidden style rules, of some five items each", ge=60)
     image_size: int = key(96, "width and height of the drawn images, pixels", ge=16, le=1024)
     seed: int = key(0, "seed of the generated data set", ge=0)
+    graded: float = key(
+        0.0,
+        "share of outfits with some garments swapped for others of their categories; every outfit then has a score, "
+        "the share of its pairs that keep the rules",
+        ge=0,
+        le=1,
+    )
     vary: float = key(
         0.0,
         "how much garments vary in size and place within their images: 0 draws all alike, 1 draws them at 40 to 75 "
@@ -105,6 +115,22 @@ class DataConfig:
         "an outfit has two items of one category: keep (a positive, scored by S without the zero, never produced by a "
         "method) or drop the outfit",
         choices=("keep", "drop"),
+    )
+    score_scale: str = key(
+        "given",
+        "scores of outfits: given (numbers in [0, 1]) or rank (any numbers; the share of outfits with a lower one)",
+        choices=("given", "rank"),
+    )
+    likes: bool = key(False, "maryland: score outfits by their likes, with data.score_scale=rank")
+    on_bad_score: str = key(
+        "error",
+        "a score that is missing, no number or, as given, outside [0, 1]: error, or drop the outfit",
+        choices=("error", "drop"),
+    )
+    on_contradictory_scores: str = key(
+        "error",
+        "different scores for one set of items: error, drop the outfit, or mean",
+        choices=("error", "drop", "mean"),
     )
     num_workers: int = key(0, "loader worker processes per rank", ge=0)
     split: SplitConfig = section(SplitConfig)

@@ -7,7 +7,9 @@ from outfits.config.fields import key, section
 
 @dataclass
 class NegativesConfig:
-    per_outfit: int = key(2, "negatives drawn per positive outfit", ge=1)
+    per_outfit: int = key(
+        2, "negatives drawn per positive outfit; 0, for outfits with given scores: S is fitted to these alone", ge=0
+    )
     replace_all: float = key(
         0.2, "share of the other negatives with every item replaced; the rest have one item replaced", ge=0, le=1
     )
@@ -45,14 +47,23 @@ class ScorerConfig(ScorerArchitecture):
 
     focal_alpha: float = key(0.5, "focal loss: weight of the positive class", ge=0, le=1)
     focal_gamma: float = key(1.0, "focal loss: focusing exponent", ge=0)
+    score_loss: str = key(
+        "mse",
+        "outfits with given scores: squared error of S, or cross_entropy with the score as a soft label",
+        choices=("mse", "cross_entropy"),
+    )
     subset_share: float = key(
         0.4,
-        "share of training outfits seen as a random subset of at least two items: every subset of an outfit is one",
+        "share of training outfits seen as a random subset of at least two items: every subset of an outfit is one; "
+        "none where outfits have given scores, which belong to the whole outfit",
         ge=0,
         le=1,
     )
     ranking_weight: float = key(
-        0.0, "weight of the set-wise ranking loss: cross-entropy of the true item among same-category candidates", ge=0
+        0.0,
+        "weight of the set-wise ranking loss: cross-entropy of the true item among same-category candidates; not used "
+        "where outfits have given scores",
+        ge=0,
     )
     epochs: int = key(20, "training epochs", ge=1)
     batch_size: int = key(128, "positive outfits per optimiser step and rank", ge=1)
@@ -62,7 +73,7 @@ class ScorerConfig(ScorerArchitecture):
     calibrate: bool = key(
         True,
         "scale the logit, once trained, on the validation split, so that S is the share of real outfits among real "
-        "ones and as many with one item replaced (Platt scaling)",
+        "ones and as many with one item replaced (Platt scaling); given scores need none",
     )
     patience: int = key(0, "early stopping: epochs without a better validation AUC; 0 never stops early", ge=0)
     negatives: NegativesConfig = section(NegativesConfig)

@@ -7,7 +7,7 @@ from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import RawDataset
 from outfits.data.maryland import read_maryland
 from outfits.data.synthetic.factors import FACTORS, read_factors
-from outfits.data.synthetic.writing import write_synthetic
+from outfits.data.synthetic.writing import SCORE, write_synthetic
 from outfits.errors import DataError
 
 
@@ -19,7 +19,8 @@ def read_format(config: DataConfig) -> RawDataset:
     """
     root = Path(config.root)
     write_synthetic(root, config.synthetic)
-    raw, factors = read_maryland(root), read_factors(root)
+    raw = read_maryland(root, SCORE if config.synthetic.graded else None)
+    factors = read_factors(root)
     missing = [item.item_id for item in raw.items if item.item_id not in factors]
     if missing:
         raise DataError(

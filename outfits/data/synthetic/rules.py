@@ -137,6 +137,19 @@ class Stylist:
             )
         return list(seen.values())
 
+    def grade(self, outfit: Sequence[int]) -> float:
+        """Share of the pairs of garments that match."""
+        first, second = np.triu_indices(len(outfit), 1)
+        return float(self.matches[np.ix_(outfit, outfit)][first, second].mean())
+
+    def spoilt(self, outfit: Sequence[int], rng: np.random.Generator) -> list[int]:
+        """Swaps one garment or more, at most all, for others of their categories."""
+        garments = list(outfit)
+        for place in rng.permutation(len(garments))[: int(rng.integers(1, len(garments) + 1))]:
+            others = np.flatnonzero(self.categories == self.categories[garments[place]])
+            garments[place] = int(rng.choice(np.setdiff1d(others, garments)))
+        return garments
+
     def _attempt(self) -> list[int] | None:
         """Draws one outfit; None if a necessary garment cannot be found."""
         style = STYLES[int(self.rng.integers(len(STYLES)))]

@@ -24,6 +24,7 @@ from outfits.errors import DataError
 from outfits.storage import writing
 
 MANIFEST = "synthetic.json"
+SCORE = "score"  # field of a graded outfit
 # Raise this with every change of the written files.
 GENERATOR_VERSION = 2
 SHARES: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
@@ -38,7 +39,7 @@ _FILES = (
 _FIRST_SET_ID = 100_000_001
 _JPEG_QUALITY = 88
 # Each subject has its own stream, so that a change of one (more words, say) leaves the others unchanged.
-_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS, _PLACEMENTS = range(6)
+_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS, _PLACEMENTS, _GRADES = range(7)
 
 
 def is_complete(root: Path, config: SyntheticConfig) -> bool:
@@ -100,7 +101,10 @@ def _is_there(root: Path, config: SyntheticConfig) -> bool:
 
 
 def _expected(config: SyntheticConfig) -> dict[str, object]:
-    return {"generator_version": GENERATOR_VERSION, **asdict(config)}
+    settings = asdict(config)
+    if not config.graded:
+        del settings["graded"]  # data sets written before there was this choice are still what they were
+    return {"generator_version": GENERATOR_VERSION, **settings}
 
 
 def _manifest(root: Path) -> dict[str, object] | None:
@@ -121,9 +125,17 @@ def _write(root: Path, config: SyntheticConfig) -> None:
     wardrobe = make_wardrobe(config.items, np.random.default_rng([config.seed, _WARDROBE]))
     stylist = Stylist(wardrobe, np.random.default_rng([config.seed, _OUTFITS]))
     rng = np.random.default_rng([config.seed, _ITEMS])
-    worn = [_wear(number, outfit, wardrobe, rng) for number, outfit in enumerate(stylist.outfits(config.outfits))]
+    chosen = stylist.outfits(config.outfits)
+    if config.graded:
+        grades = np.random.default_rng([config.seed, _GRADES])
+        chosen = [stylist.spoilt(outfit, grades) if grades.random() < config.graded else outfit for outfit in chosen]
+    worn = [_wear(number, outfit, wardrobe, rng) for number, outfit in enumerate(chosen)]
     for split, outfits in _split(worn).items():
         entries = [_set_entry(outfit, wardrobe, rng) for outfit in outfits]
+        scores = [stylist.grade([item.garment for item in outfit]) for outfit in outfits]
+        if config.graded:
+            entries = [{**entry, SCORE: score} for entry, score in zip(entries, scores, strict=True)]
+            outfits = [outfit for outfit, score in zip(outfits, scores, strict=True) if score == 1]
         _dump(entries, root / f"{split}_no_dup.json")
         if split == "test":
             maker = TaskMaker(outfits, stylist.matches, np.random.default_rng([config.seed, _TASKS]))

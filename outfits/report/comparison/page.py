@@ -126,7 +126,7 @@ def _category_rows(result: EvaluationResult) -> tuple[list[tuple[str, int, dict[
 def _compatibility_rows(result: EvaluationResult) -> list[tuple[str, str, tuple[str, str, str]]]:
     """Lists measure, setting and the values of S, the probe and the control, the official measures last."""
     metrics, rows = result.compatibility, []
-    of_s = [name for name in metrics if "control" not in name and not name.startswith("probe_")]
+    of_s = [name for name in metrics if "control" not in name and not name.startswith(("probe_", "score_"))]
     for name in sorted(of_s, key=lambda name: name.startswith("official")):
         measure, _, setting = name.removeprefix("official_").partition("_")
         control = {"fitb_same_category": "fitb_frequency_control", "fitb_random": "fitb_frequency_control_random"}

@@ -27,6 +27,8 @@ COMPATIBILITY = ("auc_random", "auc_same_category", "fitb_random", "fitb_same_ca
 RESAMPLES = 2000
 TABLES = ("categories", "conditions", "sweeps")
 PARAMETERS = ("k", "width", "candidates", "alpha")
+CORRELATIONS = ("score_spearman", "score_kendall")
+"""Metrics of S against given scores that may be negative."""
 
 Sweeps = Mapping[str, Mapping[str, Mapping[float, MethodResult]]]
 """Metrics by swept parameter, method and value."""
@@ -77,8 +79,9 @@ class EvaluationResult:
         if absent := [name for name in COMPATIBILITY if name not in self.compatibility]:
             raise ValueError(f"compatibility lacks {', '.join(absent)}")
         for name, value in self.compatibility.items():
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"compatibility {name} must lie in [0, 1], not {value}")
+            least = -1 if name in CORRELATIONS else 0
+            if value is not None and not least <= value <= 1:
+                raise ValueError(f"compatibility {name} must lie in [{least}, 1], not {value}")
         if not self.methods:
             raise ValueError("no method was evaluated")
         if len({method.judge_mean is None for method in self.methods.values()}) != 1:

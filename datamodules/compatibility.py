@@ -33,6 +33,7 @@ class CompatibilityBatch:
         replaced: place of the item that hard negatives replace, shape ``[B]``.
         candidates: its possible replacements, rows of ``vectors``, shape ``[B, c]``.
         hard: bool, shape ``[B, P]``, negatives to be replaced by S's favourite candidate.
+        copies: near-copies, rows of ``vectors``, shape ``[B]``; with one an outfit is one more negative. -1 without.
         scores: given scores of the outfits, shape ``[B]``; NaN where there are none.
     """
 
@@ -43,6 +44,7 @@ class CompatibilityBatch:
     replaced: Tensor
     candidates: Tensor
     hard: Tensor
+    copies: Tensor
     scores: Tensor
 
     def with_candidates(self) -> Tensor:
@@ -83,6 +85,12 @@ class OutfitsWithNegatives(Dataset[OutfitWithNegatives]):
         return sample if scores is None else replace(sample, score=float(scores[position]))
 
 
+def sets_items(sample: OutfitWithNegatives) -> NDArray[np.int64]:
+    """Catalogue positions of all sets of an outfit."""
+    copy = [] if sample.copy < 0 else [sample.copy]
+    return np.concatenate([sample.sets.ravel(), sample.candidates, copy]).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class CollateCompatibility:
     """Pads outfits of a batch and fetches the embeddings of its distinct items."""
@@ -92,9 +100,8 @@ class CollateCompatibility:
     def __call__(self, samples: Sequence[OutfitWithNegatives]) -> CompatibilityBatch:
         """Batches outfits with negatives."""
         longest = max(sample.sets.shape[1] for sample in samples)
-        items: NDArray[np.int64] = np.unique(
-            np.concatenate([np.append(sample.sets.ravel(), sample.candidates) for sample in samples])
-        )
+        items: NDArray[np.int64] = np.unique(np.concatenate([sets_items(sample) for sample in samples]))
+        copies = np.array([sample.copy for sample in samples])
         padded = np.full((len(samples), len(samples[0].sets), longest), items[0])
         padding = np.ones((len(samples), longest), dtype=bool)
         for row, sample in enumerate(samples):
@@ -108,6 +115,7 @@ class CollateCompatibility:
             replaced=torch.tensor([sample.replaced for sample in samples]),
             candidates=torch.from_numpy(np.searchsorted(items, np.stack([sample.candidates for sample in samples]))),
             hard=torch.from_numpy(np.stack([sample.hard for sample in samples])),
+            copies=torch.from_numpy(np.where(copies >= 0, np.searchsorted(items, copies), -1)),
             scores=torch.tensor([sample.score for sample in samples]),
         )
 
@@ -151,7 +159,7 @@ class CompatibilityDataModule(OutfitLoaders):
 
     def _near_copies(self, train: Outfits) -> NDArray[np.int64] | None:
         """Near-copies of the items of training outfits, ``[N, c]``; None where no negative wants one."""
-        if not self.config.negatives.copies:
+        if not self.config.negatives.copies or not self.config.negatives.per_outfit:
             return None
         copies = np.full((len(self.dataset.catalogue), NEAR_COPIES), -1)
         items = np.unique(train.items)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.base import OutfitLoaders
-from datamodules.compatibility import CollateCompatibility, CompatibilityBatch, OutfitsWithNegatives
+from datamodules.compatibility import CollateCompatibility, CompatibilityBatch, OutfitsWithNegatives, sets_items
 from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.config.schema.scorer import NegativesConfig
 from outfits.data.dataset import OutfitDataset
@@ -49,7 +49,7 @@ class CollateRetrieval:
 
     def __call__(self, samples: Sequence[OutfitWithNegatives]) -> RetrievalBatch:
         """Batches outfits with wrong items."""
-        items = np.unique(np.concatenate([np.append(sample.sets.ravel(), sample.candidates) for sample in samples]))
+        items = np.unique(np.concatenate([sets_items(sample) for sample in samples]))
         batch = self.compatibility(samples)
         categories = torch.from_numpy(self.catalogue_categories[items].astype(np.int64))
         return RetrievalBatch(**vars(batch), categories=categories, items=torch.from_numpy(items))

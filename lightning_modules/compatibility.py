@@ -52,7 +52,8 @@ class CompatibilityModule(L.LightningModule):
             self.log(f"{self.name}/{config.score_loss}", loss, batch_size=len(true))
         else:
             loss = focal_loss(true, torch.ones_like(true), config.focal_alpha, config.focal_gamma)
-        if wrong.numel():
+        wrong = torch.cat([wrong.flatten(), self._with_copies(tokens, batch)])
+        if len(wrong):
             loss = loss + focal_loss(wrong, torch.zeros_like(wrong), config.focal_alpha, config.focal_gamma)
         if not scored:
             self.log(f"{self.name}/focal_loss", loss, batch_size=len(true))
@@ -92,6 +93,12 @@ class CompatibilityModule(L.LightningModule):
             tokens[sets.flatten(0, 1)], padding[:, None].expand(rows, count, size).flatten(0, 1)
         )
         return logits.view(rows, count)
+
+    def _with_copies(self, tokens: Tensor, batch: CompatibilityBatch) -> Tensor:
+        """Computes logits of the outfits with a near-copy added, where there is one, shape ``[b]``, b at most B."""
+        rows = (batch.copies >= 0).nonzero().squeeze(1)
+        sets = torch.cat([batch.sets[rows, 0], batch.copies[rows, None]], dim=1)
+        return self._logits(tokens, sets[:, None], F.pad(batch.padding[rows], (0, 1), value=False)).squeeze(1)
 
     @torch.no_grad()
     def _with_hard_negatives(self, tokens: Tensor, batch: CompatibilityBatch) -> Tensor:

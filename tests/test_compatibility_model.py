@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from outfits.completion.context import MethodContext
 from outfits.config.schema.scorer import ScorerArchitecture, ScorerConfig
+from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import load_scorer
@@ -93,8 +96,25 @@ def test_a_file_tells_the_architecture_and_no_training_key(tmp_path: Path) -> No
         (described,) = file.metadata().values()
     assert described == (  # the SHA-256 of every scorer depends on these bytes
         '{"settings": {"dropout": 0.2, "feedforward": 32, "heads": 4, "image_dim": 6, "input_dropout": 0.1, '
-        '"layers": 1, "text_dim": 4, "width": 16}}'
+        '"layers": 1, "normalised_halves": false, "text_dim": 4, "width": 16}}'
     )
+
+
+def test_normalised_halves_have_unit_length_and_the_engine_reads_them() -> None:
+    rng = np.random.default_rng(0)
+    items = ItemEmbeddings(
+        rng.normal(size=(12, IMAGE_DIM + TEXT_DIM)).astype(np.float32), rng.random((12, 2)) < 0.7, IMAGE_DIM, TEXT_DIM
+    )
+    torch.manual_seed(0)
+    architecture = ScorerArchitecture(width=16, layers=2, heads=4, feedforward=32, normalised_halves=True)
+    scorer = OutfitTransformer(architecture, IMAGE_DIM, TEXT_DIM).eval().requires_grad_(False)
+    vectors, present = torch.from_numpy(items.vectors), torch.from_numpy(items.present)
+    halves = scorer.tokens(vectors, present).view(12, 2, 8)
+    torch.testing.assert_close(torch.linalg.norm(halves, dim=-1), torch.ones(12, 2))
+    catalogue = Catalogue([str(n) for n in range(12)], np.zeros(12, np.int32), ["all"], [""] * 12, [None] * 12, items)
+    sets = [np.array([0, 3, 5]), np.array([7, 1])]
+    expected = [scorer(vectors[items][None], present[items][None]).item() for items in sets]
+    assert MethodContext(catalogue, scorer).scorer.ragged_logits(sets).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(

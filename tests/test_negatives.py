@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from datamodules.compatibility import NEAR_COPIES, CollateCompatibility, CompatibilityDataModule
+from lightning_modules.compatibility import CompatibilityModule
 from outfits.config.schema.scorer import NegativesConfig, ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.negatives import NegativeSampler
@@ -48,33 +50,52 @@ def copies_of_next() -> np.ndarray:
     return copies
 
 
-def test_a_near_copy_of_one_item_takes_the_place_of_another() -> None:
+def test_a_near_copy_is_one_of_an_item_of_the_outfit() -> None:
     sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=1.0), 10, copies_of_next())
-    places = set()
-    for seed in range(100):
-        for negative in sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).sets[1:]:
-            (place,) = np.flatnonzero(negative != OUTFIT)
-            twin = int(negative[place]) - CATEGORIES
-            assert twin in np.delete(OUTFIT, place)
-            places.add(int(place))
-    assert places == {0, 1, 2, 3}
-
-
-def test_an_item_without_a_near_copy_gives_way_to_any() -> None:
-    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=1.0), 10, np.full((ITEMS, 2), -1))
-    for seed in range(30):
-        for negative in sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).sets[1:]:
-            assert (negative != OUTFIT).sum() == 1
-            assert len(set(negative.tolist())) == len(OUTFIT)
+    drawn = {sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).copy for seed in range(200)}
+    assert drawn == {int(item) + CATEGORIES for item in OUTFIT}
+    twins = copies_of_next()
+    twins[OUTFIT] = OUTFIT[::-1, None]  # all copies stand in the outfit already
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=1.0), 10, twins)
+    assert {sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).copy for seed in range(20)} == {-1}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_near_copies_are_the_configured_share(share: float) -> None:
-    config = NegativesConfig(copies=share, replace_all=0.0, same_category=1.0)
-    sampler = NegativeSampler(CATEGORY, config, 10, copies_of_next())
-    sets = [sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).sets[1:] for seed in range(300)]
-    twice = [len(set(CATEGORY[one])) < len(OUTFIT) for one in np.concatenate(sets)]
-    assert np.mean(twice) == pytest.approx(share, abs=0.06)
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=share), 10, copies_of_next())
+    found = [sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).copy >= 0 for seed in range(400)]
+    assert np.mean(found) == pytest.approx(share, abs=0.07)
+
+
+def test_copies_draw_nothing_from_the_other_negatives() -> None:
+    plain, more = (
+        NegativeSampler(CATEGORY, NegativesConfig(copies=share), 10, copies_of_next()) for share in (0.0, 1.0)
+    )
+    for seed in range(20):
+        one, other = (each.sample(OUTFIT, 0, np.random.default_rng(seed)) for each in (plain, more))
+        assert np.array_equal(one.sets, other.sets)
+        assert np.array_equal(one.candidates, other.candidates)
+
+
+def test_logits_of_copies_are_those_of_the_outfit_with_one_more_item() -> None:
+    catalogue = a_catalogue()
+    config = ScorerConfig(width=16, layers=1, heads=2, feedforward=16)
+    module = CompatibilityModule(catalogue, config).eval()
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=0.6), 10, copies_of_next())
+    outfits = [OUTFIT, np.array([3, 4], dtype=np.int32)] * 6
+    samples = [sampler.sample(outfit, 0, np.random.default_rng(row)) for row, outfit in enumerate(outfits)]
+    features = catalogue.require_embeddings
+    batch = CollateCompatibility(features)(samples)
+    with torch.no_grad():
+        found = module._with_copies(module.model.tokens(batch.vectors, batch.present), batch).tolist()
+        expected = []
+        for outfit, sample in zip(outfits, samples, strict=True):
+            if sample.copy >= 0:
+                rows = [*outfit.tolist(), sample.copy]
+                given = torch.from_numpy(features.vectors[rows])[None], torch.from_numpy(features.present[rows])[None]
+                expected.append(module.model(*given).item())
+    assert 0 < len(expected) < 12
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_near_copies_of_a_data_module_are_the_nearest_of_training_items() -> None:

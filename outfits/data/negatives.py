@@ -11,7 +11,7 @@ from outfits.config.schema.scorer import NegativesConfig
 
 @dataclass(frozen=True)
 class OutfitWithNegatives:
-    """A positive outfit with its negatives; all sets have the positive's size.
+    """A positive outfit with its negatives, all of the positive's size but for that with a copy.
 
     Attributes:
         sets: catalogue positions, int64, shape ``[1 + P, n]``; row 0 is the outfit, the others are negatives.
@@ -19,6 +19,7 @@ class OutfitWithNegatives:
         candidates: int64, shape ``[c]``, replacements of that item from its own category (any item where the category
             has no other).
         hard: bool, shape ``[P]``; a hard row is overwritten by the candidate of the highest S.
+        copy: near-copy of one item, the outfit with which is one more negative; -1 without.
         score: given score of the outfit; NaN where it has none.
     """
 
@@ -26,17 +27,18 @@ class OutfitWithNegatives:
     replaced: int
     candidates: NDArray[np.int64]
     hard: NDArray[np.bool_]
+    copy: int = -1
     score: float = math.nan
 
 
 class NegativeSampler:
-    """Draws negatives for an outfit: all items replaced or one, by any item, one of its category, or another's copy.
+    """Draws negatives for an outfit: all items replaced or one, by any item or one of the same category; a copy added.
 
     Args:
         categories: of the catalogue's items, shape ``[N]``.
         config: shares of the kinds of negatives.
         epochs: training epochs that the schedule of hard negatives spans.
-        copies: near-copies of every item, shape ``[N, c]``, -1 where there is none; None: no negative has one.
+        copies: near-copies of every item, shape ``[N, c]``, -1 where there is none; None: none is added.
     """
 
     def __init__(
@@ -72,17 +74,12 @@ class NegativeSampler:
             drawn[clash] = pool[rng.integers(len(pool), size=int(clash.sum()))]
         return drawn.astype(np.int64)
 
-    def with_copy(
-        self, outfit: NDArray[np.int32], copies: NDArray[np.int64], rng: np.random.Generator
-    ) -> NDArray[np.int64]:
-        """Puts a near-copy of one item in the place of another; of any item where the first has no near-copy."""
-        twin, place = rng.choice(len(outfit), 2, replace=False)
-        others = np.setdiff1d(copies[outfit[twin]], np.append(outfit, -1))
-        if not len(others):
-            others = self.replacements(outfit, int(outfit[place]), 1, False, rng)
-        found = outfit.astype(np.int64)
-        found[place] = rng.choice(others)
-        return found
+    def near_copy(self, outfit: NDArray[np.int32], rng: np.random.Generator) -> int:
+        """Draws a near-copy of one item; -1 where the item has none outside the outfit, or by the configured share."""
+        if self.copies is None or rng.random() >= self.config.copies:
+            return -1
+        others = np.setdiff1d(self.copies[rng.choice(outfit)], np.append(outfit, -1))
+        return int(rng.choice(others)) if len(others) else -1
 
     def sample(self, outfit: NDArray[np.int32], epoch: int, rng: np.random.Generator) -> OutfitWithNegatives:
         """Draws the negatives of one outfit in one epoch."""
@@ -92,9 +89,7 @@ class NegativeSampler:
         replaced = int(rng.integers(size))
         hard = np.zeros(count, dtype=bool)
         for row in range(1, count + 1):
-            if self.copies is not None and rng.random() < config.copies:
-                sets[row] = self.with_copy(outfit, self.copies, rng)
-            elif rng.random() < config.replace_all:
+            if rng.random() < config.replace_all:
                 for place in range(size):
                     same = rng.random() < config.same_category
                     sets[row, place] = self.replacements(outfit, int(outfit[place]), 1, same, rng)[0]
@@ -104,4 +99,4 @@ class NegativeSampler:
                 same = rng.random() < config.same_category
                 sets[row, place] = self.replacements(outfit, int(outfit[place]), 1, same, rng)[0]
         candidates = self.replacements(outfit, int(outfit[replaced]), config.hard_candidates, True, rng)
-        return OutfitWithNegatives(sets, replaced, candidates, hard)
+        return OutfitWithNegatives(sets, replaced, candidates, hard, self.near_copy(outfit, rng))

@@ -92,7 +92,9 @@ class OutfitTransformer(Network[ScorerArchitecture]):
         width, heads = config.width, config.heads
         if width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads")
-        self.item_tokens = ItemTokens(image_dim, text_dim, width, config.input_dropout)
+        self.item_tokens = ItemTokens(
+            image_dim, text_dim, width, config.input_dropout, normalised=config.normalised_halves
+        )
         self.task = nn.Parameter(torch.randn(width) * 0.02)
         self.blocks = nn.ModuleList(
             EncoderBlock(width, heads, config.feedforward, config.dropout) for _ in range(config.layers)

@@ -61,7 +61,9 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
     def __init__(self, config: RetrieverArchitecture, image_dim: int, text_dim: int, categories: int) -> None:
         super().__init__(RetrieverArchitecture, config, image_dim=image_dim, text_dim=text_dim, categories=categories)
         width = config.width
-        self.item_tokens = ItemTokens(image_dim, text_dim, width, config.input_dropout)
+        self.item_tokens = ItemTokens(
+            image_dim, text_dim, width, config.input_dropout, normalised=config.normalised_halves
+        )
         self.blocks = nn.ModuleList(
             EncoderBlock(width, config.heads, config.feedforward, config.dropout) for _ in range(config.layers)
         )

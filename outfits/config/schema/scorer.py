@@ -11,13 +11,13 @@ class NegativesConfig:
         2, "negatives drawn per positive outfit; 0, for outfits with given scores: S is fitted to these alone", ge=0
     )
     replace_all: float = key(
-        0.2, "share of the other negatives with every item replaced; the rest have one item replaced", ge=0, le=1
+        0.2, "share of negatives with every item replaced; the others have one item replaced", ge=0, le=1
     )
     same_category: float = key(0.7, "share of replacements drawn from the replaced item's own category", ge=0, le=1)
     copies: float = key(
-        0.2,
-        "share of negatives in which a near-copy of one item takes the place of another: two bags do not make an "
-        "outfit better than one",
+        1.0,
+        "share of outfits that are one more negative with a near-copy of an item added: two bags that look alike make "
+        "no outfit better than one",
         ge=0,
         le=1,
     )
@@ -39,6 +39,7 @@ class ScorerArchitecture:
     feedforward: int = key(256, "hidden width of the feed-forward blocks", ge=8)
     dropout: float = key(0.2, "dropout in the encoder", ge=0, lt=1)
     input_dropout: float = key(0.1, "dropout on the frozen item embeddings", ge=0, lt=1)
+    normalised_halves: bool = key(False, "scale the image half and the text half of every token to unit length")
 
 
 @dataclass

@@ -37,6 +37,7 @@ for message in (
     ".*Checkpoint directory .* exists.*",
     ".*does not have many workers.*",
     ".*number of training batches.*",
+    ".*will save all targets and predictions.*",  # torchmetrics, of rank correlations
 ):
     warnings.filterwarnings("ignore", message=message)
 

@@ -17,7 +17,7 @@ from outfits.data.near_copies import nearest_of_category
 from outfits.data.negatives import NegativeSampler, OutfitWithNegatives
 from outfits.data.outfits import Outfits
 
-VALIDATION_NEGATIVES = NegativesConfig(per_outfit=1, copies=0.0, replace_all=0.0, same_category=1.0, hard_share=0.0)
+VALIDATION_NEGATIVES = NegativesConfig(per_outfit=1, replace_all=0.0, same_category=1.0, hard_share=0.0)
 NEAR_COPIES = 8  # of each item, to draw from
 
 
@@ -33,7 +33,8 @@ class CompatibilityBatch:
         replaced: place of the item that hard negatives replace, shape ``[B]``.
         candidates: its possible replacements, rows of ``vectors``, shape ``[B, c]``.
         hard: bool, shape ``[B, P]``, negatives to be replaced by S's favourite candidate.
-        copies: near-copies, rows of ``vectors``, shape ``[B]``; with one an outfit is one more negative. -1 without.
+        copied: which of the sets gets a near-copy of one of its items, shape ``[B]``.
+        copies: that near-copy, row of ``vectors``, shape ``[B]``; -1 without.
         scores: given scores of the outfits, shape ``[B]``; NaN where there are none.
     """
 
@@ -44,6 +45,7 @@ class CompatibilityBatch:
     replaced: Tensor
     candidates: Tensor
     hard: Tensor
+    copied: Tensor
     copies: Tensor
     scores: Tensor
 
@@ -115,6 +117,7 @@ class CollateCompatibility:
             replaced=torch.tensor([sample.replaced for sample in samples]),
             candidates=torch.from_numpy(np.searchsorted(items, np.stack([sample.candidates for sample in samples]))),
             hard=torch.from_numpy(np.stack([sample.hard for sample in samples])),
+            copied=torch.tensor([sample.copied for sample in samples]),
             copies=torch.from_numpy(np.where(copies >= 0, np.searchsorted(items, copies), -1)),
             scores=torch.tensor([sample.score for sample in samples]),
         )
@@ -158,8 +161,8 @@ class CompatibilityDataModule(OutfitLoaders):
         return self.dataset.outfits.of("train") if self.train is None else self.train
 
     def _near_copies(self, train: Outfits) -> NDArray[np.int64] | None:
-        """Near-copies of the items of training outfits, ``[N, c]``; None where no negative wants one."""
-        if not self.config.negatives.copies or not self.config.negatives.per_outfit:
+        """Near-copies of the items of training outfits, ``[N, c]``; None where none are wanted."""
+        if not self.config.copy_weight or not self.config.negatives.per_outfit:
             return None
         copies = np.full((len(self.dataset.catalogue), NEAR_COPIES), -1)
         items = np.unique(train.items)

@@ -81,9 +81,7 @@ class RetrievalDataModule(OutfitLoaders):
     def make_samples(self, split: str) -> OutfitsWithNegatives:
         """Makes outfits with wrong items of the wanted one's category."""
         config = self.config
-        drawn = NegativesConfig(
-            per_outfit=1, copies=0.0, replace_all=0.0, hard_share=0.0, hard_candidates=config.negatives
-        )
+        drawn = NegativesConfig(per_outfit=1, replace_all=0.0, hard_share=0.0, hard_candidates=config.negatives)
         sampler = NegativeSampler(self.dataset.catalogue.categories, drawn, config.epochs)
         if split == "train":
             train = self.dataset.outfits.of("train") if self.train is None else self.train

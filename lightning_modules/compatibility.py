@@ -40,7 +40,8 @@ class CompatibilityModule(L.LightningModule):
         """
         config, scored = self.config, bool(batch.scores.isfinite().all())
         tokens = self.model.tokens(batch.vectors, batch.present)  # [U, width]
-        logits = self._logits(tokens, self._with_hard_negatives(tokens, batch), batch.padding)  # [B, 1 + P]
+        sets = self._with_hard_negatives(tokens, batch)
+        logits = self._logits(tokens, sets, batch.padding)  # [B, 1 + P]
         true, wrong = logits[:, :1], logits[:, 1:]
         ranking = None
         if config.ranking_weight > 0 and not scored:
@@ -52,11 +53,13 @@ class CompatibilityModule(L.LightningModule):
             self.log(f"{self.name}/{config.score_loss}", loss, batch_size=len(true))
         else:
             loss = focal_loss(true, torch.ones_like(true), config.focal_alpha, config.focal_gamma)
-        wrong = torch.cat([wrong.flatten(), self._with_copies(tokens, batch)])
-        if len(wrong):
+        if wrong.numel():
             loss = loss + focal_loss(wrong, torch.zeros_like(wrong), config.focal_alpha, config.focal_gamma)
         if not scored:
             self.log(f"{self.name}/focal_loss", loss, batch_size=len(true))
+        if (raised := self._raised_by_copies(tokens, sets, logits, batch)) is not None:
+            self.log(f"{self.name}/copy_loss", raised, batch_size=len(true))
+            loss = loss + config.copy_weight * raised
         if ranking is not None:
             self.log(f"{self.name}/ranking_loss", ranking, batch_size=len(true))
             loss = loss + config.ranking_weight * ranking
@@ -94,11 +97,20 @@ class CompatibilityModule(L.LightningModule):
         )
         return logits.view(rows, count)
 
-    def _with_copies(self, tokens: Tensor, batch: CompatibilityBatch) -> Tensor:
-        """Computes logits of the outfits with a near-copy added, where there is one, shape ``[b]``, b at most B."""
+    def _raised_by_copies(
+        self, tokens: Tensor, sets: Tensor, logits: Tensor, batch: CompatibilityBatch
+    ) -> Tensor | None:
+        """Computes the mean soft hinge of the logit of a set with a near-copy over that without; None without any.
+
+        The set's own logit is held fixed, so that the loss teaches what a copy does and nothing about the set.
+        """
         rows = (batch.copies >= 0).nonzero().squeeze(1)
-        sets = torch.cat([batch.sets[rows, 0], batch.copies[rows, None]], dim=1)
-        return self._logits(tokens, sets[:, None], F.pad(batch.padding[rows], (0, 1), value=False)).squeeze(1)
+        if not len(rows):
+            return None
+        copied = batch.copied[rows]
+        with_copy = torch.cat([sets[rows, copied], batch.copies[rows, None]], dim=1)[:, None]  # [b, 1, n + 1]
+        raised = self._logits(tokens, with_copy, F.pad(batch.padding[rows], (0, 1), value=False)).squeeze(1)
+        return F.softplus(raised - logits[rows, copied].detach() + self.config.copy_margin).mean()
 
     @torch.no_grad()
     def _with_hard_negatives(self, tokens: Tensor, batch: CompatibilityBatch) -> Tensor:

@@ -130,7 +130,6 @@ def _trained(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, name: str) 
     if before_writing(path.exists):
         run.log("retrieval", f"reusing the {name} in {folder}")
         return path
-    run.require("retrieval", wanted_by=f"this run's {name}")
     run.log("retrieval", f"training the {name} on {len(train):,} outfits → {folder}")
     build = partial(RETRIEVERS[name].load(), scorer.module, len(catalogue.category_names), config)
     module = fit_resumable(

@@ -1,5 +1,7 @@
 """Negatives of the compatibility model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -50,59 +52,71 @@ def copies_of_next() -> np.ndarray:
     return copies
 
 
-def test_a_near_copy_is_one_of_an_item_of_the_outfit() -> None:
-    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=1.0), 10, copies_of_next())
-    drawn = {sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).copy for seed in range(200)}
-    assert drawn == {int(item) + CATEGORIES for item in OUTFIT}
-    twins = copies_of_next()
-    twins[OUTFIT] = OUTFIT[::-1, None]  # all copies stand in the outfit already
-    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=1.0), 10, twins)
-    assert {sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).copy for seed in range(20)} == {-1}
+def test_a_near_copy_is_one_of_an_item_of_its_set() -> None:
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(), 10, copies_of_next())
+    samples = [sampler.sample(OUTFIT, 0, np.random.default_rng(seed)) for seed in range(300)]
+    for sample in samples:
+        if sample.copy >= 0:
+            assert sample.copy - CATEGORIES in sample.sets[sample.copied]
+            assert sample.copy not in sample.sets[sample.copied]
+    assert {sample.copy for sample in samples if sample.copied == 0} == {int(item) + CATEGORIES for item in OUTFIT}
+    assert np.mean([sample.copied == 0 for sample in samples]) == pytest.approx(0.5, abs=0.1)
+    assert {sample.copied for sample in samples} == {0, 1, 2}
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3])
-def test_near_copies_are_the_configured_share(share: float) -> None:
-    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=share), 10, copies_of_next())
-    found = [sampler.sample(OUTFIT, 0, np.random.default_rng(seed)).copy >= 0 for seed in range(400)]
-    assert np.mean(found) == pytest.approx(share, abs=0.07)
+def test_copies_that_stand_in_the_set_already_are_none() -> None:
+    twins = np.full((ITEMS, 4), -1)
+    twins[OUTFIT] = OUTFIT
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(), 10, twins)
+    samples = [sampler.sample(OUTFIT, 0, np.random.default_rng(seed)) for seed in range(20)]
+    assert {sample.copy for sample in samples if sample.copied == 0} == {-1}
 
 
 def test_copies_draw_nothing_from_the_other_negatives() -> None:
-    plain, more = (
-        NegativeSampler(CATEGORY, NegativesConfig(copies=share), 10, copies_of_next()) for share in (0.0, 1.0)
-    )
+    plain, more = (NegativeSampler(CATEGORY, NegativesConfig(), 10, copies) for copies in (None, copies_of_next()))
     for seed in range(20):
         one, other = (each.sample(OUTFIT, 0, np.random.default_rng(seed)) for each in (plain, more))
         assert np.array_equal(one.sets, other.sets)
         assert np.array_equal(one.candidates, other.candidates)
+        assert one.copy == -1
 
 
-def test_logits_of_copies_are_those_of_the_outfit_with_one_more_item() -> None:
+def test_the_copy_loss_by_hand() -> None:
     catalogue = a_catalogue()
-    config = ScorerConfig(width=16, layers=1, heads=2, feedforward=16)
+    config = ScorerConfig(width=16, layers=1, heads=2, feedforward=16, copy_margin=0.7)
     module = CompatibilityModule(catalogue, config).eval()
-    sampler = NegativeSampler(CATEGORY, NegativesConfig(copies=0.6), 10, copies_of_next())
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(), 10, copies_of_next())
     outfits = [OUTFIT, np.array([3, 4], dtype=np.int32)] * 6
     samples = [sampler.sample(outfit, 0, np.random.default_rng(row)) for row, outfit in enumerate(outfits)]
     features = catalogue.require_embeddings
     batch = CollateCompatibility(features)(samples)
+
+    def logit(items: list[int]) -> torch.Tensor:
+        given = torch.from_numpy(features.vectors[items])[None], torch.from_numpy(features.present[items])[None]
+        found: torch.Tensor = module.model(*given)[0]
+        return found
+
     with torch.no_grad():
-        found = module._with_copies(module.model.tokens(batch.vectors, batch.present), batch).tolist()
-        expected = []
-        for outfit, sample in zip(outfits, samples, strict=True):
+        tokens = module.model.tokens(batch.vectors, batch.present)
+        logits = module._logits(tokens, batch.sets, batch.padding)
+        found = module._raised_by_copies(tokens, batch.sets, logits, batch)
+        hinges = []
+        for sample in samples:
             if sample.copy >= 0:
-                rows = [*outfit.tolist(), sample.copy]
-                given = torch.from_numpy(features.vectors[rows])[None], torch.from_numpy(features.present[rows])[None]
-                expected.append(module.model(*given).item())
-    assert 0 < len(expected) < 12
-    assert found == pytest.approx(expected, abs=1e-5)
+                base = sample.sets[sample.copied].tolist()
+                hinges.append(torch.nn.functional.softplus(logit([*base, sample.copy]) - logit(base) + 0.7).item())
+    assert 0 < len(hinges) <= 12
+    assert found is not None
+    assert found.item() == pytest.approx(np.mean(hinges), abs=1e-5)
+    none = replace(batch, copies=torch.full_like(batch.copies, -1))
+    assert module._raised_by_copies(tokens, batch.sets, logits, none) is None
 
 
 def test_near_copies_of_a_data_module_are_the_nearest_of_training_items() -> None:
     catalogue = a_catalogue()
     outfits = Outfits.from_lists(["a", "b"], [OUTFIT.tolist(), [3, 4]], [0, 0])
     dataset = OutfitDataset("drawn", catalogue, outfits, {}, {}, {}, {}, [])
-    data = CompatibilityDataModule(dataset, ScorerConfig(negatives=NegativesConfig(copies=1.0)))
+    data = CompatibilityDataModule(dataset, ScorerConfig())
     copies = data.make_samples("train").sampler.copies
     vectors = catalogue.require_embeddings.vectors
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -111,7 +125,7 @@ def test_near_copies_of_a_data_module_are_the_nearest_of_training_items() -> Non
         nearest = sorted(others, key=lambda one: -float(unit[one] @ unit[item]))
         found = copies[item][copies[item] >= 0].tolist()
         assert found == (nearest[:NEAR_COPIES] if item in outfits.items else [])
-    plain = CompatibilityDataModule(dataset, ScorerConfig(negatives=NegativesConfig(copies=0.0)))
+    plain = CompatibilityDataModule(dataset, ScorerConfig(copy_weight=0.0))
     assert plain.make_samples("train").sampler.copies is None
 
 

@@ -11,7 +11,7 @@ from outfits.config.schema.scorer import NegativesConfig
 
 @dataclass(frozen=True)
 class OutfitWithNegatives:
-    """A positive outfit with its negatives, all of the positive's size but for that with a copy.
+    """A positive outfit with its negatives; all sets have the positive's size.
 
     Attributes:
         sets: catalogue positions, int64, shape ``[1 + P, n]``; row 0 is the outfit, the others are negatives.
@@ -19,7 +19,8 @@ class OutfitWithNegatives:
         candidates: int64, shape ``[c]``, replacements of that item from its own category (any item where the category
             has no other).
         hard: bool, shape ``[P]``; a hard row is overwritten by the candidate of the highest S.
-        copy: near-copy of one item, the outfit with which is one more negative; -1 without.
+        copied: row of ``sets`` to which a near-copy of one of its items is added.
+        copy: that near-copy; -1 without.
         score: given score of the outfit; NaN where it has none.
     """
 
@@ -27,18 +28,19 @@ class OutfitWithNegatives:
     replaced: int
     candidates: NDArray[np.int64]
     hard: NDArray[np.bool_]
+    copied: int = 0
     copy: int = -1
     score: float = math.nan
 
 
 class NegativeSampler:
-    """Draws negatives for an outfit: all items replaced or one, by any item or one of the same category; a copy added.
+    """Draws negatives for an outfit: all items replaced or one, by any item or one of the same category.
 
     Args:
         categories: of the catalogue's items, shape ``[N]``.
         config: shares of the kinds of negatives.
         epochs: training epochs that the schedule of hard negatives spans.
-        copies: near-copies of every item, shape ``[N, c]``, -1 where there is none; None: none is added.
+        copies: near-copies of every item, shape ``[N, c]``, -1 where there is none; None: none is drawn.
     """
 
     def __init__(
@@ -74,12 +76,16 @@ class NegativeSampler:
             drawn[clash] = pool[rng.integers(len(pool), size=int(clash.sum()))]
         return drawn.astype(np.int64)
 
-    def near_copy(self, outfit: NDArray[np.int32], rng: np.random.Generator) -> int:
-        """Draws a near-copy of one item; -1 where the item has none outside the outfit, or by the configured share."""
-        if self.copies is None or rng.random() >= self.config.copies:
-            return -1
-        others = np.setdiff1d(self.copies[rng.choice(outfit)], np.append(outfit, -1))
-        return int(rng.choice(others)) if len(others) else -1
+    def near_copy(
+        self, sets: NDArray[np.int64], copies: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[int, int]:
+        """Draws one of the sets, the outfit as often as a negative, and a near-copy of one of its items.
+
+        The near-copy is -1 where the item has none outside the set.
+        """
+        row = 0 if len(sets) == 1 or rng.random() < 0.5 else int(rng.integers(1, len(sets)))
+        others = np.setdiff1d(copies[rng.choice(sets[row])], np.append(sets[row], -1))
+        return row, int(rng.choice(others)) if len(others) else -1
 
     def sample(self, outfit: NDArray[np.int32], epoch: int, rng: np.random.Generator) -> OutfitWithNegatives:
         """Draws the negatives of one outfit in one epoch."""
@@ -99,4 +105,5 @@ class NegativeSampler:
                 same = rng.random() < config.same_category
                 sets[row, place] = self.replacements(outfit, int(outfit[place]), 1, same, rng)[0]
         candidates = self.replacements(outfit, int(outfit[replaced]), config.hard_candidates, True, rng)
-        return OutfitWithNegatives(sets, replaced, candidates, hard, self.near_copy(outfit, rng))
+        copied, copy = (0, -1) if self.copies is None else self.near_copy(sets, self.copies, rng)
+        return OutfitWithNegatives(sets, replaced, candidates, hard, copied, copy)

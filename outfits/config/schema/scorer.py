@@ -14,13 +14,6 @@ class NegativesConfig:
         0.2, "share of negatives with every item replaced; the others have one item replaced", ge=0, le=1
     )
     same_category: float = key(0.7, "share of replacements drawn from the replaced item's own category", ge=0, le=1)
-    copies: float = key(
-        1.0,
-        "share of outfits that are one more negative with a near-copy of an item added: two bags that look alike make "
-        "no outfit better than one",
-        ge=0,
-        le=1,
-    )
     hard_share: float = key(0.5, "share of one-item negatives that are hard once the schedule is complete", ge=0, le=1)
     hard_start: float = key(0.3, "share of training after which hard negatives begin", ge=0, le=1)
     hard_full: float = key(
@@ -66,6 +59,13 @@ class ScorerConfig(ScorerArchitecture):
         "where outfits have given scores",
         ge=0,
     )
+    copy_weight: float = key(
+        1.0,
+        "weight of the loss by which a near-copy of one of its items lowers the logit of a set: two bags that look "
+        "alike make no outfit better than one",
+        ge=0,
+    )
+    copy_margin: float = key(1.0, "by how much at least a near-copy is to lower the logit", ge=0)
     epochs: int = key(20, "training epochs", ge=1)
     batch_size: int = key(128, "positive outfits per optimiser step and rank", ge=1)
     lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)

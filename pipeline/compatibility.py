@@ -99,7 +99,8 @@ def measure_scorers(
     metrics = measure_compatibility(s, dataset, train, config.split, **questions)
     metrics |= measure_probe(dataset, train, config.split, **questions)
     metrics |= measure_given_scores(s, dataset.outfits.of(config.split))
-    calibration = measure_calibration(s, dataset.catalogue, dataset.outfits.of(config.split), run.config.seed)
+    outfits = dataset.outfits.of(config.split)
+    calibration = measure_calibration(s, dataset.catalogue, outfits, run.config.seed, config.draws)
     stated = {} if calibration is None else calibration.to_json()
     known = {"calibration error": stated.get("error"), "raised by near-copies": stated.get("copies_raised")}
     shown = ", ".join(f"{name} {value:.3f}" for name, value in (metrics | known).items() if value is not None)

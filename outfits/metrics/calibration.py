@@ -16,7 +16,7 @@ from outfits.metrics.compatibility import SetScorer, set_logits
 from outfits.metrics.questions import LabelledSets, replacement_negatives
 
 BINS = 10  # of equal width in the reliability diagram
-DRAWS = 4  # of replaced items per outfit that the calibration is fitted on
+DRAWS = 8  # of replaced items per outfit that the calibration is fitted on
 COPY_STREAM = 13  # first number of the seeds of near-copies
 
 
@@ -65,7 +65,9 @@ class Calibration:
         return asdict(self)
 
 
-def measure_calibration(scorer: SetScorer, catalogue: Catalogue, outfits: Outfits, seed: int) -> Calibration | None:
+def measure_calibration(
+    scorer: SetScorer, catalogue: Catalogue, outfits: Outfits, seed: int, draws: int = 1
+) -> Calibration | None:
     """Measures S on outfits, on them with one item replaced, and on them with a near-copy of an item added.
 
     A near-copy is the other item of the same category whose embedding has the largest cosine with an item drawn from
@@ -77,12 +79,13 @@ def measure_calibration(scorer: SetScorer, catalogue: Catalogue, outfits: Outfit
         catalogue: items with embeddings.
         outfits: real outfits, of a split that S was not trained on.
         seed: seed of the draws.
+        draws: replaced items per outfit, so that the error is not mostly that of few sets in a bin.
     """
     categories = catalogue.categories
-    same = replacement_negatives(outfits, categories, seed, same_category=True)
+    same = replacement_negatives(outfits, categories, seed, same_category=True, draws=draws)
     if not same.positives:
         return None
-    anywhere = replacement_negatives(outfits, categories, seed, same_category=False)
+    anywhere = replacement_negatives(outfits, categories, seed, same_category=False, draws=draws)
     real, replaced, random = (_scores(scorer, sets) for sets in (same.positives, same.negatives, anywhere.negatives))
     bins, error = reliability(np.concatenate([real, replaced]), np.arange(2 * len(real)) < len(real))
     given, copied = near_copies(catalogue, outfits, seed)
@@ -90,7 +93,7 @@ def measure_calibration(scorer: SetScorer, catalogue: Catalogue, outfits: Outfit
     return Calibration(
         error,
         bins,
-        _by_size(same, anywhere, real, replaced, random),
+        _by_size(same, anywhere, real, replaced, random, draws),
         len(given),
         float((change > 0).mean()) if given else None,
         float(change.mean()) if given else None,
@@ -135,16 +138,12 @@ def fit_calibration(scorer: SetScorer, catalogue: Catalogue, outfits: Outfits, s
     with one item replaced by another of its category. Arguments as of :func:`measure_calibration`. Returns None where
     no outfit allows a replacement, or S does not rise with the chance that an outfit is real.
     """
-    draws = [
-        replacement_negatives(outfits, catalogue.categories, seed + draw, same_category=True) for draw in range(DRAWS)
-    ]
-    logits = [set_logits(draw, scorer) for draw in draws if draw.positives]
-    if not logits:
+    sets = replacement_negatives(outfits, catalogue.categories, seed, same_category=True, draws=DRAWS)
+    if not sets.positives:
         return None
-    rows = np.concatenate([part.astype(np.float64) for both in logits for part in both])[:, None]
-    labels = np.concatenate(
-        [np.full(len(part), real) for both in logits for part, real in zip(both, (1, 0), strict=True)]
-    )
+    real, replaced = set_logits(sets, scorer)
+    rows = np.concatenate([real, replaced]).astype(np.float64)[:, None]
+    labels = np.arange(len(rows)) < len(real)
     fitted = LogisticRegression(C=np.inf).fit(rows, labels)
     scale, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     return (scale, offset) if scale > 0 else None
@@ -161,6 +160,7 @@ def _by_size(
     real: NDArray[np.float64],
     replaced: NDArray[np.float64],
     random: NDArray[np.float64],
+    draws: int,
 ) -> dict[int, SizeScores]:
     sizes = np.array([len(items) for items in same.positives])
     sizes_anywhere = np.array([len(items) for items in anywhere.negatives], dtype=np.int64)
@@ -168,5 +168,7 @@ def _by_size(
     for size in np.unique(sizes).tolist():
         rows, others = sizes == size, sizes_anywhere == size
         drawn = float(random[others].mean()) if others.any() else None
-        found[size] = SizeScores(int(rows.sum()), float(real[rows].mean()), float(replaced[rows].mean()), drawn)
+        found[size] = SizeScores(
+            int(rows.sum()) // draws, float(real[rows].mean()), float(replaced[rows].mean()), drawn
+        )
     return found

@@ -22,9 +22,8 @@ from outfits.metrics.questions import (
     official_labels,
     official_questions,
     replacement_negatives,
+    seeds_of_draws,
 )
-
-SEEDS_APART = 1_000_003  # between the draws of one measurement, so that neighbouring seeds of runs share none
 
 
 def measure_compatibility(
@@ -57,11 +56,11 @@ def measure_compatibility(
     occurrences = np.bincount(train.items, minlength=len(dataset.catalogue))
     metrics: dict[str, float | None] = {}
     for name, same in (("random", False), ("same_category", True)):
-        seeds = [seed + draw * SEEDS_APART for draw in range(draws)]
-        labelled = [replacement_negatives(outfits, categories, each, same_category=same) for each in seeds]
-        metrics[f"auc_{name}"] = _auc(_joined(labelled), scorer)
+        labelled = replacement_negatives(outfits, categories, seed, same_category=same, draws=draws)
+        metrics[f"auc_{name}"] = _auc(labelled, scorer)
         questions = [
-            fill_in_the_blank_questions(outfits, categories, distractors, each, same_category=same) for each in seeds
+            fill_in_the_blank_questions(outfits, categories, distractors, each, same_category=same)
+            for each in seeds_of_draws(seed, draws)
         ]
         metrics[f"fitb_{name}"] = _mean([_accuracy(each, scorer) for each in questions])
         control = "fitb_frequency_control" if same else "fitb_frequency_control_random"
@@ -104,14 +103,6 @@ def measure_given_scores(scorer: SetScorer, outfits: Outfits) -> dict[str, float
         "score_spearman": float(spearmanr(found, outfits.scores).statistic) if varied else None,
         "score_kendall": float(kendalltau(found, outfits.scores).statistic) if varied else None,
     }
-
-
-def _joined(draws: list[LabelledSets]) -> LabelledSets:
-    return LabelledSets(
-        [items for draw in draws for items in draw.positives],
-        [items for draw in draws for items in draw.negatives],
-        sum(draw.left_out for draw in draws),
-    )
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -20,6 +20,8 @@ from outfits.errors import DataError
 
 NEGATIVE_STREAM, QUESTION_STREAM = 11, 12  # first numbers of the seeds, so that the two kinds of draw are independent
 
+SEEDS_APART = 1_000_003
+
 ItemSet = NDArray[np.int32]
 
 
@@ -57,20 +59,26 @@ class Questions:
 
 
 def replacement_negatives(
-    outfits: Outfits, categories: NDArray[np.integer], seed: int, *, same_category: bool
+    outfits: Outfits, categories: NDArray[np.integer], seed: int, *, same_category: bool, draws: int = 1
 ) -> LabelledSets:
-    """Pairs each outfit with itself with one item replaced, one negative per positive.
+    """Pairs each outfit with itself with one item replaced, ``draws`` times, one negative per positive.
 
     Outfits whose item has no possible replacement are left out and counted.
     """
     positives: list[ItemSet] = []
     negatives: list[ItemSet] = []
-    for items, place, wrong in _draw(outfits, categories, 1, [seed, NEGATIVE_STREAM], same_category):
-        negative = items.copy()
-        negative[place] = wrong[0]
-        positives.append(items)
-        negatives.append(negative)
-    return LabelledSets(positives, negatives, len(outfits) - len(positives))
+    for one in seeds_of_draws(seed, draws):
+        for items, place, wrong in _draw(outfits, categories, 1, [one, NEGATIVE_STREAM], same_category):
+            negative = items.copy()
+            negative[place] = wrong[0]
+            positives.append(items)
+            negatives.append(negative)
+    return LabelledSets(positives, negatives, draws * len(outfits) - len(positives))
+
+
+def seeds_of_draws(seed: int, draws: int) -> list[int]:
+    """Seeds of the draws of one measurement, so far apart that neighbouring seeds of runs share none."""
+    return [seed + draw * SEEDS_APART for draw in range(draws)]
 
 
 def fill_in_the_blank_questions(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from outfits.config.schema.model import GeneratorArchitecture
+from outfits.config.schema.model import GRAPH_LAYERS, GeneratorArchitecture
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import complete_edges, completion_graph
@@ -18,6 +18,10 @@ from outfits.models.generator import Generator, canonical_order, join_query_node
 from outfits.weights import save_network
 
 AGGREGATIONS = GeneratorArchitecture.__dataclass_fields__["aggregation"].metadata["choices"]
+LAYERS: list[dict[str, str]] = [
+    *({"aggregation": name} for name in AGGREGATIONS),
+    *({"layer": name} for name in GRAPH_LAYERS if name != "message_passing"),
+]
 ITEMS, IMAGE_DIM, TEXT_DIM, CATEGORIES = 30, 5, 3, 6
 
 
@@ -74,17 +78,17 @@ def a_generator(image_dim: int = IMAGE_DIM, text_dim: int = TEXT_DIM, **changes:
     return Generator(GeneratorArchitecture(**{**small, **changes}), image_dim, text_dim, CATEGORIES).eval()
 
 
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
 @pytest.mark.parametrize("readout", ["queries", "pool"])
-def test_order_of_given_items_does_not_change_the_latents(aggregation: str, readout: str) -> None:
-    generator = a_generator(aggregation=aggregation, readout=readout)
+def test_order_of_given_items_does_not_change_the_latents(layer: dict[str, str], readout: str) -> None:
+    generator = a_generator(**layer, readout=readout)
     assert torch.equal(generator(a_batch([[3, 9, 14, 20], [5, 6]])), generator(a_batch([[20, 3, 14, 9], [6, 5]])))
 
 
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
 @pytest.mark.parametrize("readout", ["queries", "pool"])
-def test_the_network_itself_does_not_heed_the_order_of_nodes(aggregation: str, readout: str) -> None:
-    generator = a_generator(aggregation=aggregation, readout=readout)
+def test_the_network_itself_does_not_heed_the_order_of_nodes(layer: dict[str, str], readout: str) -> None:
+    generator = a_generator(**layer, readout=readout)
     batch = a_batch([[3, 9, 14, 20]])
     latents = generator(batch)
     for name in ("x", "present", "category"):
@@ -92,9 +96,9 @@ def test_the_network_itself_does_not_heed_the_order_of_nodes(aggregation: str, r
     torch.testing.assert_close(generator(batch), latents, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_graphs_of_a_batch_do_not_see_one_another(aggregation: str) -> None:
-    generator = a_generator(aggregation=aggregation)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_graphs_of_a_batch_do_not_see_one_another(layer: dict[str, str]) -> None:
+    generator = a_generator(**layer)
     outfits = [[3, 9, 14, 20], [5, 6], [1, 2, 10]]
     conditions: list[list[Condition]] = [[([2], 1), ([], None)], [([4], None), ([1], 3)], [([], None), ([], None)]]
     together = generator(a_batch(outfits, conditions))

@@ -13,10 +13,10 @@ from lightning_modules.generator import CATEGORY_DROP, GeneratorModule, draw_k, 
 from outfits.config.schema.model import LossConfig, ModelConfig
 from outfits.graphs.completion_graph import CompletionGraphs, GraphTargets, TrainingGraphs
 from tests.test_generator_model import (
-    AGGREGATIONS,
     CATEGORIES,
     IMAGE_DIM,
     ITEMS,
+    LAYERS,
     TEXT_DIM,
     Condition,
     a_catalogue,
@@ -29,7 +29,7 @@ CANDIDATES = 4
 
 def a_module(k: int = 2, text_dim: int = TEXT_DIM, **changes: Any) -> GeneratorModule:
     torch.manual_seed(0)
-    named = {name: changes.pop(name) for name in ("aggregation", "readout", "retrieval") if name in changes}
+    named = {name: changes.pop(name) for name in ("layer", "aggregation", "readout", "retrieval") if name in changes}
     config = ModelConfig(k=k, k_max=3, width=16, layers=1, dropout=0.0, retrieval_dim=8, **named)
     loss = LossConfig(**{"random_candidates": 20, **changes})
     catalogue = a_catalogue()
@@ -79,11 +79,13 @@ BATCHES = {
 }
 
 
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
 @pytest.mark.parametrize("readout", ["queries", "pool"])
 @pytest.mark.parametrize("kind", BATCHES)
-def test_every_trainable_parameter_gets_a_gradient_in_every_step(aggregation: str, readout: str, kind: str) -> None:
-    module = a_module(aggregation=aggregation, readout=readout)
+def test_every_trainable_parameter_gets_a_gradient_in_every_step(
+    layer: dict[str, str], readout: str, kind: str
+) -> None:
+    module = a_module(**layer, readout=readout)
     for k in (1, 2, 3):
         module.zero_grad(set_to_none=True)
         batch = BATCHES[kind]()

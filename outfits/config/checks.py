@@ -10,6 +10,7 @@ from outfits.config.schema.data import DataConfig
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.index import PQ_BYTES
 from outfits.config.schema.methods import METHODS
+from outfits.config.schema.model import ATTENTION_HEADS
 from outfits.config.schema.representation import IMAGE_MODELS
 from outfits.config.schema.stages import STAGES
 from outfits.config.schema.trainer import TrainerConfig
@@ -140,6 +141,9 @@ def _model_rules(config: Config) -> Iterator[Conflict]:
     model, sweep = config.model, config.evaluate.sweep
     if model.k > model.k_max:
         yield "model.k_max", f"{model.k_max} is smaller than model.k={model.k}; raise it", "model.k"
+    if model.layer in ("gat", "gatv2") and model.width % ATTENTION_HEADS:
+        text = f"{model.width} is not divisible by the {ATTENTION_HEADS} heads of model.layer={model.layer}"
+        yield "model.width", text, "model.layer"
     by_generator = [text for text in sweep.methods if text.startswith("generator")]
     if by_generator and sweep.k and max(sweep.k) > model.k_max:
         text = f"{max(sweep.k)} is more than the generator's model.k_max={model.k_max}"

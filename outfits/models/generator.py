@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import global_add_pool
 
-from outfits.config.schema.model import GeneratorArchitecture
+from outfits.config.schema.model import GRAPH_LAYERS, GeneratorArchitecture
 from outfits.errors import ArtifactError
-from outfits.models.message_passing import OutfitMessagePassing
 from outfits.models.tokens import ItemTokens
 from outfits.weights import Network
 
@@ -114,7 +113,7 @@ class Generator(Network[GeneratorArchitecture]):
         self.slots_of_k = nn.Parameter(torch.randn(config.k_max, width) * 0.02)
         self.conditions = ConditionEncoder(categories, text_dim, width)
         self.layers = nn.ModuleList(
-            OutfitMessagePassing(width, config.aggregation, config.dropout) for _ in range(config.layers)
+            GRAPH_LAYERS[config.layer].load()(width, config.aggregation, config.dropout) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)
         latent_dim = config.retrieval_dim if mapped else dim

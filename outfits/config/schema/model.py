@@ -4,6 +4,19 @@ from dataclasses import dataclass
 
 from outfits.config.fields import key, section
 from outfits.config.schema.representation import RepresentationConfig
+from outfits.registry import Entry, Table
+
+GRAPH_LAYERS = Table(
+    "graph layer",
+    (
+        Entry("message_passing", "outfits.models.message_passing:OutfitMessagePassing"),
+        Entry("gcn", "outfits.models.convolution:gcn_layer"),
+        Entry("gat", "outfits.models.convolution:gat_layer"),
+        Entry("gatv2", "outfits.models.convolution:gatv2_layer"),
+    ),
+)
+"""Layers of the generator: functions of width, aggregation and dropout."""
+ATTENTION_HEADS = 4  # of gat and gatv2
 
 
 @dataclass
@@ -14,11 +27,17 @@ class GeneratorArchitecture:
         3, "largest number of missing items that the generator can be asked for; it is trained on 1…k_max", ge=1, le=8
     )
     width: int = key(256, "width of the node states", ge=8)
-    layers: int = key(3, "message-passing layers", ge=1)
+    layers: int = key(3, "layers of the graph network", ge=1)
+    layer: str = key(
+        "message_passing",
+        "how a layer gathers from the neighbours: message_passing (a network of both nodes for every edge), gcn (their "
+        "mean, arXiv 1609.02907), gat (attention, arXiv 1710.10903) or gatv2 (arXiv 2105.14491)",
+        choices=GRAPH_LAYERS,
+    )
     dropout: float = key(0.1, "dropout inside the message and update networks", ge=0, lt=1)
     aggregation: str = key(
         "sum",
-        "permutation-invariant aggregation of messages",
+        "message_passing: permutation-invariant aggregation of messages",
         choices=("sum", "mean", "max", "softmax", "powermean", "attentional", "set_transformer"),
     )
     readout: str = key(

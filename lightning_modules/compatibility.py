@@ -15,6 +15,8 @@ from outfits.data.catalogue import Catalogue
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.losses import focal_loss, given_score_loss
 
+SIZE_GROUPS = 4  # of the sets of a batch, on CPUs
+
 
 class CompatibilityModule(L.LightningModule):
     """Trains an :class:`OutfitTransformer` on outfits and their negatives.
@@ -91,11 +93,19 @@ class CompatibilityModule(L.LightningModule):
         return adamw_with_warmup(self, self.config, "cosine")
 
     def _logits(self, tokens: Tensor, sets: Tensor, padding: Tensor) -> Tensor:
-        rows, count, size = sets.shape
-        logits = self.model.forward_tokens(
-            tokens[sets.flatten(0, 1)], padding[:, None].expand(rows, count, size).flatten(0, 1)
-        )
-        return logits.view(rows, count)
+        """Computes logits ``[B, s]`` of sets ``[B, s, n]`` whose padding ``[B, n]`` is at the end.
+
+        A CPU pays for padding what it pays for items, so there sets of like sizes are taken together.
+        """
+        sizes = (~padding).sum(1)
+        order = sizes.argsort()
+        found = []
+        for rows in order.tensor_split(min(SIZE_GROUPS, len(order)) if tokens.device.type == "cpu" else 1):
+            n, count = int(sizes[rows].max()), sets.shape[1]
+            items = tokens[sets[rows, :, :n].flatten(0, 1)]  # [b s, n, width]
+            own = padding[rows, None, :n].expand(-1, count, -1).flatten(0, 1)
+            found.append(self.model.forward_tokens(items, own).view(-1, count))
+        return torch.cat(found)[order.argsort()]
 
     def _raised_by_copies(
         self, tokens: Tensor, sets: Tensor, logits: Tensor, batch: CompatibilityBatch
@@ -108,8 +118,8 @@ class CompatibilityModule(L.LightningModule):
         if not len(rows):
             return None
         copied = batch.copied[rows]
-        with_copy = torch.cat([sets[rows, copied], batch.copies[rows, None]], dim=1)[:, None]  # [b, 1, n + 1]
-        raised = self._logits(tokens, with_copy, F.pad(batch.padding[rows], (0, 1), value=False)).squeeze(1)
+        with_copy = torch.cat([batch.copies[rows, None], sets[rows, copied]], dim=1)[:, None]  # [b, 1, 1 + n]
+        raised = self._logits(tokens, with_copy, F.pad(batch.padding[rows], (1, 0), value=False)).squeeze(1)
         return F.softplus(raised - logits[rows, copied].detach() + self.config.copy_margin).mean()
 
     @torch.no_grad()

@@ -81,6 +81,22 @@ def test_copies_draw_nothing_from_the_other_negatives() -> None:
         assert one.copy == -1
 
 
+def test_logits_do_not_depend_on_how_sets_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue, config = a_catalogue(), ScorerConfig(width=16, layers=2, heads=2, feedforward=16)
+    module, rng = CompatibilityModule(catalogue, config).eval(), np.random.default_rng(0)
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(), 10)
+    outfits = [rng.choice(ITEMS, size, replace=False).astype(np.int32) for size in (2, 5, 3, 3, 2, 4, 5)]
+    samples = [sampler.sample(outfit, 0, np.random.default_rng(row)) for row, outfit in enumerate(outfits)]
+    batch = CollateCompatibility(catalogue.require_embeddings)(samples)
+    tokens = module.model.tokens(batch.vectors, batch.present)
+    found = []
+    for groups in (1, 3, 4, 50):
+        monkeypatch.setattr("lightning_modules.compatibility.SIZE_GROUPS", groups)
+        found.append(module._logits(tokens, batch.sets, batch.padding))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+
+
 def test_the_copy_loss_by_hand() -> None:
     catalogue = a_catalogue()
     config = ScorerConfig(width=16, layers=1, heads=2, feedforward=16, copy_margin=0.7)

@@ -69,10 +69,10 @@ class NegativeSampler:
     ) -> NDArray[np.int64]:
         """Draws replacements of ``item`` from outside the outfit; of any category where its own has no other item."""
         pool = self.members[self.categories[item]] if same_category else np.arange(len(self.categories))
-        if same_category and len(pool) <= np.isin(pool, outfit).sum():
+        if same_category and len(pool) <= (self.categories[outfit] == self.categories[item]).sum():
             pool = np.arange(len(self.categories))
         drawn = pool[rng.integers(len(pool), size=count)]
-        while (clash := np.isin(drawn, outfit)).any():
+        while (clash := (drawn[:, None] == outfit).any(axis=1)).any():
             drawn[clash] = pool[rng.integers(len(pool), size=int(clash.sum()))]
         return drawn.astype(np.int64)
 
@@ -84,7 +84,8 @@ class NegativeSampler:
         The near-copy is -1 where the item has none outside the set.
         """
         row = 0 if len(sets) == 1 or rng.random() < 0.5 else int(rng.integers(1, len(sets)))
-        others = np.setdiff1d(copies[rng.choice(sets[row])], np.append(sets[row], -1))
+        near = copies[rng.choice(sets[row])]
+        others = near[(near >= 0) & ~(near[:, None] == sets[row]).any(axis=1)]
         return row, int(rng.choice(others)) if len(others) else -1
 
     def sample(self, outfit: NDArray[np.int32], epoch: int, rng: np.random.Generator) -> OutfitWithNegatives:

@@ -39,6 +39,7 @@ METHODS = [
     "beam",
     "greedy_two_stage",
     "beam_two_stage",
+    "retrieval",
     "gradient",
     "generator",
     "generator_rerank",

@@ -1,7 +1,18 @@
 """A finished run in use: complete, generate, score and find outfits, with external garments."""
 
+from outfits.stylist.explaining import Explanation, ItemEffect, PairEffect
 from outfits.stylist.garments import Garment
 from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfit
 from outfits.stylist.stylist import Stylist
 
-__all__ = ["Garment", "ItemMatch", "ItemRef", "OutfitMatch", "StyledOutfit", "Stylist"]
+__all__ = [
+    "Explanation",
+    "Garment",
+    "ItemEffect",
+    "ItemMatch",
+    "ItemRef",
+    "OutfitMatch",
+    "PairEffect",
+    "StyledOutfit",
+    "Stylist",
+]

@@ -20,8 +20,9 @@ from outfits.config.schema.methods import methods_needing
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
-from outfits.errors import ConfigError
+from outfits.errors import ConfigError, DataError
 from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
+from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder
 from outfits.stylist.garments import embed_text
 from outfits.stylist.loading import LoadedRun, load_run
@@ -291,6 +292,28 @@ class Stylist:
     def rule_kept(self, items: Sequence[Piece]) -> bool:
         """Whether a set is an outfit: no two items of one category."""
         return is_outfit(self._parser.read(items).categories)
+
+    def explain(self, items: Sequence[Piece]) -> Explanation:
+        """Tells which item of an outfit is wrong, and what would be better in its place.
+
+        Args:
+            items: the outfit, at least two items: catalogue ids or external garments.
+
+        Raises:
+            DataError: if there are fewer.
+
+        Examples:
+            >>> explained = stylist.explain([first, second])
+            >>> [effect.item.id for effect in explained.items] == [first, second]
+            True
+            >>> explained.items[explained.suspect].replaced >= explained.items[0].replaced
+            True
+        """
+        partial_outfit = self._parser.read(items)
+        if len(partial_outfit.items) < 2:
+            raise DataError("one item alone has nothing to clash with; give at least two")
+        scorer = self._context(partial_outfit).scorer
+        return explain_set(scorer, partial_outfit.positions, partial_outfit.items, self._parser.item)
 
     def similar(
         self, item: Piece, top: int = 10, *, category: str | Sequence[str] | None = None, modality: str = "joint"

@@ -1,6 +1,6 @@
 """Completes, generates, scores and finds outfits with a finished run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
 from outfits.errors import ConfigError, DataError
 from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
+from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, choose_capsule
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder
 from outfits.stylist.garments import embed_text
@@ -314,6 +315,64 @@ class Stylist:
             raise DataError("one item alone has nothing to clash with; give at least two")
         scorer = self._context(partial_outfit).scorer
         return explain_set(scorer, partial_outfit.positions, partial_outfit.items, self._parser.item)
+
+    def capsule(
+        self,
+        items: Sequence[Piece],
+        size: int,
+        *,
+        outfit_sizes: Sequence[int] = (3, 4),
+        threshold: float = 0.5,
+        summed: bool = False,
+        categories: str | Sequence[str] | None = None,
+        prices: Mapping[str, float] | None = None,
+        budget: float | None = None,
+    ) -> Capsule:
+        r"""Chooses items that make the most good outfits with those that are there already, and with one another.
+
+        Greedy choice: the worth of a set is a sum over the outfits within it, which is supermodular, so there is no
+        guarantee of how near it comes to the best set, see :func:`outfits.stylist.capsule.choose_capsule`.
+
+        Args:
+            items: what is there already, at least one item: catalogue ids or external garments.
+            size: items of the capsule, these among them.
+            outfit_sizes: numbers of items that an outfit may have.
+            threshold: S from which on an outfit is good.
+            summed: sum the S of good outfits instead of counting them.
+            categories: name or names of the categories to choose from; None: all.
+            prices: price of every catalogue item that may be chosen, by id; with a budget others are left out.
+            budget: largest sum of the prices of the chosen items; fewer are chosen where it does not suffice.
+
+        Raises:
+            ConfigError: for a size below the number of items, outfits of fewer than two items, or a budget without
+                prices.
+
+        Examples:
+            >>> capsule = stylist.capsule([first, second], size=4, outfit_sizes=[2, 3], threshold=0.1)
+            >>> len(capsule.items), capsule.chosen
+            (4, 2)
+        """
+        check_counts(size=size)
+        partial_outfit = self._parser.read(items)
+        if size < len(partial_outfit.items):
+            raise ConfigError([f"size: {size} is less than the {len(partial_outfit.items)} items that are there"])
+        if not outfit_sizes or min(outfit_sizes) < 2:
+            raise ConfigError([f"outfit_sizes: an outfit has at least two items, not {list(outfit_sizes)}"])
+        if budget is not None and prices is None:
+            raise ConfigError(["budget: needs the prices of the items"])
+        scorer = self._context(partial_outfit).scorer
+        goal = CapsuleGoal(tuple(outfit_sizes), threshold, summed)
+        own = dict(zip(partial_outfit.positions.tolist(), partial_outfit.items, strict=True))
+        wardrobe = choose_capsule(
+            scorer,
+            partial_outfit.positions,
+            size,
+            goal,
+            self._allowed_items(categories),
+            prices=None if budget is None else np.array([(prices or {}).get(one, np.nan) for one in self.item_ids]),
+            budget=np.inf if budget is None else budget,
+        )
+        return capsule_of(scorer, wardrobe, len(own), goal, lambda item: own.get(item) or self._parser.item(item))
 
     def similar(
         self, item: Piece, top: int = 10, *, category: str | Sequence[str] | None = None, modality: str = "joint"

@@ -110,9 +110,10 @@ class CompatibilityModule(L.LightningModule):
     def _raised_by_copies(
         self, tokens: Tensor, sets: Tensor, logits: Tensor, batch: CompatibilityBatch
     ) -> Tensor | None:
-        """Computes the mean soft hinge of the logit of a set with a near-copy over that without; None without any.
+        """Computes the mean hinge of the logit of a set with a near-copy over that without; None without any.
 
-        The set's own logit is held fixed, so that the loss teaches what a copy does and nothing about the set.
+        Sets weigh by their S: of one that is no outfit it does not matter what a copy makes. Their own logits are held
+        fixed, so that the loss teaches what a copy does and nothing about the set.
         """
         rows = (batch.copies >= 0).nonzero().squeeze(1)
         if not len(rows):
@@ -120,7 +121,8 @@ class CompatibilityModule(L.LightningModule):
         copied = batch.copied[rows]
         with_copy = torch.cat([batch.copies[rows, None], sets[rows, copied]], dim=1)[:, None]  # [b, 1, 1 + n]
         raised = self._logits(tokens, with_copy, F.pad(batch.padding[rows], (1, 0), value=False)).squeeze(1)
-        return F.softplus(raised - logits[rows, copied].detach() + self.config.copy_margin).mean()
+        own = logits[rows, copied].detach()
+        return (torch.sigmoid(own) * F.relu(raised - own + self.config.copy_margin)).mean()
 
     @torch.no_grad()
     def _with_hard_negatives(self, tokens: Tensor, batch: CompatibilityBatch) -> Tensor:

@@ -22,6 +22,7 @@ ORDER = (
     "metrics",
     "report",
     "stylist",
+    "serving",
 )
 SHELL = ("pipeline", "lightning_modules", "datamodules", "callbacks")
 LIBRARY_FILES = sorted((ROOT / "outfits").rglob("*.py"))
@@ -57,7 +58,7 @@ def rule_breaks(path: Path, imports: set[str]) -> list[str]:
     breaks = []
     for module in sorted(imports):
         top, _, rest = module.partition(".")
-        if top in ("lightning", "pytorch_lightning", "train", "evaluate", "complete", *SHELL):
+        if top in ("lightning", "pytorch_lightning", "train", "evaluate", "complete", "serve", *SHELL):
             breaks.append(module)
         elif top == "outfits":
             target = rest.split(".")[0]

@@ -7,6 +7,7 @@ from outfits.config.keys import SIGNS, Key, keys, may_change, sections
 from outfits.config.recipes import CONFIGS, file_of, names_of, purpose_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
+from outfits.config.schema.serve import ServeCommand
 from outfits.config.schema.stages import STAGES
 
 WIDTH = 100
@@ -51,8 +52,22 @@ outfit from a text, with the models of a finished run. Prints a table and writes
 
 A value is YAML: 3, 0.5, null, [a,b]; put quotes around what your shell would read.
 """,
+    "serve": """\
+usage: python serve.py run=RUN_DIR [KEY=VALUE ...]
+
+Serves a page around a finished run: put an outfit together from the catalogue, from photos or from a
+text, have it completed, see which item is wrong. Nothing of a visitor is kept.
+
+  python serve.py run=runs/synthetic-20260101-120000
+  python serve.py run=RUN_DIR serve.port=8080
+""",
 }
-SCHEMAS: dict[str, type] = {"train": Config, "evaluate": Config, "complete": CompleteConfig}
+SCHEMAS: dict[str, type] = {
+    "train": Config,
+    "evaluate": Config,
+    "complete": CompleteConfig,
+    "serve": ServeCommand,
+}
 
 
 def _default(key: Key) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from outfits import run_files
-from outfits.config.checks import conflicts
+from outfits.config.checks import Conflict, conflicts
 from outfits.config.complete import complete_conflicts
 from outfits.config.help import print_help
 from outfits.config.keys import CHANGEABLE, RENAMED, may_change, sections
@@ -20,6 +20,7 @@ from outfits.config.merge import build, merge
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
+from outfits.config.schema.serve import ServeCommand
 from outfits.config.sources import Setting, read_argument, read_file
 from outfits.errors import ConfigError
 from outfits.naming import did_you_mean
@@ -63,6 +64,17 @@ def load_complete(argv: Sequence[str]) -> CompleteConfig:
     saved = read_file(files[-1], str(files[-1])) if files and files[-1].is_file() else []
     plugins = [setting for setting in saved if setting.key == "plugins"]
     return build(CompleteConfig, [*plugins, *settings], complete_conflicts)
+
+
+def load_serve(argv: Sequence[str]) -> ServeCommand:
+    """Reads and checks the command line of ``serve.py``; raises like :func:`load_config`."""
+    return build(ServeCommand, _read_command(argv, "serve", ServeCommand), serve_conflicts)
+
+
+def serve_conflicts(config: ServeCommand) -> Iterator[Conflict]:
+    """Yields what is missing on the command line of ``serve.py``."""
+    if config.run is None:
+        yield "run", "is not set; name the folder of a finished run, as in run=runs/synthetic-20260101-120000"
 
 
 def _read_command(argv: Sequence[str], program: str, schema: type) -> list[Setting]:

@@ -59,9 +59,12 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         if (folder / file).is_file()
     }
     train = outfits.split == SPLITS.index("train")
+    judge_sha256 = recorded.get("judge_sha256")
+    judge = load_scorer(folder / run_files.JUDGE, judge_sha256).module if judge_sha256 else None
     context = MethodContext(
         catalogue,
         scorer_module=scorer.module,
+        judge_module=judge,
         **taught,
         selected=read_selected(selected, catalogue) if selected.is_file() else None,
         occurrences=np.bincount(outfits.items[np.repeat(train, outfits.sizes)], minlength=len(catalogue)),

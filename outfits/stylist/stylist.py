@@ -16,16 +16,18 @@ from outfits.completion.generation import GeneratedOutfit, Generation, generate,
 from outfits.completion.methods import complete
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
-from outfits.config.schema.methods import methods_needing
+from outfits.config.schema.methods import methods_needing, spec_of
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
+from outfits.encoders.images import ImageSource
 from outfits.errors import ConfigError, DataError
 from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
+from outfits.naming import did_you_mean
 from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, choose_capsule
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder
-from outfits.stylist.garments import embed_text
+from outfits.stylist.garments import Garment, embed_text
 from outfits.stylist.loading import LoadedRun, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
 from outfits.stylist.requests import (
@@ -103,6 +105,19 @@ class Stylist:
         """Largest number of missing items of the generator; 0 without one."""
         generator = self._run.context.generator
         return 0 if generator is None else generator.config.k_max
+
+    def can(self, method: str) -> bool:
+        """Whether the run has what a method needs.
+
+        Examples:
+            >>> stylist.can("greedy_k"), stylist.can("original")
+            (True, False)
+        """
+        context = self._run.context
+        models = {"generator": context.generator, "student": context.student, "retriever": context.retriever}
+        return all(models.get(need, need != "removed") is not None for need in spec_of(method).needs) and not (
+            {"removed", "texts"} & set(spec_of(method).needs)
+        )
 
     @cached_property
     def encoder(self) -> ItemEncoder:
@@ -290,6 +305,21 @@ class Stylist:
             scores.append(0.0 if rule and not kept else self._score(partial_outfit))
         return scores
 
+    def judge(self, items: Sequence[Piece]) -> float | None:
+        """The score of a set of catalogue items under the run's judge, a model that no method saw.
+
+        None where the run has no judge, the set has an external garment, or it is one item alone.
+
+        Examples:
+            >>> stylist.judge([first]) is None
+            True
+        """
+        partial_outfit = self._parser.read(items)
+        judge = self._run.context.judge
+        if judge is None or partial_outfit.external is not None or len(partial_outfit.positions) < 2:
+            return None
+        return float(expit(judge.ragged_logits([partial_outfit.positions]).double().cpu().numpy()[0]))
+
     def rule_kept(self, items: Sequence[Piece]) -> bool:
         """Whether a set is an outfit: no two items of one category."""
         return is_outfit(self._parser.read(items).categories)
@@ -410,6 +440,47 @@ class Stylist:
             others = np.flatnonzero(allowed & (np.arange(len(self)) != partial_outfit.positions[0]))
             found.append(self._matches(similarity, others, top))
         return found
+
+    def likely_categories(self, image: ImageSource, text: str = "", nearest: int = 15) -> list[tuple[str, float]]:
+        """Categories of the catalogue items most similar to a photo, with their shares, the likeliest first.
+
+        Args:
+            image: the photo, as in :class:`Garment`.
+            text: what is known about it.
+            nearest: items that are looked at; near ones count more.
+
+        Examples:
+            >>> [0 < share <= 1 for _, share in stylist.likely_categories(stylist.item(first).image_path)][:1]
+            [True]
+        """
+        matches = self.similar(Garment(self.categories[0], text, image), nearest)
+        weights: dict[str, float] = {}
+        for place, match in enumerate(matches):
+            weights[match.item.category] = weights.get(match.item.category, 0.0) + 1 / (1 + place)
+        total = sum(weights.values())
+        ordered = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
+        return [(category, weight / total) for category, weight in ordered]
+
+    def browse(self, category: str | None = None) -> list[str]:
+        """Ids of the catalogue's items of a category, or of all."""
+        return [self.item_ids[place] for place in np.flatnonzero(self._allowed_items(category)).tolist()]
+
+    @property
+    def outfit_ids(self) -> Sequence[str]:
+        """Ids of the outfits of the run's data."""
+        return self._run.outfits.outfit_ids
+
+    def outfit(self, outfit_id: str) -> tuple[ItemRef, ...]:
+        """The items of an outfit of the run's data; raises :class:`DataError` if there is no such outfit.
+
+        Examples:
+            >>> len(stylist.outfit(stylist.outfit_ids[0])) >= 2
+            True
+        """
+        ids = self._run.outfits.outfit_ids
+        if outfit_id not in ids:
+            raise DataError(f"there is no outfit {outfit_id!r}{did_you_mean(outfit_id, ids)}")
+        return tuple(self._parser.item(int(item)) for item in self._run.outfits[list(ids).index(outfit_id)])
 
     def search(self, text: str, top: int = 10, *, categories: str | Sequence[str] | None = None) -> list[ItemMatch]:
         """The ``top`` catalogue items most similar to a text, in all categories or those given.

@@ -1,0 +1,321 @@
+"""The page: Gradio components around :mod:`outfits.serving.visit`, one visit for each visitor."""
+
+import html
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from outfits.config.schema.serve import ServeConfig
+from outfits.data.dataset import Item
+from outfits.errors import OutfitError
+from outfits.report.comparison.gallery import item_picture
+from outfits.serving import visit as visits
+from outfits.serving.visit import Visit, Wishes, Worn
+from outfits.stylist import ItemRef, Stylist
+
+K_MAX = 3
+SHOWN = 12  # items of a page of search or browsing
+CATALOGUE_METHODS = ("generator_beam", "generator_rerank", "generator", "greedy_k", "beam", "retrieval")
+SIZE = (360, 480)
+CSS = """
+.gradio-container { max-width: 1100px !important; margin: auto; }
+#message { min-height: 2.2em; font-weight: 600; }
+@media (max-width: 640px) { .gradio-container { padding: 6px !important; } }
+"""
+FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # no font is fetched from anywhere
+
+
+def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
+    """Builds the page for a loaded run."""
+    methods = [name for name in CATALOGUE_METHODS if stylist.can(name)]
+    categories = list(stylist.categories)
+    theme = gr.themes.Default(font=FONTS, font_mono=["monospace"])
+    with gr.Blocks(title="Outfits", theme=theme, css=CSS, analytics_enabled=False, delete_cache=(900, 900)) as page:
+        state = gr.State(Visit())
+        found = gr.State(())  # ids that search or browsing shows
+        selected = gr.State(-1)
+        gr.Markdown(f"# Complete an outfit\n{len(stylist):,} items in {len(categories)} categories.")
+        message = gr.Markdown("", elem_id="message")
+        with gr.Row():
+            with gr.Column(scale=1):
+                gr.Markdown("## Your outfit")
+                outfit = gr.Gallery(label="Your outfit", columns=3, object_fit="contain", height="auto")
+                score = gr.Markdown("Nothing in it yet: add an item, a photo, or start from a text.")
+                with gr.Row():
+                    remove = gr.Button("Take the selected item out")
+                    another = gr.Button("Another one for it")
+                    clear = gr.Button("Start again")
+                like_this = gr.Textbox(label="Like the selected item, but …", placeholder="in black leather")
+                locked = gr.CheckboxGroup(label="Locked: these added items stay", choices=[])
+                again = gr.Button("Ask again for the others")
+                with gr.Accordion("The selected photo", open=False):
+                    own_category = gr.Dropdown(categories, label="Category")
+                    own_text = gr.Textbox(label="Description (optional)")
+                    describe = gr.Button("Set category and description")
+            with gr.Column(scale=1), gr.Tabs():
+                with gr.Tab("Search"):
+                    words = gr.Textbox(label="Words", placeholder="blue linen shirt")
+                    among = gr.Dropdown(["all", *categories], value="all", label="Category")
+                    with gr.Row():
+                        search = gr.Button("Search")
+                        earlier, later = gr.Button("Earlier"), gr.Button("Later")
+                    hits = gr.Gallery(label="Choose an item to add it", columns=4, object_fit="contain", height="auto")
+                    place = gr.State(0)
+                with gr.Tab("Photos"):
+                    photos = gr.File(
+                        label=f"Photos of your own, {config.max_upload_mb} MB each at most",
+                        file_count="multiple",
+                        file_types=["image"],
+                        type="filepath",
+                    )
+                with gr.Tab("Text"):
+                    wish = gr.Textbox(label="What should the outfit be like?", placeholder="summer wedding")
+                    pieces = gr.Slider(0, 6, 0, step=1, label="Items (0: as many as are best)")
+                    generate = gr.Button("Make an outfit")
+                with gr.Tab("An outfit of the data"):
+                    known = gr.Dropdown(list(stylist.outfit_ids)[:500], label="Outfit", allow_custom_value=True)
+                    load = gr.Button("Take it")
+        gr.Markdown("## Complete it")
+        with gr.Row():
+            k = gr.Slider(1, K_MAX, 2, step=1, label="Missing items")
+            method = gr.Dropdown(methods, value=methods[0], label="Method")
+            alpha = gr.Slider(0, 1, 0.5, label="Weight of the outfit against your words")
+        asked: list[Any] = []
+        for number in range(K_MAX):
+            with gr.Row(visible=number < 2) as row:
+                chips = gr.Dropdown(categories, multiselect=True, label=f"Item {number + 1}: allowed categories")
+                text = gr.Textbox(label=f"Item {number + 1}: in words")
+            asked.append((row, chips, text))
+        complete = gr.Button("Complete the outfit", variant="primary")
+        proposals = [
+            gr.Gallery(label=f"Proposal {n + 1}", columns=6, object_fit="contain", height="auto", visible=False)
+            for n in range(visits.PROPOSALS)
+        ]
+        notes = [gr.Markdown(visible=False) for _ in range(visits.PROPOSALS)]
+        takes = [gr.Button(f"Take proposal {n + 1}", visible=False) for n in range(visits.PROPOSALS)]
+        with gr.Accordion("Which item is wrong?", open=False):
+            explain = gr.Button("Explain")
+            why = gr.Gallery(label="What each item does", columns=4, object_fit="contain", height="auto")
+            clash = gr.Markdown()
+        with gr.Accordion("A capsule wardrobe from it", open=False):
+            with gr.Row():
+                items = gr.Slider(3, 20, 8, step=1, label="Items in all")
+                threshold = gr.Slider(0, 1, 0.5, label="S from which on an outfit is good")
+            with gr.Row():
+                capsule = gr.Button("Choose")
+                stop = gr.Button("Stop")
+            chosen = gr.Gallery(label="The capsule", columns=6, object_fit="contain", height="auto")
+            count = gr.Markdown()
+
+        shown = [state, message, outfit, score, locked]
+        of_proposals = [*proposals, *notes, *takes]
+        show = partial(_show, stylist)
+
+        def acting(action: Callable[..., Visit]) -> Callable[..., list[Any]]:
+            """Runs an action of the visit; an error is one line, and the visit stays as it was."""
+
+            def act(visit: Visit, *values: Any) -> list[Any]:
+                try:
+                    visit, said = action(visit, *values), ""
+                except OutfitError as error:
+                    said = _line(error)
+                return [*show(visit, said), *_show_proposals(visit)]
+
+            return act
+
+        every = [*shown, *of_proposals]
+        remove.click(acting(visits.remove), [state, selected], every).then(lambda: -1, None, selected)
+        another.click(acting(lambda v, at: visits.swap(v, stylist, at)), [state, selected], every)
+        like_this.submit(
+            acting(lambda v, at, words: visits.swap(v, stylist, at, words)), [state, selected, like_this], every
+        )
+        clear.click(acting(lambda v: Visit()), [state], every)
+        locked.input(acting(_locking), [state, locked], every)
+        again.click(acting(lambda v: visits.ask_again(v, stylist)), [state], every)
+        describe.click(
+            acting(lambda v, at, category, text: visits.describe(v, stylist, at, category, text)),
+            [state, selected, own_category, own_text],
+            every,
+        )
+        photos.upload(acting(partial(_add_photos, stylist, config)), [state, photos], every).then(
+            lambda: None, None, photos
+        )
+        generate.click(
+            acting(lambda v, words, size: visits.generate(v, stylist, words, int(size) or None)),
+            [state, wish, pieces],
+            every,
+        )
+        load.click(acting(lambda v, name: visits.take_outfit(v, stylist.outfit(str(name)))), [state, known], every)
+        chips_and_texts = [component for _, chips, text in asked for component in (chips, text)]
+        complete.click(
+            acting(partial(_complete, stylist)), [state, k, method, alpha, *chips_and_texts], every, api_name="complete"
+        )
+        for number, button in enumerate(takes):
+            button.click(acting(lambda v, n=number: visits.take(v, n)), [state], every)
+        k.change(lambda n: [gr.update(visible=number < n) for number in range(K_MAX)], k, [row for row, _, _ in asked])
+        outfit.select(_selected, None, selected)
+
+        def look(words: str, category: str, at: int) -> list[Any]:
+            try:
+                ids = _found(stylist, words, None if category == "all" else category)
+            except OutfitError as error:
+                return [(), [], 0, _line(error)]
+            at = min(max(at, 0), max(0, len(ids) - 1) // SHOWN * SHOWN)
+            some = ids[at : at + SHOWN]
+            return [tuple(some), [_picture(stylist.item(one)) for one in some], at, ""]
+
+        looked = [found, hits, place, message]
+        search.click(lambda w, c: look(w, c, 0), [words, among], looked)
+        words.submit(lambda w, c: look(w, c, 0), [words, among], looked)
+        earlier.click(lambda w, c, at: look(w, c, at - SHOWN), [words, among, place], looked)
+        later.click(lambda w, c, at: look(w, c, at + SHOWN), [words, among, place], looked)
+        page.load(lambda: look("", "all", 0), None, looked)
+
+        def add(visit: Visit, ids: Sequence[str], event: gr.SelectData) -> list[Any]:
+            return acting(lambda v: visits.add_item(v, stylist, ids[int(event.index)]))(visit)
+
+        hits.select(add, [state, found], every)
+        explain.click(partial(_explain, stylist), state, [why, clash, message])
+        working = capsule.click(
+            partial(_capsule, stylist), [state, items, threshold], [chosen, count, message], show_progress="full"
+        )
+        stop.click(None, None, None, cancels=[working])
+    return page
+
+
+def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: float, *asked: Any) -> Visit:
+    chips, texts = asked[::2], asked[1::2]
+    wishes = Wishes(
+        int(k),
+        tuple(tuple(names or ()) for names in chips[: int(k)]),
+        tuple(text or "" for text in texts[: int(k)]),
+        str(method),
+        float(alpha),
+    )
+    return visits.complete(visit, stylist, wishes)
+
+
+def _add_photos(stylist: Stylist, config: ServeConfig, visit: Visit, paths: Sequence[str] | None) -> Visit:
+    """Adds photos one by one; the uploaded files are deleted, whatever came of them."""
+    files = [Path(path) for path in paths or ()]
+    try:
+        for file in files:
+            visit = visits.add_photo(visit, stylist, file.read_bytes(), config.max_megapixels)
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+    return visit
+
+
+def _locking(visit: Visit, names: Sequence[str]) -> Visit:
+    return visits.lock(visit, [place for place, worn in enumerate(visit.worn) if _lock_name(place, worn) in names])
+
+
+def _lock_name(place: int, worn: Worn) -> str:
+    return f"{place + 1}: {worn.ref.category}"
+
+
+def _found(stylist: Stylist, words: str, category: str | None) -> list[str]:
+    if words.strip():
+        return [str(match.item.id) for match in stylist.search(words, 10 * SHOWN, categories=category)]
+    return stylist.browse(category)
+
+
+def _selected(event: gr.SelectData) -> int:
+    return int(event.index)
+
+
+def _show(stylist: Stylist, visit: Visit, said: str) -> list[Any]:
+    """The visit, the message, the outfit's pictures, its score, and what can be locked."""
+    pictures = [_picture(worn.ref, worn.photo) for worn in visit.worn]
+    text = "Nothing in it yet: add an item, a photo, or start from a text."
+    if visit.worn:
+        text = f"S of the whole: **{stylist.score(visit.pieces, rule=False):.3f}**"
+        if not stylist.rule_kept(visit.pieces):
+            text += ". Two items are of one category: the stylist would not put them together."
+    added = [(place, worn) for place, worn in enumerate(visit.worn) if worn.added]
+    choices = [_lock_name(place, worn) for place, worn in added]
+    chosen = [_lock_name(place, worn) for place, worn in added if worn.locked]
+    return [visit, said, pictures, text, gr.update(choices=choices, value=chosen)]
+
+
+def _show_proposals(visit: Visit) -> list[Any]:
+    """Galleries, notes and buttons of the proposals."""
+    galleries: list[Any] = []
+    notes: list[Any] = []
+    buttons: list[Any] = []
+    kept = {worn.ref: worn.photo for worn in visit.worn}
+    for number in range(visits.PROPOSALS):
+        there = number < len(visit.proposals)
+        pictures, note = [], ""
+        if there:
+            proposal = visit.proposals[number]
+            given = len(proposal.outfit.given)
+            pictures = [_picture(item, kept.get(item)) for item in proposal.outfit.items]
+            for place, adds in enumerate(proposal.adds):
+                image, caption = pictures[given + place]
+                pictures[given + place] = (image, f"{caption} · adds {adds:+.2f}")
+            note = f"S **{proposal.outfit.score:.3f}**"
+            note += "" if proposal.judge is None else f", the judge's score **{proposal.judge:.3f}**"
+        galleries.append(gr.update(value=pictures, visible=there))
+        notes.append(gr.update(value=note, visible=there))
+        buttons.append(gr.update(visible=there))
+    return [*galleries, *notes, *buttons]
+
+
+def _explain(stylist: Stylist, visit: Visit) -> list[Any]:
+    if not visit.worn:
+        return [[], "", "put at least two items into the outfit first"]
+    try:
+        found = stylist.explain(visit.pieces)
+    except OutfitError as error:
+        return [[], "", _line(error)]
+    pictures: list[tuple[Image.Image, str]] = []
+    for place, (effect, worn) in enumerate(zip(found.items, visit.worn, strict=True)):
+        caption = f"{worn.ref.category}: S {effect.without - found.score:+.2f} without it"
+        if effect.replaced is not None:
+            caption += f", {effect.replaced - found.score:+.2f} with another"
+        if place == found.suspect:
+            caption = f"← the one to change. {caption}"
+        pictures.append((_picture(worn.ref, worn.photo)[0], caption))
+    better = found.items[found.suspect].alternative
+    if better is not None:
+        pictures.append((_picture(better)[0], f"instead: {better.category} {better.text}"))
+    first, second = found.items[found.pairs[0].first].item, found.items[found.pairs[0].second].item
+    pair = f"The pair that goes together least: {first.category} and {second.category} (S {found.pairs[0].score:.2f})."
+    return [pictures, html.escape(pair), ""]
+
+
+def _capsule(stylist: Stylist, visit: Visit, items: float, threshold: float) -> list[Any]:
+    try:
+        found = stylist.capsule(visit.pieces, int(items), threshold=float(threshold))
+    except OutfitError as error:
+        return [[], "", _line(error)]
+    photos = {worn.ref: worn.photo for worn in visit.worn}
+    pictures = [_picture(item, photos.get(item)) for item in found.items]
+    return [pictures, f"**{len(found.outfits):,}** outfits of three or four items with S from {threshold:.2f} on.", ""]
+
+
+def _picture(ref: ItemRef, photo: Image.Image | None = None) -> tuple[Image.Image, str]:
+    """An item's picture and its caption, which is the alternative text as well."""
+    caption = f"{ref.category}: {ref.text}" if ref.text else ref.category
+    if photo is not None:
+        small = photo.copy()
+        small.thumbnail(SIZE)
+        return small, caption
+    return _catalogue_picture(ref), caption
+
+
+@lru_cache(maxsize=4096)
+def _catalogue_picture(ref: ItemRef) -> Image.Image:
+    return item_picture(Item(ref.name, ref.category, ref.text, ref.image_path), SIZE)
+
+
+def _line(error: OutfitError) -> str:
+    """An error as one line of plain text, as Markdown shows it."""
+    text = " ".join(str(error).split())
+    return html.escape(text.partition(": ")[2] or text)

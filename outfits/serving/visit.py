@@ -1,0 +1,260 @@
+"""What a visitor has put together, and everything that can be done with it.
+
+A visit never changes: every action returns another one, or raises an :class:`outfits.errors.OutfitError` and leaves
+what there was. No visitor's photo is written anywhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from outfits.encoders.images import DECODING_ERRORS, decode_image, reason
+from outfits.errors import ConfigError, DataError
+from outfits.stylist import Garment, ItemRef, StyledOutfit, Stylist
+
+PROPOSALS = 3  # outfits shown at once
+TRIED = 12  # completions looked through for one that was not shown yet
+PHOTO_SIDE = 1024  # pixels that a visitor's photo is kept with
+
+
+@dataclass(frozen=True)
+class Worn:
+    """An item of the visitor's outfit.
+
+    Attributes:
+        piece: what the stylist is given: an id, or a garment with its photo in memory.
+        ref: its category, text and image file.
+        added: whether the stylist added it; what the visitor chose is never replaced unasked.
+        locked: whether an added item stays when the stylist is asked again.
+        shown: ids that were shown in its place already.
+    """
+
+    piece: str | Garment
+    ref: ItemRef
+    added: bool = False
+    locked: bool = False
+    shown: frozenset[str] = frozenset()
+
+    @property
+    def photo(self) -> Image.Image | None:
+        """The visitor's photo; None for catalogue items."""
+        image = None if isinstance(self.piece, str) else self.piece.image
+        return image if isinstance(image, Image.Image) else None
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of a completion: number of items, allowed categories and text of each, method, weight of S."""
+
+    k: int = 2
+    categories: tuple[tuple[str, ...], ...] = ()
+    texts: tuple[str, ...] = ()
+    method: str = "generator_beam"
+    alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A completed outfit.
+
+    Attributes:
+        outfit: the outfit; its given items are those that the stylist was given.
+        judge: its score under the judge; None without one.
+        adds: what each added item adds to S: S of the outfit less S without it.
+    """
+
+    outfit: StyledOutfit
+    judge: float | None
+    adds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A visitor's outfit and the completions that were proposed last."""
+
+    worn: tuple[Worn, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    wishes: Wishes = field(default_factory=Wishes)
+
+    @property
+    def pieces(self) -> list[str | Garment]:
+        """The outfit as the stylist takes it."""
+        return [worn.piece for worn in self.worn]
+
+    @property
+    def kept(self) -> tuple[Worn, ...]:
+        """What stays when the stylist is asked again: the visitor's own choice and what is locked."""
+        return tuple(worn for worn in self.worn if worn.locked or not worn.added)
+
+
+def add_item(visit: Visit, stylist: Stylist, item_id: str) -> Visit:
+    """Adds a catalogue item, once."""
+    ref = stylist.item(item_id)
+    if any(worn.piece == ref.id for worn in visit.worn):
+        raise DataError(f"{ref.id} is in the outfit already")
+    return replace(visit, worn=(*visit.worn, Worn(str(ref.id), ref)))
+
+
+def add_photo(visit: Visit, stylist: Stylist, content: bytes, megapixels: float) -> Visit:
+    """Adds a garment from a photo, with the category that the nearest items of the catalogue have.
+
+    Raises:
+        DataError: if the photo cannot be read or has more than so many million pixels.
+    """
+    photo = read_photo(content, megapixels)
+    (category, _), *_ = stylist.likely_categories(photo)
+    return replace(visit, worn=(*visit.worn, _own(Garment(category, image=photo))))
+
+
+def read_photo(content: bytes, megapixels: float) -> Image.Image:
+    """Decodes a photo after its header has said how large it is; shrinks it to what is needed."""
+    try:
+        with Image.open(BytesIO(content)) as opened:
+            pixels = opened.width * opened.height
+        if pixels > megapixels * 1e6:
+            raise DataError(f"the photo has {pixels / 1e6:,.0f} megapixels; at most {megapixels:g} are taken")
+        photo = decode_image(content, PHOTO_SIDE)
+    except DECODING_ERRORS as error:
+        raise DataError(f"the photo cannot be read ({reason(error)})") from error
+    photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+    return photo
+
+
+def describe(visit: Visit, stylist: Stylist, place: int, category: str, text: str) -> Visit:
+    """Changes category and text of a garment of the visitor's own."""
+    worn = _at(visit, place)
+    if isinstance(worn.piece, str):
+        raise ConfigError([f"{worn.ref.name} is an item of the catalogue; only one's own garments can be described"])
+    if category not in stylist.categories:
+        raise ConfigError([f"category: there is no {category!r}"])
+    return _put(visit, place, _own(Garment(category, text, worn.piece.image)))
+
+
+def remove(visit: Visit, place: int) -> Visit:
+    """Takes an item out of the outfit."""
+    _at(visit, place)
+    return replace(visit, worn=tuple(worn for number, worn in enumerate(visit.worn) if number != place))
+
+
+def take_outfit(visit: Visit, items: Sequence[ItemRef]) -> Visit:
+    """Replaces the outfit by one of the data."""
+    return replace(visit, worn=tuple(Worn(str(item.id), item) for item in items), proposals=())
+
+
+def complete(visit: Visit, stylist: Stylist, wishes: Wishes) -> Visit:
+    """Proposes completions of what is kept: the visitor's own choice and what was locked."""
+    kept = visit.kept
+    if not kept:
+        raise DataError("put at least one item into the outfit first, or start from a text")
+    found = stylist.complete(
+        [worn.piece for worn in kept],
+        wishes.k,
+        categories=_lists(wishes),
+        texts=list(wishes.texts) if any(text.strip() for text in wishes.texts) else None,
+        method=wishes.method,
+        top=PROPOSALS,
+        alpha=wishes.alpha,
+    )
+    return replace(visit, worn=kept, proposals=tuple(_proposal(stylist, kept, one) for one in found), wishes=wishes)
+
+
+def generate(visit: Visit, stylist: Stylist, text: str, size: int | None) -> Visit:
+    """Proposes outfits for a text."""
+    if not text.strip():
+        raise ConfigError(["text: is empty; say what the outfit should be"])
+    found = stylist.generate(text, size=size, top=PROPOSALS)
+    return replace(visit, worn=(), proposals=tuple(_proposal(stylist, (), one) for one in found))
+
+
+def take(visit: Visit, number: int) -> Visit:
+    """Puts the items of a proposal into the outfit."""
+    if not 0 <= number < len(visit.proposals):
+        raise ConfigError(["there is no such proposal; complete the outfit first"])
+    added = visit.proposals[number].outfit.added
+    return replace(visit, worn=(*visit.kept, *(Worn(str(item.id), item, added=True) for item in added)))
+
+
+def lock(visit: Visit, places: Sequence[int]) -> Visit:
+    """Locks the added items at these places and unlocks all others."""
+    return replace(
+        visit,
+        worn=tuple(replace(worn, locked=worn.added and place in places) for place, worn in enumerate(visit.worn)),
+    )
+
+
+def ask_again(visit: Visit, stylist: Stylist) -> Visit:
+    """Replaces every added item that is not locked, by the categories that these had."""
+    loose = [worn for worn in visit.worn if worn.added and not worn.locked]
+    if not loose:
+        raise DataError("no added item is unlocked; unlock one, or complete the outfit first")
+    wishes = replace(visit.wishes, k=len(loose), categories=tuple((worn.ref.category,) for worn in loose), texts=())
+    return complete(visit, stylist, wishes)
+
+
+def swap(visit: Visit, stylist: Stylist, place: int, text: str = "") -> Visit:
+    """Puts another item of the same category in the place of one: the best that was not shown there yet.
+
+    Args:
+        visit: the visit.
+        stylist: the stylist.
+        place: which item.
+        text: what the other one should be like; empty: whatever S likes best.
+    """
+    old = _at(visit, place)
+    rest = [worn for number, worn in enumerate(visit.worn) if number != place]
+    if not rest:
+        raise DataError("one item alone cannot be swapped; add another first")
+    shown = old.shown | ({old.piece} if isinstance(old.piece, str) else set())
+    found = stylist.complete(
+        [worn.piece for worn in rest],
+        1,
+        categories=[old.ref.category],
+        texts=text or None,
+        method="greedy_k",
+        top=TRIED,
+        alpha=visit.wishes.alpha,
+    )
+    new = next((one.added[0] for one in found if one.added[0].id not in shown), None)
+    if new is None:
+        raise DataError(f"every item of {old.ref.category} that goes well here was shown already")
+    return _put(visit, place, Worn(str(new.id), new, added=True, shown=shown))
+
+
+def _proposal(stylist: Stylist, kept: Sequence[Worn], outfit: StyledOutfit) -> Proposal:
+    given, added = [worn.piece for worn in kept], [str(item.id) for item in outfit.added]
+    pieces: list[str | Garment] = [*given, *added]
+    without = [
+        [piece for number, piece in enumerate(pieces) if number != place] for place in range(len(given), len(pieces))
+    ]
+    scores = stylist.score_many([one for one in without if one], rule=False)
+    adds = tuple(outfit.score - score for score in scores) if len(pieces) > 1 else ()
+    return Proposal(outfit, stylist.judge(pieces), adds)
+
+
+def _lists(wishes: Wishes) -> list[list[str] | None] | None:
+    if not any(wishes.categories):
+        return None
+    lists = [list(names) or None for names in wishes.categories[: wishes.k]]
+    return [*lists, *([None] * (wishes.k - len(lists)))]
+
+
+def _own(garment: Garment) -> Worn:
+    return Worn(garment, ItemRef(None, garment.category, garment.text, None))
+
+
+def _at(visit: Visit, place: int) -> Worn:
+    if not 0 <= place < len(visit.worn):
+        raise ConfigError(["choose an item of the outfit first"])
+    return visit.worn[place]
+
+
+def _put(visit: Visit, place: int, new: Worn) -> Visit:
+    return replace(visit, worn=tuple(new if number == place else worn for number, worn in enumerate(visit.worn)))
+
+
+def image_path(ref: ItemRef) -> Path | None:
+    """The image file of an item, if it is there."""
+    return ref.image_path if ref.image_path is not None and ref.image_path.is_file() else None

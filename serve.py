@@ -1,0 +1,42 @@
+"""Serves a page around a finished run: ``python serve.py run=RUN_DIR``."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+import outfits.threads  # noqa: F401, before torch
+from outfits.config.command import naming_keys, run_command
+from outfits.config.load import load_serve
+from outfits.errors import ConfigError
+
+
+def main(argv: Sequence[str]) -> None:
+    """Loads the run and serves the page until the program is stopped."""
+    config = load_serve(argv)
+
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from a dependency
+    # imported here, so that neither --help nor an error waits for torch
+    try:
+        from outfits.serving.page import build_page
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise ConfigError(["serve: the page needs gradio; pip install 'outfits[serve]', or make page"]) from None
+    from outfits.stylist import Stylist
+
+    with naming_keys(config):
+        stylist = Stylist.load(
+            str(config.run), device=config.device, cache_dir=config.cache_dir, data_root=config.data_root
+        )
+    page = build_page(stylist, config.serve).queue(default_concurrency_limit=2)
+    page.launch(
+        server_name=config.serve.host,
+        server_port=config.serve.port,
+        max_file_size=config.serve.max_upload_mb * 1024 * 1024,
+        share=False,
+        show_error=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*")  # from a dependency
     # imported here, so that neither --help nor an error waits for torch
     try:
-        from outfits.serving.page import build_page
+        from outfits.serving.page import launch
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
@@ -28,14 +28,7 @@ def main(argv: Sequence[str]) -> None:
         stylist = Stylist.load(
             str(config.run), device=config.device, cache_dir=config.cache_dir, data_root=config.data_root
         )
-    page = build_page(stylist, config.serve).queue(default_concurrency_limit=2)
-    page.launch(
-        server_name=config.serve.host,
-        server_port=config.serve.port,
-        max_file_size=config.serve.max_upload_mb * 1024 * 1024,
-        share=False,
-        show_error=False,
-    )
+        launch(stylist, config.serve)
 
 
 if __name__ == "__main__":

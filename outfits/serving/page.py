@@ -29,12 +29,26 @@ CSS = """
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # no font is fetched from anywhere
 
 
+def launch(stylist: Stylist, config: ServeConfig, **options: Any) -> gr.Blocks:
+    """Serves the page; blocks until it is stopped, unless ``options``, those of Gradio's launch, say otherwise."""
+    page = build_page(stylist, config).queue(default_concurrency_limit=2)
+    page.launch(
+        server_name=config.host,
+        server_port=config.port,
+        max_file_size=config.max_upload_mb * 1024 * 1024,
+        theme=gr.themes.Default(font=FONTS, font_mono=["monospace"]),
+        css=CSS,
+        share=False,
+        **options,
+    )
+    return page
+
+
 def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
     """Builds the page for a loaded run."""
     methods = [name for name in CATALOGUE_METHODS if stylist.can(name)]
     categories = list(stylist.categories)
-    theme = gr.themes.Default(font=FONTS, font_mono=["monospace"])
-    with gr.Blocks(title="Outfits", theme=theme, css=CSS, analytics_enabled=False, delete_cache=(900, 900)) as page:
+    with gr.Blocks(title="Outfits", analytics_enabled=False, delete_cache=(900, 900)) as page:
         state = gr.State(Visit())
         found = gr.State(())  # ids that search or browsing shows
         selected = gr.State(-1)
@@ -43,7 +57,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=1):
                 gr.Markdown("## Your outfit")
-                outfit = gr.Gallery(label="Your outfit", columns=3, object_fit="contain", height="auto")
+                outfit = _gallery("Your outfit", 3)
                 score = gr.Markdown("Nothing in it yet: add an item, a photo, or start from a text.")
                 with gr.Row():
                     remove = gr.Button("Take the selected item out")
@@ -63,7 +77,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
                     with gr.Row():
                         search = gr.Button("Search")
                         earlier, later = gr.Button("Earlier"), gr.Button("Later")
-                    hits = gr.Gallery(label="Choose an item to add it", columns=4, object_fit="contain", height="auto")
+                    hits = _gallery("Choose an item to add it", 4)
                     place = gr.State(0)
                 with gr.Tab("Photos"):
                     photos = gr.File(
@@ -91,15 +105,17 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
                 text = gr.Textbox(label=f"Item {number + 1}: in words")
             asked.append((row, chips, text))
         complete = gr.Button("Complete the outfit", variant="primary")
-        proposals = [
-            gr.Gallery(label=f"Proposal {n + 1}", columns=6, object_fit="contain", height="auto", visible=False)
-            for n in range(visits.PROPOSALS)
-        ]
-        notes = [gr.Markdown(visible=False) for _ in range(visits.PROPOSALS)]
-        takes = [gr.Button(f"Take proposal {n + 1}", visible=False) for n in range(visits.PROPOSALS)]
+        proposals, notes, takes = [], [], []
+        for number in range(1, visits.PROPOSALS + 1):
+            with gr.Row(equal_height=True):
+                with gr.Column(scale=4):
+                    proposals.append(_gallery(f"Proposal {number}", 6, visible=False))
+                with gr.Column(scale=1, min_width=160):
+                    notes.append(gr.Markdown(visible=False))
+                    takes.append(gr.Button(f"Take proposal {number}", visible=False))
         with gr.Accordion("Which item is wrong?", open=False):
             explain = gr.Button("Explain")
-            why = gr.Gallery(label="What each item does", columns=4, object_fit="contain", height="auto")
+            why = _gallery("What each item does", 4)
             clash = gr.Markdown()
         with gr.Accordion("A capsule wardrobe from it", open=False):
             with gr.Row():
@@ -108,7 +124,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             with gr.Row():
                 capsule = gr.Button("Choose")
                 stop = gr.Button("Stop")
-            chosen = gr.Gallery(label="The capsule", columns=6, object_fit="contain", height="auto")
+            chosen = _gallery("The capsule", 6)
             count = gr.Markdown()
 
         shown = [state, message, outfit, score, locked]
@@ -185,6 +201,19 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         )
         stop.click(None, None, None, cancels=[working])
     return page
+
+
+def _gallery(label: str, columns: int, *, visible: bool = True) -> gr.Gallery:
+    """Pictures to look at or to choose from."""
+    return gr.Gallery(
+        label=label,
+        columns=columns,
+        object_fit="contain",
+        height="auto",
+        allow_preview=False,
+        buttons=[],
+        visible=visible,
+    )
 
 
 def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: float, *asked: Any) -> Visit:
@@ -274,20 +303,21 @@ def _explain(stylist: Stylist, visit: Visit) -> list[Any]:
         found = stylist.explain(visit.pieces)
     except OutfitError as error:
         return [[], "", _line(error)]
-    pictures: list[tuple[Image.Image, str]] = []
-    for place, (effect, worn) in enumerate(zip(found.items, visit.worn, strict=True)):
-        caption = f"{worn.ref.category}: S {effect.without - found.score:+.2f} without it"
-        if effect.replaced is not None:
-            caption += f", {effect.replaced - found.score:+.2f} with another"
-        if place == found.suspect:
-            caption = f"← the one to change. {caption}"
-        pictures.append((_picture(worn.ref, worn.photo)[0], caption))
+    pictures = [_picture(worn.ref, worn.photo) for worn in visit.worn]
+    pictures[found.suspect] = (pictures[found.suspect][0], "← the one to change")
+    lines = ["| item | S without it | S with the best other one |", "|---|---|---|"]
+    for place, effect in enumerate(found.items):
+        name = html.escape(f"{place + 1}. {effect.item.category} {effect.item.text}").replace("|", "&#124;")
+        name = f"**{name}**" if place == found.suspect else name
+        replaced = "–" if effect.replaced is None else f"{effect.replaced:.3f} ({effect.replaced - found.score:+.3f})"
+        lines.append(f"| {name} | {effect.without:.3f} ({effect.without - found.score:+.3f}) | {replaced} |")
     better = found.items[found.suspect].alternative
     if better is not None:
-        pictures.append((_picture(better)[0], f"instead: {better.category} {better.text}"))
+        image, caption = _picture(better)
+        pictures.append((image, f"instead: {caption}"))
     first, second = found.items[found.pairs[0].first].item, found.items[found.pairs[0].second].item
     pair = f"The pair that goes together least: {first.category} and {second.category} (S {found.pairs[0].score:.2f})."
-    return [pictures, html.escape(pair), ""]
+    return [pictures, "\n".join([*lines, "", html.escape(pair)]), ""]
 
 
 def _capsule(stylist: Stylist, visit: Visit, items: float, threshold: float) -> list[Any]:

@@ -11,7 +11,7 @@ FOUND = ["outfits*", "pipeline*", "lightning_modules*", "datamodules*", "callbac
 
 setup(
     packages=[*find_packages(include=FOUND), "outfits.configs"],
-    py_modules=[f"pipeline.programs.{name}" for name in ("train", "evaluate", "complete")],
+    py_modules=[f"pipeline.programs.{name}" for name in ("train", "evaluate", "complete", "serve")],
     package_dir={"outfits.configs": "configs", "pipeline.programs": "."},
     package_data={"outfits.configs": ["*/*.yaml"], "outfits.report": ["templates/*"]},
 )

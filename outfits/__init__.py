@@ -2,7 +2,7 @@
 
 The subpackages are listed in the order in which data flow, and each imports only from those before it:
 ``config → data → representations → encoders → graphs → models → scoring → index → completion → mining → metrics →
-report → stylist``. Nothing here imports Lightning.
+report → stylist → serving``. Nothing here imports Lightning.
 """
 
 from typing import TYPE_CHECKING, Any

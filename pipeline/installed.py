@@ -1,4 +1,4 @@
-"""Runs the installed commands ``outfits-train``, ``outfits-evaluate`` and ``outfits-complete``."""
+"""Runs the installed commands ``outfits-train``, ``outfits-evaluate``, ``outfits-complete`` and ``outfits-serve``."""
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -23,6 +23,11 @@ def evaluate() -> int:
 def complete() -> int:
     """Runs ``complete.py``; returns the exit status."""
     return _run("complete")
+
+
+def serve() -> int:
+    """Runs ``serve.py``; returns the exit status."""
+    return _run("serve")
 
 
 def _run(name: str) -> int:

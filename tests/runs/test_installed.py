@@ -16,7 +16,7 @@ from tests.runs.programs import REPOSITORY, SECONDS_TO_HANG, Finished
 
 pytestmark = pytest.mark.slow
 PACKAGES = ("outfits", "pipeline", "lightning_modules", "datamodules", "callbacks")
-PROGRAMS = ("train", "evaluate", "complete")
+PROGRAMS = ("train", "evaluate", "complete", "serve")
 Command = Callable[..., Finished]
 
 

@@ -1,0 +1,93 @@
+"""The page in a server of its own, and in a browser where there is one."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outfits import Stylist
+from outfits.config.load import load_serve
+from outfits.config.schema.serve import ServeConfig
+from outfits.errors import ConfigError
+from tests.test_visit import photo_bytes
+from tests.tiny_run import make_run
+
+gradio = pytest.importorskip("gradio", reason="the page needs the extra `serve`")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A page that is served while the tests of this file run."""
+    from outfits.serving.page import launch
+
+    root = tmp_path_factory.mktemp("page")
+    make_run(root)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = launch(Stylist.load(root / "run"), ServeConfig(port=port), prevent_thread_lock=True, quiet=True)
+    yield f"http://127.0.0.1:{port}"
+    page.close()
+
+
+def test_the_page_is_there_and_asks_no_other_host(address: str) -> None:
+    import httpx
+
+    answer = httpx.get(address)
+    assert answer.status_code == 200
+    assert "Complete an outfit" in answer.text
+    for host in ("googleapis", "gstatic", "cdn."):
+        assert f"https://{host}" not in answer.text.replace("fonts.", "")
+
+
+def test_the_api_completes_and_says_what_is_wrong(address: str) -> None:
+    client_module = pytest.importorskip("gradio_client")
+    client = client_module.Client(address, verbose=False)
+    answer = client.predict(2, "greedy_k", 0.5, [], "", [], "", [], "", api_name="/complete")
+    assert "put at least one item" in str(answer)
+
+
+def test_the_command_line_names_what_is_missing() -> None:
+    with pytest.raises(ConfigError, match="run: is not set"):
+        load_serve([])
+    with pytest.raises(ConfigError, match=r"serve.prot: no such key; did you mean serve.port"):
+        load_serve(["run=somewhere", "serve.prot=3"])
+    assert load_serve(["run=somewhere", "serve.port=8080"]).serve.port == 8080
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on the PATH")
+def test_a_visit_in_a_browser(address: str, tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").write_bytes(photo_bytes("JPEG", (300, 400)))
+    (tmp_path / "broken.jpg").write_bytes(photo_bytes("JPEG", (300, 400))[:700])
+    with playwright.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        outside: list[str] = []
+        page.on("request", lambda asked: outside.append(asked.url) if asked.url.startswith("https:") else None)
+        page.goto(address)
+        page.locator(".thumbnail-item").first.click()
+        page.get_by_text("S of the whole").wait_for()
+        page.get_by_role("button", name="Complete the outfit").click()
+        page.get_by_role("button", name="Take proposal 1").click()
+        page.get_by_role("button", name="Another one for it").wait_for()
+        page.get_by_role("checkbox").first.check()
+        page.get_by_role("button", name="Ask again for the others").click()
+        page.get_by_role("button", name="Take proposal 1").wait_for()
+        page.get_by_role("tab", name="Photos").click()
+        page.locator("input[type=file]").first.set_input_files([str(tmp_path / "0.jpg"), str(tmp_path / "1.jpg")])
+        page.wait_for_timeout(2000)
+        before = page.locator(".thumbnail-item").count()
+        page.locator("input[type=file]").first.set_input_files([str(tmp_path / "broken.jpg")])
+        page.get_by_text("the photo cannot be read").wait_for()
+        assert page.locator(".thumbnail-item").count() == before  # nothing was lost
+        page.get_by_text("Which item is wrong?").click()
+        page.get_by_role("button", name="Explain").click()
+        page.get_by_text("The pair that goes together least").wait_for()
+        browser.close()
+    assert outside == []

@@ -60,7 +60,7 @@ class ScorerConfig(ScorerArchitecture):
         ge=0,
     )
     copy_weight: float = key(
-        1.0,
+        1.5,
         "weight of the loss by which a near-copy of one of its items lowers the logit of a set: two bags that look "
         "alike make no outfit better than one",
         ge=0,

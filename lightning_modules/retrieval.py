@@ -26,7 +26,7 @@ class RetrievalModule(L.LightningModule):
     Args:
         catalogue: items with embeddings, the candidates of validation.
         build: makes the model, a :class:`outfits.models.retrieval.Retriever`.
-        config: loss, wishes and optimiser; None: the defaults.
+        config: loss, conditions and optimiser; None: the defaults.
         name: prefix of logged metrics.
     """
 

@@ -82,7 +82,7 @@ def test_the_worth_is_supermodular_so_no_gain_shrinks(world: World) -> None:
     assert grown > 0
 
 
-def test_only_allowed_items_are_chosen_and_fewer_where_there_are_none(world: World) -> None:
+def test_only_allowed_items_are_chosen_even_if_they_are_few(world: World) -> None:
     allowed = np.arange(ITEMS) % CATEGORIES == 3
     wardrobe = choose_capsule(world.scorer, START, 30, CapsuleGoal((2,), 0.0), allowed)
     assert set(wardrobe[2:]) == set(np.flatnonzero(allowed).tolist())
@@ -109,7 +109,7 @@ def test_a_capsule_says_what_is_in_it(world: World) -> None:
     assert found.summed == pytest.approx(sum(outfit.score for outfit in found.outfits))
 
 
-def test_a_stylist_takes_ones_own_garments_and_says_what_is_wrong(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_stylist_takes_garments_and_names_errors(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("capsule")
     make_run(root)
     stylist = Stylist.load(root / "run")

@@ -100,7 +100,7 @@ def test_a_file_tells_the_architecture_and_no_training_key(tmp_path: Path) -> No
     )
 
 
-def test_normalised_halves_have_unit_length_and_the_engine_reads_them() -> None:
+def test_normalised_halves_have_unit_length_in_the_engine_too() -> None:
     rng = np.random.default_rng(0)
     items = ItemEmbeddings(
         rng.normal(size=(12, IMAGE_DIM + TEXT_DIM)).astype(np.float32), rng.random((12, 2)) < 0.7, IMAGE_DIM, TEXT_DIM

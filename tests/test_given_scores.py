@@ -119,7 +119,7 @@ def test_a_bad_score_is_an_error_or_leaves_the_outfit_out(bad: float, said: str)
     assert cleaned.counts["outfits left out: score missing or outside [0, 1]"] == 2
 
 
-def test_an_outfit_without_a_score_among_scored_ones_is_a_bad_one() -> None:
+def test_an_outfit_without_a_score_among_scored_ones_is_bad() -> None:
     with pytest.raises(DataError, match="'o1' has no score; 1 such"):
         clean(a_raw((0.5,), ()), DataConfig())
 

@@ -129,7 +129,7 @@ def test_the_copy_loss_by_hand() -> None:
     assert module._raised_by_copies(tokens, batch.sets, logits, none) is None
 
 
-def test_near_copies_of_a_data_module_are_the_nearest_of_training_items() -> None:
+def test_near_copies_are_the_nearest_of_training_items() -> None:
     catalogue = a_catalogue()
     outfits = Outfits.from_lists(["a", "b"], [OUTFIT.tolist(), [3, 4]], [0, 0])
     dataset = OutfitDataset("drawn", catalogue, outfits, {}, {}, {}, {}, [])

@@ -70,7 +70,7 @@ def a_model(dataset: OutfitDataset, name: str = "transformer") -> torch.nn.Modul
 # Pools and recall
 
 
-def test_every_item_of_a_category_with_enough_candidates_is_asked_for_once(dataset: OutfitDataset) -> None:
+def test_every_item_of_a_large_category_is_asked_for_once(dataset: OutfitDataset) -> None:
     test, categories = dataset.outfits.of("test"), dataset.catalogue.categories
     pools = make_pools(dataset.catalogue, test, 3000, 2, 0)
     asked = sorted(
@@ -238,7 +238,7 @@ def a_batch(dataset: OutfitDataset, config: RetrievalConfig) -> RetrievalBatch:
 
 
 @pytest.mark.parametrize("name", list(RETRIEVERS))
-def test_the_wanted_item_never_leaks_but_for_the_text_that_is_wished(dataset: OutfitDataset, name: str) -> None:
+def test_the_wanted_item_never_leaks_but_for_a_wished_text(dataset: OutfitDataset, name: str) -> None:
     config = RetrievalConfig(dim=8)
     batch = a_batch(dataset, config)
     module = RetrievalModule(dataset.catalogue, lambda: a_model(dataset, name), config).eval()
@@ -308,7 +308,7 @@ def test_it_learns_what_goes_together(dataset: OutfitDataset, name: str, loss: s
 # The method, files and the report
 
 
-def test_the_method_takes_the_best_of_the_pool_for_a_wished_category(world: World) -> None:
+def test_the_method_takes_the_best_of_an_allowed_category(world: World) -> None:
     removed = [[3], [3], [0], [1], [2]]
     tasks = tasks_of(GIVEN, removed)
     conditions = conditions_of_items("categories", tasks.removed, world.categories, CATEGORIES, world.features, 0.5)

@@ -9,7 +9,7 @@ from PIL import Image
 from outfits import Stylist
 from outfits.errors import OutfitError
 from outfits.serving import visit as visits
-from outfits.serving.visit import Visit, Wishes
+from outfits.serving.visit import CompletionRequest, Visit
 from tests.encoder_items import draw_garment
 from tests.tiny_run import make_run
 
@@ -31,7 +31,7 @@ def with_items(stylist: Stylist, count: int = 2) -> Visit:
     """A visit with catalogue items of different categories."""
     visit, seen = Visit(), set()
     for item_id in stylist.item_ids:
-        if stylist.item(item_id).category not in seen and len(visit.worn) < count:
+        if stylist.item(item_id).category not in seen and len(visit.items) < count:
             seen.add(stylist.item(item_id).category)
             visit = visits.add_item(visit, stylist, item_id)
     return visit
@@ -39,9 +39,9 @@ def with_items(stylist: Stylist, count: int = 2) -> Visit:
 
 def test_items_are_added_once_and_taken_out(stylist: Stylist) -> None:
     visit = with_items(stylist)
-    assert visit.pieces == [worn.ref.id for worn in visit.worn]
+    assert visit.pieces == [worn.ref.id for worn in visit.items]
     with pytest.raises(OutfitError, match="already"):
-        visits.add_item(visit, stylist, str(visit.worn[0].piece))
+        visits.add_item(visit, stylist, str(visit.items[0].piece))
     with pytest.raises(OutfitError, match="no item"):
         visits.add_item(visit, stylist, "../../etc/passwd")
     assert visits.remove(visit, 0).pieces == visit.pieces[1:]
@@ -51,15 +51,15 @@ def test_items_are_added_once_and_taken_out(stylist: Stylist) -> None:
 
 
 def test_a_photo_gets_a_category_that_can_be_changed(stylist: Stylist) -> None:
-    visit = visits.add_photo(Visit(), stylist, photo_bytes("JPEG"), 50)
-    (worn,) = visit.worn
+    visit = visits.add_image(Visit(), stylist, photo_bytes("JPEG"), 50)
+    (worn,) = visit.items
     assert worn.ref.category in stylist.categories
-    assert worn.photo is not None
+    assert worn.image is not None
     other = next(name for name in stylist.categories if name != worn.ref.category)
     described = visits.describe(visit, stylist, 0, other, "red wool <b>bold</b>")
-    assert described.worn[0].ref.category == other
-    assert described.worn[0].ref.text == "red wool <b>bold</b>"
-    assert described.worn[0].photo is worn.photo
+    assert described.items[0].ref.category == other
+    assert described.items[0].ref.text == "red wool <b>bold</b>"
+    assert described.items[0].image is worn.image
     with pytest.raises(OutfitError, match="there is no"):
         visits.describe(visit, stylist, 0, "Spaceships", "")
     with pytest.raises(OutfitError, match="item of the catalogue"):
@@ -84,17 +84,17 @@ def bomb() -> bytes:
 )
 def test_a_broken_photo_is_one_line_and_changes_nothing(stylist: Stylist, content: bytes, said: str) -> None:
     with pytest.raises(OutfitError, match=said) as error:
-        visits.add_photo(with_items(stylist), stylist, content, 50)
+        visits.add_image(with_items(stylist), stylist, content, 50)
     assert "\n" not in str(error.value)
 
 
 def test_a_large_photo_is_kept_small(stylist: Stylist) -> None:
-    photo = visits.read_photo(photo_bytes("JPEG", (3000, 2000)), 50)
-    assert max(photo.size) == visits.PHOTO_SIDE
+    photo = visits.read_image(photo_bytes("JPEG", (3000, 2000)), 50)
+    assert max(photo.size) == visits.IMAGE_SIZE
 
 
-def test_completions_come_with_scores_and_with_what_each_item_adds(stylist: Stylist) -> None:
-    visit = visits.complete(with_items(stylist), stylist, Wishes(k=2))
+def test_completions_say_what_each_item_adds(stylist: Stylist) -> None:
+    visit = visits.complete(with_items(stylist), stylist, CompletionRequest(k=2))
     assert 1 <= len(visit.proposals) <= visits.PROPOSALS
     for proposal in visit.proposals:
         ids = [str(item.id) for item in proposal.outfit.items]
@@ -103,28 +103,30 @@ def test_completions_come_with_scores_and_with_what_each_item_adds(stylist: Styl
             without = stylist.score([one for one in ids if one != item.id], rule=False)
             assert adds == pytest.approx(proposal.outfit.score - without, abs=1e-6)
     taken = visits.take(visit, 0)
-    assert [worn.added for worn in taken.worn] == [False, False, True, True]
+    assert [worn.added for worn in taken.items] == [False, False, True, True]
     with pytest.raises(OutfitError, match="no such proposal"):
         visits.take(visit, 7)
 
 
 def test_wishes_are_heeded(stylist: Stylist) -> None:
     visit = with_items(stylist)
-    taken = {worn.ref.category for worn in visit.worn}
+    taken = {worn.ref.category for worn in visit.items}
     wanted = [name for name in stylist.categories if name not in taken][:2]
-    found = visits.complete(visit, stylist, Wishes(k=2, categories=((wanted[0],), (wanted[1],)), texts=("red", "")))
+    found = visits.complete(
+        visit, stylist, CompletionRequest(k=2, categories=((wanted[0],), (wanted[1],)), texts=("red", ""))
+    )
     for proposal in found.proposals:
         assert [item.category for item in proposal.outfit.added] == wanted
 
 
 def test_locked_items_stay_and_the_others_are_asked_for_again(stylist: Stylist) -> None:
-    visit = visits.take(visits.complete(with_items(stylist), stylist, Wishes(k=2)), 0)
+    visit = visits.take(visits.complete(with_items(stylist), stylist, CompletionRequest(k=2)), 0)
     locked = visits.lock(visit, [2, 0])  # the visitor's own item needs no lock and gets none
-    assert [worn.locked for worn in locked.worn] == [False, False, True, False]
+    assert [worn.locked for worn in locked.items] == [False, False, True, False]
     again = visits.ask_again(locked, stylist)
     assert again.pieces == locked.pieces[:3]
     for proposal in again.proposals:
-        assert [item.category for item in proposal.outfit.added] == [locked.worn[3].ref.category]
+        assert [item.category for item in proposal.outfit.added] == [locked.items[3].ref.category]
     with pytest.raises(OutfitError, match="no added item"):
         visits.ask_again(visits.lock(visit, [2, 3]), stylist)
 
@@ -132,15 +134,15 @@ def test_locked_items_stay_and_the_others_are_asked_for_again(stylist: Stylist) 
 def test_another_one_is_never_one_that_was_shown(stylist: Stylist) -> None:
     visit, seen = with_items(stylist, 3), []
     for _ in range(3):
-        seen.append(visit.worn[1].piece)
+        seen.append(visit.items[1].piece)
         before = visit
         visit = visits.swap(visit, stylist, 1)
-        assert visit.worn[1].ref.category == before.worn[1].ref.category
+        assert visit.items[1].ref.category == before.items[1].ref.category
         assert visit.pieces[0] == before.pieces[0]
-    assert len({*seen, visit.worn[1].piece}) == 4
+    assert len({*seen, visit.items[1].piece}) == 4
     with pytest.raises(OutfitError, match="one item alone"):
         visits.swap(with_items(stylist, 1), stylist, 0)
-    while len(visit.worn[1].shown) < len(stylist.browse(visit.worn[1].ref.category)) - 1:
+    while len(visit.items[1].shown) < len(stylist.browse(visit.items[1].ref.category)) - 1:
         try:
             visit = visits.swap(visit, stylist, 1)
         except OutfitError as error:
@@ -152,14 +154,14 @@ def test_another_one_is_never_one_that_was_shown(stylist: Stylist) -> None:
 
 def test_like_this_but_follows_the_words(stylist: Stylist) -> None:
     visit = with_items(stylist, 3)
-    item = visit.worn[1].ref
+    item = visit.items[1].ref
     words = next(stylist.item(one).text for one in stylist.browse(item.category) if stylist.item(one).text != item.text)
     follows = visits.swap(
-        Visit(visit.worn, wishes=Wishes(alpha=0.0)), stylist, 1, words
+        Visit(visit.items, request=CompletionRequest(alpha=0.0)), stylist, 1, words
     )  # with no weight on S, the words alone decide
     best = stylist.search(words, 3, categories=item.category)
     similarity = {match.item.id: match.similarity for match in best}
-    assert similarity[follows.worn[1].ref.id] == pytest.approx(
+    assert similarity[follows.items[1].ref.id] == pytest.approx(
         max(value for name, value in similarity.items() if name != item.id), abs=1e-5
     )
 
@@ -167,19 +169,19 @@ def test_like_this_but_follows_the_words(stylist: Stylist) -> None:
 def test_an_outfit_from_a_text_or_of_the_data(stylist: Stylist) -> None:
     visit = visits.generate(Visit(), stylist, "red", 3)
     assert all(len(proposal.outfit.items) == 3 for proposal in visit.proposals)
-    assert all(worn.added for worn in visits.take(visit, 0).worn)
+    assert all(worn.added for worn in visits.take(visit, 0).items)
     with pytest.raises(OutfitError, match="is empty"):
         visits.generate(Visit(), stylist, "  ", None)
     name = stylist.outfit_ids[0]
     known = visits.take_outfit(visit, stylist.outfit(name))
-    assert {worn.piece for worn in known.worn} == {item.id for item in stylist.outfit(name)}
+    assert {worn.piece for worn in known.items} == {item.id for item in stylist.outfit(name)}
     with pytest.raises(OutfitError, match="there is no outfit"):
         stylist.outfit("nothing")
 
 
 def test_an_empty_outfit_is_one_line(stylist: Stylist) -> None:
     with pytest.raises(OutfitError, match="put at least one item"):
-        visits.complete(Visit(), stylist, Wishes())
+        visits.complete(Visit(), stylist, CompletionRequest())
 
 
 def test_likely_categories_are_shares_of_the_nearest(stylist: Stylist) -> None:

@@ -29,8 +29,8 @@ def retrieval(tasks: CompletionTasks, context: MethodContext, options: None = No
     chosen = np.empty((len(tasks), tasks.k), dtype=np.int64)
     ranks = np.full(tasks.removed.shape, UNRANKED, dtype=np.int64)
     for rows, outfits in tasks.by_size():
-        wishes = None if tasks.conditions is None else tasks.conditions.take(rows)
-        chosen[rows], ranks[rows] = _complete(context, outfits.numpy(), tasks.removed[rows], tasks.k, wishes)
+        given = None if tasks.conditions is None else tasks.conditions.take(rows)
+        chosen[rows], ranks[rows] = _complete(context, outfits.numpy(), tasks.removed[rows], tasks.k, given)
     return completions_without_calls(tasks, chosen, stopwatch.shares(len(tasks)), ranks)
 
 
@@ -39,11 +39,11 @@ def _complete(
     outfits: NDArray[np.int64],
     removed: NDArray[np.int32],
     k: int,
-    wishes: Conditions | None,
+    given: Conditions | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Completes outfits ``[B, n]``: items ``[B, k]`` in the order of conditions; ranks of the removed ``[B, j]``."""
     count, categories = len(outfits), context.catalogue_categories
-    conditions = Conditions.none(count, k, context.num_categories, _text_dim(context)) if wishes is None else wishes
+    conditions = Conditions.none(count, k, context.num_categories, _text_dim(context)) if given is None else given
     asked = [OutfitConditions.of(conditions, row, context.similarity) for row in range(count)]
     chosen = np.full((count, k), -1, dtype=np.int64)
     ranks = np.full(removed.shape, UNRANKED, dtype=np.int64)
@@ -52,7 +52,7 @@ def _complete(
         available = available_categories(outfits, context.categories, context.num_categories, len(categories))
         if step == 0:
             for row in range(count):
-                feasible_for(wishes, row, k, available[row], named(row))  # raises where there is no completion
+                feasible_for(given, row, k, available[row], named(row))  # raises where there is no completion
                 for number in range(removed.shape[1]):
                     slot = number if number < k else 0
                     can = available[row] & conditions.allowed[row, slot]

@@ -151,11 +151,11 @@ def by_retriever(
         features = model.item_features(
             torch.from_numpy(candidates.vectors).to(device), torch.from_numpy(candidates.present).to(device)
         )
-        wishes = None if texts is None else texts[pool.items[pool.answers]]
+        told = None if texts is None else texts[pool.items[pool.answers]]
         rows = []
         for start in range(0, len(pool.given), QUERIES):
             some = slice(start, start + QUERIES)
-            query = query_of(catalogue, pool.given[some], pool.category, None if wishes is None else wishes[some])
+            query = query_of(catalogue, pool.given[some], pool.category, None if told is None else told[some])
             count = len(query.padding)
             of_pool = torch.full((count, len(pool.items)), pool.category, device=device)
             here = RetrievalQuery(*(part.to(device) for part in vars(query).values()))

@@ -15,7 +15,7 @@ from outfits.weights import Network
 
 
 class Retriever(Protocol):
-    """Ranks candidates for outfits and wishes; a torch module."""
+    """Ranks candidates for outfits and conditions; a torch module."""
 
     def item_features(self, vectors: Tensor, present: Tensor) -> Tensor:
         """What is kept of every catalogue item ``[..., d]`` with presence ``[..., 2]``, shape ``[..., r]``."""
@@ -26,14 +26,14 @@ class Retriever(Protocol):
 
 @dataclass(frozen=True)
 class RetrievalQuery:
-    """``B`` outfits and what is wished for them.
+    """``B`` outfits and the conditions for their wanted items.
 
     Attributes:
         vectors: embeddings of the given items, shape ``[B, n, d]``.
         present: their presence, shape ``[B, n, 2]``.
         categories: their categories, int64, shape ``[B, n]``.
         padding: bool, shape ``[B, n]``, True where an outfit has no item.
-        allowed: categories that the wanted item may have, bool, shape ``[B, C]``; all True is no wish.
+        allowed: categories that the wanted item may have, bool, shape ``[B, C]``; all True is no condition.
         texts: texts that describe it, shape ``[B, text_dim]``; a zero row is none.
     """
 
@@ -46,10 +46,10 @@ class RetrievalQuery:
 
 
 class RetrievalTransformer(Network[RetrieverArchitecture]):
-    r"""Maps an outfit and a wish to a query near the items that complete the outfit.
+    r"""Maps an outfit and a condition to a query near the items that complete the outfit.
 
-    A target token, a learned start plus the wish, takes the place of S's task token among the item tokens; its output
-    is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens, and :math:`\cos(q, e)` ranks them.
+    A target token, a learned start plus the condition, takes the place of S's task token among the item tokens; its
+    output is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens, and :math:`\cos(q, e)` ranks them.
     Tokens and blocks begin as those of S. The wanted item itself is never an input.
 
     Args:
@@ -68,7 +68,7 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
             EncoderBlock(width, config.heads, config.feedforward, config.dropout) for _ in range(config.layers)
         )
         self.start = nn.Parameter(torch.randn(width) * 0.02)
-        self.wish = ConditionEncoder(categories, text_dim, width)
+        self.conditions = ConditionEncoder(categories, text_dim, width)
         self.query_head = _head(width, config.dim)
         self.item_head = _head(width, config.dim)
 
@@ -80,8 +80,8 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
     def queries(self, query: RetrievalQuery) -> Tensor:
         """Queries of unit length, shape ``[B, dim]``."""
         tokens = self.item_tokens(query.vectors, query.present)
-        wish = self.wish(query.allowed[:, None], query.texts[:, None])[:, 0]
-        read = read_out(self.blocks, self.start + wish, tokens, query.padding)
+        condition = self.conditions(query.allowed[:, None], query.texts[:, None])[:, 0]
+        read = read_out(self.blocks, self.start + condition, tokens, query.padding)
         return F.normalize(self.query_head(read), dim=-1)
 
     def item_features(self, vectors: Tensor, present: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from PIL import Image
 from outfits.config.schema.serve import ServeConfig
 from outfits.data.dataset import Item
 from outfits.errors import OutfitError
-from outfits.report.comparison.gallery import item_picture
+from outfits.report.comparison.gallery import image_or_tile
 from outfits.serving import visit as visits
-from outfits.serving.visit import Visit, Wishes, Worn
+from outfits.serving.visit import CompletionRequest, Visit, VisitItem
 from outfits.stylist import ItemRef, Stylist
 
 K_MAX = 3
@@ -157,7 +157,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             [state, selected, own_category, own_text],
             every,
         )
-        photos.upload(acting(partial(_add_photos, stylist, config)), [state, photos], every).then(
+        photos.upload(acting(partial(_add_images, stylist, config)), [state, photos], every).then(
             lambda: None, None, photos
         )
         generate.click(
@@ -218,22 +218,22 @@ def _gallery(label: str, columns: int, *, visible: bool = True) -> gr.Gallery:
 
 def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: float, *asked: Any) -> Visit:
     chips, texts = asked[::2], asked[1::2]
-    wishes = Wishes(
+    request = CompletionRequest(
         int(k),
         tuple(tuple(names or ()) for names in chips[: int(k)]),
         tuple(text or "" for text in texts[: int(k)]),
         str(method),
         float(alpha),
     )
-    return visits.complete(visit, stylist, wishes)
+    return visits.complete(visit, stylist, request)
 
 
-def _add_photos(stylist: Stylist, config: ServeConfig, visit: Visit, paths: Sequence[str] | None) -> Visit:
+def _add_images(stylist: Stylist, config: ServeConfig, visit: Visit, paths: Sequence[str] | None) -> Visit:
     """Adds photos one by one; the uploaded files are deleted, whatever came of them."""
     files = [Path(path) for path in paths or ()]
     try:
         for file in files:
-            visit = visits.add_photo(visit, stylist, file.read_bytes(), config.max_megapixels)
+            visit = visits.add_image(visit, stylist, file.read_bytes(), config.max_megapixels)
     finally:
         for file in files:
             file.unlink(missing_ok=True)
@@ -241,11 +241,11 @@ def _add_photos(stylist: Stylist, config: ServeConfig, visit: Visit, paths: Sequ
 
 
 def _locking(visit: Visit, names: Sequence[str]) -> Visit:
-    return visits.lock(visit, [place for place, worn in enumerate(visit.worn) if _lock_name(place, worn) in names])
+    return visits.lock(visit, [place for place, item in enumerate(visit.items) if _lock_name(place, item) in names])
 
 
-def _lock_name(place: int, worn: Worn) -> str:
-    return f"{place + 1}: {worn.ref.category}"
+def _lock_name(place: int, item: VisitItem) -> str:
+    return f"{place + 1}: {item.ref.category}"
 
 
 def _found(stylist: Stylist, words: str, category: str | None) -> list[str]:
@@ -260,15 +260,15 @@ def _selected(event: gr.SelectData) -> int:
 
 def _show(stylist: Stylist, visit: Visit, said: str) -> list[Any]:
     """The visit, the message, the outfit's pictures, its score, and what can be locked."""
-    pictures = [_picture(worn.ref, worn.photo) for worn in visit.worn]
+    pictures = [_picture(item.ref, item.image) for item in visit.items]
     text = "Nothing in it yet: add an item, a photo, or start from a text."
-    if visit.worn:
+    if visit.items:
         text = f"S of the whole: **{stylist.score(visit.pieces, rule=False):.3f}**"
         if not stylist.rule_kept(visit.pieces):
             text += ". Two items are of one category: the stylist would not put them together."
-    added = [(place, worn) for place, worn in enumerate(visit.worn) if worn.added]
-    choices = [_lock_name(place, worn) for place, worn in added]
-    chosen = [_lock_name(place, worn) for place, worn in added if worn.locked]
+    added = [(place, item) for place, item in enumerate(visit.items) if item.added]
+    choices = [_lock_name(place, item) for place, item in added]
+    chosen = [_lock_name(place, item) for place, item in added if item.locked]
     return [visit, said, pictures, text, gr.update(choices=choices, value=chosen)]
 
 
@@ -277,14 +277,14 @@ def _show_proposals(visit: Visit) -> list[Any]:
     galleries: list[Any] = []
     notes: list[Any] = []
     buttons: list[Any] = []
-    kept = {worn.ref: worn.photo for worn in visit.worn}
     for number in range(visits.PROPOSALS):
         there = number < len(visit.proposals)
         pictures, note = [], ""
         if there:
             proposal = visit.proposals[number]
             given = len(proposal.outfit.given)
-            pictures = [_picture(item, kept.get(item)) for item in proposal.outfit.items]
+            images = [*proposal.images, *([None] * len(proposal.outfit.added))]
+            pictures = [_picture(*pair) for pair in zip(proposal.outfit.items, images, strict=True)]
             for place, adds in enumerate(proposal.adds):
                 image, caption = pictures[given + place]
                 pictures[given + place] = (image, f"{caption} · adds {adds:+.2f}")
@@ -297,13 +297,13 @@ def _show_proposals(visit: Visit) -> list[Any]:
 
 
 def _explain(stylist: Stylist, visit: Visit) -> list[Any]:
-    if not visit.worn:
+    if not visit.items:
         return [[], "", "put at least two items into the outfit first"]
     try:
         found = stylist.explain(visit.pieces)
     except OutfitError as error:
         return [[], "", _line(error)]
-    pictures = [_picture(worn.ref, worn.photo) for worn in visit.worn]
+    pictures = [_picture(item.ref, item.image) for item in visit.items]
     pictures[found.suspect] = (pictures[found.suspect][0], "← the one to change")
     lines = ["| item | S without it | S with the best other one |", "|---|---|---|"]
     for place, effect in enumerate(found.items):
@@ -325,8 +325,8 @@ def _capsule(stylist: Stylist, visit: Visit, items: float, threshold: float) -> 
         found = stylist.capsule(visit.pieces, int(items), threshold=float(threshold))
     except OutfitError as error:
         return [[], "", _line(error)]
-    photos = {worn.ref: worn.photo for worn in visit.worn}
-    pictures = [_picture(item, photos.get(item)) for item in found.items]
+    images = [*(item.image for item in visit.items), *([None] * found.chosen)]
+    pictures = [_picture(*pair) for pair in zip(found.items, images, strict=True)]
     return [pictures, f"**{len(found.outfits):,}** outfits of three or four items with S from {threshold:.2f} on.", ""]
 
 
@@ -342,7 +342,7 @@ def _picture(ref: ItemRef, photo: Image.Image | None = None) -> tuple[Image.Imag
 
 @lru_cache(maxsize=4096)
 def _catalogue_picture(ref: ItemRef) -> Image.Image:
-    return item_picture(Item(ref.name, ref.category, ref.text, ref.image_path), SIZE)
+    return image_or_tile(Item(ref.name, ref.category, ref.text, ref.image_path), SIZE)
 
 
 def _line(error: OutfitError) -> str:

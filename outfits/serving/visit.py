@@ -17,11 +17,11 @@ from outfits.stylist import Garment, ItemRef, StyledOutfit, Stylist
 
 PROPOSALS = 3  # outfits shown at once
 TRIED = 12  # completions looked through for one that was not shown yet
-PHOTO_SIDE = 1024  # pixels that a visitor's photo is kept with
+IMAGE_SIZE = 1024  # pixels that a visitor's photo is kept with
 
 
 @dataclass(frozen=True)
-class Worn:
+class VisitItem:
     """An item of the visitor's outfit.
 
     Attributes:
@@ -39,14 +39,14 @@ class Worn:
     shown: frozenset[str] = frozenset()
 
     @property
-    def photo(self) -> Image.Image | None:
+    def image(self) -> Image.Image | None:
         """The visitor's photo; None for catalogue items."""
         image = None if isinstance(self.piece, str) else self.piece.image
         return image if isinstance(image, Image.Image) else None
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CompletionRequest:
     """What is asked of a completion: number of items, allowed categories and text of each, method, weight of S."""
 
     k: int = 2
@@ -64,101 +64,103 @@ class Proposal:
         outfit: the outfit; its given items are those that the stylist was given.
         judge: its score under the judge; None without one.
         adds: what each added item adds to S: S of the outfit less S without it.
+        images: the visitor's own images of the given items, None for catalogue items.
     """
 
     outfit: StyledOutfit
     judge: float | None
     adds: tuple[float, ...]
+    images: tuple[Image.Image | None, ...]
 
 
 @dataclass(frozen=True)
 class Visit:
     """A visitor's outfit and the completions that were proposed last."""
 
-    worn: tuple[Worn, ...] = ()
+    items: tuple[VisitItem, ...] = ()
     proposals: tuple[Proposal, ...] = ()
-    wishes: Wishes = field(default_factory=Wishes)
+    request: CompletionRequest = field(default_factory=CompletionRequest)
 
     @property
     def pieces(self) -> list[str | Garment]:
         """The outfit as the stylist takes it."""
-        return [worn.piece for worn in self.worn]
+        return [entry.piece for entry in self.items]
 
     @property
-    def kept(self) -> tuple[Worn, ...]:
+    def kept(self) -> tuple[VisitItem, ...]:
         """What stays when the stylist is asked again: the visitor's own choice and what is locked."""
-        return tuple(worn for worn in self.worn if worn.locked or not worn.added)
+        return tuple(entry for entry in self.items if entry.locked or not entry.added)
 
 
 def add_item(visit: Visit, stylist: Stylist, item_id: str) -> Visit:
     """Adds a catalogue item, once."""
     ref = stylist.item(item_id)
-    if any(worn.piece == ref.id for worn in visit.worn):
+    if any(entry.piece == ref.id for entry in visit.items):
         raise DataError(f"{ref.id} is in the outfit already")
-    return replace(visit, worn=(*visit.worn, Worn(str(ref.id), ref)))
+    return replace(visit, items=(*visit.items, VisitItem(str(ref.id), ref)))
 
 
-def add_photo(visit: Visit, stylist: Stylist, content: bytes, megapixels: float) -> Visit:
+def add_image(visit: Visit, stylist: Stylist, content: bytes, megapixels: float) -> Visit:
     """Adds a garment from a photo, with the category that the nearest items of the catalogue have.
 
     Raises:
         DataError: if the photo cannot be read or has more than so many million pixels.
     """
-    photo = read_photo(content, megapixels)
-    (category, _), *_ = stylist.likely_categories(photo)
-    return replace(visit, worn=(*visit.worn, _own(Garment(category, image=photo))))
+    image = read_image(content, megapixels)
+    (category, _), *_ = stylist.likely_categories(image)
+    return replace(visit, items=(*visit.items, _own(Garment(category, image=image))))
 
 
-def read_photo(content: bytes, megapixels: float) -> Image.Image:
+def read_image(content: bytes, megapixels: float) -> Image.Image:
     """Decodes a photo after its header has said how large it is; shrinks it to what is needed."""
     try:
         with Image.open(BytesIO(content)) as opened:
             pixels = opened.width * opened.height
         if pixels > megapixels * 1e6:
             raise DataError(f"the photo has {pixels / 1e6:,.0f} megapixels; at most {megapixels:g} are taken")
-        photo = decode_image(content, PHOTO_SIDE)
+        image = decode_image(content, IMAGE_SIZE)
     except DECODING_ERRORS as error:
         raise DataError(f"the photo cannot be read ({reason(error)})") from error
-    photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
-    return photo
+    image.thumbnail((IMAGE_SIZE, IMAGE_SIZE))
+    return image
 
 
 def describe(visit: Visit, stylist: Stylist, place: int, category: str, text: str) -> Visit:
     """Changes category and text of a garment of the visitor's own."""
-    worn = _at(visit, place)
-    if isinstance(worn.piece, str):
-        raise ConfigError([f"{worn.ref.name} is an item of the catalogue; only one's own garments can be described"])
+    entry = _at(visit, place)
+    if isinstance(entry.piece, str):
+        raise ConfigError([f"{entry.ref.name} is an item of the catalogue; only one's own garments can be described"])
     if category not in stylist.categories:
         raise ConfigError([f"category: there is no {category!r}"])
-    return _put(visit, place, _own(Garment(category, text, worn.piece.image)))
+    return _put(visit, place, _own(Garment(category, text, entry.piece.image)))
 
 
 def remove(visit: Visit, place: int) -> Visit:
     """Takes an item out of the outfit."""
     _at(visit, place)
-    return replace(visit, worn=tuple(worn for number, worn in enumerate(visit.worn) if number != place))
+    return replace(visit, items=tuple(entry for number, entry in enumerate(visit.items) if number != place))
 
 
 def take_outfit(visit: Visit, items: Sequence[ItemRef]) -> Visit:
     """Replaces the outfit by one of the data."""
-    return replace(visit, worn=tuple(Worn(str(item.id), item) for item in items), proposals=())
+    return replace(visit, items=tuple(VisitItem(str(item.id), item) for item in items), proposals=())
 
 
-def complete(visit: Visit, stylist: Stylist, wishes: Wishes) -> Visit:
+def complete(visit: Visit, stylist: Stylist, request: CompletionRequest) -> Visit:
     """Proposes completions of what is kept: the visitor's own choice and what was locked."""
     kept = visit.kept
     if not kept:
         raise DataError("put at least one item into the outfit first, or start from a text")
     found = stylist.complete(
-        [worn.piece for worn in kept],
-        wishes.k,
-        categories=_lists(wishes),
-        texts=list(wishes.texts) if any(text.strip() for text in wishes.texts) else None,
-        method=wishes.method,
+        [entry.piece for entry in kept],
+        request.k,
+        categories=_lists(request),
+        texts=list(request.texts) if any(text.strip() for text in request.texts) else None,
+        method=request.method,
         top=PROPOSALS,
-        alpha=wishes.alpha,
+        alpha=request.alpha,
     )
-    return replace(visit, worn=kept, proposals=tuple(_proposal(stylist, kept, one) for one in found), wishes=wishes)
+    return replace(visit, items=kept, proposals=tuple(_proposal(stylist, kept, one) for one in found), request=request)
 
 
 def generate(visit: Visit, stylist: Stylist, text: str, size: int | None) -> Visit:
@@ -166,7 +168,7 @@ def generate(visit: Visit, stylist: Stylist, text: str, size: int | None) -> Vis
     if not text.strip():
         raise ConfigError(["text: is empty; say what the outfit should be"])
     found = stylist.generate(text, size=size, top=PROPOSALS)
-    return replace(visit, worn=(), proposals=tuple(_proposal(stylist, (), one) for one in found))
+    return replace(visit, items=(), proposals=tuple(_proposal(stylist, (), one) for one in found))
 
 
 def take(visit: Visit, number: int) -> Visit:
@@ -174,24 +176,24 @@ def take(visit: Visit, number: int) -> Visit:
     if not 0 <= number < len(visit.proposals):
         raise ConfigError(["there is no such proposal; complete the outfit first"])
     added = visit.proposals[number].outfit.added
-    return replace(visit, worn=(*visit.kept, *(Worn(str(item.id), item, added=True) for item in added)))
+    return replace(visit, items=(*visit.kept, *(VisitItem(str(item.id), item, added=True) for item in added)))
 
 
 def lock(visit: Visit, places: Sequence[int]) -> Visit:
     """Locks the added items at these places and unlocks all others."""
     return replace(
         visit,
-        worn=tuple(replace(worn, locked=worn.added and place in places) for place, worn in enumerate(visit.worn)),
+        items=tuple(replace(entry, locked=entry.added and place in places) for place, entry in enumerate(visit.items)),
     )
 
 
 def ask_again(visit: Visit, stylist: Stylist) -> Visit:
     """Replaces every added item that is not locked, by the categories that these had."""
-    loose = [worn for worn in visit.worn if worn.added and not worn.locked]
+    loose = [entry for entry in visit.items if entry.added and not entry.locked]
     if not loose:
         raise DataError("no added item is unlocked; unlock one, or complete the outfit first")
-    wishes = replace(visit.wishes, k=len(loose), categories=tuple((worn.ref.category,) for worn in loose), texts=())
-    return complete(visit, stylist, wishes)
+    request = replace(visit.request, k=len(loose), categories=tuple((entry.ref.category,) for entry in loose), texts=())
+    return complete(visit, stylist, request)
 
 
 def swap(visit: Visit, stylist: Stylist, place: int, text: str = "") -> Visit:
@@ -204,55 +206,55 @@ def swap(visit: Visit, stylist: Stylist, place: int, text: str = "") -> Visit:
         text: what the other one should be like; empty: whatever S likes best.
     """
     old = _at(visit, place)
-    rest = [worn for number, worn in enumerate(visit.worn) if number != place]
+    rest = [entry for number, entry in enumerate(visit.items) if number != place]
     if not rest:
         raise DataError("one item alone cannot be swapped; add another first")
     shown = old.shown | ({old.piece} if isinstance(old.piece, str) else set())
     found = stylist.complete(
-        [worn.piece for worn in rest],
+        [entry.piece for entry in rest],
         1,
         categories=[old.ref.category],
         texts=text or None,
         method="greedy_k",
         top=TRIED,
-        alpha=visit.wishes.alpha,
+        alpha=visit.request.alpha,
     )
     new = next((one.added[0] for one in found if one.added[0].id not in shown), None)
     if new is None:
         raise DataError(f"every item of {old.ref.category} that goes well here was shown already")
-    return _put(visit, place, Worn(str(new.id), new, added=True, shown=shown))
+    return _put(visit, place, VisitItem(str(new.id), new, added=True, shown=shown))
 
 
-def _proposal(stylist: Stylist, kept: Sequence[Worn], outfit: StyledOutfit) -> Proposal:
-    given, added = [worn.piece for worn in kept], [str(item.id) for item in outfit.added]
+def _proposal(stylist: Stylist, kept: Sequence[VisitItem], outfit: StyledOutfit) -> Proposal:
+    given, added = [entry.piece for entry in kept], [str(item.id) for item in outfit.added]
     pieces: list[str | Garment] = [*given, *added]
     without = [
         [piece for number, piece in enumerate(pieces) if number != place] for place in range(len(given), len(pieces))
     ]
     scores = stylist.score_many([one for one in without if one], rule=False)
     adds = tuple(outfit.score - score for score in scores) if len(pieces) > 1 else ()
-    return Proposal(outfit, stylist.judge(pieces), adds)
+    return Proposal(outfit, stylist.judge(pieces), adds, tuple(entry.image for entry in kept))
 
 
-def _lists(wishes: Wishes) -> list[list[str] | None] | None:
-    if not any(wishes.categories):
+def _lists(request: CompletionRequest) -> list[list[str] | None] | None:
+    if not any(request.categories):
         return None
-    lists = [list(names) or None for names in wishes.categories[: wishes.k]]
-    return [*lists, *([None] * (wishes.k - len(lists)))]
+    lists = [list(names) or None for names in request.categories[: request.k]]
+    return [*lists, *([None] * (request.k - len(lists)))]
 
 
-def _own(garment: Garment) -> Worn:
-    return Worn(garment, ItemRef(None, garment.category, garment.text, None))
+def _own(garment: Garment) -> VisitItem:
+    return VisitItem(garment, ItemRef(None, garment.category, garment.text, None))
 
 
-def _at(visit: Visit, place: int) -> Worn:
-    if not 0 <= place < len(visit.worn):
+def _at(visit: Visit, place: int) -> VisitItem:
+    if not 0 <= place < len(visit.items):
         raise ConfigError(["choose an item of the outfit first"])
-    return visit.worn[place]
+    return visit.items[place]
 
 
-def _put(visit: Visit, place: int, new: Worn) -> Visit:
-    return replace(visit, worn=tuple(new if number == place else worn for number, worn in enumerate(visit.worn)))
+def _put(visit: Visit, place: int, new: VisitItem) -> Visit:
+    return replace(visit, items=tuple(new if number == place else entry for number, entry in enumerate(visit.items)))
 
 
 def image_path(ref: ItemRef) -> Path | None:

@@ -44,7 +44,7 @@ def test_a_run_trains_measures_and_is_measured_again(place: Place) -> None:
     assert results_of(place)["split"] == "valid"
 
 
-def test_a_killed_run_ends_with_the_retriever_of_an_undisturbed_one(place: Place, tmp_path: Path) -> None:
+def test_a_killed_run_ends_with_the_same_retriever(place: Place, tmp_path: Path) -> None:
     here("train", place.arguments(STAGES, *SMALL)).succeeded()
     other = replace(place, run=tmp_path / "other", cache=tmp_path / "other-cache")
     other.cache.mkdir()
@@ -58,7 +58,7 @@ def test_a_killed_run_ends_with_the_retriever_of_an_undisturbed_one(place: Place
     assert results_of(other) == results_of(place)
 
 
-def test_an_evaluation_trains_the_retriever_that_its_methods_need(copied: Place) -> None:
+def test_an_evaluation_trains_the_retriever_it_needs(copied: Place) -> None:
     arguments = [f"run={copied.run}", f"cache_dir={copied.cache}", "evaluate.conditions=[]"]
     methods = "evaluate.methods=[random,retrieval]"
     said = here("evaluate", [*arguments, methods]).succeeded().output

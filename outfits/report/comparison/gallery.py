@@ -103,7 +103,7 @@ def item_thumbnail(item: Item, size: tuple[int, int] = THUMBNAIL) -> Image.Image
     return image
 
 
-def item_picture(item: Item, size: tuple[int, int]) -> Image.Image:
+def image_or_tile(item: Item, size: tuple[int, int]) -> Image.Image:
     """Loads the item's image as :func:`item_thumbnail` does; draws its category and text where none can be read."""
     small = item_thumbnail(item, size)
     return _tile(item, size) if small is None else small
@@ -193,7 +193,7 @@ def _paste_given(sheet: Image.Image, items: Sequence[Item], box: tuple[int, int,
 
 
 def _paste(sheet: Image.Image, item: Item, corner: tuple[int, int], size: tuple[int, int]) -> None:
-    small = item_picture(item, size)
+    small = image_or_tile(item, size)
     # a border, since most product images are as white as the sheet
     small = ImageOps.expand(ImageOps.contain(small, (size[0] - 2, size[1] - 2)), border=1, fill="#d9dde3")
     sheet.paste(small, (corner[0] + (size[0] - small.width) // 2, corner[1] + (size[1] - small.height) // 2))

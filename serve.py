@@ -1,8 +1,10 @@
 """Serves a page around a finished run: ``python serve.py run=RUN_DIR``."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from tempfile import TemporaryDirectory
 
 import outfits.threads  # noqa: F401, before torch
 from outfits.config.command import naming_keys, run_command
@@ -28,7 +30,9 @@ def main(argv: Sequence[str]) -> None:
         stylist = Stylist.load(
             str(config.run), device=config.device, cache_dir=config.cache_dir, data_root=config.data_root
         )
-        launch(stylist, config.serve)
+        with TemporaryDirectory(prefix="outfits-page-") as folder:  # private; what is shown lies there, for minutes
+            os.environ["GRADIO_TEMP_DIR"] = folder
+            launch(stylist, config.serve)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,11 @@ class Training:
 
     def arguments(self, out: Path, configuration: Sequence[str]) -> list[str]:
         """Command line of ``train.py``; S gets all training outfits, since no judge is asked."""
-        learned = () if self.run is None else ("encoder.image=learned", f"encoder.image.run={self.run}")
+        learned = (
+            (f"encoder.image={CLASSICAL}",)
+            if self.run is None
+            else ("encoder.image=learned", f"encoder.image.run={self.run}")
+        )
         fixed = (f"seed={self.seed}", "judge.share=0", "stages=[embeddings,compatibility]", "wandb.mode=off")
         quiet = ("trainer.enable_progress_bar=false", f"cache_dir={out / 'cache'}", f"run_dir={self.folder(out)}")
         return [*configuration, *learned, *TEXTS[self.texts], *fixed, *quiet]

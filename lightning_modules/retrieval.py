@@ -15,7 +15,7 @@ from datamodules.retrieval import RetrievalBatch
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.data.catalogue import Catalogue
-from outfits.metrics.retrieval import RECALL_AT
+from outfits.metrics.retrieval import RECALL_AT, expected_hits
 from outfits.models.losses import set_wise_ranking
 from outfits.models.retrieval import RetrievalQuery
 
@@ -101,8 +101,9 @@ class RetrievalModule(L.LightningModule):
             scores = self.model.scores(asked, self._features[members][None], own.expand(1, len(members)))[0]
             given = batch.items[batch.sets[row, 0][~batch.not_given[row]]]
             scores = scores.masked_fill(torch.isin(members, given), -torch.inf)
-            rank = (scores > scores[members == batch.items[wanted[row]]]).sum()
-            self.recall.update((rank < RECALL_AT[0]).float())
+            true = int((members == batch.items[wanted[row]]).nonzero())
+            hits = expected_hits(scores.double().cpu().numpy()[None], np.array([true]), RECALL_AT[0])
+            self.recall.update(float(hits[0]))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the recall; torchmetrics gathers all ranks."""

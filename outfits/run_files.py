@@ -23,6 +23,7 @@ RESULTS = "results.json"
 RESULTS_TABLE = "results.csv"
 PAGE = "index.html"
 POOLS = "pools.json"
+RETRIEVAL = "retrieval"
 
 STYLIST = "stylist"
 STYLIST_MANIFEST = "manifest.json"

@@ -100,7 +100,9 @@ def measure_scorers(
     metrics |= measure_probe(dataset, train, config.split, **questions)
     metrics |= measure_given_scores(s, dataset.outfits.of(config.split))
     outfits = dataset.outfits.of(config.split)
-    calibration = measure_calibration(s, dataset.catalogue, outfits, run.config.seed, config.draws)
+    calibration = None
+    if outfits.scores is None:  # among outfits with scores S is to be the score, not the chance of being real
+        calibration = measure_calibration(s, dataset.catalogue, outfits, run.config.seed, config.draws)
     stated = {} if calibration is None else calibration.to_json()
     known = {"calibration error": stated.get("error"), "raised by near-copies": stated.get("copies_raised")}
     shown = ", ".join(f"{name} {value:.3f}" for name, value in (metrics | known).items() if value is not None)
@@ -158,7 +160,7 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
 
 def _calibrate(run: Run, dataset: OutfitDataset, model: OutfitTransformer, seed: int, name: str) -> None:
     """Rescales the logits of a trained model on the validation split."""
-    scorer = MethodContext(dataset.catalogue, model.eval(), search=run.config.targets).scorer
+    scorer = MethodContext(dataset.catalogue, model.eval()).scorer
     fitted = fit_calibration(scorer, dataset.catalogue, dataset.outfits.of("valid"), seed)
     if fitted is None:
         run.log("compatibility", f"the {name} is not calibrated: its logit says nothing on the validation split")

@@ -35,6 +35,9 @@ from pipeline.compatibility import Scorers, load_scorers, scorer_and_judge_outfi
 from pipeline.embeddings import embed_dataset
 from pipeline.run import Run, content_key
 
+MOST_CALLS = 5_000_000  # of S beside the retriever, about a minute on two cores
+NOT_LEARNING = ("peers", "pool", "min_pool")  # keys that no model depends on
+
 
 def learn_retrieval(run: Run, dataset: OutfitDataset, scorers: Scorers) -> RetrievalTransformer:
     """Trains the retriever and its peers, or finds them finished, and writes the report on them."""
@@ -74,9 +77,13 @@ def report_retrieval(run: Run, dataset: OutfitDataset, scorers: Scorers, retriev
         "chance": by_chance,
         "most_frequent": by_frequency(np.bincount(train.items, minlength=len(catalogue))),
         "mean_cosine": by_mean_cosine(embeddings),
-        "compatibility": by_compatibility(context.scorer),
         "retrieval": by_retriever(retriever, catalogue, device),
     }
+    calls = sum(len(pool.given) * len(pool.items) for pool in pools)
+    if calls <= MOST_CALLS:
+        rows["compatibility"] = by_compatibility(context.scorer)
+    else:
+        run.log("retrieval", f"S itself is left out of the comparison: it would be called {calls:,} times")
     if embeddings.text_dim:
         rows["retrieval_text"] = by_retriever(retriever, catalogue, device, np.array(embeddings.text))
     for name in config.peers:
@@ -91,7 +98,7 @@ def report_retrieval(run: Run, dataset: OutfitDataset, scorers: Scorers, retriev
     )
 
     def write() -> None:
-        folder = run.folder / run_files.REPORT
+        folder = run.folder / run_files.REPORT / run_files.RETRIEVAL
         save_config(run.config, folder / run_files.CONFIG)
         with writing(folder):
             config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
@@ -117,7 +124,7 @@ def _trained(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, name: str) 
     train, _ = scorer_and_judge_outfits(run, dataset)
     valid = dataset.outfits.of("valid")
     key = content_key(
-        asdict(config),
+        {name: value for name, value in asdict(config).items() if name not in NOT_LEARNING},
         scorer.sha256,
         catalogue.require_embeddings.key,
         catalogue.categories.tolist(),

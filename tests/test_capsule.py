@@ -52,6 +52,12 @@ def test_each_item_is_that_of_the_largest_gain_by_enumeration(
             assert chosen[1] == pytest.approx(best[1], abs=1e-4)
 
 
+def test_from_one_item_it_begins_with_what_goes_with_it(world: World) -> None:
+    wardrobe = choose_capsule(world.scorer, np.array([18]), 2, CapsuleGoal((3, 4)), ALL)
+    pairs = {item: float(expit(world.logit([18, item]))) for item in range(ITEMS) if (item - 18) % CATEGORIES}
+    assert wardrobe[1] == max(pairs, key=lambda item: pairs[item])
+
+
 def test_its_outfits_are_all_the_good_ones_and_keep_the_rule(world: World) -> None:
     goal = CapsuleGoal((2, 3), 0.55)
     wardrobe = [0, 6, 7, 14, 21, 20]

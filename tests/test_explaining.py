@@ -93,6 +93,10 @@ def test_the_suspect_is_the_item_whose_replacement_helps_most(world: World) -> N
     only = explain_set(world.scorer, np.array([0, 6]), [item_at(0), item_at(6)], item_at)
     assert [effect.replaced for effect in only.items] == [None, None]
     assert only.suspect == 0
+    mixed = explain_set(world.scorer, np.array([0, 6, 13]), [item_at(0), item_at(6), item_at(13)], item_at)
+    without, replaced = [effect.without for effect in mixed.items], mixed.items[2].replaced
+    assert replaced is not None
+    assert mixed.suspect == int(np.argmax([*without[:2], replaced]))
 
 
 def test_order_of_items_changes_the_order_of_effects_alone(world: World) -> None:

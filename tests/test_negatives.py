@@ -64,6 +64,14 @@ def test_a_near_copy_is_one_of_an_item_of_its_set() -> None:
     assert {sample.copied for sample in samples} == {0, 1, 2}
 
 
+def test_a_hard_row_gets_no_copy_since_its_item_is_still_open() -> None:
+    config = NegativesConfig(per_outfit=3, replace_all=0.0, hard_share=0.6, hard_start=0.0, hard_full=0.0)
+    sampler = NegativeSampler(CATEGORY, config, 10, copies_of_next())
+    samples = [sampler.sample(OUTFIT, 5, np.random.default_rng(seed)) for seed in range(200)]
+    assert any(sample.hard.any() for sample in samples)
+    assert not any(sample.copied and sample.hard[sample.copied - 1] for sample in samples)
+
+
 def test_copies_that_stand_in_the_set_already_are_none() -> None:
     twins = np.full((ITEMS, 4), -1)
     twins[OUTFIT] = OUTFIT

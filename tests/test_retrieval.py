@@ -25,6 +25,7 @@ from outfits.metrics.retrieval import (
     by_frequency,
     by_mean_cosine,
     by_retriever,
+    expected_hits,
     make_pools,
     mean_recall,
     pool_recall,
@@ -127,6 +128,11 @@ def test_items_of_the_outfit_itself_are_no_candidates() -> None:
     pool = Pool(0, np.arange(12), [np.array([0, 1, 2], np.int32)], np.array([11]))
     falling = -np.arange(12.0)[None]
     assert pool_recall([pool], lambda _: falling)[0][10] == 1.0  # eight are left before it, not eleven
+
+
+def test_a_score_that_is_no_number_is_no_hit() -> None:
+    values = np.array([[np.nan, 1.0, 2.0], [0.0, 0.0, 0.0], [3.0, 1.0, 2.0]])
+    assert expected_hits(values, np.array([0, 0, 0]), 1).tolist() == pytest.approx([0, 1 / 3, 1])
 
 
 def test_scores_that_are_no_numbers_are_refused() -> None:

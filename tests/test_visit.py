@@ -108,7 +108,36 @@ def test_completions_say_what_each_item_adds(stylist: Stylist) -> None:
         visits.take(visit, 7)
 
 
-def test_wishes_are_heeded(stylist: Stylist) -> None:
+def test_another_proposal_may_be_taken_after_one(stylist: Stylist) -> None:
+    visit = visits.complete(with_items(stylist), stylist, CompletionRequest(k=2))
+    for number in range(len(visit.proposals)):
+        first = visits.lock(visits.take(visit, 0), [2])
+        again = visits.take(first, number)
+        assert len(set(map(str, again.pieces))) == len(again.pieces)
+        assert again.items[2].locked
+        assert 0 <= stylist.score(again.pieces, rule=False) <= 1
+
+
+def test_what_changes_the_outfit_drops_its_proposals(stylist: Stylist) -> None:
+    visit = visits.complete(with_items(stylist), stylist, CompletionRequest(k=1))
+    other = next(one for one in reversed(stylist.item_ids) if one not in visit.pieces)
+    for changed in (
+        visits.add_item(visit, stylist, other),
+        visits.remove(visit, 0),
+        visits.swap(visit, stylist, 0),
+        visits.take_outfit(visit, stylist.outfit(stylist.outfit_ids[0])),
+    ):
+        assert changed.proposals == ()
+
+
+def test_an_outfit_has_a_largest_size(stylist: Stylist) -> None:
+    visit = Visit()
+    with pytest.raises(OutfitError, match="at most 20"):
+        for item in stylist.item_ids[: visits.MOST_ITEMS + 1]:
+            visit = visits.add_item(visit, stylist, item)
+
+
+def test_conditions_are_heeded(stylist: Stylist) -> None:
     visit = with_items(stylist)
     taken = {worn.ref.category for worn in visit.items}
     wanted = [name for name in stylist.categories if name not in taken][:2]
@@ -169,7 +198,12 @@ def test_like_this_but_follows_the_words(stylist: Stylist) -> None:
 def test_an_outfit_from_a_text_or_of_the_data(stylist: Stylist) -> None:
     visit = visits.generate(Visit(), stylist, "red", 3)
     assert all(len(proposal.outfit.items) == 3 for proposal in visit.proposals)
-    assert all(worn.added for worn in visits.take(visit, 0).items)
+    taken = visits.take(visit, 0)
+    assert all(entry.added for entry in taken.items)
+    more = visits.complete(taken, stylist, CompletionRequest(k=1))
+    assert more.proposals[0].outfit.given == tuple(entry.ref for entry in taken.items)
+    with_image = visits.add_image(Visit(), stylist, photo_bytes(), 50)
+    assert visits.generate(with_image, stylist, "red", 2).items == with_image.items
     with pytest.raises(OutfitError, match="is empty"):
         visits.generate(Visit(), stylist, "  ", None)
     name = stylist.outfit_ids[0]

@@ -68,7 +68,9 @@ def _list_rules(config: Config) -> Iterator[Conflict]:
 
 def _data_rules(data: DataConfig) -> Iterator[Conflict]:
     mode, tables = data.split.mode, data.tables
-    if data.likes and data.format == "maryland" and data.score_scale != "rank":
+    if data.likes and data.format != "maryland":
+        yield "data.likes", f"only maryland has likes, not {data.format}; leave it out", "data.format"
+    elif data.likes and data.score_scale != "rank":
         yield "data.score_scale", "likes are no numbers in [0, 1]; set it to rank", "data.likes", "data.format"
     if data.format != "tables":
         return
@@ -141,6 +143,8 @@ def _model_rules(config: Config) -> Iterator[Conflict]:
     model, sweep = config.model, config.evaluate.sweep
     if model.k > model.k_max:
         yield "model.k_max", f"{model.k_max} is smaller than model.k={model.k}; raise it", "model.k"
+    if "transformer" in config.retrieval.peers:
+        yield "retrieval.peers", "the transformer is trained in any case; name others, or none"
     if model.layer in ("gat", "gatv2") and model.width % ATTENTION_HEADS:
         text = f"{model.width} is not divisible by the {ATTENTION_HEADS} heads of model.layer={model.layer}"
         yield "model.width", text, "model.layer"

@@ -56,7 +56,7 @@ A value is YAML: 3, 0.5, null, [a,b]; put quotes around what your shell would re
 usage: python serve.py run=RUN_DIR [KEY=VALUE ...]
 
 Serves a page around a finished run: put an outfit together from the catalogue, from photos or from a
-text, have it completed, see which item is wrong. Nothing of a visitor is kept.
+text, have it completed, see which item is wrong. Nothing of a visitor is kept beyond the visit.
 
   python serve.py run=runs/synthetic-20260101-120000
   python serve.py run=RUN_DIR serve.port=8080

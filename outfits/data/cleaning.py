@@ -294,11 +294,14 @@ def _one_score_each(outfits: Sequence[_Outfit], config: DataConfig, counts: dict
 
     bad = [outfit for outfit in outfits if not outfit.scores or not all(map(usable, outfit.scores))]
     if bad and config.on_bad_score == "error":
-        shown = bad[0].scores[0] if bad[0].scores else math.nan
-        what = "has no score" if math.isnan(shown) else f"has the score {shown:g}, outside [0, 1]"
+        shown = next((score for score in bad[0].scores if not usable(score)), math.nan)
+        ranked = config.score_scale == "rank"
+        what = f"has the score {shown:g}{'' if ranked else ', outside [0, 1]'}"
+        what = "has no score" if math.isnan(shown) else what
+        rank = "" if ranked else "set data.score_scale=rank for numbers of another range, "
         raise DataError(
-            f"outfit {bad[0].outfit_id!r} {what}; {len(bad):,} such outfit(s). Mend the scores, set "
-            "data.score_scale=rank for numbers of another range, or data.on_bad_score=drop to leave such outfits out."
+            f"outfit {bad[0].outfit_id!r} {what}; {len(bad):,} such outfit(s). Mend the scores, {rank}or set "
+            "data.on_bad_score=drop to leave such outfits out."
         )
     left = set(map(id, bad))
     at_odds = [outfit for outfit in outfits if id(outfit) not in left and len(outfit.scores) > 1]

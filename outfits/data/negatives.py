@@ -77,13 +77,13 @@ class NegativeSampler:
         return drawn.astype(np.int64)
 
     def near_copy(
-        self, sets: NDArray[np.int64], copies: NDArray[np.int64], rng: np.random.Generator
+        self, sets: NDArray[np.int64], rows: NDArray[np.int64], copies: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[int, int]:
-        """Draws one of the sets, the outfit as often as a negative, and a near-copy of one of its items.
+        """Draws one of the sets at ``rows``, the outfit as often as a negative, and a near-copy of one of its items.
 
         The near-copy is -1 where the item has none outside the set.
         """
-        row = 0 if len(sets) == 1 or rng.random() < 0.5 else int(rng.integers(1, len(sets)))
+        row = 0 if len(rows) == 1 or rng.random() < 0.5 else int(rng.choice(rows[1:]))
         near = copies[rng.choice(sets[row])]
         others = near[(near >= 0) & ~(near[:, None] == sets[row]).any(axis=1)]
         return row, int(rng.choice(others)) if len(others) else -1
@@ -106,5 +106,7 @@ class NegativeSampler:
                 same = rng.random() < config.same_category
                 sets[row, place] = self.replacements(outfit, int(outfit[place]), 1, same, rng)[0]
         candidates = self.replacements(outfit, int(outfit[replaced]), config.hard_candidates, True, rng)
-        copied, copy = (0, -1) if self.copies is None else self.near_copy(sets, self.copies, rng)
+        # not of a hard row, whose item S is still to choose
+        rows = np.append(0, 1 + np.flatnonzero(~hard))
+        copied, copy = (0, -1) if self.copies is None else self.near_copy(sets, rows, self.copies, rng)
         return OutfitWithNegatives(sets, replaced, candidates, hard, copied, copy)

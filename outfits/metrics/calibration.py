@@ -93,7 +93,7 @@ def measure_calibration(
     return Calibration(
         error,
         bins,
-        _by_size(same, anywhere, real, replaced, random, draws),
+        _by_size(same, anywhere, real, replaced, random),
         len(given),
         float((change > 0).mean()) if given else None,
         float(change.mean()) if given else None,
@@ -160,7 +160,6 @@ def _by_size(
     real: NDArray[np.float64],
     replaced: NDArray[np.float64],
     random: NDArray[np.float64],
-    draws: int,
 ) -> dict[int, SizeScores]:
     sizes = np.array([len(items) for items in same.positives])
     sizes_anywhere = np.array([len(items) for items in anywhere.negatives], dtype=np.int64)
@@ -168,7 +167,6 @@ def _by_size(
     for size in np.unique(sizes).tolist():
         rows, others = sizes == size, sizes_anywhere == size
         drawn = float(random[others].mean()) if others.any() else None
-        found[size] = SizeScores(
-            int(rows.sum()) // draws, float(real[rows].mean()), float(replaced[rows].mean()), drawn
-        )
+        outfits = len({same.positives[row].tobytes() for row in np.flatnonzero(rows).tolist()})
+        found[size] = SizeScores(outfits, float(real[rows].mean()), float(replaced[rows].mean()), drawn)
     return found

@@ -86,11 +86,22 @@ def pool_recall(pools: Sequence[Pool], scores: PoolScores) -> dict[int, dict[int
             raise ValueError(f"scores of shape {values.shape} do not fit, or one is NaN")
         for row, given in enumerate(pool.given):
             values[row, np.isin(pool.items, given)] = -np.inf
-        true = values[np.arange(len(values)), pool.answers][:, None]
-        above, equal = (values > true).sum(1), (values == true).sum(1)
-        hits = {depth: np.clip((depth - above) / equal, 0, 1) for depth in RECALL_AT}
+        hits = {depth: expected_hits(values, pool.answers, depth) for depth in RECALL_AT}
         found[pool.category] = {depth: float(share.mean()) for depth, share in hits.items()}
     return found
+
+
+def expected_hits(values: NDArray[np.float64], answers: NDArray[np.integer], depth: int) -> NDArray[np.float64]:
+    """Chance of every answer to be among the first ``depth``, shape ``[Q]``; 0 where its score is no number.
+
+    Args:
+        values: scores of the candidates, shape ``[Q, P]``; equal ones are in random order.
+        answers: column of the true item, shape ``[Q]``.
+    """
+    true = values[np.arange(len(values)), answers][:, None]
+    above, equal = (values > true).sum(1), (values == true).sum(1)
+    hits: NDArray[np.float64] = np.clip((depth - above) / np.maximum(equal, 1), 0, 1) * (equal > 0)
+    return hits
 
 
 def mean_recall(by_category: dict[int, dict[int, float]]) -> dict[int, float | None]:

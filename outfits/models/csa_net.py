@@ -17,7 +17,7 @@ class CsaNet(Network[CsaArchitecture]):
 
     An item of category a, seen beside one of category b, is :math:`\sum_m w_m(a, b)\, f(X) \odot \mu_m`: learned masks
     :math:`\mu`, weighted by a softmax of two layers over both categories. The paper's image network is replaced by
-    the frozen embeddings that all models here share, and wishes for texts are not heeded.
+    the frozen embeddings that all models here share, and texts of conditions are not heeded.
 
     Args:
         config: the architecture.

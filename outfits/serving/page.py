@@ -1,9 +1,9 @@
 """The page: Gradio components around :mod:`outfits.serving.visit`, one visit for each visitor."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import gradio as gr
@@ -26,12 +26,15 @@ CSS = """
 #message { min-height: 2.2em; font-weight: 600; }
 @media (max-width: 640px) { .gradio-container { padding: 6px !important; } }
 """
+VISIT_SECONDS = 1800  # that an outfit outlives the visit
+CACHE_SECONDS = 300  # that an image which was shown stays on the disk, and how often old ones are looked for
+BUSY = Semaphore(2)  # of the models, whatever the number of visitors
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # no font is fetched from anywhere
 
 
 def launch(stylist: Stylist, config: ServeConfig, **options: Any) -> gr.Blocks:
     """Serves the page; blocks until it is stopped, unless ``options``, those of Gradio's launch, say otherwise."""
-    page = build_page(stylist, config).queue(default_concurrency_limit=2)
+    page = build_page(stylist, config).queue(default_concurrency_limit=2, max_size=100)
     page.launch(
         server_name=config.host,
         server_port=config.port,
@@ -48,8 +51,8 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
     """Builds the page for a loaded run."""
     methods = [name for name in CATALOGUE_METHODS if stylist.can(name)]
     categories = list(stylist.categories)
-    with gr.Blocks(title="Outfits", analytics_enabled=False, delete_cache=(900, 900)) as page:
-        state = gr.State(Visit())
+    with gr.Blocks(title="Outfits", analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS)) as page:
+        state = gr.State(Visit(), time_to_live=VISIT_SECONDS)
         found = gr.State(())  # ids that search or browsing shows
         selected = gr.State(-1)
         gr.Markdown(f"# Complete an outfit\n{len(stylist):,} items in {len(categories)} categories.")
@@ -63,16 +66,18 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
                     remove = gr.Button("Take the selected item out")
                     another = gr.Button("Another one for it")
                     clear = gr.Button("Start again")
-                like_this = gr.Textbox(label="Like the selected item, but …", placeholder="in black leather")
+                like_this = gr.Textbox(
+                    max_length=300, label="Like the selected item, but …", placeholder="in black leather"
+                )
                 locked = gr.CheckboxGroup(label="Locked: these added items stay", choices=[])
                 again = gr.Button("Ask again for the others")
                 with gr.Accordion("The selected photo", open=False):
                     own_category = gr.Dropdown(categories, label="Category")
-                    own_text = gr.Textbox(label="Description (optional)")
+                    own_text = gr.Textbox(max_length=300, label="Description (optional)")
                     describe = gr.Button("Set category and description")
             with gr.Column(scale=1), gr.Tabs():
                 with gr.Tab("Search"):
-                    words = gr.Textbox(label="Words", placeholder="blue linen shirt")
+                    words = gr.Textbox(max_length=300, label="Words", placeholder="blue linen shirt")
                     among = gr.Dropdown(["all", *categories], value="all", label="Category")
                     with gr.Row():
                         search = gr.Button("Search")
@@ -84,10 +89,12 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
                         label=f"Photos of your own, {config.max_upload_mb} MB each at most",
                         file_count="multiple",
                         file_types=["image"],
-                        type="filepath",
+                        type="binary",
                     )
                 with gr.Tab("Text"):
-                    wish = gr.Textbox(label="What should the outfit be like?", placeholder="summer wedding")
+                    wish = gr.Textbox(
+                        max_length=300, label="What should the outfit be like?", placeholder="summer wedding"
+                    )
                     pieces = gr.Slider(0, 6, 0, step=1, label="Items (0: as many as are best)")
                     generate = gr.Button("Make an outfit")
                 with gr.Tab("An outfit of the data"):
@@ -102,7 +109,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         for number in range(K_MAX):
             with gr.Row(visible=number < 2) as row:
                 chips = gr.Dropdown(categories, multiselect=True, label=f"Item {number + 1}: allowed categories")
-                text = gr.Textbox(label=f"Item {number + 1}: in words")
+                text = gr.Textbox(max_length=300, label=f"Item {number + 1}: in words")
             asked.append((row, chips, text))
         complete = gr.Button("Complete the outfit", variant="primary")
         proposals, notes, takes = [], [], []
@@ -135,16 +142,17 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             """Runs an action of the visit; an error is one line, and the visit stays as it was."""
 
             def act(visit: Visit, *values: Any) -> list[Any]:
-                try:
-                    visit, said = action(visit, *values), ""
-                except OutfitError as error:
-                    said = _line(error)
-                return [*show(visit, said), *_show_proposals(visit)]
+                with BUSY:
+                    try:
+                        new = action(visit, *values)
+                        return [*show(new, ""), *_show_proposals(new), -1]
+                    except OutfitError as error:
+                        return [*show(visit, _line(error)), *_show_proposals(visit), gr.skip()]
 
             return act
 
-        every = [*shown, *of_proposals]
-        remove.click(acting(visits.remove), [state, selected], every).then(lambda: -1, None, selected)
+        every = [*shown, *of_proposals, selected]
+        remove.click(acting(visits.remove), [state, selected], every)
         another.click(acting(lambda v, at: visits.swap(v, stylist, at)), [state, selected], every)
         like_this.submit(
             acting(lambda v, at, words: visits.swap(v, stylist, at, words)), [state, selected, like_this], every
@@ -165,7 +173,13 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             [state, wish, pieces],
             every,
         )
-        load.click(acting(lambda v, name: visits.take_outfit(v, stylist.outfit(str(name)))), [state, known], every)
+        load.click(
+            acting(lambda v, name: visits.take_outfit(v, stylist.outfit(str(name)))),
+            [state, known],
+            every,
+            api_name="take_outfit",
+        )
+        gr.api(lambda: list(stylist.outfit_ids)[:500], api_name="outfit_ids")
         chips_and_texts = [component for _, chips, text in asked for component in (chips, text)]
         complete.click(
             acting(partial(_complete, stylist)), [state, k, method, alpha, *chips_and_texts], every, api_name="complete"
@@ -192,10 +206,11 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         page.load(lambda: look("", "all", 0), None, looked)
 
         def add(visit: Visit, ids: Sequence[str], event: gr.SelectData) -> list[Any]:
-            return acting(lambda v: visits.add_item(v, stylist, ids[int(event.index)]))(visit)
+            chosen = ids[int(event.index)] if int(event.index) < len(ids) else ""
+            return acting(lambda v: visits.add_item(v, stylist, chosen))(visit)
 
         hits.select(add, [state, found], every)
-        explain.click(partial(_explain, stylist), state, [why, clash, message])
+        explain.click(partial(_explain, stylist), state, [why, clash, message], api_name="explain")
         working = capsule.click(
             partial(_capsule, stylist), [state, items, threshold], [chosen, count, message], show_progress="full"
         )
@@ -228,15 +243,9 @@ def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: floa
     return visits.complete(visit, stylist, request)
 
 
-def _add_images(stylist: Stylist, config: ServeConfig, visit: Visit, paths: Sequence[str] | None) -> Visit:
-    """Adds photos one by one; the uploaded files are deleted, whatever came of them."""
-    files = [Path(path) for path in paths or ()]
-    try:
-        for file in files:
-            visit = visits.add_image(visit, stylist, file.read_bytes(), config.max_megapixels)
-    finally:
-        for file in files:
-            file.unlink(missing_ok=True)
+def _add_images(stylist: Stylist, config: ServeConfig, visit: Visit, contents: Sequence[bytes] | None) -> Visit:
+    for content in contents or ():
+        visit = visits.add_image(visit, stylist, content, config.max_megapixels)
     return visit
 
 
@@ -320,14 +329,18 @@ def _explain(stylist: Stylist, visit: Visit) -> list[Any]:
     return [pictures, "\n".join([*lines, "", html.escape(pair)]), ""]
 
 
-def _capsule(stylist: Stylist, visit: Visit, items: float, threshold: float) -> list[Any]:
+def _capsule(stylist: Stylist, visit: Visit, items: float, threshold: float) -> Iterator[list[Any]]:
+    """Shows the capsule after every item that joins, so that it can be stopped between two."""
+    own = [item.image for item in visit.items]
     try:
-        found = stylist.capsule(visit.pieces, int(items), threshold=float(threshold))
+        with BUSY:
+            for found in stylist.grow_capsule(visit.pieces, int(items), threshold=float(threshold)):
+                images = [*own, *([None] * found.chosen)]
+                pictures = [_picture(*pair) for pair in zip(found.items, images, strict=True)]
+                good = f"**{len(found.outfits):,}** outfits of three or four items with S from {threshold:.2f} on."
+                yield [pictures, good, ""]
     except OutfitError as error:
-        return [[], "", _line(error)]
-    images = [*(item.image for item in visit.items), *([None] * found.chosen)]
-    pictures = [_picture(*pair) for pair in zip(found.items, images, strict=True)]
-    return [pictures, f"**{len(found.outfits):,}** outfits of three or four items with S from {threshold:.2f} on.", ""]
+        yield [[], "", _line(error)]
 
 
 def _picture(ref: ItemRef, photo: Image.Image | None = None) -> tuple[Image.Image, str]:
@@ -340,7 +353,7 @@ def _picture(ref: ItemRef, photo: Image.Image | None = None) -> tuple[Image.Imag
     return _catalogue_picture(ref), caption
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _catalogue_picture(ref: ItemRef) -> Image.Image:
     return image_or_tile(Item(ref.name, ref.category, ref.text, ref.image_path), SIZE)
 

@@ -1,13 +1,12 @@
 """What a visitor has put together, and everything that can be done with it.
 
 A visit never changes: every action returns another one, or raises an :class:`outfits.errors.OutfitError` and leaves
-what there was. No visitor's photo is written anywhere.
+what there was. Proposals belong to the outfit that they complete, so an action that changes it drops them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from pathlib import Path
 
 from PIL import Image
 
@@ -16,6 +15,7 @@ from outfits.errors import ConfigError, DataError
 from outfits.stylist import Garment, ItemRef, StyledOutfit, Stylist
 
 PROPOSALS = 3  # outfits shown at once
+MOST_ITEMS = 20  # of an outfit
 TRIED = 12  # completions looked through for one that was not shown yet
 IMAGE_SIZE = 1024  # pixels that a visitor's photo is kept with
 
@@ -97,7 +97,7 @@ def add_item(visit: Visit, stylist: Stylist, item_id: str) -> Visit:
     ref = stylist.item(item_id)
     if any(entry.piece == ref.id for entry in visit.items):
         raise DataError(f"{ref.id} is in the outfit already")
-    return replace(visit, items=(*visit.items, VisitItem(str(ref.id), ref)))
+    return _changed(visit, (*visit.items, VisitItem(str(ref.id), ref)))
 
 
 def add_image(visit: Visit, stylist: Stylist, content: bytes, megapixels: float) -> Visit:
@@ -108,7 +108,7 @@ def add_image(visit: Visit, stylist: Stylist, content: bytes, megapixels: float)
     """
     image = read_image(content, megapixels)
     (category, _), *_ = stylist.likely_categories(image)
-    return replace(visit, items=(*visit.items, _own(Garment(category, image=image))))
+    return _changed(visit, (*visit.items, _own(Garment(category, image=image))))
 
 
 def read_image(content: bytes, megapixels: float) -> Image.Image:
@@ -138,17 +138,17 @@ def describe(visit: Visit, stylist: Stylist, place: int, category: str, text: st
 def remove(visit: Visit, place: int) -> Visit:
     """Takes an item out of the outfit."""
     _at(visit, place)
-    return replace(visit, items=tuple(entry for number, entry in enumerate(visit.items) if number != place))
+    return _changed(visit, [entry for number, entry in enumerate(visit.items) if number != place])
 
 
 def take_outfit(visit: Visit, items: Sequence[ItemRef]) -> Visit:
     """Replaces the outfit by one of the data."""
-    return replace(visit, items=tuple(VisitItem(str(item.id), item) for item in items), proposals=())
+    return _changed(visit, [VisitItem(str(item.id), item) for item in items])
 
 
 def complete(visit: Visit, stylist: Stylist, request: CompletionRequest) -> Visit:
-    """Proposes completions of what is kept: the visitor's own choice and what was locked."""
-    kept = visit.kept
+    """Proposes completions of what is kept, or, where nothing was chosen or locked, of the whole outfit."""
+    kept = visit.kept or visit.items
     if not kept:
         raise DataError("put at least one item into the outfit first, or start from a text")
     found = stylist.complete(
@@ -168,15 +168,21 @@ def generate(visit: Visit, stylist: Stylist, text: str, size: int | None) -> Vis
     if not text.strip():
         raise ConfigError(["text: is empty; say what the outfit should be"])
     found = stylist.generate(text, size=size, top=PROPOSALS)
-    return replace(visit, items=(), proposals=tuple(_proposal(stylist, (), one) for one in found))
+    return replace(visit, proposals=tuple(_proposal(stylist, (), one) for one in found))
 
 
 def take(visit: Visit, number: int) -> Visit:
-    """Puts the items of a proposal into the outfit."""
+    """Puts the items of a proposal into the outfit, which is replaced by one that was made from a text.
+
+    The proposals stay, so that another one can be taken instead.
+    """
     if not 0 <= number < len(visit.proposals):
         raise ConfigError(["there is no such proposal; complete the outfit first"])
-    added = visit.proposals[number].outfit.added
-    return replace(visit, items=(*visit.kept, *(VisitItem(str(item.id), item, added=True) for item in added)))
+    outfit = visit.proposals[number].outfit
+    kept = visit.kept if outfit.given else ()
+    there = {entry.piece for entry in kept if isinstance(entry.piece, str)}
+    new = [VisitItem(str(item.id), item, added=True) for item in outfit.added if item.id not in there]
+    return replace(visit, items=(*kept, *new))
 
 
 def lock(visit: Visit, places: Sequence[int]) -> Visit:
@@ -192,7 +198,14 @@ def ask_again(visit: Visit, stylist: Stylist) -> Visit:
     loose = [entry for entry in visit.items if entry.added and not entry.locked]
     if not loose:
         raise DataError("no added item is unlocked; unlock one, or complete the outfit first")
-    request = replace(visit.request, k=len(loose), categories=tuple((entry.ref.category,) for entry in loose), texts=())
+    method = visit.request.method if len(loose) <= stylist.k_max else "greedy_k"
+    request = replace(
+        visit.request,
+        k=len(loose),
+        method=method,
+        categories=tuple((entry.ref.category,) for entry in loose),
+        texts=(),
+    )
     return complete(visit, stylist, request)
 
 
@@ -254,9 +267,11 @@ def _at(visit: Visit, place: int) -> VisitItem:
 
 
 def _put(visit: Visit, place: int, new: VisitItem) -> Visit:
-    return replace(visit, items=tuple(new if number == place else entry for number, entry in enumerate(visit.items)))
+    return _changed(visit, [new if number == place else entry for number, entry in enumerate(visit.items)])
 
 
-def image_path(ref: ItemRef) -> Path | None:
-    """The image file of an item, if it is there."""
-    return ref.image_path if ref.image_path is not None and ref.image_path.is_file() else None
+def _changed(visit: Visit, items: Sequence[VisitItem]) -> Visit:
+    """The visit with another outfit, without the proposals for the one before."""
+    if len(items) > MOST_ITEMS:
+        raise ConfigError([f"an outfit has at most {MOST_ITEMS} items here"])
+    return replace(visit, items=tuple(items), proposals=())

@@ -13,6 +13,8 @@ from outfits.data.category_rule import is_outfit
 from outfits.scoring.candidates import CandidateScorer
 from outfits.stylist.results import ItemRef
 
+TOGETHER = 64  # partial outfits scored beside the whole catalogue at once
+
 
 @dataclass(frozen=True)
 class CapsuleOutfit:
@@ -59,6 +61,14 @@ class CapsuleGoal:
 
 
 def choose_capsule(
+    scorer: CandidateScorer, fixed: NDArray[np.int64], size: int, goal: CapsuleGoal, may_choose: NDArray[np.bool_]
+) -> list[int]:
+    """The last step of :func:`grow_capsule`, without prices."""
+    *_, wardrobe = grow_capsule(scorer, fixed, size, goal, may_choose)
+    return wardrobe
+
+
+def grow_capsule(
     scorer: CandidateScorer,
     fixed: NDArray[np.int64],
     size: int,
@@ -67,7 +77,7 @@ def choose_capsule(
     *,
     prices: NDArray[np.float64] | None = None,
     budget: float = np.inf,
-) -> list[int]:
+) -> Iterator[list[int]]:
     r"""Adds the item that makes most new good outfits, until there are ``size`` items or none is affordable.
 
     The worth of a set of items is a sum over the outfits inside it, so an item is worth more the more there is to
@@ -80,24 +90,25 @@ def choose_capsule(
         scorer: S over the catalogue of ``N`` items and the fixed external items.
         fixed: positions of the items that are there already, at least one.
         size: items of the capsule, the fixed ones among them.
-        goal: what is maximised. Equal gains are settled by the sum of S over all outfits, good or not.
+        goal: what is maximised. Equal gains are settled by the sum of S over all outfits, good or not, and where none
+            can be made yet, by that over the pairs with what is there.
         may_choose: which catalogue items may be chosen, bool, shape ``[N]``.
         prices: of the catalogue's items, shape ``[N]``; NaN is never chosen where there is a budget.
         budget: largest sum of the prices of the chosen items.
 
-    Returns:
-        Positions of the capsule, the fixed items first.
+    Yields:
+        Positions of the capsule, the fixed items first: these alone, and then after every item that joins.
     """
     wardrobe: list[int] = []
-    gain, tie = np.zeros(len(scorer)), np.zeros(len(scorer))
+    gain, tie, pairs = np.zeros((3, len(scorer)))
     free = may_choose.copy()
 
     def add(item: int) -> None:
         for partial in _partial_outfits(wardrobe, item, goal.sizes, scorer.categories):
-            logits = scorer.addition_logits(torch.from_numpy(partial)).double().cpu().numpy()  # [B, N]
-            scores = np.where(np.isfinite(logits), expit(logits), 0.0)
-            gain[:] += np.where(np.isfinite(logits), goal.values(scores), 0.0).sum(0)
+            possible, scores = _with_every_item(scorer, partial)
+            gain[:] += np.where(possible, goal.values(scores), 0.0).sum(0)
             tie[:] += scores.sum(0)
+        pairs[:] += _with_every_item(scorer, np.array([[item]]))[1][0]
         wardrobe.append(item)
         if item < len(free):
             free[item] = False
@@ -105,14 +116,24 @@ def choose_capsule(
     for item in fixed.tolist():
         add(item)
     left = budget
+    yield list(wardrobe)
     while len(wardrobe) < size:
         possible = np.flatnonzero(free & (True if prices is None else prices <= left))
         if not len(possible):
             break
-        best = int(possible[np.lexsort((possible, -tie[possible], -gain[possible]))[0]])
+        best = int(possible[np.lexsort((possible, -pairs[possible], -tie[possible], -gain[possible]))[0]])
         left -= 0.0 if prices is None else float(prices[best])
         add(best)
-    return wardrobe
+        yield list(wardrobe)
+
+
+def _with_every_item(
+    scorer: CandidateScorer, outfits: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Catalogue items that the rule allows beside outfits ``[B, n]``, and S with them or 0, both ``[B, N]``."""
+    logits = scorer.addition_logits(torch.from_numpy(outfits)).double().cpu().numpy()
+    possible = np.isfinite(logits)
+    return possible, np.where(possible, expit(logits), 0.0)
 
 
 def outfits_within(
@@ -147,8 +168,8 @@ def capsule_of(
 def _partial_outfits(
     wardrobe: Sequence[int], item: int, sizes: Sequence[int], categories: NDArray[np.int64]
 ) -> Iterator[NDArray[np.int64]]:
-    """Outfits with ``item`` that lack one item, ``[B, size - 1]`` for every size that has any."""
+    """Outfits with ``item`` that lack one item, ``[B, size - 1]`` for every size that has any, a few at a time."""
     for size in sizes:
         sets = [(*rest, item) for rest in combinations(wardrobe, size - 2) if is_outfit(categories[[*rest, item]])]
-        if sets:
-            yield np.array(sets, dtype=np.int64)
+        for start in range(0, len(sets), TOGETHER):
+            yield np.array(sets[start : start + TOGETHER], dtype=np.int64)

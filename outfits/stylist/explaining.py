@@ -49,8 +49,7 @@ class Explanation:
         score: S of the outfit, without the zero of sets that break the category rule.
         items: effects of its items, in their order.
         pairs: its pairs, the one with the smallest S first.
-        suspect: place of the item whose best alternative raises S most, or, where no item has an alternative, of
-            that without which S is largest.
+        suspect: place of the item with whose best alternative, or without which where it has none, S is largest.
     """
 
     score: float
@@ -85,7 +84,7 @@ def explain_set(
         )
         for place, item in enumerate(items)
     )
-    suspect = int((replaced if (best >= 0).any() else without).argmax())
+    suspect = int(np.where(best >= 0, replaced, without).argmax())
     return Explanation(score, effects, tuple(pair_scores(scorer, positions)), suspect)
 
 

@@ -59,8 +59,8 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         if (folder / file).is_file()
     }
     train = outfits.split == SPLITS.index("train")
-    judge_sha256 = recorded.get("judge_sha256")
-    judge = load_scorer(folder / run_files.JUDGE, judge_sha256).module if judge_sha256 else None
+    judge_file = folder / run_files.JUDGE
+    judge = load_scorer(judge_file, recorded["judge_sha256"]).module if judge_file.is_file() else None
     context = MethodContext(
         catalogue,
         scorer_module=scorer.module,

@@ -1,10 +1,12 @@
 """Parses partial outfits into positions: catalogue ids, and garments as external items."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.encoders.base import ItemEncoder
@@ -12,6 +14,9 @@ from outfits.errors import DataError
 from outfits.naming import did_you_mean, normalised
 from outfits.stylist.garments import Garment, embed_garment
 from outfits.stylist.results import ItemRef
+
+REMEMBERED = 64  # garments whose embeddings are kept
+Embedded = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class OutfitParser:
     def __init__(self, catalogue: Catalogue, encoder: Callable[[], ItemEncoder]) -> None:
         self.catalogue = catalogue
         self._encoder = encoder
+        self._embedded: OrderedDict[int, tuple[Garment, Embedded]] = OrderedDict()
         self._category = {name: number for number, name in enumerate(catalogue.category_names)}
 
     def read_all(self, outfits: Sequence[Sequence[str | Garment]]) -> list[PartialOutfit]:
@@ -60,7 +66,7 @@ class OutfitParser:
             raise DataError("the partial outfit has no item; give at least one, or generate an outfit from a text")
         garments = [piece for piece in pieces if isinstance(piece, Garment)]
         categories = [self.category(garment.category) for garment in garments]
-        embedded = [embed_garment(self._encoder(), garment) for garment in garments]
+        embedded = [self._embed(garment) for garment in garments]
         # Sort external items by content, so that results do not depend on input order.
         order = sorted(
             range(len(garments)),
@@ -88,6 +94,16 @@ class OutfitParser:
         )
         where = np.array(positions, dtype=np.int64)
         return PartialOutfit(items, where, every[where], external, external_categories)
+
+    def _embed(self, garment: Garment) -> Embedded:
+        """Embeds a garment; once, if its image is in memory, where it cannot change unseen."""
+        if not isinstance(garment.image, Image.Image):
+            return embed_garment(self._encoder(), garment)
+        if id(garment) not in self._embedded:
+            self._embedded[id(garment)] = garment, embed_garment(self._encoder(), garment)
+            if len(self._embedded) > REMEMBERED:
+                self._embedded.popitem(last=False)
+        return self._embedded[id(garment)][1]
 
     def item(self, position: int) -> ItemRef:
         """The catalogue's entry at a position."""

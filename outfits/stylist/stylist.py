@@ -1,6 +1,6 @@
 """Completes, generates, scores and finds outfits with a finished run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from outfits.encoders.images import ImageSource
 from outfits.errors import ConfigError, DataError
 from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
 from outfits.naming import did_you_mean
-from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, choose_capsule
+from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, grow_capsule
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder
 from outfits.stylist.garments import Garment, embed_text
@@ -314,10 +314,10 @@ class Stylist:
             >>> stylist.judge([first]) is None
             True
         """
-        partial_outfit = self._parser.read(items)
         judge = self._run.context.judge
-        if judge is None or partial_outfit.external is not None or len(partial_outfit.positions) < 2:
+        if judge is None or len(items) < 2 or any(isinstance(item, Garment) for item in items):
             return None
+        partial_outfit = self._parser.read(items)
         return float(expit(judge.ragged_logits([partial_outfit.positions]).double().cpu().numpy()[0]))
 
     def rule_kept(self, items: Sequence[Piece]) -> bool:
@@ -361,7 +361,7 @@ class Stylist:
         r"""Chooses items that make the most good outfits with those that are there already, and with one another.
 
         Greedy choice: the worth of a set is a sum over the outfits within it, which is supermodular, so there is no
-        guarantee of how near it comes to the best set, see :func:`outfits.stylist.capsule.choose_capsule`.
+        guarantee of how near it comes to the best set, see :func:`outfits.stylist.capsule.grow_capsule`.
 
         Args:
             items: what is there already, at least one item: catalogue ids or external garments.
@@ -382,6 +382,31 @@ class Stylist:
             >>> len(capsule.items), capsule.chosen
             (4, 2)
         """
+        *_, found = self.grow_capsule(
+            items,
+            size,
+            outfit_sizes=outfit_sizes,
+            threshold=threshold,
+            summed=summed,
+            categories=categories,
+            prices=prices,
+            budget=budget,
+        )
+        return found
+
+    def grow_capsule(
+        self,
+        items: Sequence[Piece],
+        size: int,
+        *,
+        outfit_sizes: Sequence[int] = (3, 4),
+        threshold: float = 0.5,
+        summed: bool = False,
+        categories: str | Sequence[str] | None = None,
+        prices: Mapping[str, float] | None = None,
+        budget: float | None = None,
+    ) -> Iterator[Capsule]:
+        """:meth:`capsule` step by step: what is there already, and then after every item that joins."""
         check_counts(size=size)
         partial_outfit = self._parser.read(items)
         if size < len(partial_outfit.items):
@@ -393,7 +418,7 @@ class Stylist:
         scorer = self._context(partial_outfit).scorer
         goal = CapsuleGoal(tuple(outfit_sizes), threshold, summed)
         own = dict(zip(partial_outfit.positions.tolist(), partial_outfit.items, strict=True))
-        wardrobe = choose_capsule(
+        steps = grow_capsule(
             scorer,
             partial_outfit.positions,
             size,
@@ -402,7 +427,8 @@ class Stylist:
             prices=None if budget is None else np.array([(prices or {}).get(one, np.nan) for one in self.item_ids]),
             budget=np.inf if budget is None else budget,
         )
-        return capsule_of(scorer, wardrobe, len(own), goal, lambda item: own.get(item) or self._parser.item(item))
+        for wardrobe in steps:
+            yield capsule_of(scorer, wardrobe, len(own), goal, lambda item: own.get(item) or self._parser.item(item))
 
     def similar(
         self, item: Piece, top: int = 10, *, category: str | Sequence[str] | None = None, modality: str = "joint"

@@ -17,7 +17,7 @@ SMALL = ("retrieval.epochs=2", "retrieval.dim=8", "retrieval.negatives=4", "retr
 
 
 def results_of(place: Place) -> dict[str, Any]:
-    return dict(json.loads((place.run / "report" / "results.json").read_text()))
+    return dict(json.loads((place.run / "report" / "retrieval" / "results.json").read_text()))
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_run_trains_measures_and_is_measured_again(place: Place) -> None:
     rows = ["chance", "most_frequent", "mean_cosine", "csa_net", "retrieval", "retrieval_text", "compatibility"]
     assert list(first["recall"]) == rows
     assert first["recall"]["chance"]["10"] <= first["recall"]["chance"]["50"]
-    pools = json.loads((place.run / "report" / "pools.json").read_text())
+    pools = json.loads((place.run / "report" / "retrieval" / "pools.json").read_text())
     assert sum(len(pool["questions"]) for pool in pools.values()) == first["questions"]
     again = here("evaluate", [f"run={place.run}", f"cache_dir={place.cache}"]).succeeded().output
     assert "training the" not in again

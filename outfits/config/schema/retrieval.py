@@ -38,7 +38,7 @@ class RetrievalConfig:
     peers: list[str] = key(
         ["csa_net"],
         "models trained beside the transformer and compared with it on the same pools",
-        choices=[name for name in RETRIEVERS if name != "transformer"],
+        choices=RETRIEVERS,
     )
     dim: int = key(128, "width of queries and items in the retrieval space", ge=2)
     subspaces: int = key(5, "csa_net: learned masks of the embedding, weighted by pairs of categories", ge=1)

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from outfits import Garment, Stylist
 from outfits.errors import ConfigError
-from outfits.stylist.capsule import CapsuleGoal, capsule_of, choose_capsule, outfits_within
+from outfits.stylist.capsule import CapsuleGoal, capsule_of, choose_capsule, grow_capsule, outfits_within
 from outfits.stylist.results import ItemRef
 from tests.tiny_run import make_run
 from tests.tiny_world import CATEGORIES, ITEMS, World
@@ -99,7 +99,8 @@ def test_a_budget_is_never_exceeded(world: World) -> None:
     prices = np.linspace(1, 20, ITEMS)
     prices[::5] = np.nan
     for budget in (0.0, 7.5, 40.0):
-        chosen = choose_capsule(world.scorer, START, 8, CapsuleGoal((2, 3), 0.5), ALL, prices=prices, budget=budget)[2:]
+        *_, wardrobe = grow_capsule(world.scorer, START, 8, CapsuleGoal((2, 3), 0.5), ALL, prices=prices, budget=budget)
+        chosen = wardrobe[2:]
         assert prices[chosen].sum() <= budget
         assert not np.isnan(prices[chosen]).any()
         cheapest = np.nanmin(np.delete(prices, [*START, *chosen]))

@@ -131,10 +131,11 @@ def test_what_changes_the_outfit_drops_its_proposals(stylist: Stylist) -> None:
 
 
 def test_an_outfit_has_a_largest_size(stylist: Stylist) -> None:
-    visit = Visit()
+    visit, (*most, last) = Visit(), stylist.item_ids[: visits.MOST_ITEMS + 1]
+    for item in most:
+        visit = visits.add_item(visit, stylist, item)
     with pytest.raises(OutfitError, match="at most 20"):
-        for item in stylist.item_ids[: visits.MOST_ITEMS + 1]:
-            visit = visits.add_item(visit, stylist, item)
+        visits.add_item(visit, stylist, last)
 
 
 def test_conditions_are_heeded(stylist: Stylist) -> None:

@@ -179,7 +179,11 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             every,
             api_name="take_outfit",
         )
-        gr.api(lambda: list(stylist.outfit_ids)[:500], api_name="outfit_ids")
+
+        def outfit_ids() -> list[str]:
+            return list(stylist.outfit_ids)
+
+        gr.api(outfit_ids)
         chips_and_texts = [component for _, chips, text in asked for component in (chips, text)]
         complete.click(
             acting(partial(_complete, stylist)), [state, k, method, alpha, *chips_and_texts], every, api_name="complete"

@@ -16,8 +16,9 @@ pytestmark = pytest.mark.slow
 
 COMPATIBILITY = ("auc_random", "auc_same_category", "fitb_random", "fitb_same_category", "fitb_frequency_control")
 QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
-# most_similar is for texts of conditions alone; two-stage methods need a student, see test_two_stage_runs.py
-LEFT_OUT = ("most_similar", "greedy_two_stage", "beam_two_stage")
+# most_similar is for texts of conditions alone; others need a student or a retriever, see test_two_stage_runs.py and
+# test_retrieval_runs.py
+LEFT_OUT = ("most_similar", "greedy_two_stage", "beam_two_stage", "retrieval")
 METHODS = [method for method in schema.METHODS if method not in LEFT_OUT]
 CHOOSING = [method for method in METHODS if method != "original"]
 

@@ -39,20 +39,23 @@ class CsaNet(Network[CsaArchitecture]):
         found: Tensor = self.features(vectors)
         return found
 
-    def in_subspace(self, features: Tensor, own: Tensor, other: Tensor) -> Tensor:
-        """Features ``[..., dim]`` of items of category ``own`` beside ``other``, both ``[...]``, of unit length."""
-        weights = self.weights(torch.cat([self.own(own), self.other(other)], dim=-1)).softmax(-1)
-        return F.normalize(features * (weights @ self.masks), dim=-1)
+    def pair_masks(self) -> Tensor:
+        """The weighted mask of an item of one category beside another, shape ``[C, C, dim]``."""
+        count = len(self.own.weight)
+        own = self.own.weight[:, None].expand(-1, count, -1)
+        other = self.other.weight[None].expand(count, -1, -1)
+        weights: Tensor = self.weights(torch.cat([own, other], dim=-1)).softmax(-1)
+        return weights @ self.masks
 
     def scores(self, query: RetrievalQuery, features: Tensor, categories: Tensor) -> Tensor:
         """Mean cosines, see :class:`outfits.models.retrieval.Retriever`."""
-        given = self.item_features(query.vectors, query.present)  # [B, n, dim]
+        given, masks = self.item_features(query.vectors, query.present), self.pair_masks()
         total = features.new_zeros(features.shape[:2])
         for place in range(given.shape[1]):  # one item of every outfit at a time, so that memory does not grow with n
-            beside = query.categories[:, place, None].expand_as(categories)  # [B, c]
-            item = self.in_subspace(given[:, place, None], beside, categories)
-            cosine = (item * self.in_subspace(features, categories, beside)).sum(-1)
-            total = total + cosine * ~query.padding[:, place, None]
+            rows = (~query.padding[:, place]).nonzero().squeeze(1)
+            own, beside = categories[rows], query.categories[rows, place, None].expand_as(categories[rows])  # [b, c]
+            item, candidate = given[rows, place, None] * masks[beside, own], features[rows] * masks[own, beside]
+            total = total.index_add(0, rows, F.cosine_similarity(item, candidate, dim=-1))
         return total / (~query.padding).sum(1, keepdim=True)
 
 

@@ -49,8 +49,9 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
     r"""Maps an outfit and a condition to a query near the items that complete the outfit.
 
     A target token, a learned start plus the condition, takes the place of S's task token among the item tokens; its
-    output is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens; :math:`\cos(q, e)` ranks
-    them. Tokens and blocks begin as those of S. The wanted item itself is never an input.
+    output is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens and, since S's tokens are
+    narrow, of the frozen embeddings themselves; :math:`\cos(q, e)` ranks them. Tokens and blocks begin as those of S.
+    The wanted item itself is never an input.
 
     Args:
         config: the architecture.
@@ -69,8 +70,11 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
         )
         self.start = nn.Parameter(torch.randn(width) * 0.02)
         self.conditions = ConditionEncoder(categories, text_dim, width)
+        self.category = nn.Embedding(categories, width)
+        nn.init.zeros_(self.category.weight)  # begins as S, which knows categories from texts alone
         self.query_head = _head(width, config.dim)
         self.item_head = _head(width, config.dim)
+        self.item_map = nn.Linear(image_dim + text_dim, config.dim, bias=False)
 
     def begin_from(self, scorer: OutfitTransformer) -> None:
         """Takes over the tokens and blocks of a trained S of the same widths."""
@@ -79,14 +83,15 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
 
     def queries(self, query: RetrievalQuery) -> Tensor:
         """Queries of unit length, shape ``[B, dim]``."""
-        tokens = self.item_tokens(query.vectors, query.present)
+        tokens = self.item_tokens(query.vectors, query.present) + self.category(query.categories)
         condition = self.conditions(query.allowed[:, None], query.texts[:, None])[:, 0]
         read = read_out(self.blocks, self.start + condition, tokens, query.padding)
         return F.normalize(self.query_head(read), dim=-1)
 
     def item_features(self, vectors: Tensor, present: Tensor) -> Tensor:
         """Embeddings of unit length, see :class:`Retriever`."""
-        return F.normalize(self.item_head(self.item_tokens(vectors, present)), dim=-1)
+        embeddings = self.item_head(self.item_tokens(vectors, present)) + self.item_map(vectors)
+        return F.normalize(embeddings, dim=-1)
 
     def scores(self, query: RetrievalQuery, features: Tensor, categories: Tensor) -> Tensor:
         """Cosines with the query, see :class:`Retriever`."""

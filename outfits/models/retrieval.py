@@ -49,9 +49,9 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
     r"""Maps an outfit and a condition to a query near the items that complete the outfit.
 
     A target token, a learned start plus the condition, takes the place of S's task token among the item tokens; its
-    output is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens and, since S's tokens are
-    narrow, of the frozen embeddings themselves; :math:`\cos(q, e)` ranks them. Tokens and blocks begin as those of S.
-    The wanted item itself is never an input.
+    output is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens. Since S's tokens are narrow,
+    linear maps of the frozen embeddings, for the query of the outfit's mean, are added to both; :math:`\cos(q, e)`
+    ranks the items. Tokens and blocks begin as those of S. The wanted item itself is never an input.
 
     Args:
         config: the architecture.
@@ -75,6 +75,8 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
         self.query_head = _head(width, config.dim)
         self.item_head = _head(width, config.dim)
         self.item_map = nn.Linear(image_dim + text_dim, config.dim, bias=False)
+        self.query_map = nn.Linear(image_dim + text_dim, config.dim, bias=False)
+        self.dropout = nn.Dropout(config.input_dropout)
 
     def begin_from(self, scorer: OutfitTransformer) -> None:
         """Takes over the tokens and blocks of a trained S of the same widths."""
@@ -86,11 +88,12 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
         tokens = self.item_tokens(query.vectors, query.present) + self.category(query.categories)
         condition = self.conditions(query.allowed[:, None], query.texts[:, None])[:, 0]
         read = read_out(self.blocks, self.start + condition, tokens, query.padding)
-        return F.normalize(self.query_head(read), dim=-1)
+        mean = (self.query_map(self.dropout(query.vectors)) * ~query.padding[..., None]).sum(1)
+        return F.normalize(self.query_head(read) + mean / (~query.padding).sum(1, keepdim=True), dim=-1)
 
     def item_features(self, vectors: Tensor, present: Tensor) -> Tensor:
         """Embeddings of unit length, see :class:`Retriever`."""
-        embeddings = self.item_head(self.item_tokens(vectors, present)) + self.item_map(vectors)
+        embeddings = self.item_head(self.item_tokens(vectors, present)) + self.item_map(self.dropout(vectors))
         return F.normalize(embeddings, dim=-1)
 
     def scores(self, query: RetrievalQuery, features: Tensor, categories: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
     r"""Maps an outfit and a condition to a query near the items that complete the outfit.
 
     A target token, a learned start plus the condition, takes the place of S's task token among the item tokens; its
-    output is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens, and :math:`\cos(q, e)` ranks
+    output is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens; :math:`\cos(q, e)` ranks
     them. Since S's tokens are narrow, linear maps of the frozen embeddings, for the query of the outfit's mean, are
     added to both. Tokens and blocks begin as those of S. The wanted item itself is never an input.
 

@@ -49,7 +49,9 @@ class Explanation:
         score: S of the outfit, without the zero of sets that break the category rule.
         items: effects of its items, in their order.
         pairs: its pairs, the one with the smallest S first.
-        suspect: place of the item with whose best alternative, or without which where it has none, S is largest.
+        suspect: place of the item without which S is largest; of two items, that with whose best alternative it is.
+            Leaving one out names a planted stranger more often than the best alternative or attention do, see
+            docs/stylist.md.
     """
 
     score: float
@@ -84,7 +86,7 @@ def explain_set(
         )
         for place, item in enumerate(items)
     )
-    suspect = int(np.where(best >= 0, replaced, without).argmax())
+    suspect = int((without if len(positions) > 2 else np.where(best >= 0, replaced, without)).argmax())
     return Explanation(score, effects, tuple(pair_scores(scorer, positions)), suspect)
 
 

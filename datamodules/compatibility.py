@@ -26,6 +26,7 @@ class CompatibilityBatch:
     """Holds outfits and negatives over the batch's own list of distinct items.
 
     Attributes:
+        items: catalogue positions of the distinct items, int64, shape ``[U]``.
         vectors: embeddings of the distinct items, shape ``[U, d]``.
         present: their presence, shape ``[U, 2]``.
         sets: rows of ``vectors``, int64, shape ``[B, 1 + P, n]``; set 0 is the outfit.
@@ -38,6 +39,7 @@ class CompatibilityBatch:
         scores: given scores of the outfits, shape ``[B]``; NaN where there are none.
     """
 
+    items: Tensor
     vectors: Tensor
     present: Tensor
     sets: Tensor
@@ -87,7 +89,7 @@ class OutfitsWithNegatives(Dataset[OutfitWithNegatives]):
         return sample if scores is None else replace(sample, score=float(scores[position]))
 
 
-def sets_items(sample: OutfitWithNegatives) -> NDArray[np.int64]:
+def _items_of(sample: OutfitWithNegatives) -> NDArray[np.int64]:
     """Catalogue positions of all sets of an outfit."""
     copy = [] if sample.copy < 0 else [sample.copy]
     return np.concatenate([sample.sets.ravel(), sample.candidates, copy]).astype(np.int64)
@@ -102,7 +104,7 @@ class CollateCompatibility:
     def __call__(self, samples: Sequence[OutfitWithNegatives]) -> CompatibilityBatch:
         """Batches outfits with negatives."""
         longest = max(sample.sets.shape[1] for sample in samples)
-        items: NDArray[np.int64] = np.unique(np.concatenate([sets_items(sample) for sample in samples]))
+        items: NDArray[np.int64] = np.unique(np.concatenate([_items_of(sample) for sample in samples]))
         copies = np.array([sample.copy for sample in samples])
         padded = np.full((len(samples), len(samples[0].sets), longest), items[0])
         padding = np.ones((len(samples), longest), dtype=bool)
@@ -110,6 +112,7 @@ class CollateCompatibility:
             padded[row, :, : sample.sets.shape[1]] = sample.sets
             padding[row, : sample.sets.shape[1]] = False
         return CompatibilityBatch(
+            items=torch.from_numpy(items),
             vectors=torch.from_numpy(np.array(self.embeddings.vectors[items])),
             present=torch.from_numpy(np.array(self.embeddings.present[items])),
             sets=torch.from_numpy(np.searchsorted(items, padded)),

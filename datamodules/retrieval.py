@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.base import OutfitLoaders
-from datamodules.compatibility import CollateCompatibility, CompatibilityBatch, OutfitsWithNegatives, sets_items
+from datamodules.compatibility import CollateCompatibility, CompatibilityBatch, OutfitsWithNegatives
 from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.config.schema.scorer import NegativesConfig
 from outfits.data.dataset import OutfitDataset
@@ -23,11 +23,9 @@ class RetrievalBatch(CompatibilityBatch):
 
     Attributes:
         categories: of the distinct items, int64, shape ``[U]``.
-        items: their catalogue positions, int64, shape ``[U]``.
     """
 
     categories: Tensor
-    items: Tensor
 
     @property
     def wanted(self) -> Tensor:
@@ -49,10 +47,9 @@ class CollateRetrieval:
 
     def __call__(self, samples: Sequence[OutfitWithNegatives]) -> RetrievalBatch:
         """Batches outfits with wrong items."""
-        items = np.unique(np.concatenate([sets_items(sample) for sample in samples]))
         batch = self.compatibility(samples)
-        categories = torch.from_numpy(self.catalogue_categories[items].astype(np.int64))
-        return RetrievalBatch(**vars(batch), categories=categories, items=torch.from_numpy(items))
+        categories = torch.from_numpy(self.catalogue_categories[batch.items.numpy()].astype(np.int64))
+        return RetrievalBatch(**vars(batch), categories=categories)
 
 
 class RetrievalDataModule(OutfitLoaders):

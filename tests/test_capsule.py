@@ -1,6 +1,7 @@
 """Capsule wardrobes, against enumeration."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy.special import expit
 
 from outfits import Garment, Stylist
 from outfits.errors import ConfigError
-from outfits.stylist.capsule import CapsuleGoal, capsule_of, choose_capsule, grow_capsule, outfits_within
+from outfits.stylist.capsule import CapsuleGoal, capsule_of, grow_capsule, outfits_within
 from outfits.stylist.results import ItemRef
 from tests.tiny_run import make_run
 from tests.tiny_world import CATEGORIES, ITEMS, World
@@ -20,6 +21,12 @@ START = np.array([0, 7])
 @pytest.fixture(scope="module")
 def world() -> World:
     return World()
+
+
+def choose_capsule(*arguments: Any) -> list[int]:
+    """The last step of a capsule's growth."""
+    *_, wardrobe = grow_capsule(*arguments)
+    return wardrobe
 
 
 def worth(world: World, wardrobe: list[int], goal: CapsuleGoal) -> tuple[float, float]:

@@ -60,14 +60,6 @@ class CapsuleGoal:
         return np.where(scores >= self.threshold, scores if self.summed else 1.0, 0.0)
 
 
-def choose_capsule(
-    scorer: CandidateScorer, fixed: NDArray[np.int64], size: int, goal: CapsuleGoal, may_choose: NDArray[np.bool_]
-) -> list[int]:
-    """The last step of :func:`grow_capsule`, without prices."""
-    *_, wardrobe = grow_capsule(scorer, fixed, size, goal, may_choose)
-    return wardrobe
-
-
 def grow_capsule(
     scorer: CandidateScorer,
     fixed: NDArray[np.int64],

@@ -35,7 +35,7 @@ def train_generator(run: Run, dataset: OutfitDataset, scorers: Scorers, targets:
     tasks = sum(map(len, targets.parts))
     run.log("generator", f"{start} on {tasks:,} tasks, {config.trainer.max_epochs} epochs → {path}")
     module = fit_resumable(
-        lambda: GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer),
+        lambda: GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer, scorer.module),
         data,
         config.trainer,
         kept,
@@ -52,7 +52,7 @@ def test_generator(
 ) -> None:
     """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its metrics under ``test/``."""
     config = run.config
-    module = GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer)
+    module = GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer, scorer.module)
     module.model.load_state_dict(generator.state_dict())
     data = _data(run, dataset, None, tasks)
     trainer = build_trainer(
@@ -67,5 +67,13 @@ def test_generator(
 def _data(
     run: Run, dataset: OutfitDataset, targets: MinedTargets | None, test: CompletionTasks | None = None
 ) -> CompletionDataModule:
-    size, workers = run.config.optimizer.batch_size, run.config.data.num_workers
-    return CompletionDataModule(dataset, targets, test, batch_size=size, num_workers=workers, seed=run.config.seed)
+    config = run.config
+    return CompletionDataModule(
+        dataset,
+        targets,
+        test,
+        batch_size=config.optimizer.batch_size,
+        num_workers=config.data.num_workers,
+        seed=config.seed,
+        prefix_share=config.model.prefix_share,
+    )

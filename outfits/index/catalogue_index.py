@@ -45,9 +45,9 @@ def index_catalogue(
 
     ``config=None`` is the flat, exact index, for training, where the map and with it the index change every epoch.
     """
-    items, mapped = catalogue.require_embeddings, model.to(device).retrieval_map
-    width = items.dim if mapped is None else mapped.out_features
-    vectors = MappedVectors(lambda vectors, _: model.retrieval_vectors(vectors), items, width, device)
+    model.to(device)
+    items = catalogue.require_embeddings
+    vectors = MappedVectors(model.retrieval_vectors, items, model.latent_dim, device)
     return CategoryIndex(
         vectors, catalogue.categories, device, num_categories=len(catalogue.category_names), config=config
     )

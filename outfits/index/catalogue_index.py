@@ -45,9 +45,14 @@ def index_catalogue(
 
     ``config=None`` is the flat, exact index, for training, where the map and with it the index change every epoch.
     """
-    items, mapped = catalogue.require_embeddings, model.to(device).retrieval_map
-    width = items.dim if mapped is None else mapped.out_features
-    vectors = MappedVectors(lambda vectors, _: model.retrieval_vectors(vectors), items, width, device)
+    vectors = retrieval_vectors(model, catalogue.require_embeddings, device)
     return CategoryIndex(
         vectors, catalogue.categories, device, num_categories=len(catalogue.category_names), config=config
     )
+
+
+def retrieval_vectors(model: Generator, items: ItemEmbeddings, device: torch.device | str) -> MappedVectors:
+    """Items in the generator's retrieval space; moves the generator to the device."""
+    mapped = model.to(device).retrieval_map
+    width = items.dim if mapped is None else mapped.out_features
+    return MappedVectors(lambda vectors, _: model.retrieval_vectors(vectors), items, width, device)

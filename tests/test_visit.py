@@ -8,6 +8,7 @@ from PIL import Image
 
 from outfits import Stylist
 from outfits.errors import OutfitError
+from outfits.serving import photos
 from outfits.serving import visit as visits
 from outfits.serving.visit import CompletionRequest, Visit
 from tests.encoder_items import draw_garment
@@ -89,8 +90,8 @@ def test_a_broken_photo_is_one_line_and_changes_nothing(stylist: Stylist, conten
 
 
 def test_a_large_photo_is_kept_small(stylist: Stylist) -> None:
-    photo = visits.read_image(photo_bytes("JPEG", (3000, 2000)), 50)
-    assert max(photo.size) == visits.IMAGE_SIZE
+    photo = photos.read_image(photo_bytes("JPEG", (3000, 2000)), 50)
+    assert max(photo.size) == photos.IMAGE_SIZE
 
 
 def test_completions_say_what_each_item_adds(stylist: Stylist) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from outfits.config.schema.serve import ServeConfig
+from outfits.config.schema.serve import PROPOSING_METHODS, ServeConfig
 from outfits.data.dataset import Item
 from outfits.errors import OutfitError
 from outfits.report.comparison.gallery import image_or_tile
@@ -19,7 +19,6 @@ from outfits.stylist import ItemRef, Stylist
 
 K_MAX = 3
 SHOWN = 12  # items of a page of search or browsing
-CATALOGUE_METHODS = ("generator_beam", "generator_rerank", "generator", "greedy_k", "beam", "retrieval")
 SIZE = (360, 480)
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: auto; }
@@ -49,7 +48,7 @@ def launch(stylist: Stylist, config: ServeConfig, **options: Any) -> gr.Blocks:
 
 def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
     """Builds the page for a loaded run."""
-    methods = [name for name in CATALOGUE_METHODS if stylist.can(name)]
+    methods = [name for name in PROPOSING_METHODS if stylist.can(name)]
     categories = list(stylist.categories)
     with gr.Blocks(title="Outfits", analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS)) as page:
         state = gr.State(Visit(), time_to_live=VISIT_SECONDS)

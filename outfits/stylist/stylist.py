@@ -99,6 +99,14 @@ class Stylist:
         changes, exported = store.read(), self._exported
         return Stylist(changed_run(exported._run, changes), exported, changes.version)
 
+    def prepared(self) -> "Stylist":
+        """This stylist, with what completions and searches need, which their first call would take time to build."""
+        context = self._run.context
+        context.scorer, context.similarity  # noqa: B018 (built here)
+        if context.generator is not None:
+            context.index  # noqa: B018 (built here)
+        return self
+
     def add(self, items: Mapping[str, Garment]) -> "Stylist":
         """Adds items to the run's catalogue, by id, and returns a stylist that knows them; this one does not.
 
@@ -148,6 +156,10 @@ class Stylist:
     def __len__(self) -> int:
         """Number of items of the catalogue."""
         return len(self._run.catalogue)
+
+    def __contains__(self, item_id: object) -> bool:
+        """Whether the catalogue has an item of this id."""
+        return item_id in self._run.catalogue.positions
 
     @property
     def item_ids(self) -> Sequence[str]:

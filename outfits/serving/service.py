@@ -6,17 +6,19 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from queue import Empty
 from typing import Any
 
 import litserve
 import psutil
-from fastapi import Depends
+from fastapi import Depends, FastAPI
 from litserve.loops.base import LitLoop
 from litserve.middlewares import MaxSizeMiddleware
 from litserve.specs.base import LitSpec
-from litserve.utils import LitAPIStatus, LoopResponseType, ResponseBufferItem, WorkerSetupStatus
+from litserve.utils import WorkerSetupStatus
 
 from outfits.config.schema.serve import ServeCommand
 from outfits.errors import ArtifactError, OutfitError
@@ -33,6 +35,29 @@ RESTARTED = 0.5  # seconds between two looks for workers that have ended
 GRACE = 5  # seconds for calls that are answered while the service stops
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A worker's message that it has begun with these calls."""
+
+    calls: tuple[str, ...]
+    process: int
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A worker's message with the answers of calls."""
+
+    answers: dict[str, Answer]
+
+
+@dataclass
+class Waiting:
+    """A call without an answer: where it is expected, and the process that works on it once one does."""
+
+    answer: asyncio.Future[Answer]
+    process: int | None = None
+
+
 class Worker(litserve.LitAPI):
     """A stylist in a process of its own.
 
@@ -46,9 +71,7 @@ class Worker(litserve.LitAPI):
         spec.api_path = QUEUE
         super().__init__(max_batch_size=command.serve.max_batch, loop=BatchLoop(), spec=spec)
         self.command = command
-        spawn = multiprocessing.get_context("spawn")
-        self.processes = spawn.Array("q", 256)  # of the workers, by number
-        self.errors = spawn.SimpleQueue()
+        self.errors = multiprocessing.get_context("spawn").SimpleQueue()
         self.authorize = bearer_token(token, [HEALTH])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -89,22 +112,19 @@ class BatchLoop(LitLoop):
         """Answers calls until the service ends."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes; the service ends this one
         limits, parent = lit_api.command.serve, os.getppid()
-        lit_api.processes[worker_id] = os.getpid()
         while os.getppid() == parent:
             try:
                 batch = self._batch(request_queue, limits.max_batch, limits.batch_wait_ms / 1000)
             except (EOFError, ConnectionError):  # the queue's process has ended
                 return
             # a call that has waited for so long was refused already
-            batch = [call for call in batch if time.monotonic() - call[2] < limits.timeout]
-            for consumer, uid, *_ in batch:
-                self._put(transport, consumer, uid, (), LitAPIStatus.START)
-            answers = lit_api.predict([call for *_, call in batch]) if batch else []
-            for (consumer, uid, *_), answer in zip(batch, answers, strict=True):
-                self._put(transport, consumer, uid, answer, LitAPIStatus.OK)
-
-    def _put(self, transport: Any, consumer: int, uid: str, answer: Any, status: str) -> None:
-        self.put_response(transport, consumer, uid, answer, status, LoopResponseType.REGULAR)
+            batch = [entry for entry in batch if time.monotonic() - entry[1] < limits.timeout]
+            if not batch:
+                continue
+            calls = tuple(call for call, *_ in batch)
+            transport.send(Taken(calls, os.getpid()), consumer_id=0)
+            answers = lit_api.predict([asked for *_, asked in batch])
+            transport.send(Answered(dict(zip(calls, answers, strict=True))), consumer_id=0)
 
     @staticmethod
     def _batch(queue: Any, most: int, wait: float) -> list[Any]:
@@ -139,6 +159,7 @@ class Service(litserve.LitServer):
             restart_workers=True,
         )
         self.worker = worker
+        self.waiting: dict[str, Waiting] = {}
         self.monitor_internal = RESTARTED
         self.uvicorn_graceful_timeout = GRACE
         self.inference_workers: list[Any] = []
@@ -146,32 +167,45 @@ class Service(litserve.LitServer):
         self.app.add_middleware(MaxSizeMiddleware, max_size=command.serve.max_request_mb * 2**20)
         add_routes(self.app, self.submit, command.serve, [Depends(worker.authorize)])
 
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Hands answers on while the process speaks HTTP."""
+        task = asyncio.create_task(self._hand_on())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _hand_on(self) -> None:
+        while True:
+            message = await self._transport.areceive(0)
+            if isinstance(message, Taken):
+                for call in message.calls:
+                    if call in self.waiting:
+                        self.waiting[call].process = message.process
+            elif isinstance(message, Answered):
+                for call, answer in message.answers.items():
+                    if call in self.waiting and not self.waiting[call].answer.done():
+                        self.waiting[call].answer.set_result(answer)
+
     async def submit(self, call: Call) -> Answer:
         """Has a worker answer a call."""
-        if len(self.response_buffer) >= MOST_WAITING:
+        if len(self.waiting) >= MOST_WAITING:
             return refused(503, ("", "too many requests are waiting"))
-        uid, waiting = uuid.uuid4().hex, ResponseBufferItem(asyncio.Event())
-        entry = (self.app.response_queue_id, uid, time.monotonic(), call)
-        queue = self._get_request_queue(QUEUE)
-        self.response_buffer[uid] = waiting
+        name, waiting = uuid.uuid4().hex, Waiting(asyncio.get_running_loop().create_future())
+        queue, entry = self._get_request_queue(QUEUE), (name, time.monotonic(), call)
+        self.waiting[name] = waiting
         try:
             if call.photos:
                 await asyncio.to_thread(queue.put, entry)
             else:
                 queue.put(entry)
-            process = None
-            while not waiting.event.is_set():
-                try:
-                    await asyncio.wait_for(waiting.event.wait(), LOOKED)
-                except TimeoutError:
-                    if process is None and waiting.worker_id is not None:
-                        process = self.worker.processes[waiting.worker_id]
-                    if process is not None and not _lives(process):
-                        return refused(503, ("", "the process that worked on it has ended; ask again"))
+            while not (await asyncio.wait({waiting.answer}, timeout=LOOKED))[0]:
+                if waiting.process is not None and not _lives(waiting.process):
+                    return refused(503, ("", "the process that worked on it has ended; ask again"))
+            return waiting.answer.result()
         finally:
-            del self.response_buffer[uid]
-        answer, status = waiting.response
-        return answer if status == LitAPIStatus.OK else refused(500, ("", "an error of the service"))
+            del self.waiting[name]
 
     def verify_worker_status(self) -> None:
         """Waits until a worker is ready; raises :class:`ArtifactError` if one could not load the run."""

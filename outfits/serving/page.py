@@ -1,8 +1,10 @@
 """The page: Gradio components around :mod:`outfits.serving.visit`, one visit for each visitor."""
 
 import html
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 from threading import Semaphore
 from typing import Any
 
@@ -11,9 +13,10 @@ from PIL import Image
 
 from outfits.config.schema.serve import PROPOSING_METHODS, ServeConfig
 from outfits.data.dataset import Item
-from outfits.errors import OutfitError
+from outfits.errors import OutfitError, one_line
 from outfits.report.comparison.gallery import image_or_tile
 from outfits.serving import visit as visits
+from outfits.serving.keeping import keep_visit
 from outfits.serving.visit import CompletionRequest, Visit, VisitItem
 from outfits.stylist import ItemRef, Stylist
 
@@ -54,7 +57,8 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         state = gr.State(Visit(), time_to_live=VISIT_SECONDS)
         found = gr.State(())  # ids that search or browsing shows
         selected = gr.State(-1)
-        gr.Markdown(f"# Complete an outfit\n{len(stylist):,} items in {len(categories)} categories.")
+        kept = "" if config.keep is None else " Your outfit and photos are kept by the owner of this page."
+        gr.Markdown(f"# Complete an outfit\n{len(stylist):,} items in {len(categories)} categories.{kept}")
         message = gr.Markdown("", elem_id="message")
         with gr.Row():
             with gr.Column(scale=1):
@@ -143,7 +147,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             def act(visit: Visit, *values: Any) -> list[Any]:
                 with BUSY:
                     try:
-                        new = action(visit, *values)
+                        new = _kept(action(visit, *values), visit, config)
                         return [*show(new, ""), *_show_proposals(new), -1]
                     except OutfitError as error:
                         return [*show(visit, _line(error)), *_show_proposals(visit), gr.skip()]
@@ -232,6 +236,17 @@ def _gallery(label: str, columns: int, *, visible: bool = True) -> gr.Gallery:
         buttons=[],
         visible=visible,
     )
+
+
+def _kept(visit: Visit, before: Visit, config: ServeConfig) -> Visit:
+    """Keeps a visit whose outfit has changed, where visits are kept; a visitor loses nothing where that fails."""
+    if config.keep is None or not visit.items or visit.items == before.items:
+        return visit
+    try:
+        return keep_visit(visit, Path(config.keep))
+    except OSError as error:
+        print(f"serve.keep: {config.keep}: {one_line(error)}", file=sys.stderr, flush=True)
+        return visit
 
 
 def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: float, *asked: Any) -> Visit:

@@ -73,11 +73,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Visit:
-    """A visitor's outfit and the completions that were proposed last."""
+    """A visitor's outfit and the completions that were proposed last; ``name`` of its folder where visits are kept."""
 
     items: tuple[VisitItem, ...] = ()
     proposals: tuple[Proposal, ...] = ()
     request: CompletionRequest = field(default_factory=CompletionRequest)
+    name: str = ""
 
     @property
     def pieces(self) -> list[str | Garment]:

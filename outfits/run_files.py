@@ -32,6 +32,8 @@ STYLIST_OUTFITS = "outfits.parquet"
 STYLIST_IMAGES = "image_encoder.npz"
 STYLIST_TIMM = "timm_encoder.npz"
 STYLIST_TEXTS = "text_encoder.npz"
+STYLIST_CHANGES = "changes.sqlite"
+STYLIST_ADDED_IMAGES = "added_images"
 
 # what a run writes before its first product, each of which takes time to make
 BEFORE_PRODUCTS = (CONFIG, DATASET, STYLIST)

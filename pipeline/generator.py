@@ -1,6 +1,8 @@
 """Stage ``generator``: trains the graph network that emits k latents on the greedy targets."""
 
+import numpy as np
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from torch import Tensor
 
 from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
@@ -9,13 +11,19 @@ from lightning_modules.generator import GeneratorModule
 from lightning_modules.trainer import build_trainer, on_rank_zero
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema import Config
 from outfits.data.dataset import OutfitDataset
+from outfits.graphs.completion_graph import CompletionGraphs
 from outfits.mining.mined import MinedTargets
+from outfits.mining.targets import Targets
 from outfits.models.frozen import FrozenScorer, load_generator
-from outfits.models.generator import Generator
+from outfits.models.generator import Generator, latents_of
 from outfits.weights import save_network
 from pipeline.compatibility import Scorers
 from pipeline.run import Run
+
+REFERENCE_TASKS = 1000  # training tasks whose latents the index's correction of hubs is measured with
+REFERENCE_STREAM = 32  # first number of their seed
 
 
 def train_generator(run: Run, dataset: OutfitDataset, scorers: Scorers, targets: MinedTargets) -> Generator:
@@ -43,8 +51,19 @@ def train_generator(run: Run, dataset: OutfitDataset, scorers: Scorers, targets:
         loggers=loggers,
         callbacks=callbacks,
     )
+    module.model.keep_references(reference_latents(module.model, targets.train, dataset, config))
     on_rank_zero(lambda: save_network(module.model, path, scorer_sha256=scorer.sha256))
     return load_generator(path, scorer.sha256)
+
+
+def reference_latents(model: Generator, targets: Targets, dataset: OutfitDataset, config: Config) -> Tensor:
+    """Computes latents ``[Q, r]`` of at most :data:`REFERENCE_TASKS` training tasks, drawn with the run's seed."""
+    tasks = targets.tasks
+    draw = np.random.default_rng([config.seed, REFERENCE_STREAM])
+    rows = np.sort(draw.permutation(len(tasks))[:REFERENCE_TASKS]).tolist()
+    graphs = CompletionGraphs(dataset.catalogue, tasks.given, tasks.removed)
+    latents = latents_of(model.eval(), [graphs[row] for row in rows], config.model.k, model.slots.device)
+    return latents.flatten(0, 1)
 
 
 def test_generator(

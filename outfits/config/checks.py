@@ -202,7 +202,7 @@ def _index_rules(config: Config) -> Iterator[Conflict]:
         text = f"{index.probes} is more than index.lists={index.lists}; lower it"
         yield "index.probes", text, "index.kind", "index.lists"
     width = model.retrieval_dim
-    if index.kind == "ivf_pq" and model.retrieval == "map" and index.pq_bytes and width % index.pq_bytes:
+    if index.kind == "ivf_pq" and model.retrieval != "item" and index.pq_bytes and width % index.pq_bytes:
         possible = ", ".join(str(size) for size in PQ_BYTES if width % size == 0)
         text = f"{index.pq_bytes} does not divide model.retrieval_dim={width}; {possible} do"
         yield "index.pq_bytes", text, "index.kind", "model.retrieval", "model.retrieval_dim"

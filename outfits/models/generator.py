@@ -127,13 +127,22 @@ class Generator(Network[GeneratorArchitecture]):
         text_dim: width of the items' text part, and of texts of conditions.
         categories: number of categories.
         token_width: width of S's tokens; 0: item nodes have tokens of their own, the map reads item embeddings.
+        references: number of latents that are kept with the weights, see :meth:`keep_references`.
     """
 
+    references: Tensor
+
     def __init__(
-        self, config: GeneratorArchitecture, image_dim: int, text_dim: int, categories: int, token_width: int = 0
+        self,
+        config: GeneratorArchitecture,
+        image_dim: int,
+        text_dim: int,
+        categories: int,
+        token_width: int = 0,
+        references: int = 0,
     ) -> None:
         sizes = {"image_dim": image_dim, "text_dim": text_dim, "categories": categories, "token_width": token_width}
-        super().__init__(GeneratorArchitecture, config, **sizes)
+        super().__init__(GeneratorArchitecture, config, **sizes, references=references)
         width, dim = config.width, image_dim + text_dim
         self.latent_dim = dim if config.retrieval == "item" else config.retrieval_dim
         self.scorer_tokens = ScorerTokens(image_dim, text_dim, token_width) if token_width else None
@@ -148,6 +157,7 @@ class Generator(Network[GeneratorArchitecture]):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, self.latent_dim))
         self.retrieval_map = _retrieval_map(config, token_width or dim)
+        self.register_buffer("references", torch.zeros(references, self.latent_dim))
 
     def forward(self, batch: Batch, k: int | None = None) -> Tensor:
         """Computes latents ``[B, k, r]`` of completion graphs; latent i answers condition i.
@@ -201,6 +211,11 @@ class Generator(Network[GeneratorArchitecture]):
         graphs, like = batch.num_graphs, self.slots
         allowed = torch.ones(graphs, k, self.category.num_embeddings, dtype=torch.bool, device=like.device)
         return allowed, like.new_zeros(graphs, k, self.conditions.text_dim)
+
+    def keep_references(self, latents: Tensor) -> None:
+        """Keeps latents ``[Q, r]`` of training tasks, by which an index corrects for items that are near to all."""
+        self.references = F.normalize(latents, dim=-1).to(self.slots.device)
+        self.sizes["references"] = len(latents)
 
     def _node_tokens(self, vectors: Tensor, present: Tensor) -> Tensor:
         if self.scorer_tokens is None:

@@ -94,6 +94,32 @@ class CandidateScorer:
         hosting.categories = np.concatenate([self.categories[: len(self)], np.asarray(categories, dtype=np.int64)])
         return hosting
 
+    def over(
+        self,
+        kept: NDArray[np.integer],
+        vectors: NDArray[np.float32],
+        present: NDArray[np.bool_],
+        categories: NDArray[np.integer],
+    ) -> "CandidateScorer":
+        """The same scorer over a changed catalogue: its items at positions ``kept`` ``[K]``, then ``m`` further ones.
+
+        Only further items are looked at, one by one, so that their bits do not depend on what else has joined.
+
+        Args:
+            kept: positions of the items that stay.
+            vectors: embeddings of the further items, shape ``[m, d]``.
+            present: which parts they have, bool, shape ``[m, 2]``.
+            categories: category of every item of the changed catalogue, shape ``[K + m]``.
+        """
+        changed = copy(self)
+        changed.categories = np.asarray(categories, dtype=np.int64)
+        changed.has_items = np.isin(np.arange(self.num_categories), changed.categories)
+        changed._categories = torch.from_numpy(changed.categories).to(self.device)
+        states = [self._items.at(torch.from_numpy(np.asarray(kept, dtype=np.int64)).to(self.device))]
+        states += [self._states_of(vectors[one : one + 1], present[one : one + 1]) for one in range(len(vectors))]
+        changed._items = ItemStates(*(torch.cat(parts) for parts in zip(*states, strict=True)))
+        return changed
+
     def taken_categories(self, outfits: Tensor) -> NDArray[np.bool_]:
         """Categories of the items of outfits ``[B, n]``, which the rule forbids to add; bool, ``[B, C]``."""
         return forbidden_categories(outfits.cpu().numpy(), self.categories, self.num_categories)

@@ -7,14 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from outfits.config.schema.scorer import ScorerArchitecture
-from outfits.models.tokens import ItemTokens
+from outfits.models.tokens import tokens_of
 from outfits.weights import Network
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "mish": nn.Mish}
 
 
 class EncoderBlock(nn.Module):
     """Pre-norm transformer encoder layer that can stop at the task token."""
 
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, activation: str = "gelu") -> None:
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
@@ -22,7 +24,9 @@ class EncoderBlock(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.attention_out = nn.Linear(width, width)
         self.feedforward_norm = nn.LayerNorm(width)
-        self.feedforward = nn.Sequential(nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width))
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, feedforward), ACTIVATIONS[activation](), nn.Linear(feedforward, width)
+        )
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor | None, queries: int | None = None) -> Tensor:
@@ -48,6 +52,20 @@ class EncoderBlock(nn.Module):
         batch, count, width = tokens.shape
         heads = tokens.view(batch, count, self.heads, width // self.heads)
         return heads.transpose(1, 2)  # [B, heads, n, width / heads]
+
+
+def blocks_of(config: ScorerArchitecture) -> nn.ModuleList:
+    """Builds the transformer encoder of S's architecture.
+
+    Raises:
+        ValueError: if the width is not divisible by the number of heads.
+    """
+    width, heads = config.width, config.heads
+    if width % heads:
+        raise ValueError(f"width {width} is not divisible by {heads} heads")
+    return nn.ModuleList(
+        EncoderBlock(width, heads, config.feedforward, config.dropout, config.activation) for _ in range(config.layers)
+    )
 
 
 def read_out(blocks: nn.ModuleList, first: Tensor, tokens: Tensor, padding: Tensor | None) -> Tensor:
@@ -84,22 +102,18 @@ class OutfitTransformer(Network[ScorerArchitecture]):
         image_dim, text_dim: widths of the items' two parts.
 
     Raises:
+        ConfigError: if tokens are to be the items' parts and have another width.
         ValueError: if the width is not divisible by the number of heads.
     """
 
     def __init__(self, config: ScorerArchitecture, image_dim: int, text_dim: int) -> None:
         super().__init__(ScorerArchitecture, config, image_dim=image_dim, text_dim=text_dim)
-        width, heads = config.width, config.heads
-        if width % heads:
-            raise ValueError(f"width {width} is not divisible by {heads} heads")
-        self.item_tokens = ItemTokens(
-            image_dim, text_dim, width, config.input_dropout, normalised=config.normalised_halves
-        )
+        width = config.width
+        self.item_tokens = tokens_of(config, image_dim, text_dim)
         self.task = nn.Parameter(torch.randn(width) * 0.02)
-        self.blocks = nn.ModuleList(
-            EncoderBlock(width, heads, config.feedforward, config.dropout) for _ in range(config.layers)
-        )
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        self.blocks = blocks_of(config)
+        hidden = (nn.LayerNorm(width), nn.Linear(width, width), nn.GELU()) if config.head == "mlp" else ()
+        self.head = nn.Sequential(*hidden, nn.Linear(width, 1))
 
     def tokens(self, vectors: Tensor, present: Tensor) -> Tensor:
         """Computes item tokens ``[..., width]`` of embeddings ``[..., d]`` with presence ``[..., 2]``."""

@@ -26,6 +26,12 @@ POOLS = "pools.json"
 RETRIEVAL = "retrieval"
 
 STYLIST = "stylist"
+# of an exported run
+CARD = "README.md"
+CARD_FACTS = "config.json"
+EMBEDDINGS = "embeddings"
+ONNX = "onnx"
+
 STYLIST_MANIFEST = "manifest.json"
 STYLIST_CATALOGUE = "catalogue.parquet"
 STYLIST_OUTFITS = "outfits.parquet"
@@ -34,6 +40,9 @@ STYLIST_TIMM = "timm_encoder.npz"
 STYLIST_TEXTS = "text_encoder.npz"
 STYLIST_CHANGES = "changes.sqlite"
 STYLIST_ADDED_IMAGES = "added_images"
+
+# what an exported run has of a run's folder, beside the networks
+EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
 
 # what a run writes before its first product, each of which takes time to make
 BEFORE_PRODUCTS = (CONFIG, DATASET, STYLIST)

@@ -16,7 +16,7 @@ from outfits.processes import SIGNALS, Stopped, environment_rank
 
 USER_ERROR = 2
 # keys that name a file or folder, beside those that are made absolute
-FOLDERS = ("run_dir", "run", "resume", "out", "cache_dir", "data_root")
+FOLDERS = ("run_dir", "run", "resume", "out", "folder", "cache_dir", "data_root")
 
 
 def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:

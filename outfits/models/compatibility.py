@@ -1,14 +1,17 @@
 """The compatibility model S: an OutfitTransformer."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub import ModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 
+from outfits import run_files
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.models.tokens import tokens_of
-from outfits.weights import Network
+from outfits.weights import Network, load_network, save_network
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "mish": nn.Mish}
 
@@ -90,12 +93,16 @@ def read_out(blocks: nn.ModuleList, first: Tensor, tokens: Tensor, padding: Tens
     return h[:, 0]
 
 
-class OutfitTransformer(Network[ScorerArchitecture]):
+class OutfitTransformer(Network[ScorerArchitecture], ModelHubMixin, library_name="outfits"):
     r"""Compatibility of a set of items, as a logit: :math:`S(O) = \sigma(\mathrm{logit}(O))`.
 
     One learned task token and the items' tokens go through a transformer encoder without positional encoding, and a
     head reads the task token (arXiv 2204.04812), so the order of the items cannot matter. The zero of sets that are not
     outfits is a rule about categories, not of this network: see :mod:`outfits.data.category_rule`.
+
+    ``from_pretrained(FOLDER)``, or ``ORG/NAME`` on the Hugging Face Hub, loads it from an exported run, frozen;
+    ``filename="judge.safetensors"`` loads the judge. ``save_pretrained`` and ``push_to_hub`` are those of
+    ``huggingface_hub``.
 
     Args:
         config: the architecture, or the section ``scorer`` that contains it.
@@ -114,6 +121,17 @@ class OutfitTransformer(Network[ScorerArchitecture]):
         self.blocks = blocks_of(config)
         hidden = (nn.LayerNorm(width), nn.Linear(width, width), nn.GELU()) if config.head == "mlp" else ()
         self.head = nn.Sequential(*hidden, nn.Linear(width, 1))
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_network(self, save_directory / run_files.SCORER)
+
+    @classmethod
+    def _from_pretrained(
+        cls, *, model_id: str, filename: str = run_files.SCORER, config: object = None, **hub: Any
+    ) -> "OutfitTransformer":
+        folder = Path(model_id)
+        path = folder / filename if folder.is_dir() else Path(hf_hub_download(model_id, filename, **hub))
+        return load_network(cls, ScorerArchitecture, path, "scorer", "export its run again")[0]
 
     def tokens(self, vectors: Tensor, present: Tensor) -> Tensor:
         """Computes item tokens ``[..., width]`` of embeddings ``[..., d]`` with presence ``[..., 2]``."""

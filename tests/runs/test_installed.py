@@ -1,5 +1,6 @@
 """The wheel, installed beside the dependencies into an environment that does not know the repository."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from outfits.config.recipes import names_of
-from tests.runs.programs import REPOSITORY, SECONDS_TO_HANG, Finished
+from tests.runs.programs import REPOSITORY, SECONDS_TO_HANG, Finished, Place
 
 pytestmark = pytest.mark.slow
 PACKAGES = ("outfits", "pipeline", "lightning_modules", "datamodules", "callbacks")
@@ -102,3 +103,36 @@ def test_the_smoke_recipe_runs_in_an_empty_folder(installed: Path, tmp_path: Pat
     assert (tmp_path / "runs" / "smoke" / "scorer.safetensors").is_file()
     lacking = run([installed / "outfits-evaluate", "run=runs/smoke", "wandb.mode=off"], tmp_path).mistake()
     assert "train.py resume=runs/smoke" in lacking
+
+
+COMPLETES = """
+import json, sys
+from outfits import Garment, Stylist
+
+stylist = Stylist.load(sys.argv[1])
+first, other = stylist.item_ids[0], Garment(stylist.categories[0], text="blue cotton")
+found = [
+    [[item.name for item in outfit.items], outfit.score.hex()]
+    for method in ("greedy_k", "generator", "generator_beam")
+    for given in ([first], [other])
+    for outfit in stylist.complete(given, 2, method=method)
+]
+print(json.dumps(found))
+"""
+
+
+def test_an_exported_run_completes_alike_with_the_wheel_alone(
+    installed: Path, undisturbed: Place, tmp_path: Path
+) -> None:
+    folder = tmp_path / "exported"
+    run([installed / "outfits-export", f"run={undisturbed.run}", f"folder={folder}"], tmp_path).succeeded()
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert all(f"| {method} |" in card for method in undisturbed.results()["methods"])
+    moved = folder.rename(tmp_path / "moved")
+    from_wheel = run([installed / "python", "-c", COMPLETES, moved], tmp_path).succeeded().output
+    here = run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n{COMPLETES}", undisturbed.run],
+        tmp_path,
+    )
+    assert json.loads(from_wheel) == json.loads(here.succeeded().output)
+    assert len(json.loads(from_wheel)) > 20

@@ -5,13 +5,23 @@ from dataclasses import dataclass
 from outfits.config.fields import absolute, key, section
 from outfits.registry import Entry, Table
 
+
+@dataclass(frozen=True)
+class DataFormat(Entry):
+    """A reader of data sets, and the licence of the data that it reads; empty where only their owner knows it."""
+
+    licence: str = ""
+
+
 DATA_FORMATS = Table(
     "data format",
     (
-        Entry("synthetic", "outfits.data.synthetic:read_format"),
-        Entry("maryland", "outfits.data.maryland:read_format"),
-        Entry("polyvore_outfits", "outfits.data.polyvore_outfits:read_format"),
-        Entry("tables", "outfits.data.tables:read_format"),
+        DataFormat("synthetic", "outfits.data.synthetic:read_format", "Apache-2.0"),
+        DataFormat("maryland", "outfits.data.maryland:read_format", "Apache-2.0, without the images"),
+        DataFormat(
+            "polyvore_outfits", "outfits.data.polyvore_outfits:read_format", "CC BY 4.0, for research and education"
+        ),
+        DataFormat("tables", "outfits.data.tables:read_format"),
     ),
 )
 """Readers of data sets: functions of a :class:`DataConfig` that return a :class:`outfits.data.dataset.RawDataset`."""

@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection
 from dataclasses import field
 from typing import Any, TypeVar
 
+from outfits.hub import on_hub
+
 T = TypeVar("T")
 
 
@@ -41,6 +43,11 @@ def key(
 def absolute(path: str) -> str:
     """Makes the path of a key absolute, so that a recorded one is right from every folder."""
     return os.path.abspath(path) if path else path
+
+
+def rooted(path: str) -> str:
+    """Makes the path of a key absolute, but leaves the name of a repository on a hub."""
+    return path if on_hub(path) else absolute(path)
 
 
 def located(name: str) -> str:

@@ -18,7 +18,9 @@ def main(argv: Sequence[str]) -> None:
     from outfits.stylist.publishing import export, push_to_hub
 
     with naming_keys(config):
-        folder = export(str(config.run), str(config.folder), licence=config.licence, cache_dir=config.cache_dir)
+        folder = export(
+            str(config.run), str(config.folder), licence=config.licence, cache_dir=config.cache_dir, onnx=config.onnx
+        )
         print(f"exported: {folder}")
         if config.push is not None:
             print(f"pushed: {push_to_hub(folder, config.push, private=config.private)}")

@@ -20,9 +20,8 @@ from outfits.metrics.intervals import auc_interval, share_interval
 from outfits.models.compatibility import OutfitTransformer
 from outfits.stylist import Garment, Stylist
 from pipeline.export import main
+from tests.public_forms import as_cached
 from tests.tiny_run import make_run
-
-HASH = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +48,6 @@ def answers(stylist: Stylist) -> list[Any]:
     ]
 
 
-def as_cached(folder: Path, cache: Path, kind: str = "model", name: str = "me--tiny") -> None:
-    """Puts a folder into a cache as ``huggingface_hub`` lays it out."""
-    home = cache / f"{kind}s--{name}"
-    (home / "refs").mkdir(parents=True)
-    (home / "refs" / "main").write_text(HASH)
-    (home / "snapshots").mkdir()
-    (home / "snapshots" / HASH).symlink_to(folder)
-
-
 def test_an_exported_run_answers_as_the_run_does(run: Path, exported: Path) -> None:
     expected = answers(Stylist.load(run))
     assert answers(Stylist.load(exported)) == expected
@@ -81,7 +71,7 @@ def test_a_run_on_the_hub_loads_from_its_cache(exported: Path, tmp_path: Path, m
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ArtifactError, match=r"hf://me/tiny is not in the cache .*hf download me/tiny$"):
         Stylist.load("hf://me/tiny")
-    as_cached(exported, tmp_path)
+    as_cached(exported, tmp_path, "model", "me/tiny")
     assert answers(Stylist.load("hf://me/tiny")) == answers(Stylist.load(exported))
     with pytest.raises(ConfigError, match="is not hf://ORG/NAME"):
         Stylist.load("hf://tiny")

@@ -74,7 +74,7 @@ def packed_files(config: DataConfig) -> list[Path]:
     if not patterns or (root := root_of(config)).joinpath("images").is_dir():
         return []
     for pattern in patterns:
-        files = sorted(root.glob(pattern.format(variant=config.variant)))
+        files = sorted(root.glob(pattern))
         if files:
             return files
     return []

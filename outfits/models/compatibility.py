@@ -147,7 +147,7 @@ class OutfitTransformer(Network[ScorerArchitecture], ModelHubMixin, library_name
 
     def outfit_embedding(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Returns the task token's output, shape ``[B, width]``; arguments as in :meth:`forward_tokens`."""
-        return read_out(self.blocks, self.task.to(tokens.dtype).expand(len(tokens), -1), tokens, padding)
+        return read_out(self.blocks, self.task.to(tokens.dtype).expand(tokens.shape[0], -1), tokens, padding)
 
     def forward_tokens(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Computes logits ``[B]`` of sets given as item tokens ``[B, n, width]``.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -39,6 +39,7 @@ class CardFacts:
         networks: names of the networks that the folder has.
         categories: names of the categories.
         licence: licence of the data.
+        onnx: largest difference of every ONNX file to its network; empty without such files.
     """
 
     name: str
@@ -49,6 +50,7 @@ class CardFacts:
     networks: Sequence[str]
     categories: Sequence[str]
     licence: str
+    onnx: Mapping[str, float] = field(default_factory=dict)
 
 
 def model_card(facts: CardFacts) -> str:

@@ -12,19 +12,32 @@ from outfits import run_files
 from outfits.config.load import save_config
 from outfits.config.schema import Config
 from outfits.config.schema.data import DATA_FORMATS
+from outfits.config.schema.encoder import IMAGE_ENCODERS
 from outfits.encoders.store import EmbeddingStore
 from outfits.errors import ArtifactError, ConfigError, one_line
 from outfits.hub import HUB
 from outfits.report.card import LIBRARY, CardFacts, model_card
 from outfits.storage import write_atomically, write_json, write_text
-from outfits.stylist.export import read_manifest, save_manifest
-from outfits.stylist.loading import load_run
+from outfits.stylist.export import read_encoder, read_manifest, save_manifest
+from outfits.stylist.loading import LoadedRun, load_run
+from outfits.stylist.onnx_files import (
+    Exportable,
+    exportable_generator,
+    exportable_images,
+    exportable_scorer,
+    write_onnx,
+)
 
 WEIGHTS = "*.safetensors"
 
 
 def export(
-    run: str | Path, folder: str | Path, *, licence: str | None = None, cache_dir: str | Path | None = None
+    run: str | Path,
+    folder: str | Path,
+    *,
+    licence: str | None = None,
+    cache_dir: str | Path | None = None,
+    onnx: bool = False,
 ) -> Path:
     """Writes everything that :meth:`Stylist.load` needs of a finished run into one folder, with a model card.
 
@@ -35,10 +48,12 @@ def export(
         folder: where to write; new, empty, or an earlier export.
         licence: licence of the data, for the card; None: what is known of the data format.
         cache_dir: folder of what runs share; None: where the run left it.
+        onnx: whether to write S, the generator for every number of missing items, and the image encoder, where it is a
+            network, as ONNX files too, checked against torch; needs the extra ``onnx``.
 
     Raises:
-        ArtifactError: if the run lacks something, or a file of it was changed.
-        ConfigError: if the folder holds something else, or the licence of the data is not known.
+        ArtifactError: if the run lacks something, a file of it was changed, or a network cannot be written as ONNX.
+        ConfigError: if the folder holds something else, the licence of the data is not known, or a package is missing.
     """
     source, target = Path(run).expanduser(), Path(folder).expanduser()
     loaded = load_run(source, "cpu", cache_dir, None)  # which checks that the run is whole
@@ -59,6 +74,7 @@ def export(
     _copy(results, target / run_files.REPORT / run_files.RESULTS)
     _copy_embeddings(loaded.config, source, cache_dir, target)
     save_config(_without_paths(loaded.config), target / run_files.CONFIG)
+    differences = write_onnx(list(_exportable(loaded)), target / run_files.ONNX) if onnx else {}
     facts = CardFacts(
         target.resolve().name,
         loaded.config,
@@ -68,6 +84,7 @@ def export(
         [Path(name).stem for name in networks],
         loaded.catalogue.category_names,
         known,
+        differences,
     )
     write_text(target / run_files.CARD, model_card(facts))
     scorer = loaded.context.require_scorer_module()
@@ -111,6 +128,16 @@ def is_exported_run(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(stated, dict) and stated.get("library_name") == LIBRARY
+
+
+def _exportable(loaded: LoadedRun) -> Iterator[Exportable]:
+    """The networks of a run that ONNX files are written of."""
+    generator, encoder = loaded.context.generator, loaded.config.encoder
+    yield exportable_scorer(loaded.context.require_scorer_module())
+    if generator is not None:
+        yield from (exportable_generator(generator, k) for k in range(1, generator.config.k_max + 1))
+    if IMAGE_ENCODERS[encoder.image].network:
+        yield exportable_images(read_encoder(loaded.folder, encoder, loaded.catalogue))
 
 
 def _clear(target: Path) -> None:

@@ -31,7 +31,7 @@ DATA_FORMATS = Table(
             "polyvore_outfits",
             "outfits.data.polyvore_forms:read_format",
             "CC BY 4.0, for research and education",
-            ("data/{variant}/*.parquet", "data/*.parquet"),
+            ("data/*/*.parquet", "data/*.parquet"),
         ),
         DataFormat("pog", "outfits.data.pog:read_format"),
         DataFormat("iqon3000", "outfits.data.iqon3000:read_format", "none stated; for research"),

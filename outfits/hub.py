@@ -17,7 +17,8 @@ def hub_folder(name: str, kind: str, key: str) -> Path:
     """Returns the folder of a repository: its snapshot in the cache, else fetched.
 
     The cache is that of ``huggingface_hub``, which ``datasets`` and ``transformers`` fill too; a snapshot that is there
-    is taken as it is.
+    is taken as it is. ``datasets`` notes the commit but not that it is the main branch's: without a revision the latest
+    snapshot counts then.
 
     Args:
         name: ``hf://ORG/NAME``, or ``hf://ORG/NAME@REVISION`` for a branch, tag or commit.
@@ -38,7 +39,10 @@ def hub_folder(name: str, kind: str, key: str) -> Path:
     try:
         return Path(str(snapshot(local_files_only=True)))
     except LocalEntryNotFoundError:
-        pass
+        home = Path(constants.HF_HUB_CACHE, f"{kind}s--{repository.replace('/', '--')}", "snapshots")
+        there = [] if revision else sorted(home.glob("*"), key=lambda path: path.lstat().st_mtime)
+        if there:
+            return there[-1]
     except HFValidationError as error:
         raise ConfigError([f"{key}: {name!r} names no repository ({one_line(error, 160)})"]) from None
     try:

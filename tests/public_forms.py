@@ -163,10 +163,14 @@ def write_shift15m_root(root: Path) -> None:
     write_json(root / "label" / "iqon_outfits.json", outfits)
 
 
-def as_cached(folder: Path, cache: Path, kind: str, name: str) -> None:
-    """Puts a folder into a cache as ``huggingface_hub`` lays it out; ``kind`` is ``model`` or ``dataset``."""
+def as_cached(folder: Path, cache: Path, kind: str, name: str, *, branch: str | None = "main") -> None:
+    """Puts a folder into a cache as ``huggingface_hub`` lays it out, or ``datasets``, which notes no branch.
+
+    ``kind`` is ``model`` or ``dataset``.
+    """
     home = cache / f"{kind}s--{name.replace('/', '--')}"
-    (home / "refs").mkdir(parents=True)
-    (home / "refs" / "main").write_text(HASH)
-    (home / "snapshots").mkdir()
+    if branch is not None:
+        (home / "refs").mkdir(parents=True)
+        (home / "refs" / branch).write_text(HASH)
+    (home / "snapshots").mkdir(parents=True)
     (home / "snapshots" / HASH).symlink_to(folder)

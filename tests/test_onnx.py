@@ -42,7 +42,7 @@ def scorer() -> OutfitTransformer:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{"layer": "gat"}, {"readout": "pool"}, {"aggregation": "softmax"}], ids=str)
+@pytest.mark.parametrize("changes", [{"layer": "gat"}, {"readout": "pool"}], ids=str)
 def test_a_generator_is_written_whatever_its_layers(tmp_path: Path, changes: dict[str, str]) -> None:
     found = onnx_files.write_onnx([exportable_generator(generator(**changes), 2)], tmp_path)
     assert found["generator_k2"] < TOLERANCE

@@ -18,8 +18,9 @@ from outfits.config.schema.data import DATA_FORMATS
 from outfits.errors import ArtifactError, ConfigError
 from outfits.metrics.intervals import auc_interval, share_interval
 from outfits.models.compatibility import OutfitTransformer
-from outfits.stylist import Garment, Stylist
+from outfits.stylist import Stylist
 from pipeline.export import main
+from tests.export_answers import answers
 from tests.public_forms import as_cached
 from tests.tiny_run import make_run
 
@@ -32,20 +33,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outfits.export(run, tmp_path_factory.mktemp("out") / "tiny-outfits")
-
-
-def answers(stylist: Stylist) -> list[Any]:
-    """Completions by several methods, with an external garment, a generated outfit and a score, to the bit."""
-    first, second = stylist.item_ids[:2]
-    own = Garment(stylist.categories[0], text="blue cotton")
-    found = [
-        stylist.complete([first], 2, method=method, top=3)
-        for method in ("greedy_k", "generator", "generator_beam", "beam_two_stage", "retrieval")
-    ]
-    found += [stylist.complete([own], 2, method="greedy_k"), stylist.generate("red", size=2, method="beam")]
-    return [[([item.name for item in outfit.items], outfit.score) for outfit in each] for each in found] + [
-        stylist.score([first, second])
-    ]
 
 
 def test_an_exported_run_answers_as_the_run_does(run: Path, exported: Path) -> None:
@@ -107,7 +94,13 @@ def test_a_card_states_data_split_licence_and_limits(exported: Path) -> None:
 
 def test_a_card_has_the_figures_of_the_report(run: Path, tmp_path: Path) -> None:
     gap = {"mean": -0.1, "low": -0.25, "high": 0.05}
-    method = {"score_mean": 0.5, "difference_to_original": gap, "judge_mean": None, "removed_recall": {"10": 0.125}}
+    method = {
+        "outfits": 6,
+        "score_mean": 0.5,
+        "difference_to_original": gap,
+        "judge_mean": None,
+        "removed_recall": {"10": 0.125},
+    }
     method |= {"distinct_share": 0.5, "ms_per_outfit": 1.5}
     results = run / run_files.REPORT / run_files.RESULTS
     compatibility = run / run_files.COMPATIBILITY
@@ -121,9 +114,10 @@ def test_a_card_has_the_figures_of_the_report(run: Path, tmp_path: Path) -> None
         compatibility.write_text(before)
         results.unlink()
         results.parent.rmdir()
-    assert "| greedy_k | 0.500 | -0.100 (-0.250 to +0.050) | – | 12.5% | 50% | 1.50 |" in card
+    assert " | 6 | 0.500 | -0.100 (-0.250 to +0.050) | – | 12.5% | 50% | 1.50 |" in card
     low, high = share_interval(0.5, 6)
-    assert f"| 0.500 | {low:.3f} to {high:.3f} |" in card
+    assert f"| 0.500 | {low:.3f} to {high:.3f} | – |" in card
+    assert "\n| `greedy_k`: " in card
     (model,) = yaml.safe_load(card.split("---")[1])["model-index"]
     values = {metric["type"]: metric["value"] for each in model["results"] for metric in each["metrics"]}
     assert values == {"auc": 0.75, "accuracy": 0.5}

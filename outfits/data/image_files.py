@@ -23,7 +23,7 @@ PARQUET = (".parquet", ".pq")
 TAR = ".tar"
 CONTAINERS = (*PARQUET, TAR)
 KEPT_BYTES = 256 * 2**20
-"""Decoded row groups that a process keeps, beside the last one; bytes."""
+"""Decoded row groups that a process keeps, but at least the last two: threads read across the end of one; bytes."""
 
 
 def image_exists(path: Path) -> bool:
@@ -110,7 +110,7 @@ class _Groups:
             if key not in self._kept:
                 self._kept[key] = opened.decode(name, group)
                 self.loads += 1
-                while len(self._kept) > 1 and sum(column.nbytes for column in self._kept.values()) > KEPT_BYTES:
+                while len(self._kept) > 2 and sum(column.nbytes for column in self._kept.values()) > KEPT_BYTES:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return self._kept[key]

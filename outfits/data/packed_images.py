@@ -70,7 +70,7 @@ def packed_files(config: DataConfig) -> list[Path]:
                 f"data.images: no file {pattern} in {folder}; {what_is_there(folder / PurePosixPath(pattern).parts[0])}"
             )
         return files
-    patterns = getattr(DATA_FORMATS[config.format], "images", ())
+    patterns = DATA_FORMATS[config.format].images
     if not patterns or (root := root_of(config)).joinpath("images").is_dir():
         return []
     for pattern in patterns:

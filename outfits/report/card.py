@@ -57,7 +57,7 @@ def model_card(facts: CardFacts) -> str:
     """Writes the card as Markdown, with the hub's metadata at its head."""
     split = facts.dataset["split"]
     methods = {} if facts.results is None else facts.results["methods"]
-    return render(
+    text = render(
         "model_card.md.j2",
         facts=facts,
         version=outfits.__version__,
@@ -69,6 +69,7 @@ def model_card(facts: CardFacts) -> str:
         methods={name: methods[name] for name in in_order(methods)},
         metadata=_metadata(facts),
     )
+    return f"{text}\n"
 
 
 def _tells(count: str) -> bool:
@@ -79,14 +80,15 @@ def _outfits(facts: CardFacts) -> int:
     return int(facts.dataset["split"]["outfits"][facts.config.evaluate.split])
 
 
-def _measures(facts: CardFacts) -> list[tuple[str, float, tuple[float, float]]]:
-    """Lists description, value and 95 % interval of the measures of S."""
+def _measures(facts: CardFacts) -> list[tuple[str, float, tuple[float, float], float | None]]:
+    """Lists description, value, 95 % interval and the linear probe's value of the measures of S."""
     rows = []
     for name, described in MEASURES.items():
         value = facts.compatibility.get(name)
         if value is not None:
             interval = auc_interval if "auc" in name else share_interval
-            rows.append((described, float(value), interval(float(value), _outfits(facts))))
+            probe = facts.compatibility.get(f"probe_{name}")
+            rows.append((described, float(value), interval(float(value), _outfits(facts)), probe))
     return rows
 
 

@@ -251,6 +251,8 @@ def test_a_data_set_on_the_hub_is_read_from_its_cache(tmp_path: Path, monkeypatc
     dataset = load_dataset(config)
     assert {split: len(dataset.outfits.of(split)) for split in OUTFITS} == OUTFITS
     assert all(path is not None and image_exists(path) for path in dataset.catalogue.image_paths)
+    with pytest.raises(ConfigError, match=r"data\.images: 'hf://me' is not hf://ORG/NAME"):
+        load_dataset(replace(config, images="hf://me"))
 
 
 @pytest.mark.parametrize("name", ["pog", "iqon3000", "shift15m"])
@@ -276,6 +278,9 @@ def test_titles_of_pog_keep_their_commas_and_unworn_items_are_counted(tmp_path: 
     assert "items in no outfit, not read: 1" in dataset.notes
     (tmp_path / "pog" / "item_data.txt").write_text("1,2,3\n")
     with pytest.raises(DataError, match=r"item_data\.txt: line 1: '1,2,3' is not ITEM,CATEGORY,URL,TITLE"):
+        load(tmp_path / "pog", "pog", split=SplitConfig(mode="grouped"))
+    (tmp_path / "pog" / "item_data.txt").unlink()
+    with pytest.raises(DataError, match=r"item_data\.txt does not exist; a root has outfit_data\.txt"):
         load(tmp_path / "pog", "pog", split=SplitConfig(mode="grouped"))
 
 

@@ -84,8 +84,9 @@ def _located(config: DataConfig) -> tuple[Path, str]:
     """The folder that ``data.images`` counts from, and the pattern in it."""
     pattern = str(config.images)
     if on_hub(pattern):
-        organisation, name, *parts = pattern.removeprefix(HUB).split("/", 2)
-        return hub_folder(f"{HUB}{organisation}/{name}", "dataset", "data.images"), "".join(parts) or "**/*.parquet"
+        parts = pattern.removeprefix(HUB).split("/", 2)
+        folder = hub_folder(HUB + "/".join(parts[:2]), "dataset", "data.images")
+        return folder, "".join(parts[2:]) or "**/*.parquet"
     path = Path(pattern)
     if path.is_absolute():
         return Path(path.anchor), path.relative_to(path.anchor).as_posix()

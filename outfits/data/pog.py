@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import Item, RawDataset, RawOutfit
-from outfits.data.files import absent, image_folder, require_some, root_of
+from outfits.data.files import absent, image_folder, require_some, root_of, what_is_there
 from outfits.errors import DataError
 from outfits.naming import normalised
 
@@ -66,5 +66,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line.rstrip("\n")
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; a root has {LAYOUT}; {what_is_there(path)}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None

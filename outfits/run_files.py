@@ -26,12 +26,6 @@ POOLS = "pools.json"
 RETRIEVAL = "retrieval"
 
 STYLIST = "stylist"
-# of an exported run
-CARD = "README.md"
-CARD_FACTS = "config.json"
-EMBEDDINGS = "embeddings"
-ONNX = "onnx"
-
 STYLIST_MANIFEST = "manifest.json"
 STYLIST_CATALOGUE = "catalogue.parquet"
 STYLIST_OUTFITS = "outfits.parquet"
@@ -41,6 +35,10 @@ STYLIST_TEXTS = "text_encoder.npz"
 STYLIST_CHANGES = "changes.sqlite"
 STYLIST_ADDED_IMAGES = "added_images"
 
+EMBEDDINGS = "embeddings"  # in the cache, and in an exported run
+CARD = "README.md"
+CARD_FACTS = "config.json"
+ONNX = "onnx"
 # what an exported run has of a run's folder, beside the networks
 EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
 

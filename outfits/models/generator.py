@@ -235,8 +235,8 @@ class Generator(Network[GeneratorArchitecture]):
 def build_generator(
     config: GeneratorArchitecture, items: ItemEmbeddings, categories: int, scorer: OutfitTransformer | None
 ) -> Generator:
-    """Builds a generator for a catalogue, with S's tokens of the items if ``scorer`` is given."""
-    token_width = 0 if scorer is None else scorer.config.width
+    """Builds a generator for a catalogue, with S's tokens of the items if ``scorer`` is given and projects them."""
+    token_width = 0 if scorer is None or not scorer.config.projected else scorer.config.width
     model = Generator(config, items.image_dim, items.text_dim, categories, token_width)
     if scorer is not None and model.scorer_tokens is not None:
         model.scorer_tokens.projection.load_state_dict(scorer.item_tokens.state_dict())

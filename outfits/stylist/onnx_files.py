@@ -84,6 +84,18 @@ class GraphOfOne(nn.Module):
         return latents
 
 
+class RetrievalVectors(nn.Module):
+    """The map of items ``[n, d]`` with presence ``[n, 2]`` to unit vectors of the retrieval space, ``[n, r]``."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """Computes vectors; see the class for shapes."""
+        return self.generator.retrieval_vectors(vectors, present)
+
+
 class _Graph:
     """What the generator reads of a PyG batch, without the rest, which cannot be traced."""
 
@@ -158,6 +170,18 @@ def exportable_generator(generator: Generator, k: int) -> Exportable:
     dynamic = {name: {0: "items"} for name in ("vectors", "present", "category")}
     examples = [example(EXAMPLE), *map(example, SIZES)]
     return Exportable(f"generator_k{k}", GraphOfOne(generator), "latents", dynamic, examples)
+
+
+def exportable_retrieval(generator: Generator) -> Exportable:
+    """Describes the map by which the catalogue's items are compared with latents, see :class:`RetrievalVectors`."""
+    draw = torch.Generator().manual_seed(0)
+    dim = generator.sizes["image_dim"] + generator.sizes["text_dim"]
+    examples = [
+        {"vectors": torch.randn(items, dim, generator=draw), "present": torch.rand(items, 2, generator=draw) < 0.8}
+        for items in (EXAMPLE, *SIZES)
+    ]
+    dynamic = {name: {0: "items"} for name in ("vectors", "present")}
+    return Exportable("generator_items", RetrievalVectors(generator), "retrieval_vectors", dynamic, examples)
 
 
 def exportable_images(encoder: ItemEncoder) -> Exportable:

@@ -24,6 +24,7 @@ from outfits.stylist.onnx_files import (
     Exportable,
     exportable_generator,
     exportable_images,
+    exportable_retrieval,
     exportable_scorer,
     write_onnx,
 )
@@ -41,7 +42,8 @@ def export(
 ) -> Path:
     """Writes everything that :meth:`Stylist.load` needs of a finished run into one folder, with a model card.
 
-    The folder names no path of this machine and holds no pictures. An earlier export there is replaced.
+    The folder names no path of this machine and holds no images; its catalogue is that of the training, without what
+    joined or left it in use. An earlier export there is replaced.
 
     Args:
         run: the run's folder.
@@ -68,7 +70,7 @@ def export(
     for name in networks:
         _copy(source / name, target / name)
     for path in sorted((source / run_files.STYLIST).iterdir()):
-        if path.is_file() and path.name != run_files.STYLIST_MANIFEST:
+        if path.is_file() and not path.name.startswith((run_files.STYLIST_MANIFEST, run_files.STYLIST_CHANGES)):
             _copy(path, target / run_files.STYLIST / path.name)
     results = source / run_files.REPORT / run_files.RESULTS
     _copy(results, target / run_files.REPORT / run_files.RESULTS)
@@ -136,6 +138,7 @@ def _exportable(loaded: LoadedRun) -> Iterator[Exportable]:
     yield exportable_scorer(loaded.context.require_scorer_module())
     if generator is not None:
         yield from (exportable_generator(generator, k) for k in range(1, generator.config.k_max + 1))
+        yield exportable_retrieval(generator)
     if IMAGE_ENCODERS[encoder.image].network:
         yield exportable_images(read_encoder(loaded.folder, encoder, loaded.catalogue))
 

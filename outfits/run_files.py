@@ -35,5 +35,12 @@ STYLIST_TEXTS = "text_encoder.npz"
 STYLIST_CHANGES = "changes.sqlite"
 STYLIST_ADDED_IMAGES = "added_images"
 
+EMBEDDINGS = "embeddings"  # in the cache, and in an exported run
+CARD = "README.md"
+CARD_FACTS = "config.json"
+ONNX = "onnx"
+# what an exported run has of a run's folder, beside the networks
+EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
+
 # what a run writes before its first product, each of which takes time to make
 BEFORE_PRODUCTS = (CONFIG, DATASET, STYLIST)

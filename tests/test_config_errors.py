@@ -313,7 +313,11 @@ def test_missing_group_names_near_and_available_ones(tmp_path: Path) -> None:
         ("--verbose", "--verbose: not of the form key=value (or --help)"),
         ("=3", "=3: there is no key before ="),
         ("data.split=random", "data.split: is a section, not a key"),
-        ("data=3.5", "data: no data group '3.5'; available: mango, maryland, polyvore_outfits, synthetic, tables"),
+        (
+            "data=3.5",
+            "data: no data group '3.5'; available: iqon3000, mango, maryland, pog, polyvore_outfits, shift15m, "
+            "synthetic, tables",
+        ),
         ("data=", "data: is a section: pick a group as in data=NAME, or set a key of it"),
         ("include=[data/mango]", "include: belongs in a recipe; on the command line pick a group, as in data=mango"),
     ],

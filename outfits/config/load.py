@@ -20,6 +20,7 @@ from outfits.config.merge import build, merge
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
+from outfits.config.schema.export import ExportCommand
 from outfits.config.schema.serve import FIRST_PORT, HOSTS, ServeCommand
 from outfits.config.sources import Setting, read_argument, read_file
 from outfits.errors import ConfigError
@@ -69,6 +70,19 @@ def load_complete(argv: Sequence[str]) -> CompleteConfig:
 def load_serve(argv: Sequence[str]) -> ServeCommand:
     """Reads and checks the command line of ``serve.py``; raises like :func:`load_config`."""
     return build(ServeCommand, _read_command(argv, "serve", ServeCommand), serve_conflicts)
+
+
+def load_export(argv: Sequence[str]) -> ExportCommand:
+    """Reads and checks the command line of ``outfits-export``; raises like :func:`load_config`."""
+    return build(ExportCommand, _read_command(argv, "export", ExportCommand), export_conflicts)
+
+
+def export_conflicts(config: ExportCommand) -> Iterator[Conflict]:
+    """Yields what is missing on the command line of ``outfits-export``."""
+    if config.run is None:
+        yield "run", "is not set; name the folder of a finished run, as in run=runs/synthetic-20260101-120000"
+    if config.folder is None:
+        yield "folder", "is not set; name the folder to write, as in folder=exported"
 
 
 def serve_conflicts(config: ServeCommand) -> Iterator[Conflict]:

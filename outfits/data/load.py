@@ -9,7 +9,8 @@ from outfits.data.catalogue import Catalogue
 from outfits.data.cleaning import clean, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
 from outfits.data.outfits import Outfits
-from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen
+from outfits.data.packed_images import with_packed_images
+from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen, shared_items
 from outfits.errors import DataError
 
 
@@ -53,6 +54,9 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
     }
     facts |= {"pairs_seen": pairs_seen(outfits), "twin_share": near_duplicate_share(outfits)}
     notes = [*raw.notes, *cleaned.notes]
+    if official and (shared := shared_items(outfits)):
+        hint = "data.split.strict=true leaves outfits with such items out of the earlier split"
+        notes.append(f"the official splits share items: {', '.join(shared)}; {hint}")
     return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes)
 
 
@@ -63,7 +67,7 @@ def read(config: DataConfig) -> RawDataset:
         DataError: if the root does not exist or its files are not as the format has them.
     """
     raw: RawDataset = DATA_FORMATS[config.format].load()(config)
-    return raw
+    return with_packed_images(raw, config)
 
 
 def _known_questions(

@@ -25,7 +25,7 @@ def join_query_nodes(edge_index: Tensor, graph_of_node: Tensor, graphs: int, k: 
         Edges over ``V + B·k`` nodes, query node j of graph b being node ``V + b·k + j``, and the graph of every node.
     """
     device = edge_index.device
-    items = len(graph_of_node)
+    items = graph_of_node.shape[0]
     item = torch.arange(items, device=device).repeat_interleave(k)
     query_of_item = items + (graph_of_node * k)[:, None] + torch.arange(k, device=device)  # [V, k]
     to_query = torch.stack([item, query_of_item.flatten()])
@@ -183,14 +183,16 @@ class Generator(Network[GeneratorArchitecture]):
         graphs, k, _ = slots.shape
         edges, _ = join_query_nodes(batch.edge_index, batch.batch, graphs, k)
         h = self._pass_messages(torch.cat([h, slots.flatten(0, 1)]), edges)  # [V + B·k, width]
-        return self.head(self.norm(h[len(batch.batch) :])).unflatten(0, (graphs, k))  # type: ignore[no-any-return]
+        return self.head(self.norm(h[batch.batch.shape[0] :])).unflatten(0, (graphs, k))  # type: ignore[no-any-return]
 
     def _pooled(self, h: Tensor, slots: Tensor, batch: Batch) -> Tensor:
         pooled = global_add_pool(self._pass_messages(h, batch.edge_index), batch.batch, len(slots))  # [B, width]
         return self.head(self.norm(pooled)[:, None] + slots)  # type: ignore[no-any-return]
 
     def _pass_messages(self, h: Tensor, edges: Tensor) -> Tensor:
-        edges = edges[:, edges[1].argsort(stable=True)]  # some aggregations need edges sorted by receiver
+        # some aggregations need edges sorted by receiver; a stable sort has no equivalent in ONNX
+        place = torch.arange(edges.shape[1], device=edges.device)
+        edges = edges[:, (edges[1] * edges.shape[1] + place).argsort()]
         for layer in self.layers:
             h = layer(h, edges)
         return h
@@ -233,8 +235,8 @@ class Generator(Network[GeneratorArchitecture]):
 def build_generator(
     config: GeneratorArchitecture, items: ItemEmbeddings, categories: int, scorer: OutfitTransformer | None
 ) -> Generator:
-    """Builds a generator for a catalogue, with S's tokens of the items if ``scorer`` is given."""
-    token_width = 0 if scorer is None else scorer.config.width
+    """Builds a generator for a catalogue, with S's tokens of the items if ``scorer`` is given and projects them."""
+    token_width = 0 if scorer is None or not scorer.config.projected else scorer.config.width
     model = Generator(config, items.image_dim, items.text_dim, categories, token_width)
     if scorer is not None and model.scorer_tokens is not None:
         model.scorer_tokens.projection.load_state_dict(scorer.item_tokens.state_dict())

@@ -136,11 +136,11 @@ class CandidateScorer:
 
     @property
     def item_tokens(self) -> Tensor:
-        """Tokens of the catalogue's items as S projects them, without their mean, float32, shape ``[N, width]``."""
+        """Tokens of the catalogue's items as the engine keeps them, float32, shape ``[N, width]``."""
         return self._items.tokens
 
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
-        """Task-token outputs for outfits ``[B, n]`` without their mean, float32, ``[B, width]``; one call of S each."""
+        """The engine's set embeddings of outfits ``[B, n]``, float32, ``[B, width]``; one call of S each."""
         outfits = self._positions(outfits).sort(dim=1).values
         self.calls += len(outfits)
         with torch.inference_mode():

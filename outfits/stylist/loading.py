@@ -15,6 +15,7 @@ from outfits.config.schema import Config
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
+from outfits.hub import hub_folder, on_hub
 from outfits.mining.targets import read_selected
 from outfits.models.frozen import load_generator, load_retriever, load_scorer, load_student
 from outfits.stylist.changes import CatalogueChanges, ChangeStore
@@ -47,7 +48,7 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
 
     Arguments and errors are those of :meth:`Stylist.load`.
     """
-    folder = Path(run_dir).expanduser()
+    folder = hub_folder(str(run_dir), "model", "run") if on_hub(run_dir) else Path(run_dir).expanduser()
     if not (folder / run_files.CONFIG).is_file():
         raise ArtifactError(f"{folder} holds no run: {run_files.CONFIG} is missing; name the folder of a finished run")
     if not (folder / run_files.COMPATIBILITY).is_file():
@@ -55,7 +56,7 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     config = read_config(folder / run_files.CONFIG)
     manifest = read_manifest(folder)
     if cache_dir is not None:
-        manifest = replace(manifest, embeddings_dir=str(Path(cache_dir).expanduser() / "embeddings"))
+        manifest = replace(manifest, embeddings_dir=str(Path(cache_dir).expanduser() / run_files.EMBEDDINGS))
     if data_root is not None:
         manifest = replace(manifest, data_root=str(Path(data_root).expanduser()))
     catalogue = read_catalogue(folder, manifest, config.encoder)

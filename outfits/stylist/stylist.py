@@ -73,10 +73,11 @@ class Stylist:
         cache_dir: str | Path | None = None,
         data_root: str | Path | None = None,
     ) -> "Stylist":
-        """Loads a finished run with at least a compatibility model; nothing is trained, embedded or fetched.
+        """Loads a finished run with at least a compatibility model; nothing is trained or embedded.
 
         Args:
-            run_dir: the run's folder.
+            run_dir: the run's folder, that of an exported run, or ``hf://ORG/NAME`` for an exported run on the Hugging
+                Face Hub, which is taken from the hub's cache where it is there, else fetched.
             device: where the models run: ``cpu``, ``cuda`` or ``mps``.
             cache_dir: folder of what runs share, such as embeddings; None: where the run left it.
             data_root: folder of the run's data set, for images; None: where the run found it.

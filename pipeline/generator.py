@@ -72,6 +72,7 @@ def test_generator(
     """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its metrics under ``test/``."""
     config = run.config
     module = GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer, scorer.module)
+    module.model.keep_references(generator.references)
     module.model.load_state_dict(generator.state_dict())
     data = _data(run, dataset, None, tasks)
     trainer = build_trainer(

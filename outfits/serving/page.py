@@ -339,7 +339,7 @@ def _explain(stylist: Stylist, visit: Visit) -> list[Any]:
     pictures[found.suspect] = (pictures[found.suspect][0], "← the one to change")
     lines = ["| item | S without it | S with the best other one |", "|---|---|---|"]
     for place, effect in enumerate(found.items):
-        name = html.escape(f"{place + 1}. {effect.item.category} {effect.item.text}").replace("|", "&#124;")
+        name = html.escape(f"{place + 1}. {effect.item.category} {effect.item.text}".strip()).replace("|", "&#124;")
         name = f"**{name}**" if place == found.suspect else name
         replaced = "–" if effect.replaced is None else f"{effect.replaced:.3f} ({effect.replaced - found.score:+.3f})"
         lines.append(f"| {name} | {effect.without:.3f} ({effect.without - found.score:+.3f}) | {replaced} |")

@@ -29,6 +29,7 @@ from pathlib import Path
 import outfits.threads  # noqa: F401, before torch  # isort: skip
 
 import numpy as np
+import psutil
 import torch
 from machine import cpu_name
 
@@ -195,19 +196,38 @@ def outfits_of(run: Path, count: int) -> list[list[str]]:
     return found
 
 
-def overhead(run: Path, port: int, outfits: Sequence[list[str]], method: str, turns: int) -> tuple[float, float]:
-    """Median seconds of one call of the stylist, and of as many requests at once, in turns."""
+@dataclass(frozen=True)
+class Overhead:
+    """Medians of seconds, of the clock and of processors, for one call of the stylist and for as many requests at once.
+
+    Beside other programs the clock favours the service, which has several processes; processors' seconds do not.
+    """
+
+    direct: float
+    through: float
+    direct_cpu: float
+    through_cpu: float
+
+
+def overhead(run: Path, service: int, port: int, outfits: Sequence[list[str]], method: str, turns: int) -> Overhead:
+    """Compares a call of the stylist with the same outfits through a service, in turns."""
     stylist = Stylist.load(run).prepared()
     asked = [{"items": pair, "k": 2, "method": method} for pair in outfits]
-    direct, through = [], []
-    for turn in range(turns + 1):
-        started = time.perf_counter()
+    processes = psutil.Process(service).children(recursive=True)
+    rows = []
+    for _ in range(turns + 1):
+        started, busy = time.perf_counter(), time.process_time()
         stylist.complete_many(outfits, 2, method=method)
-        direct.append(time.perf_counter() - started)
-        through.append(load(port, asked, len(asked)).seconds)
-        if not turn:  # to warm up
-            direct.clear(), through.clear()
-    return statistics.median(direct), statistics.median(through)
+        direct, direct_cpu = time.perf_counter() - started, time.process_time() - busy
+        busy = _busy(processes)
+        through = load(port, asked, len(asked)).seconds
+        rows.append((direct, through, direct_cpu, _busy(processes) - busy))
+    return Overhead(*(statistics.median(column) for column in zip(*rows[1:], strict=True)))  # the first warms up
+
+
+def _busy(processes: Sequence[psutil.Process]) -> float:
+    """Processors' seconds of processes so far."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, object]]:
@@ -232,7 +252,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, object]]:
             outfits = outfits_of(run, 256)
             ask_for = [{"items": outfits[place % 256], "method": asked.method} for place in range(asked.requests)]
             for most in asked.batches:
-                with served(run, f"serve.max_batch={most}", "serve.timeout=600", *asked.options) as (port, _):
+                with served(run, f"serve.max_batch={most}", "serve.timeout=600", *asked.options) as (port, service):
                     load(port, ask_for[: 2 * asked.clients], asked.clients)  # to warm up
                     found = load(port, ask_for, asked.clients)
                     p50, p95, p99 = (found.percentile(share) for share in (0.5, 0.95, 0.99))
@@ -244,14 +264,17 @@ def main(arguments: list[str] | None = None) -> list[dict[str, object]]:
                     )
                     lines.append({"items": items, "max_batch": most, "rate": rate, **asdict(found)})
                     if most > 1 and asked.turns:
-                        direct, through = overhead(run, port, outfits[: asked.clients], asked.method, asked.turns)
-                        more = 100 * (through / direct - 1)
+                        some = outfits[: asked.clients]
+                        cost = overhead(run, service, port, some, asked.method, asked.turns)
                         print(
-                            f"{'':>9} {asked.clients} outfits: {1000 * direct:,.0f} ms by one call of the stylist, "
-                            f"{1000 * through:,.0f} ms by as many requests at once, {more:+.0f} %",
+                            f"{'':>9} {asked.clients} outfits: {1000 * cost.direct:,.0f} ms by one call, "
+                            f"{1000 * cost.through:,.0f} ms by as many requests, "
+                            f"{100 * (cost.through / cost.direct - 1):+.0f} %; {1000 * cost.direct_cpu:,.0f} and "
+                            f"{1000 * cost.through_cpu:,.0f} ms of processors, "
+                            f"{100 * (cost.through_cpu / cost.direct_cpu - 1):+.0f} %",
                             flush=True,
                         )
-                        lines[-1] |= {"direct": direct, "through": through}
+                        lines[-1] |= asdict(cost)
     return lines
 
 

@@ -13,6 +13,8 @@ from outfits import Stylist
 from outfits.config.load import load_serve
 from outfits.config.schema.serve import ServeConfig
 from outfits.errors import ConfigError
+from outfits.serving import visit as visits
+from outfits.serving.visit import Visit
 from tests.test_visit import photo_bytes
 from tests.tiny_run import make_run
 
@@ -57,6 +59,18 @@ def test_the_api_completes_and_explains_an_outfit_of_the_data(address: str) -> N
     assert "The pair that goes together least" in str(client.predict(api_name="/explain"))
     other = gradio_client.Client(address, verbose=False)
     assert "put at least one item" in str(other.predict(*asked, api_name="/complete"))  # a visit of its own
+
+
+def test_a_garment_without_a_text_is_named_by_its_category(tmp_path: Path) -> None:
+    from outfits.serving.page import _explain
+
+    make_run(tmp_path)
+    stylist, visit = Stylist.load(tmp_path / "run"), Visit()
+    for size in ((40, 40), (50, 40)):
+        visit = visits.add_image(visit, stylist, photo_bytes("PNG", size), 50)
+    table = _explain(stylist, visit)[1]
+    assert f"**{visit.items[0].ref.category}" not in table
+    assert re.search(r"\| \*\*\d\. \S+\*\* \|", table)
 
 
 def test_the_command_line_names_what_is_missing() -> None:

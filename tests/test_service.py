@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import re
 import shutil
 import struct
 import time
@@ -389,6 +390,17 @@ def test_the_documentation_has_every_operation_and_field(client: TestClient) -> 
     for reference in {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert reference in known
     assert set(known["Complete"]["properties"]) == set(Complete.model_fields)
+
+
+def test_the_page_of_the_documentation_fetches_nothing(client: TestClient) -> None:
+    answer = client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert re.findall(r"""(?:src|href)=["']?([^"'> ]+)""", answer.text) == ["openapi.json"]
+    for operation in OPERATIONS.values():
+        assert f"<code>{operation.method} {operation.path.replace(':path', '')}</code>" in answer.text
+        assert all(f"<code>{name}</code>" in answer.text for name in operation.request.model_fields)
+    assert "integer from 1 to 8" in answer.text
 
 
 def test_names_of_choices_are_those_of_the_stylist(stylist: Stylist) -> None:

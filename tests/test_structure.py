@@ -114,7 +114,7 @@ def test_torch_is_imported_before_faiss(path: Path) -> None:
     assert "faiss" not in names or names.index("torch") < names.index("faiss")
 
 
-@pytest.mark.parametrize("program", ["train.py", "evaluate.py", "complete.py"])
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py", "complete.py", "serve.py"])
 def test_entry_points_are_read_in_one_sitting(program: str) -> None:
     assert len((ROOT / program).read_text().splitlines()) < 80
 

@@ -10,14 +10,18 @@ from fastapi.params import Depends
 from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.datastructures import UploadFile
+from starlette.responses import HTMLResponse
 
 from outfits.config.schema.serve import ServeConfig
+from outfits.serving.documentation import documentation
 from outfits.serving.requests import MOST_PHOTOS, OPERATIONS, Answer, Call, Operation, refused
 
 SHOWN_ERRORS = 20  # of one request
 JSON, FORM = "application/json", "multipart/form-data"
 FORM_FIELD = "request"  # of a multipart request, beside its files
 SCHEMAS = "#/components/schemas/"
+OWN_PAGES = ("/docs", "/redoc", "/docs/oauth2-redirect")
+PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 Submit = Callable[[Call], Awaitable[Answer]]
@@ -56,7 +60,10 @@ def add_routes(app: FastAPI, submit: Submit, config: ServeConfig, dependencies: 
             description=operation.request.__doc__,
             openapi_extra=_documented(operation),
         )
-    documented = app.openapi
+    # FastAPI's own pages fetch scripts from elsewhere
+    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in OWN_PAGES]
+    app.add_api_route("/docs", lambda: HTMLResponse(page, 200, PAGE_HEADERS), include_in_schema=False)
+    page, documented = documentation(), app.openapi
 
     def openapi() -> dict[str, Any]:
         schema = documented()

@@ -25,8 +25,13 @@ SHOWN = 12  # items of a page of search or browsing
 SIZE = (360, 480)
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: auto; }
+.grid-wrap { min-height: 0 !important; }
+.caption-label { max-width: 100% !important; white-space: normal !important; text-align: left; }
 #message { min-height: 2.2em; font-weight: 600; }
-@media (max-width: 640px) { .gradio-container { padding: 6px !important; } }
+@media (max-width: 640px) {
+  .gradio-container { padding: 6px !important; }
+  .grid-container { grid-template-columns: repeat(2, minmax(100px, 1fr)) !important; }
+}
 """
 VISIT_SECONDS = 1800  # that an outfit outlives the visit
 CACHE_SECONDS = 300  # that an image which was shown stays on the disk, and how often old ones are looked for
@@ -117,7 +122,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         complete = gr.Button("Complete the outfit", variant="primary")
         proposals, notes, takes = [], [], []
         for number in range(1, visits.PROPOSALS + 1):
-            with gr.Row(equal_height=True):
+            with gr.Row():
                 with gr.Column(scale=4):
                     proposals.append(_gallery(f"Proposal {number}", 6, visible=False))
                 with gr.Column(scale=1, min_width=160):
@@ -314,7 +319,7 @@ def _show_proposals(visit: Visit) -> list[Any]:
             pictures = [_picture(*pair) for pair in zip(proposal.outfit.items, images, strict=True)]
             for place, adds in enumerate(proposal.adds):
                 image, caption = pictures[given + place]
-                pictures[given + place] = (image, f"{caption} · adds {adds:+.2f}")
+                pictures[given + place] = (image, f"adds {adds:+.3f} · {caption}")
             note = f"S **{proposal.outfit.score:.3f}**"
             note += "" if proposal.judge is None else f", the judge's score **{proposal.judge:.3f}**"
         galleries.append(gr.update(value=pictures, visible=there))
@@ -334,7 +339,7 @@ def _explain(stylist: Stylist, visit: Visit) -> list[Any]:
     pictures[found.suspect] = (pictures[found.suspect][0], "← the one to change")
     lines = ["| item | S without it | S with the best other one |", "|---|---|---|"]
     for place, effect in enumerate(found.items):
-        name = html.escape(f"{place + 1}. {effect.item.category} {effect.item.text}").replace("|", "&#124;")
+        name = html.escape(f"{place + 1}. {effect.item.category} {effect.item.text}".strip()).replace("|", "&#124;")
         name = f"**{name}**" if place == found.suspect else name
         replaced = "–" if effect.replaced is None else f"{effect.replaced:.3f} ({effect.replaced - found.score:+.3f})"
         lines.append(f"| {name} | {effect.without:.3f} ({effect.without - found.score:+.3f}) | {replaced} |")

@@ -49,7 +49,7 @@ class Complete(Request):
 
     items: Pieces
     k: int = Field(2, ge=1, le=8, description="missing items")
-    categories: Name | Names | list[Names | None] | None = Field(
+    categories: Name | Names | Annotated[list[Names | None], Field(max_length=8)] | None = Field(
         None, description="allowed categories, for all missing items or a list for each"
     )
     texts: Text | Annotated[list[Text], Field(max_length=8)] | None = Field(

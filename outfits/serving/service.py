@@ -131,10 +131,8 @@ class BatchLoop(LitLoop):
         batch: list[Any] = []
         try:
             batch.append(queue.get(timeout=IDLE))
-            until = time.monotonic() + wait
             while len(batch) < most:
-                left = until - time.monotonic()
-                batch.append(queue.get(timeout=left) if left > 0 else queue.get_nowait())
+                batch.append(queue.get(timeout=wait) if wait else queue.get_nowait())
         except Empty:
             pass
         return batch

@@ -22,7 +22,12 @@ class ServeConfig:
     max_request_mb: int = key(40, "largest request to the service, megabytes", ge=1)
     workers: int = key(1, "processes of the service with models, for each device", ge=1)
     max_batch: int = key(32, "most requests to the service that are answered together", ge=1)
-    batch_wait_ms: float = key(5, "how long a request to the service waits for others, milliseconds", ge=0, le=1000)
+    batch_wait_ms: float = key(
+        5,
+        "how long the service waits for a further request to answer together with others, milliseconds",
+        ge=0,
+        le=1000,
+    )
     timeout: float = key(30, "after how many seconds a request to the service is refused", gt=0)
     keep: str | None = key(
         None, "folder for the outfits and photos of visitors of the page; null: nothing is kept", check=absolute

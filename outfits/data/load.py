@@ -8,6 +8,7 @@ from outfits.config.schema.data import DATA_FORMATS, DataConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.cleaning import clean, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
+from outfits.data.interactions import clean_interactions
 from outfits.data.outfits import Outfits
 from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen
 from outfits.errors import DataError
@@ -52,8 +53,11 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         "official compatibility rows kept": _total(labelled),
     }
     facts |= {"pairs_seen": pairs_seen(outfits), "twin_share": near_duplicate_share(outfits)}
-    notes = [*raw.notes, *cleaned.notes]
-    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes)
+    notes, users = [*raw.notes, *cleaned.notes], None
+    if raw.interactions:
+        users, of_users = clean_interactions(raw.interactions, cleaned.kept_as, outfits, config)
+        counts |= of_users
+    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users)
 
 
 def read(config: DataConfig) -> RawDataset:

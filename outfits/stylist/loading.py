@@ -16,19 +16,24 @@ from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
 from outfits.mining.targets import read_selected
-from outfits.models.frozen import load_generator, load_retriever, load_scorer, load_student
+from outfits.models.frozen import load_generator, load_recommender, load_retriever, load_scorer, load_student
+from outfits.models.hfgn import Hfgn
 from outfits.stylist.export import read_catalogue, read_manifest, read_outfits
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run on a device; its context holds the models, without a generator where the run has none yet."""
+    """A run on a device; its context holds the models, without a generator where the run has none yet.
+
+    ``recommender`` is HFGN, None where the run has none.
+    """
 
     folder: Path
     config: Config
     catalogue: Catalogue
     outfits: Outfits
     context: MethodContext
+    recommender: Hfgn | None
 
 
 def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, data_root: str | Path | None) -> LoadedRun:
@@ -73,7 +78,9 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         seed=config.seed,
         device=_device(device),
     )
-    return LoadedRun(folder, config, catalogue, outfits, context)
+    recommends = (folder / run_files.RECOMMENDER).is_file()
+    recommender = load_recommender(folder / run_files.RECOMMENDER) if recommends else None
+    return LoadedRun(folder, config, catalogue, outfits, context, recommender)
 
 
 def _device(name: str) -> torch.device:

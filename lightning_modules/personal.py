@@ -50,8 +50,8 @@ class PersonalModule(L.LightningModule):
         self._vectors: tuple[Any, Any] | None = None
 
     def on_fit_start(self) -> None:
-        """Moves the graph to the device."""
-        self.graph = self.graph.to(self.device)
+        """Copies the graph to the device."""
+        self.graph = self.graph.clone().to(self.device)
 
     def training_step(self, batch: PersonalBatch, batch_index: int) -> Tensor:
         """Prefers liked outfits to all others of the batch, and outfits to random sets of items."""
@@ -71,7 +71,7 @@ class PersonalModule(L.LightningModule):
     @torch.no_grad()
     def on_validation_epoch_start(self) -> None:
         """Computes users and outfits."""
-        self._vectors = tuple(part.float().cpu().numpy() for part in self.model.vectors(self.graph.to(self.device)))
+        self._vectors = tuple(part.float().cpu().numpy() for part in self.model.vectors(self.graph))
 
     def validation_step(self, batch: Tensor, batch_index: int) -> None:
         """Ranks all outfits but those of training for the users of a batch."""

@@ -187,6 +187,9 @@ def build_hfgn(graph: HeteroData, config: PersonalConfig) -> Hfgn:
         categories=len(graph.category_weights),
         embedding_dim=graph["item"].vectors.shape[1] if "vectors" in graph["item"] else 0,
     )
+    if not config.compatibility_weight:
+        for head in (model.attention, model.score):
+            head.requires_grad_(False)  # several ranks wait for gradients of all that has some
     if config.start == "spectral" and config.item_ids:
         model.begin_from(*spectral_vectors(graph, config.dim))
     return model

@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo train evaluate page smoke test test-slow lint format typecheck check bench wheel clean
+.PHONY: help setup demo train evaluate page export smoke test test-slow lint format typecheck check bench study wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ page: $(STAMP) ## a page to complete outfits on, http://127.0.0.1:7860, around t
 	@test -f runs/page/report/results.json || $(BIN)/python train.py experiment=synthetic run_dir=runs/page
 	$(BIN)/python serve.py run=runs/page $(ARGS)
 
+export: $(STAMP) ## a finished run as one folder for others, for example ARGS="run=runs/NAME folder=exported"
+	$(BIN)/python -m pipeline.export $(ARGS)
+
 smoke: $(STAMP) ## every stage on a tiny subset, in about a minute: does it run at all?
 	$(BIN)/python train.py experiment=smoke $(ARGS)
 
@@ -69,6 +72,9 @@ bench: $(STAMP) ## how fast S is asked about a catalogue, and an outfit complete
 	$(BIN)/python benchmarks/score_catalogue.py
 	$(BIN)/python benchmarks/complete.py
 	$(BIN)/python benchmarks/complete.py --items 1000000 --batches 1 --index ivf
+
+study: $(STAMP) ## the README's tables over three seeds; hours, resumable: make study ARGS="experiment=mango data.root=data/mango"
+	$(BIN)/python benchmarks/study.py $(ARGS)
 
 check: lint typecheck test ## lint, typecheck and test: run before a commit
 

@@ -11,7 +11,8 @@ from torch_geometric.data import Batch
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
 from outfits.data.catalogue import Catalogue
-from outfits.models.generator import Generator
+from outfits.models.compatibility import OutfitTransformer
+from outfits.models.generator import build_generator
 from outfits.models.losses import assignment_cost, best_assignment, cosine_distance_to_targets, listwise_distillation
 
 EXPERIMENT_SHARE = 0.5  # of the batches ask all tasks for the experiment's k, the others for one drawn up to k_max
@@ -19,11 +20,12 @@ CATEGORY_DROP = 0.3  # of the missing items with a text lose their condition's c
 
 
 class GeneratorModule(L.LightningModule):
-    """Trains a :class:`Generator` with cosine loss to the greedy targets and listwise distillation of S.
+    """Trains a generator with cosine loss to the greedy targets and listwise distillation of S.
 
     Tasks with and without conditions may be mixed. Latent i answers condition i, so targets are assigned among the
     latents of equal conditions. Checkpoints leave out the catalogue's buffers: they are data, not weights.
-    ``config.k`` is the number of missing items in validation and test.
+    ``config.k`` is the number of missing items in validation and test. A ``scorer``, S, gives its tokens of the items,
+    unless ``config.scorer_tokens`` is off.
     """
 
     def __init__(
@@ -32,10 +34,12 @@ class GeneratorModule(L.LightningModule):
         config: ModelConfig | None = None,
         loss: LossConfig | None = None,
         optimizer: OptimizerConfig | None = None,
+        scorer: OutfitTransformer | None = None,
     ) -> None:
         super().__init__()
         items, config = catalogue.require_embeddings, ModelConfig() if config is None else config
-        self.model = Generator(config, items.image_dim, items.text_dim, len(catalogue.category_names))
+        categories, scorer = len(catalogue.category_names), scorer if config.scorer_tokens else None
+        self.model = build_generator(config, items, categories, scorer)
         self.k = config.k
         self.loss = LossConfig() if loss is None else loss
         self.optimizer_config = OptimizerConfig() if optimizer is None else optimizer
@@ -43,8 +47,10 @@ class GeneratorModule(L.LightningModule):
         learned = self.loss.listwise_weight > 0
         self.log_temperature = nn.Parameter(torch.tensor(self.loss.latent_temperature).log(), requires_grad=learned)
         self.vectors: Tensor
+        self.present: Tensor
         self.categories: Tensor
         self.register_buffer("vectors", torch.from_numpy(np.array(items.vectors)), persistent=False)
+        self.register_buffer("present", torch.from_numpy(np.array(items.present)), persistent=False)
         self.register_buffer("categories", torch.from_numpy(catalogue.categories.astype(np.int64)), persistent=False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -81,7 +87,7 @@ class GeneratorModule(L.LightningModule):
         k = latents.shape[1]
         target_id = batch.target_id[:, :k]
         present = target_id >= 0  # [B, k]
-        targets = self.model.retrieval_vectors(self.vectors[target_id.clamp(min=0)])  # [B, k, r]
+        targets = self._mapped(target_id.clamp(min=0))  # [B, k, r]
         distance = cosine_distance_to_targets(latents, targets)  # [B, k, k]
         if self.loss.assignment == "best":
             cost = assignment_cost(distance.detach(), present, _same_condition(batch, k))
@@ -102,6 +108,10 @@ class GeneratorModule(L.LightningModule):
         losses |= {name: tasks.mean().detach() for name, tasks in apart.items() if len(tasks)}
         return {"loss": loss.mean(), **losses}
 
+    def _mapped(self, items: Tensor) -> Tensor:
+        """Maps catalogue positions ``[...]`` to the retrieval space, shape ``[..., r]``."""
+        return self.model.retrieval_vectors(self.vectors[items], self.present[items])
+
     def _listwise(self, latents: Tensor, batch: Batch) -> Tensor:
         """Distils the scores of each step's best candidates, with random items beside them; loss ``[B, k]``."""
         k = latents.shape[1]
@@ -111,7 +121,7 @@ class GeneratorModule(L.LightningModule):
         target = torch.where(known, target, 0.0)  # NaN in steps without a target, which have no candidates
         drawn = torch.randint(len(self.vectors), (self.loss.random_candidates,)).to(self.device)
         items, position = torch.unique(torch.cat([candidates.clamp(min=0).flatten(), drawn]), return_inverse=True)
-        mapped = self.model.retrieval_vectors(self.vectors[items])  # [U, r]
+        mapped = self._mapped(items)  # [U, r]
         queries = F.normalize(latents, dim=-1)
         cosines = queries @ mapped.T  # [B, k, U]: the batch shares most of its candidates
         listed = position[: candidates.numel()].view_as(candidates)  # [B, k, M]

@@ -36,6 +36,15 @@ STYLIST_USERS = "users.parquet"
 STYLIST_IMAGES = "image_encoder.npz"
 STYLIST_TIMM = "timm_encoder.npz"
 STYLIST_TEXTS = "text_encoder.npz"
+STYLIST_CHANGES = "changes.sqlite"
+STYLIST_ADDED_IMAGES = "added_images"
+
+EMBEDDINGS = "embeddings"  # in the cache, and in an exported run
+CARD = "README.md"
+CARD_FACTS = "config.json"
+ONNX = "onnx"
+# what an exported run has of a run's folder, beside the networks
+EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
 
 # what a run writes before its first product, each of which takes time to make
 BEFORE_PRODUCTS = (CONFIG, DATASET, STYLIST)

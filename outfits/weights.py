@@ -42,8 +42,10 @@ class Network(nn.Module, Generic[A]):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Architecture and sizes as JSON values by name."""
-        return {**asdict(self.config), **self.sizes}  # type: ignore[call-overload]
+        """Architecture and sizes as JSON values by name, without unwritten keys at their defaults."""
+        values = asdict(self.config)  # type: ignore[call-overload]
+        kept = {name: value for name, value in values.items() if (name, value) not in _unwritten(type(self.config))}
+        return {**kept, **self.sizes}
 
 
 def file_sha256(path: Path) -> str:
@@ -143,8 +145,14 @@ def load_foreign(network: nn.Module, path: Path, what: str) -> None:
         raise ArtifactError(f"{path} holds no weights of {what} ({one_line(error, 200)})") from error
 
 
+def _unwritten(kind: type) -> list[tuple[str, Any]]:
+    """Keys of an architecture that files leave out at their defaults, and these."""
+    return [(field.name, field.default) for field in fields(kind) if field.metadata.get("unwritten")]
+
+
 def _rebuilt(kind: type, values: dict[str, Any]) -> Any:
     """Builds a dataclass, and those in its fields, from JSON values."""
     hints = get_type_hints(kind)
+    values = {**dict(_unwritten(kind)), **values}
     parts = {field.name: values[field.name] for field in fields(kind)}
     return kind(**{n: _rebuilt(hints[n], value) if is_dataclass(hints[n]) else value for n, value in parts.items()})

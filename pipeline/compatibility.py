@@ -18,13 +18,14 @@ from outfits.config.schema.scorer import ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
-from outfits.errors import ConfigError
+from outfits.errors import ArtifactError, ConfigError
 from outfits.metrics.calibration import Calibration, fit_calibration, measure_calibration
 from outfits.metrics.evaluate_scorer import measure_compatibility, measure_given_scores, measure_probe
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import FrozenScorer, load_scorer
+from outfits.models.published import load_published
 from outfits.storage import write_atomically, write_json
-from outfits.weights import save_network
+from outfits.weights import save_network, weights_digest
 from pipeline.run import Run, content_key
 
 
@@ -46,7 +47,10 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
     """
     config = run.config
     outfits_of_scorer, outfits_of_judge = scorer_and_judge_outfits(run, dataset)
-    scorer = _train_one(run, dataset, outfits_of_scorer, config.scorer, config.seed, "scorer")
+    if config.scorer.weights is None:
+        scorer = _train_one(run, dataset, outfits_of_scorer, config.scorer, config.seed, "scorer")
+    else:
+        scorer = _take_published(run, dataset, Path(config.scorer.weights))
     judge = None
     if len(outfits_of_judge):
         judge_config = replace(
@@ -55,6 +59,7 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
             layers=config.judge.layers,
             heads=config.judge.heads,
             feedforward=config.judge.feedforward,
+            projected=True,  # its width is its own
         )
         judge_seed = config.seed + config.judge.seed_offset
         judge = _train_one(run, dataset, outfits_of_judge, judge_config, judge_seed, "judge")
@@ -153,6 +158,40 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
             _calibrate(run, dataset, module.model, seed, name)
         save_network(module.model, folder / run_files.SCORER)
         shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
+
+    on_rank_zero(export)
+    return folder
+
+
+def _take_published(run: Run, dataset: OutfitDataset, path: Path) -> Path:
+    """Converts a published checkpoint to S, calibrated if configured, or finds it converted; returns its folder.
+
+    Raises:
+        ArtifactError: if the file is no checkpoint, or was trained on embeddings of other widths.
+    """
+    model = load_published(path)
+    features, config = dataset.catalogue.require_embeddings, run.config.scorer
+    if model.sizes != {"image_dim": features.image_dim, "text_dim": features.text_dim}:
+        raise ArtifactError(
+            f"scorer.weights: {path} reads image and text vectors of {model.sizes['image_dim']} numbers each, but the "
+            f"encoder's have {features.image_dim} and {features.text_dim}; set `encoder` to the model that it was "
+            "trained on (published ones: FashionCLIP for images and texts)"
+        )
+    valid = dataset.outfits.of("valid")
+    calibrates = config.calibrate and valid.scores is None
+    fitted_on = [features.key, valid.items.tolist(), valid.offsets.tolist()] if calibrates else None
+    key = content_key(model.settings, weights_digest(model), fitted_on, run.config.seed)
+    folder = run.cache / "scorers" / f"published-{key}"
+    if (folder / run_files.SCORER).exists():
+        run.log("compatibility", f"reusing the scorer in {folder}")
+        return folder
+    run.require("compatibility", wanted_by="this run's scorer")
+    run.log("compatibility", f"taking the scorer from {path}; which outfits it was trained on, the file does not say")
+
+    def export() -> None:
+        if calibrates:
+            _calibrate(run, dataset, model, run.config.seed, "scorer")
+        save_network(model, folder / run_files.SCORER)
 
     on_rank_zero(export)
     return folder

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from outfits import run_files
 from outfits.config.schema.data import DataConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
+from outfits.data.files import root_of
 from outfits.data.load import load_dataset
 from outfits.data.outfits import SPLITS
 from outfits.encoders import EncoderSource
@@ -90,7 +90,7 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
 
 
 def _export_for_stylist(run: Run, dataset: OutfitDataset) -> None:
-    root, cache = Path(run.config.data.root), run.cache
+    root, cache = root_of(run.config.data), run.cache
     if is_exported(run.folder, dataset.catalogue.require_embeddings.key):
         write_manifest(run.folder, dataset, root, cache)
     else:

@@ -1,6 +1,8 @@
 """Stage ``generator``: trains the graph network that emits k latents on the greedy targets."""
 
+import numpy as np
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from torch import Tensor
 
 from callbacks.retrieval_evaluation import RetrievalEvaluation
 from datamodules.completion import CompletionDataModule
@@ -9,13 +11,19 @@ from lightning_modules.generator import GeneratorModule
 from lightning_modules.trainer import build_trainer, on_rank_zero
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks
+from outfits.config.schema import Config
 from outfits.data.dataset import OutfitDataset
+from outfits.graphs.completion_graph import CompletionGraphs
 from outfits.mining.mined import MinedTargets
+from outfits.mining.targets import Targets
 from outfits.models.frozen import FrozenScorer, load_generator
-from outfits.models.generator import Generator
+from outfits.models.generator import Generator, latents_of
 from outfits.weights import save_network
 from pipeline.compatibility import Scorers
 from pipeline.run import Run
+
+REFERENCE_TASKS = 1000  # training tasks whose latents the index's correction of hubs is measured with
+REFERENCE_STREAM = 32  # first number of their seed
 
 
 def train_generator(run: Run, dataset: OutfitDataset, scorers: Scorers, targets: MinedTargets) -> Generator:
@@ -35,7 +43,7 @@ def train_generator(run: Run, dataset: OutfitDataset, scorers: Scorers, targets:
     tasks = sum(map(len, targets.parts))
     run.log("generator", f"{start} on {tasks:,} tasks, {config.trainer.max_epochs} epochs → {path}")
     module = fit_resumable(
-        lambda: GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer),
+        lambda: GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer, scorer.module),
         data,
         config.trainer,
         kept,
@@ -43,8 +51,19 @@ def train_generator(run: Run, dataset: OutfitDataset, scorers: Scorers, targets:
         loggers=loggers,
         callbacks=callbacks,
     )
+    module.model.keep_references(reference_latents(module.model, targets.train, dataset, config))
     on_rank_zero(lambda: save_network(module.model, path, scorer_sha256=scorer.sha256))
     return load_generator(path, scorer.sha256)
+
+
+def reference_latents(model: Generator, targets: Targets, dataset: OutfitDataset, config: Config) -> Tensor:
+    """Computes latents ``[Q, r]`` of at most :data:`REFERENCE_TASKS` training tasks, drawn with the run's seed."""
+    tasks = targets.tasks
+    draw = np.random.default_rng([config.seed, REFERENCE_STREAM])
+    rows = np.sort(draw.permutation(len(tasks))[:REFERENCE_TASKS]).tolist()
+    graphs = CompletionGraphs(dataset.catalogue, tasks.given, tasks.removed)
+    latents = latents_of(model.eval(), [graphs[row] for row in rows], config.model.k, model.slots.device)
+    return latents.flatten(0, 1)
 
 
 def test_generator(
@@ -52,7 +71,8 @@ def test_generator(
 ) -> None:
     """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its metrics under ``test/``."""
     config = run.config
-    module = GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer)
+    module = GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer, scorer.module)
+    module.model.keep_references(generator.references)
     module.model.load_state_dict(generator.state_dict())
     data = _data(run, dataset, None, tasks)
     trainer = build_trainer(
@@ -67,5 +87,13 @@ def test_generator(
 def _data(
     run: Run, dataset: OutfitDataset, targets: MinedTargets | None, test: CompletionTasks | None = None
 ) -> CompletionDataModule:
-    size, workers = run.config.optimizer.batch_size, run.config.data.num_workers
-    return CompletionDataModule(dataset, targets, test, batch_size=size, num_workers=workers, seed=run.config.seed)
+    config = run.config
+    return CompletionDataModule(
+        dataset,
+        targets,
+        test,
+        batch_size=config.optimizer.batch_size,
+        num_workers=config.data.num_workers,
+        seed=config.seed,
+        prefix_share=config.model.prefix_share,
+    )

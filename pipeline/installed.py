@@ -1,4 +1,4 @@
-"""Runs the installed commands ``outfits-train``, ``outfits-evaluate``, ``outfits-complete`` and ``outfits-serve``."""
+"""Runs the installed commands ``outfits-train``, ``-evaluate``, ``-complete``, ``-serve`` and ``-export``."""
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -28,6 +28,13 @@ def complete() -> int:
 def serve() -> int:
     """Runs ``serve.py``; returns the exit status."""
     return _run("serve")
+
+
+def export() -> int:
+    """Runs :mod:`pipeline.export`; returns the exit status."""
+    from pipeline.export import main
+
+    return run_command(main, sys.argv[1:])
 
 
 def _run(name: str) -> int:

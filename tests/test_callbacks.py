@@ -82,7 +82,8 @@ class Tiny:
     def cosines(self, task: int) -> Tensor:
         """Cosines of a task's latents and every item by their definition, shape ``[k, N]``."""
         with torch.no_grad():
-            items = self.generator.retrieval_vectors(torch.from_numpy(self.catalogue.require_embeddings.vectors))
+            found = self.catalogue.require_embeddings
+            items = self.generator.retrieval_vectors(torch.from_numpy(found.vectors), torch.from_numpy(found.present))
         return F.cosine_similarity(self.latents[task][:, None], items[None], dim=-1)
 
     def completion(self, task: int) -> tuple[int, ...]:

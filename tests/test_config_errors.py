@@ -315,7 +315,8 @@ def test_missing_group_names_near_and_available_ones(tmp_path: Path) -> None:
         ("data.split=random", "data.split: is a section, not a key"),
         (
             "data=3.5",
-            "data: no data group '3.5'; available: mango, maryland, polyvore_outfits, polyvore_u, synthetic, tables",
+            "data: no data group '3.5'; available: iqon3000, mango, maryland, pog, polyvore_outfits, polyvore_u, "
+            "shift15m, synthetic, tables",
         ),
         ("data=", "data: is a section: pick a group as in data=NAME, or set a key of it"),
         ("include=[data/mango]", "include: belongs in a recipe; on the command line pick a group, as in data=mango"),

@@ -57,7 +57,7 @@ def test_help_flag_prints_help_and_ends_with_status_0(
     assert capsys.readouterr().out == help_text(program)
 
 
-@pytest.mark.parametrize("program", ["train", "evaluate", "complete", "serve"])
+@pytest.mark.parametrize("program", ["train", "evaluate", "complete", "serve", "pipeline.export"])
 def test_help_does_not_wait_for_torch(program: str) -> None:
     code = (
         f"import atexit, sys, {program}; atexit.register(lambda: print('torch' in sys.modules)); {program}.main(['-h'])"

@@ -10,11 +10,13 @@ import torch
 from torch_geometric.data import Batch
 
 from outfits.config.schema.model import GRAPH_LAYERS, GeneratorArchitecture
+from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import complete_edges, completion_graph
+from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import load_generator
-from outfits.models.generator import Generator, canonical_order, join_query_nodes, latents_of
+from outfits.models.generator import Generator, build_generator, canonical_order, join_query_nodes, latents_of
 from outfits.weights import save_network
 
 AGGREGATIONS = GeneratorArchitecture.__dataclass_fields__["aggregation"].metadata["choices"]
@@ -121,11 +123,12 @@ def test_latents_of_one_outfit_differ() -> None:
 
 @pytest.mark.parametrize("readout", ["queries", "pool"])
 def test_latents_live_in_the_retrieval_space(readout: str) -> None:
-    vectors = torch.from_numpy(a_catalogue().require_embeddings.vectors)
-    for retrieval, width in (("map", 7), ("item", IMAGE_DIM + TEXT_DIM)):
+    items = a_catalogue().require_embeddings
+    vectors, present = torch.from_numpy(items.vectors), torch.from_numpy(items.present)
+    for retrieval, width in (("map", 7), ("tower", 7), ("item", IMAGE_DIM + TEXT_DIM)):
         generator = a_generator(retrieval=retrieval, readout=readout)
         assert generator(a_batch([[3, 9, 14], [5, 6]])).shape == (2, 3, width)
-        mapped = generator.retrieval_vectors(vectors)
+        mapped = generator.retrieval_vectors(vectors, present)
         torch.testing.assert_close(mapped.norm(dim=-1), torch.ones(ITEMS))
         assert mapped.shape == (ITEMS, width)
 
@@ -171,7 +174,7 @@ def test_any_category_and_an_empty_text_are_no_condition(readout: str, k: int) -
 
 
 @pytest.mark.parametrize("readout", ["queries", "pool"])
-@pytest.mark.parametrize("retrieval", ["map", "item"])
+@pytest.mark.parametrize("retrieval", ["map", "tower", "item"])
 def test_one_generator_emits_any_number_of_latents(readout: str, retrieval: str) -> None:
     generator = a_generator(readout=readout, retrieval=retrieval)
     batch = a_batch([[3, 9, 14], [5, 6]])
@@ -237,3 +240,51 @@ def test_a_generator_belongs_to_the_scorer_that_taught_it(tmp_path: Path) -> Non
     assert torch.equal(load_generator(path, "a" * 64)(batch), generator(batch))
     with pytest.raises(ArtifactError, match="another scorer"):
         load_generator(path, "b" * 64)
+
+
+def a_scorer(**changes: Any) -> OutfitTransformer:
+    torch.manual_seed(1)
+    config = ScorerArchitecture(width=8, layers=1, heads=2, feedforward=8, **changes)
+    return OutfitTransformer(config, IMAGE_DIM, TEXT_DIM).eval().requires_grad_(False)
+
+
+def a_generator_of(scorer: OutfitTransformer, **changes: Any) -> Generator:
+    config = GeneratorArchitecture(**{"k_max": 2, "width": 16, "layers": 1, "retrieval_dim": 7, **changes})
+    return build_generator(config, a_catalogue().require_embeddings, CATEGORIES, scorer)
+
+
+@pytest.mark.parametrize("retrieval", ["map", "tower"])
+def test_items_enter_as_tokens_of_the_scorer(retrieval: str) -> None:
+    scorer, items = a_scorer(), a_catalogue().require_embeddings
+    generator = a_generator_of(scorer, retrieval=retrieval).eval()
+    vectors, present = torch.from_numpy(items.vectors), torch.from_numpy(items.present)
+    unseen = torch.linalg.svd(scorer.item_tokens.image.weight)[2][-1]  # the scorer maps this direction to zero
+    moved = vectors.clone()
+    moved[:, :IMAGE_DIM] += 3 * unseen
+    torch.testing.assert_close(
+        generator.retrieval_vectors(moved, present), generator.retrieval_vectors(vectors, present)
+    )
+    batch = a_batch([[3, 9, 14], [5, 6]])
+    latents = generator(batch, 2)
+    batch.x = batch.x.clone()
+    batch.x[:, :IMAGE_DIM] += 3 * unseen
+    torch.testing.assert_close(generator(batch, 2), latents)
+
+
+def test_training_leaves_tokens_of_the_scorer_as_they_are() -> None:
+    scorer = a_scorer()
+    generator = a_generator_of(scorer)
+    generator(a_batch([[3, 9, 14]]), 2).square().sum().backward()
+    trained = {name for name, parameter in generator.named_parameters() if parameter.requires_grad}
+    assert not any(name.startswith("scorer_tokens.projection") for name in trained)
+    assert {"scorer_tokens.norm.weight", "item_tokens.weight"} <= trained
+    with torch.no_grad():
+        generator.scorer_tokens.projection.image.weight.add_(1)  # a copy: S itself does not change
+    assert not torch.equal(generator.scorer_tokens.projection.image.weight, scorer.item_tokens.image.weight)
+
+
+def test_a_saved_generator_keeps_tokens_of_its_scorer(tmp_path: Path) -> None:
+    generator = a_generator_of(a_scorer()).eval()
+    save_network(generator, tmp_path / "generator.safetensors", scorer_sha256="a")
+    loaded = load_generator(tmp_path / "generator.safetensors", "a")
+    assert torch.equal(loaded(a_batch([[3, 9]]), 2), generator(a_batch([[3, 9]]), 2))

@@ -206,7 +206,7 @@ def favourites(module: GeneratorModule, tasks: CompletionGraphs, k: int) -> list
     module.eval()
     with torch.no_grad():
         latents = module.model(batch_of(tasks), k)
-        items = module.model.retrieval_vectors(module.vectors)
+        items = module.model.retrieval_vectors(module.vectors, module.present)
     nearest: list[list[int]] = (torch.nn.functional.normalize(latents, dim=-1) @ items.T).argmax(-1).tolist()
     return nearest
 

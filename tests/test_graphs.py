@@ -121,3 +121,32 @@ def test_evaluation_batches_are_the_same_on_any_number_of_ranks(world_size: int)
     shares = [FixedBatches(11, 3, rank, world_size) for rank in range(world_size)]
     batches = [tuple(batch) for share in shares for batch in BatchSampler(share, 3, drop_last=False)]
     assert sorted(batches) == [(0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10)]
+
+
+def test_prefixes_give_first_targets_and_ask_for_the_others() -> None:
+    tasks = some_graphs(steps=3, conditions=True)
+    assert tasks.targets is not None
+    chosen = tasks.targets.chosen
+    graphs, seen = TrainingGraphs([tasks], 3, prefix_share=1.0, seed=5), set()
+    for epoch in range(20):
+        for task in range(len(tasks)):
+            plain, data = tasks.graph(task), graphs[epoch, task]
+            prefix = len(data.item_id) - len(plain.item_id)
+            seen.add(prefix)
+            assert sorted(data.item_id.tolist()) == sorted([*plain.item_id.tolist(), *chosen[task, :prefix].tolist()])
+            assert data.target_id[0].tolist() == [*chosen[task, prefix:].tolist(), *[-1] * prefix]
+            for name in ("candidate_id", "candidate_score", "condition_categories", "condition_texts"):
+                assert torch.equal(data[name][0, : 3 - prefix], plain[name][0, prefix:]), name
+    assert seen == {1, 2}
+
+
+def test_prefixes_depend_on_seed_epoch_and_task_alone() -> None:
+    def sizes(share: float, seed: int, epoch: int) -> list[int]:
+        graphs = TrainingGraphs([some_graphs(steps=3)] * 20, 3, share, seed)
+        return [len(graphs[epoch, task].item_id) for task in reversed(range(len(graphs)))]
+
+    assert sizes(0.5, 0, 0) == sizes(0.5, 0, 0)
+    assert sizes(0.5, 0, 0) != sizes(0.5, 0, 1)
+    assert sizes(0.5, 0, 0) != sizes(0.5, 1, 0)
+    given = np.array(sizes(0.0, 0, 0))
+    assert np.mean(np.array(sizes(0.5, 0, 0)) > given) == pytest.approx(0.5, abs=0.2)

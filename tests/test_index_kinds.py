@@ -177,7 +177,7 @@ def test_cosines_are_of_the_whole_catalogue_in_its_order(catalogue, flat, invert
     np.testing.assert_allclose(flat.vectors.numpy(), unit, atol=1e-6)
 
 
-@pytest.mark.parametrize("retrieval", ["map", "item"])
+@pytest.mark.parametrize("retrieval", ["map", "tower", "item"])
 def test_a_catalogue_is_mapped_block_by_block(retrieval, monkeypatch):
     rng = np.random.default_rng(3)
     vectors, names = rng.normal(size=(50, 8)).astype(np.float32), ("a", "b", "c")
@@ -191,7 +191,7 @@ def test_a_catalogue_is_mapped_block_by_block(retrieval, monkeypatch):
     monkeypatch.setattr(category_index, "BLOCK", 7)
     index = index_catalogue(model, items, "cpu")
     with torch.no_grad():
-        expected = model.retrieval_vectors(torch.from_numpy(vectors))
+        expected = model.retrieval_vectors(torch.from_numpy(vectors), torch.from_numpy(features.present))
     torch.testing.assert_close(index.vectors, expected)
     assert index.num_categories == 3
     assert index.empty_categories.tolist() == [False, False, True]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from outfits import run_files
 from outfits.config.load import load_config
-from outfits.config.schema.data import DATA_FORMATS, DataConfig, SplitConfig
+from outfits.config.schema.data import DATA_FORMATS, DataConfig, DataFormat, SplitConfig
 from outfits.config.schema.encoder import IMAGE_ENCODERS, TEXT_ENCODERS, EncoderConfig, EncoderEntry, LearnedConfig
 from outfits.config.schema.representation import IMAGE_MODELS, ImageModelEntry, RepresentationConfig
 from outfits.data.dataset import Item, RawDataset, RawOutfit
@@ -24,7 +24,7 @@ from outfits.data.load import load_dataset
 from outfits.encoders import EncoderSource, build_item_encoder
 from outfits.encoders.build import keep_fitted
 from outfits.errors import DataError
-from outfits.registry import Entry, Table
+from outfits.registry import Table
 from outfits.representations.base import Features, ImageModel
 from outfits.representations.batch import ImageBatch
 from outfits.storage import read_arrays, write_arrays
@@ -46,7 +46,7 @@ def own_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     IMAGE_ENCODERS.register(EncoderEntry("colour", f"{here}:build_colours", fitted=True, shared_space=True))
     TEXT_ENCODERS.register(EncoderEntry("colour", f"{here}:build_words", shared_space=True))
     IMAGE_MODELS.register(ImageModelEntry("mean_colour", f"{here}:MeanColour"))
-    DATA_FORMATS.register(Entry("one_file", f"{here}:read_one_file"))
+    DATA_FORMATS.register(DataFormat("one_file", f"{here}:read_one_file"))
 
 
 class Colours:

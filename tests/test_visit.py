@@ -1,6 +1,8 @@
 """What a visitor of the page can do, without the page."""
 
+import json
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from PIL import Image
 
 from outfits import Stylist
 from outfits.errors import OutfitError
+from outfits.serving import photos
 from outfits.serving import visit as visits
+from outfits.serving.keeping import OUTFIT, keep_visit
 from outfits.serving.visit import CompletionRequest, Visit
 from tests.encoder_items import draw_garment
 from tests.tiny_run import make_run
@@ -89,8 +93,8 @@ def test_a_broken_photo_is_one_line_and_changes_nothing(stylist: Stylist, conten
 
 
 def test_a_large_photo_is_kept_small(stylist: Stylist) -> None:
-    photo = visits.read_image(photo_bytes("JPEG", (3000, 2000)), 50)
-    assert max(photo.size) == visits.IMAGE_SIZE
+    photo = photos.read_image(photo_bytes("JPEG", (3000, 2000)), 50)
+    assert max(photo.size) == photos.IMAGE_SIZE
 
 
 def test_completions_say_what_each_item_adds(stylist: Stylist) -> None:
@@ -226,3 +230,20 @@ def test_likely_categories_are_shares_of_the_nearest(stylist: Stylist) -> None:
     assert [share for _, share in found] == sorted((share for _, share in found), reverse=True)
     assert set(stylist.browse(found[0][0])) <= set(stylist.item_ids)
     assert np.isin(stylist.browse(), stylist.item_ids).all()
+
+
+def test_a_kept_visit_is_its_outfit_and_photos_and_nothing_else(stylist: Stylist, tmp_path: Path) -> None:
+    visit = keep_visit(visits.add_image(with_items(stylist), stylist, photo_bytes("JPEG", (300, 400)), 50), tmp_path)
+    assert visit.name
+    folder = tmp_path / visit.name
+    kept = json.loads((folder / OUTFIT).read_text())["items"]
+    assert [one["id"] for one in kept] == [*visit.pieces[:2], None]
+    assert [one["photo"] is None for one in kept] == [True, True, False]
+    photo = folder / kept[2]["photo"]
+    with Image.open(photo) as opened:
+        assert opened.size == (300, 400)
+    again = keep_visit(visits.remove(visit, 2), tmp_path)
+    assert again.name == visit.name
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [OUTFIT]
+    other = keep_visit(with_items(stylist), tmp_path)
+    assert other.name != visit.name

@@ -19,8 +19,9 @@ from outfits.config.schema.targets import TargetsConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.errors import ArtifactError
 from outfits.graphs.completion_graph import completion_graph
-from outfits.index.catalogue_index import MappedVectors, index_catalogue
-from outfits.index.category_index import CategoryIndex
+from outfits.index.catalogue_index import MappedVectors, index_catalogue, index_items
+from outfits.index.category_index import GPU_MAX_NEIGHBOURS, CategoryIndex
+from outfits.index.changed_index import ChangedIndex
 from outfits.index.item_index import ItemIndex
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator, latents_of
@@ -72,6 +73,8 @@ class MethodContext:
         external: embeddings of external items, which stand in outfits but cannot be chosen, see :meth:`with_external`.
         categories: category of every item and, after them, of every external item, int64, shape ``[N + m]``.
         base: the context that this one is a copy of, for external items; None: it is no copy.
+        origin: the context whose catalogue was changed for this one, and the positions in it of the items that stayed;
+            None: the catalogue is as it was.
     """
 
     catalogue: Catalogue
@@ -91,6 +94,7 @@ class MethodContext:
     external: ItemEmbeddings | None = field(default=None, init=False)
     categories: NDArray[np.int64] = field(init=False)
     base: "MethodContext | None" = field(default=None, init=False)
+    origin: "tuple[MethodContext, NDArray[np.int64]] | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.categories = self.catalogue.categories.astype(np.int64)
@@ -111,6 +115,22 @@ class MethodContext:
         hosting.base, hosting.external = self.base or self, external
         hosting.categories = np.concatenate([self.catalogue_categories, np.asarray(categories, dtype=np.int64)])
         return hosting
+
+    def over(self, catalogue: Catalogue, kept: NDArray[np.int64]) -> "MethodContext":
+        """The same models over a changed catalogue: this one's items at positions ``kept``, then further ones.
+
+        What S and the generator's index know of items that stay is not computed again.
+        """
+        changed = copy(self)
+        for part in PARTS:
+            vars(changed).pop(part, None)
+        changed.catalogue, changed.categories = catalogue, catalogue.categories.astype(np.int64)
+        joined = len(catalogue) - len(kept)
+        for name in ("selected", "occurrences"):
+            counts = getattr(self, name)
+            setattr(changed, name, None if counts is None else np.concatenate([counts[kept], np.zeros(joined, int)]))
+        changed.origin = self, kept
+        return changed
 
     @property
     def root(self) -> "MethodContext":
@@ -133,7 +153,7 @@ class MethodContext:
         if self.root is not self:
             scorer = self.root.scorer
         else:
-            scorer = self._over_catalogue(self.require_scorer_module(), self.planned_calls)
+            scorer = self._over_catalogue("scorer", self.require_scorer_module(), self.planned_calls)
         if self.external is None:
             return scorer
         own = self.categories[len(self.catalogue) :]
@@ -142,13 +162,23 @@ class MethodContext:
     @_Shared
     def judge(self) -> CandidateScorer | None:
         """The judge over the catalogue; None without one."""
-        return None if self.judge_module is None else self._over_catalogue(self.judge_module)
+        return None if self.judge_module is None else self._over_catalogue("judge", self.judge_module)
 
     @_Shared
     def index(self) -> ItemIndex:
         """The catalogue in the generator's retrieval space; raises :class:`ArtifactError` without a generator."""
         if self.index_store is not None:
             return self.index_store
+        if self.origin is not None and self.origin[0].device == self.device:
+            origin, kept = self.origin
+            further = self.catalogue.require_embeddings.take(np.arange(len(kept), len(self.catalogue)))
+            joined = None
+            if len(further.vectors):
+                own, count, model = self.categories[len(kept) :], self.num_categories, self.require_generator()
+                joined = index_items(model, further, own, count, self.device, self.index_config)
+            changed = ChangedIndex(origin.index, kept, joined, self.categories)
+            if self.device.type != "cuda" or changed.most_left <= GPU_MAX_NEIGHBOURS // 2:
+                return changed
         return index_catalogue(self.require_generator(), self.catalogue, self.device, self.index_config)
 
     @_Shared
@@ -231,9 +261,17 @@ class MethodContext:
             graphs.append(completion_graph(found.vectors, found.present, self.categories[given], conditions=conditions))
         return graphs
 
-    def _over_catalogue(self, module: OutfitTransformer, planned_calls: int = 0) -> CandidateScorer:
-        """A scorer with the configured arithmetic and block size, compiled if the planned calls are worth it."""
+    def _over_catalogue(self, part: str, module: OutfitTransformer, planned_calls: int = 0) -> CandidateScorer:
+        """A scorer with the configured arithmetic and block size, compiled if the planned calls are worth it.
+
+        ``part`` is its property, which a changed catalogue takes it from.
+        """
         embeddings, search = self.catalogue.require_embeddings, self.search
+        if self.origin is not None and self.origin[0].device == self.device:
+            origin, kept = self.origin
+            scorer: CandidateScorer = getattr(origin, part)
+            further = embeddings.take(np.arange(len(kept), len(self.catalogue)))
+            return scorer.over(kept, further.vectors, further.present, self.catalogue.categories)
         return CandidateScorer(
             module,
             embeddings.vectors,

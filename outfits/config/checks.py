@@ -68,8 +68,8 @@ def _list_rules(config: Config) -> Iterator[Conflict]:
 
 def _data_rules(data: DataConfig) -> Iterator[Conflict]:
     mode, tables = data.split.mode, data.tables
-    if data.likes and data.format != "maryland":
-        yield "data.likes", f"only maryland has likes, not {data.format}; leave it out", "data.format"
+    if data.likes and data.format not in ("maryland", "shift15m"):
+        yield "data.likes", f"only maryland and shift15m have likes, not {data.format}; leave it out", "data.format"
     elif data.likes and data.score_scale != "rank":
         yield "data.score_scale", "likes are no numbers in [0, 1]; set it to rank", "data.likes", "data.format"
     if data.format != "tables":
@@ -91,6 +91,8 @@ def _data_rules(data: DataConfig) -> Iterator[Conflict]:
 
 def _split_rules(config: Config) -> Iterator[Conflict]:
     split, name = config.data.split, "data.split.shares"
+    if split.strict and split.mode != "official":
+        yield "data.split.strict", f"belongs to official splits, not to {split.mode}; leave it out", "data.split.mode"
     if len(split.shares) != 3:
         yield name, f"{split.shares} must be three numbers: train, validation, test"
         return
@@ -130,9 +132,9 @@ def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Conflic
         if alone or len(set(encoder.joined)) < max(2, len(encoder.joined)):
             text = f"{encoder.joined} is not a list of two or more different image encoders"
             yield "encoder.joined", text, "encoder.image"
-    if data.format == "tables" and data.tables.image is None and encoder.image != "none":
+    if data.format == "tables" and data.tables.image is None and data.images is None and encoder.image != "none":
         text = f"{encoder.image} needs images, but data.tables.image is null; set it, or encoder.image=none"
-        yield "encoder.image", text, "data.format", "data.tables.image"
+        yield "encoder.image", text, "data.format", "data.tables.image", "data.images"
 
 
 def _model_rules(config: Config) -> Iterator[Conflict]:
@@ -191,9 +193,10 @@ def _representation_rules(config: Config) -> Iterator[Conflict]:
     if entry.texts and config.encoder.text == "none":
         text = f"is none, but a {model.kind} model learns from texts; set it"
         yield "encoder.text", text, f"{name}.kind", "stages"
-    if config.data.format == "tables" and config.data.tables.image is None:
+    data = config.data
+    if data.format == "tables" and data.tables.image is None and data.images is None:
         text = "is null, but a representation is learned from images; set it"
-        yield "data.tables.image", text, "data.format", "stages"
+        yield "data.tables.image", text, "data.format", "data.images", "stages"
 
 
 def _index_rules(config: Config) -> Iterator[Conflict]:
@@ -202,7 +205,7 @@ def _index_rules(config: Config) -> Iterator[Conflict]:
         text = f"{index.probes} is more than index.lists={index.lists}; lower it"
         yield "index.probes", text, "index.kind", "index.lists"
     width = model.retrieval_dim
-    if index.kind == "ivf_pq" and model.retrieval == "map" and index.pq_bytes and width % index.pq_bytes:
+    if index.kind == "ivf_pq" and model.retrieval != "item" and index.pq_bytes and width % index.pq_bytes:
         possible = ", ".join(str(size) for size in PQ_BYTES if width % size == 0)
         text = f"{index.pq_bytes} does not divide model.retrieval_dim={width}; {possible} do"
         yield "index.pq_bytes", text, "index.kind", "model.retrieval", "model.retrieval_dim"

@@ -9,14 +9,14 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from outfits.config.fields import absolute
+from outfits.config.fields import absolute, rooted
 from outfits.config.keys import keys
 from outfits.errors import OutfitError, SystemFault
 from outfits.processes import SIGNALS, Stopped, environment_rank
 
 USER_ERROR = 2
 # keys that name a file or folder, beside those that are made absolute
-FOLDERS = ("run_dir", "run", "resume", "out", "cache_dir", "data_root")
+FOLDERS = ("run_dir", "run", "resume", "out", "folder", "cache_dir", "data_root")
 
 
 def run_command(main: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
@@ -71,7 +71,7 @@ def _key_of(path: Path, config: Any) -> str | None:
     path, found = path.absolute(), []
     for name, key in keys(config.__class__).items():
         value = reduce(getattr, name.split("."), config)
-        if isinstance(value, str) and value and (key.check is absolute or name in FOLDERS):
+        if isinstance(value, str) and value and (key.check in (absolute, rooted) or name in FOLDERS):
             base = Path(value).absolute()
             # on the way to a value where a folder of it could not be made
             if path.is_relative_to(base) or base.is_relative_to(path):

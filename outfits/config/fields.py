@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection
 from dataclasses import field
 from typing import Any, TypeVar
 
+from outfits.hub import on_hub
+
 T = TypeVar("T")
 
 
@@ -18,6 +20,7 @@ def key(
     lt: float | None = None,
     choices: Collection[Any] | None = None,
     check: Callable[[Any], Any] | None = None,
+    unwritten: bool = False,
 ) -> T:
     """Declares one configuration key: its default, its meaning and the values it may take.
 
@@ -27,9 +30,11 @@ def key(
         ge, gt, le, lt: bounds as pydantic names them; of a list key for its elements.
         choices: allowed values, of a list key its allowed elements; read when a value is checked, so plug-ins count.
         check: returns the value if it is allowed; else raises ValueError with the reason.
+        unwritten: of an architecture, whether weights files leave the key out at its default: files from before there
+            was the key stay readable, and those without it keep their SHA-256.
     """
     bounds = {sign: bound for sign, bound in {"ge": ge, "gt": gt, "le": le, "lt": lt}.items() if bound is not None}
-    metadata = {"help": help, "bounds": bounds, "choices": choices, "check": check}
+    metadata = {"help": help, "bounds": bounds, "choices": choices, "check": check, "unwritten": unwritten}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
     return field(default=default, metadata=metadata)
@@ -38,6 +43,11 @@ def key(
 def absolute(path: str) -> str:
     """Makes the path of a key absolute, so that a recorded one is right from every folder."""
     return os.path.abspath(path) if path else path
+
+
+def rooted(path: str) -> str:
+    """Makes the path of a key absolute, but leaves the name of a repository on a hub."""
+    return path if on_hub(path) else absolute(path)
 
 
 def located(name: str) -> str:

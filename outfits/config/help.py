@@ -7,6 +7,7 @@ from outfits.config.keys import SIGNS, Key, keys, may_change, sections
 from outfits.config.recipes import CONFIGS, file_of, names_of, purpose_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
+from outfits.config.schema.export import ExportCommand
 from outfits.config.schema.serve import ServeCommand
 from outfits.config.schema.stages import STAGES
 
@@ -61,12 +62,24 @@ text, have it completed, see which item is wrong. Nothing of a visitor is kept b
   python serve.py run=runs/synthetic-20260101-120000
   python serve.py run=RUN_DIR serve.port=8080
 """,
+    "export": """\
+usage: outfits-export run=RUN_DIR folder=FOLDER [KEY=VALUE ...]
+       python -m pipeline.export run=RUN_DIR folder=FOLDER [KEY=VALUE ...]
+
+Writes what others need of a finished run into one folder: networks, configuration, the catalogue without
+images, and a model card made from the report. Stylist.load, complete.py and serve.py take the folder as
+they take a run, and its copy on the Hugging Face Hub as hf://ORG/NAME.
+
+  outfits-export run=runs/synthetic-20260101-120000 folder=exported
+  outfits-export run=RUN_DIR folder=FOLDER licence='CC BY 4.0' push=ORG/NAME
+""",
 }
 SCHEMAS: dict[str, type] = {
     "train": Config,
     "evaluate": Config,
     "complete": CompleteConfig,
     "serve": ServeCommand,
+    "export": ExportCommand,
 }
 
 

@@ -54,7 +54,8 @@ RENAMED = {
 
 @dataclass(frozen=True)
 class Key:
-    """One configuration key; ``default``, ``help``, ``choices`` and ``check`` as of :func:`outfits.config.fields.key`.
+    """One configuration key; ``default``, ``help``, ``choices``, ``check`` and ``unwritten`` as of
+    :func:`outfits.config.fields.key`.
 
     Attributes:
         name: full key, as in ``scorer.width``.
@@ -71,6 +72,7 @@ class Key:
     bounds: dict[str, float] = field(default_factory=dict)
     choices: Collection[Any] | None = None
     check: Callable[[Any], Any] | None = None
+    unwritten: bool = False
 
     @property
     def is_list(self) -> bool:

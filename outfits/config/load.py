@@ -20,7 +20,8 @@ from outfits.config.merge import build, merge
 from outfits.config.recipes import CONFIGS, file_of, is_file_name, names_of
 from outfits.config.schema import Config
 from outfits.config.schema.complete import CompleteConfig
-from outfits.config.schema.serve import ServeCommand
+from outfits.config.schema.export import ExportCommand
+from outfits.config.schema.serve import FIRST_PORT, HOSTS, ServeCommand
 from outfits.config.sources import Setting, read_argument, read_file
 from outfits.errors import ConfigError
 from outfits.naming import did_you_mean
@@ -71,10 +72,29 @@ def load_serve(argv: Sequence[str]) -> ServeCommand:
     return build(ServeCommand, _read_command(argv, "serve", ServeCommand), serve_conflicts)
 
 
+def load_export(argv: Sequence[str]) -> ExportCommand:
+    """Reads and checks the command line of ``outfits-export``; raises like :func:`load_config`."""
+    return build(ExportCommand, _read_command(argv, "export", ExportCommand), export_conflicts)
+
+
+def export_conflicts(config: ExportCommand) -> Iterator[Conflict]:
+    """Yields what is missing on the command line of ``outfits-export``."""
+    if config.run is None:
+        yield "run", "is not set; name the folder of a finished run, as in run=runs/synthetic-20260101-120000"
+    if config.folder is None:
+        yield "folder", "is not set; name the folder to write, as in folder=exported"
+
+
 def serve_conflicts(config: ServeCommand) -> Iterator[Conflict]:
     """Yields what is missing on the command line of ``serve.py``."""
     if config.run is None:
         yield "run", "is not set; name the folder of a finished run, as in run=runs/synthetic-20260101-120000"
+    if config.serve.api and config.serve.host not in HOSTS:
+        yield "serve.host", f"the service is on one of {', '.join(HOSTS)}, not {config.serve.host}"
+    if config.serve.api and config.serve.port < FIRST_PORT:
+        yield "serve.port", f"the service has a port from {FIRST_PORT} on, not {config.serve.port}"
+    if config.serve.api and config.serve.keep is not None:
+        yield "serve.keep", "belongs to the page; the service keeps nothing of what it is sent but added items"
 
 
 def _read_command(argv: Sequence[str], program: str, schema: type) -> list[Setting]:

@@ -15,6 +15,7 @@ from outfits.data.catalogue import Catalogue
 from outfits.data.category_rule import is_outfit
 from outfits.data.dataset import Item, RawDataset, RawOutfit
 from outfits.data.files import what_is_there
+from outfits.data.image_files import image_exists
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 from outfits.naming import bare, differing_by_case, listed, named, near
@@ -380,7 +381,7 @@ def _only_items_of(items: Sequence[Item], outfits: Sequence[_Outfit]) -> tuple[l
 
 
 def _image_paths(items: Sequence[Item], config: DataConfig, counts: dict[str, int]) -> list[Path | None]:
-    missing = {item.item_id for item in items if item.image_path is not None and not item.image_path.is_file()}
+    missing = {item.item_id for item in items if item.image_path is not None and not image_exists(item.image_path)}
     if missing and config.on_missing_image == "error":
         item = next(item for item in items if item.item_id in missing)
         assert item.image_path is not None

@@ -13,6 +13,7 @@ from typing import Any
 
 from outfits.config.schema.data import DataConfig
 from outfits.errors import DataError
+from outfits.hub import hub_folder, on_hub
 from outfits.naming import named, near, normalised
 
 # Marks at the start of a text; the longer one comes first, since it begins like the shorter one.
@@ -25,12 +26,13 @@ MARKS = {
 
 
 def root_of(config: DataConfig) -> Path:
-    """The folder of the configured data set.
+    """The folder of the configured data set, of one on a hub that in the hub's cache.
 
     Raises:
+        ArtifactError: if a hub's data set is neither in the cache nor can be fetched.
         DataError: if it does not exist.
     """
-    root = Path(config.root)
+    root = hub_folder(config.root, "dataset", "data.root") if on_hub(config.root) else Path(config.root)
     if not root.is_dir():
         raise DataError(
             f"{root} is not a folder; set data.root to the folder of the {config.format} data set; "
@@ -108,6 +110,25 @@ def read_json_list(path: Path) -> list[Any]:
     return value
 
 
+def read_json_rows(path: Path) -> list[Any]:
+    """The values of a file that holds a JSON list, or a JSON value a line.
+
+    Raises:
+        DataError: if the file is missing or neither; the line is named.
+    """
+    text = read_text(path)
+    if text.lstrip().startswith("["):
+        return read_json_list(path)
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}: line {number:,}: invalid JSON ({error.msg}); fetch the file again") from None
+    return rows
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The non-blank lines of a file, each with its number from 1."""
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -176,6 +197,11 @@ def absent(root: Path, names: Sequence[str]) -> list[str]:
     """A line for the log on the files and folders that a root lacks and may lack; none where it has them all."""
     gone = [name for name in names if not (root / name).exists()]
     return [f"not found and left out: {', '.join(gone)}; {what_is_there(root / gone[0])}"] if gone else []
+
+
+def image_folder(root: Path) -> Path | None:
+    """The folder ``images`` of a root; None where there is none, so that no item has an image there."""
+    return root / "images" if (root / "images").is_dir() else None
 
 
 def as_score(value: object) -> float:

@@ -10,7 +10,8 @@ from outfits.data.cleaning import clean, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
 from outfits.data.interactions import clean_interactions
 from outfits.data.outfits import Outfits
-from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen
+from outfits.data.packed_images import with_packed_images
+from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen, shared_items
 from outfits.errors import DataError
 
 
@@ -53,7 +54,11 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         "official compatibility rows kept": _total(labelled),
     }
     facts |= {"pairs_seen": pairs_seen(outfits), "twin_share": near_duplicate_share(outfits)}
-    notes, users = [*raw.notes, *cleaned.notes], None
+    notes = [*raw.notes, *cleaned.notes]
+    if official and (shared := shared_items(outfits)):
+        hint = "data.split.strict=true leaves outfits with such items out of the earlier split"
+        notes.append(f"the official splits share items: {', '.join(shared)}; {hint}")
+    users = None
     if raw.interactions:
         users, of_users = clean_interactions(raw.interactions, cleaned.kept_as, outfits, config)
         counts |= of_users
@@ -67,7 +72,7 @@ def read(config: DataConfig) -> RawDataset:
         DataError: if the root does not exist or its files are not as the format has them.
     """
     raw: RawDataset = DATA_FORMATS[config.format].load()(config)
-    return raw
+    return with_packed_images(raw, config)
 
 
 def _known_questions(

@@ -10,6 +10,7 @@ from outfits.data.files import (
     get,
     get_list,
     get_name,
+    image_folder,
     read_json_list,
     read_labelled_lines,
     read_lines,
@@ -49,7 +50,7 @@ def read_maryland(root: Path, score: str | None = None) -> RawDataset:
     files = {split: root / f"{split}_no_dup.json" for split in SPLITS}
     require_some(root, list(files.values()), LAYOUT)
     names = read_category_names(root / "category_id.txt")
-    images = root / "images" if (root / "images").is_dir() else None
+    images = image_folder(root)
     items: list[Item] = []
     outfits: list[RawOutfit] = []
     for split, path in files.items():

@@ -1,23 +1,22 @@
 """The Polyvore Outfits data set (Vasileva et al. 2018, arXiv 1803.09196) as its official files have it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
 from outfits.data.files import (
     absent,
     csv_rows,
     get_list,
     get_name,
+    image_folder,
     read_json,
     read_json_list,
     read_labelled_lines,
     read_text,
     require_some,
-    root_of,
 )
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
@@ -41,11 +40,6 @@ class SplitFile:
 
     outfits: list[RawOutfit]
     item_ids: dict[str, str]
-
-
-def read_format(config: DataConfig) -> RawDataset:
-    """The data set that the ``data`` section names, read by :func:`read_polyvore_outfits`."""
-    return read_polyvore_outfits(root_of(config), config.variant, config.category_level)
 
 
 def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawDataset:
@@ -96,7 +90,7 @@ def read_items(root: Path, category_level: str) -> list[Item]:
     if not isinstance(metadata, dict):
         raise DataError(f"{path}: holds no JSON object from item_id to metadata; fetch the file again")
     names = read_category_names(root / "categories.csv")
-    images = root / "images" if (root / "images").is_dir() else None
+    images = image_folder(root)
     items = []
     for item_id, entry in metadata.items():
         place = f"{path}: item {item_id}"
@@ -128,16 +122,17 @@ def read_category_names(path: Path) -> dict[str, tuple[str, str]]:
     return names
 
 
-def read_split_file(path: Path, split: str) -> SplitFile:
+def read_split_file(path: Path, split: str, read: Callable[[Path], list[Any]] = read_json_list) -> SplitFile:
     """Reads ``train.json``, ``valid.json`` or ``test.json``: a list of ``{"set_id", "items": [{"item_id", "index"}]}``.
 
     Args:
         path: the file.
         split: the official split it is.
+        read: reads the file's list.
     """
     outfits: list[RawOutfit] = []
     names: dict[str, str] = {}
-    for number, entry in enumerate(read_json_list(path), start=1):
+    for number, entry in enumerate(read(path), start=1):
         set_id = get_name(entry, "set_id", f"{path}: outfit number {number:,}")
         item_ids = []
         for item in get_list(entry, "items", f"{path}: outfit {set_id}"):
@@ -161,7 +156,7 @@ def read_compatibility_file(path: Path, item_ids: Mapping[str, str]) -> list[Lab
         DataError: if a row names an item that the split does not have.
     """
     return [
-        LabelledOutfit(tuple(_resolve(name, item_ids, place) for name in names), compatible)
+        LabelledOutfit(tuple(resolved(name, item_ids, place) for name in names), compatible)
         for place, compatible, names in read_labelled_lines(path)
     ]
 
@@ -192,15 +187,16 @@ def read_fill_in_blank_file(path: Path, item_ids: Mapping[str, str]) -> list[Fil
             raise DataError(f"{place}: its true answer {true_answer} is not among its answers; fetch the file again")
         questions.append(
             FillInTheBlank(
-                tuple(_resolve(name, item_ids, place) for name in question),
-                tuple(_resolve(name, item_ids, place) for name in answers),
+                tuple(resolved(name, item_ids, place) for name in question),
+                tuple(resolved(name, item_ids, place) for name in answers),
                 correct=answers.index(true_answer),
             )
         )
     return questions
 
 
-def _resolve(name: str, item_ids: Mapping[str, str], place: str) -> str:
+def resolved(name: str, item_ids: Mapping[str, str], place: str) -> str:
+    """Looks up the item id of a name ``SETID_INDEX``; raises :class:`DataError` if the split does not have it."""
     if name not in item_ids:
         raise DataError(f"{place}: {name!r} is in no outfit of this split; take all files from one variant folder")
     return item_ids[name]

@@ -9,7 +9,7 @@ from outfits.config.schema.data import SplitConfig
 from outfits.data.disjoint import disjoint_split
 from outfits.data.group_split import group_split
 from outfits.data.near_duplicates import near_duplicate_share, pairs_seen, related_groups
-from outfits.data.outfits import SPLITS
+from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import DataError
 
 __all__ = ["assign_splits", "judge_holdout", "pairs_seen", "near_duplicate_share"]
@@ -23,7 +23,8 @@ def assign_splits(
 ) -> tuple[NDArray[np.int8], dict[str, object]]:
     """Assigns every outfit to a split.
 
-    `official` takes the data set's own split. `random` keeps identical sets together, `grouped` also chains of pairs
+    `official` takes the data set's own split, with ``strict`` without outfits that share items with a later split.
+    `random` keeps identical sets together, `grouped` also chains of pairs
     with a Jaccard overlap of at least ``overlap``, `disjoint` allows no item in two splits.
 
     Args:
@@ -43,6 +44,7 @@ def assign_splits(
         raise ValueError(f"shares {config.shares} are not three numbers that sum to 1")
     if config.mode == "official":
         codes = _official(official)
+        codes = purged(item_sets, codes) if config.strict else codes
     elif config.mode == "disjoint":
         codes = disjoint_split(item_sets, config.shares, config.seed)
     else:
@@ -57,7 +59,39 @@ def assign_splits(
         facts |= {"seed": config.seed, "shares": list(config.shares)}
     if config.mode == "grouped":
         facts["overlap"] = config.overlap
+    if config.strict:
+        facts["strict"] = True
     return codes, {**facts, "outfits": outfits, "left_out": int((codes < 0).sum())}
+
+
+def shared_items(outfits: Outfits) -> list[str]:
+    """Counts the items that stand in outfits of two splits, one phrase for each two splits that share some."""
+    of = [np.unique(outfits.items[np.repeat(outfits.split == code, outfits.sizes)]) for code in range(len(SPLITS))]
+    pairs = [(later, earlier) for later in reversed(range(len(SPLITS))) for earlier in range(later)]
+    counts = {(later, earlier): len(np.intersect1d(of[later], of[earlier])) for later, earlier in pairs}
+    return [
+        f"{count:,} of {len(of[later]):,} items of {SPLITS[later]} in {SPLITS[earlier]}"
+        for (later, earlier), count in counts.items()
+        if count
+    ]
+
+
+def purged(item_sets: Sequence[Iterable[int]], codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Leaves out, as -1, outfits that share an item with an outfit of a later split, in the order of :data:`SPLITS`.
+
+    The test split stays whole, so that figures on it can be compared with those of others.
+
+    Args:
+        item_sets: catalogue positions of every outfit.
+        codes: positions in :data:`SPLITS`, shape ``[outfits]``.
+    """
+    kept, later = codes.copy(), set[int]()
+    for code in reversed(range(len(SPLITS))):
+        rows = np.flatnonzero(codes == code)
+        sets = [set(item_sets[row]) for row in rows.tolist()]
+        kept[rows[[not later.isdisjoint(items) for items in sets]]] = -1
+        later.update(*sets)
+    return kept
 
 
 def _way_out(mode: str, outfits: dict[str, int]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from outfits.data.catalogue import Catalogue
+from outfits.data.image_files import image_content, image_exists, is_inside
 
 # Raise this when the meaning of stored embeddings changes: order of parts, normalisation.
 FORMAT = 1
@@ -26,8 +27,10 @@ def content_hash(parts: Iterable[str | bytes]) -> str:
 
 
 def _file_digest(path: Path | None) -> bytes:
-    if path is None or not path.is_file():
+    if path is None or not image_exists(path):
         return b""
+    if is_inside(path):
+        return hashlib.sha256(DECODING + image_content(path)).digest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.sha256(DECODING)).digest()
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from outfits.data.catalogue import Catalogue
+from outfits.data.image_files import image_content, image_exists, is_inside
 from outfits.errors import DataError, one_line
 
 # What Pillow's decoders raise on bytes that are not the image they claim to be.
@@ -24,7 +25,8 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 Prepare = Callable[[Image.Image], NDArray[Any]]
 ImageSource = str | Path | bytes | BinaryIO | Image.Image
-"""An image file by its path, content or open file, or an image that Pillow has opened or made."""
+"""An image file by its path (inside Parquet files and tars too, see :mod:`outfits.data.image_files`), content or open
+file, or an image that Pillow has opened or made."""
 
 
 def decode_image(source: ImageSource, draft_size: int | None = None) -> Image.Image:
@@ -78,7 +80,7 @@ def _is_pending_jpeg(image: Image.Image) -> bool:
 def _content(source: ImageSource) -> str | Path | BytesIO:
     """What to open; the content of an open file from its beginning, which is left where it was."""
     if isinstance(source, str | Path):
-        return source
+        return BytesIO(image_content(Path(source))) if is_inside(Path(source)) else source
     if isinstance(source, bytes):
         return BytesIO(source)
     file: Any = getattr(source, "fp", source)
@@ -131,7 +133,7 @@ def item_image(
     """
     if path is None:
         return None
-    if not path.exists():
+    if not image_exists(path):
         if on_missing_image == "mask":
             return None
         raise DataError(

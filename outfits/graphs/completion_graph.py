@@ -18,6 +18,8 @@ from outfits.data.catalogue import Catalogue
 ConditionArrays = tuple[NDArray[np.bool_], NDArray[np.float32]]
 """Allowed categories ``[…, k, C]`` and texts ``[…, k, text_dim]`` of missing items."""
 
+PREFIX_STREAM = 31  # first number of seeds, so that no two streams coincide
+
 # Values for a missing item without condition and target.
 LACKING = {
     "condition_categories": True,
@@ -145,23 +147,28 @@ class CompletionGraphs(Dataset[Data]):
         return len(self.given)
 
     def __getitem__(self, index: int | tuple[int, int]) -> Data:
-        task = index[1] if isinstance(index, tuple) else index
-        features, given = self.catalogue.require_embeddings, self.given[task]
+        return self.graph(index[1] if isinstance(index, tuple) else index)
+
+    def graph(self, task: int, prefix: int = 0) -> Data:
+        """Builds the graph of a task whose first ``prefix`` targets are given, so that the others are asked for."""
+        features, given, conditions = self.catalogue.require_embeddings, self.given[task], self.conditions
+        if self.targets is not None and prefix:
+            given = np.concatenate([given, self.targets.chosen[task, :prefix]])
         data = completion_graph(
             features.vectors[given],
             features.present[given],
             self.catalogue.categories[given],
-            conditions=None if self.conditions is None else (self.conditions[0][task], self.conditions[1][task]),
+            conditions=None if conditions is None else (conditions[0][task, prefix:], conditions[1][task, prefix:]),
             item_ids=given,
             removed=self.removed[task],
             task_id=task,
         )
         if self.targets is not None:
             targets = self.targets
-            data.target_id = torch.from_numpy(targets.chosen[task].astype(np.int64))[None]
+            data.target_id = torch.from_numpy(targets.chosen[task, prefix:].astype(np.int64))[None]
             data.target_score = torch.tensor([targets.scores[task]], dtype=torch.float64)
-            data.candidate_id = torch.from_numpy(targets.candidates[task].astype(np.int64))[None]
-            data.candidate_score = torch.from_numpy(np.array(targets.candidate_scores[task]))[None]
+            data.candidate_id = torch.from_numpy(targets.candidates[task, prefix:].astype(np.int64))[None]
+            data.candidate_score = torch.from_numpy(np.array(targets.candidate_scores[task, prefix:]))[None]
         return data
 
 
@@ -170,22 +177,26 @@ class TrainingGraphs(Dataset[Data]):
 
     Every graph has conditions and targets for ``k_max`` missing items. A task's lacking conditions are empty (all
     categories allowed, a zero text) and its lacking targets ``-1``; they are added on access, not stored. Within one of
-    ``parts`` all tasks are alike and have targets.
+    ``parts`` all tasks are alike and have targets. In every epoch a share of the tasks, ``prefix_share``, have one or
+    more of their first targets among the given items, drawn by ``seed``; an index without an epoch has epoch 0.
     """
 
-    def __init__(self, parts: Sequence[CompletionGraphs], k_max: int) -> None:
+    def __init__(self, parts: Sequence[CompletionGraphs], k_max: int, prefix_share: float = 0.0, seed: int = 0) -> None:
         self.parts = parts
         self.k_max = k_max
+        self.prefix_share = prefix_share
+        self.seed = seed
         self._ends = list(accumulate(len(part) for part in parts))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int | tuple[int, int]) -> Data:
-        position = index[1] if isinstance(index, tuple) else index
+        epoch, position = index if isinstance(index, tuple) else (0, index)
         number = bisect_right(self._ends, position)
         part = self.parts[number]
-        data = part[position - (self._ends[number] - len(part))]
+        task = position - (self._ends[number] - len(part))
+        data = part.graph(task, self._prefix(part, task, (epoch, position)))
         features = part.catalogue.require_embeddings
         if part.conditions is None:
             data.condition_categories = torch.ones(1, 0, len(part.catalogue.category_names), dtype=torch.bool)
@@ -195,3 +206,9 @@ class TrainingGraphs(Dataset[Data]):
             places = [0, 0] * (tensor.dim() - 2) + [0, self.k_max - tensor.shape[1]]
             data[name] = F.pad(tensor, places, value=value)
         return data
+
+    def _prefix(self, part: CompletionGraphs, task: int, place: tuple[int, int]) -> int:
+        """Draws how many targets of a task are given, leaving at least one."""
+        most = 0 if part.targets is None else int((part.targets.chosen[task] >= 0).sum()) - 1
+        draw = np.random.default_rng([self.seed, PREFIX_STREAM, *place])
+        return int(draw.integers(1, most + 1)) if most > 0 and draw.random() < self.prefix_share else 0

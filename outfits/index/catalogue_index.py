@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from outfits.config.schema.index import IndexConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.index.category_index import CategoryIndex
+from outfits.index.hubness import HubnessIndex
+from outfits.index.item_index import ItemIndex
 from outfits.models.generator import Generator
 
 
@@ -40,14 +43,29 @@ class MappedVectors:
 
 def index_catalogue(
     model: Generator, catalogue: Catalogue, device: torch.device | str, config: IndexConfig | None = None
-) -> CategoryIndex:
-    """Builds a category index of the catalogue in the generator's retrieval space; moves the generator to the device.
+) -> ItemIndex:
+    """Indexes a catalogue in the generator's retrieval space; moves the generator to the device.
 
-    ``config=None`` is the flat, exact index, for training, where the map and with it the index change every epoch.
+    ``config=None`` is the flat, exact index without correction of hubs, for training, where the map and with it the
+    index change every epoch.
     """
-    items, mapped = catalogue.require_embeddings, model.to(device).retrieval_map
-    width = items.dim if mapped is None else mapped.out_features
-    vectors = MappedVectors(lambda vectors, _: model.retrieval_vectors(vectors), items, width, device)
-    return CategoryIndex(
-        vectors, catalogue.categories, device, num_categories=len(catalogue.category_names), config=config
+    categories = len(catalogue.category_names)
+    return index_items(model, catalogue.require_embeddings, catalogue.categories, categories, device, config)
+
+
+def index_items(
+    model: Generator,
+    items: ItemEmbeddings,
+    categories: NDArray[np.integer],
+    num_categories: int,
+    device: torch.device | str,
+    config: IndexConfig | None = None,
+) -> ItemIndex:
+    """Indexes items of these categories ``[N]`` as :func:`index_catalogue` does."""
+    model.to(device)
+    vectors = MappedVectors(model.retrieval_vectors, items, model.latent_dim, device)
+    if config is None or not config.hubness or not len(model.references):
+        return CategoryIndex(vectors, categories, device, num_categories=num_categories, config=config)
+    return HubnessIndex(
+        vectors, categories, device, references=model.references, num_categories=num_categories, config=config
     )

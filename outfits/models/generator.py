@@ -9,7 +9,9 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import global_add_pool
 
 from outfits.config.schema.model import GRAPH_LAYERS, GeneratorArchitecture
+from outfits.data.catalogue import ItemEmbeddings
 from outfits.errors import ArtifactError
+from outfits.models.compatibility import OutfitTransformer
 from outfits.models.tokens import ItemTokens
 from outfits.weights import Network
 
@@ -23,7 +25,7 @@ def join_query_nodes(edge_index: Tensor, graph_of_node: Tensor, graphs: int, k: 
         Edges over ``V + B·k`` nodes, query node j of graph b being node ``V + b·k + j``, and the graph of every node.
     """
     device = edge_index.device
-    items = len(graph_of_node)
+    items = graph_of_node.shape[0]
     item = torch.arange(items, device=device).repeat_interleave(k)
     query_of_item = items + (graph_of_node * k)[:, None] + torch.arange(k, device=device)  # [V, k]
     to_query = torch.stack([item, query_of_item.flatten()])
@@ -87,6 +89,24 @@ class ConditionEncoder(nn.Module):
         return condition
 
 
+class ScorerTokens(nn.Module):
+    """S's tokens of items, layer-normalised. S's linear map stays as it is, and only the normalisation learns.
+
+    Shapes:
+        vectors ``[..., image_dim + text_dim]``, present ``[..., 2]`` bool → ``[..., token_width]``.
+    """
+
+    def __init__(self, image_dim: int, text_dim: int, token_width: int) -> None:
+        super().__init__()
+        self.projection = ItemTokens(image_dim, text_dim, token_width).requires_grad_(False)
+        self.norm = nn.LayerNorm(token_width)
+
+    def forward(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """Computes tokens of items; see the class for shapes."""
+        tokens: Tensor = self.norm(self.projection(vectors, present))
+        return tokens
+
+
 class Generator(Network[GeneratorArchitecture]):
     r"""Emits k latents for the k missing items of an outfit, :math:`F_k(O) \in \mathbb{R}^{k \times r}`.
 
@@ -94,20 +114,39 @@ class Generator(Network[GeneratorArchitecture]):
     item is a slot: a learned vector plus one for k plus its condition. With ``readout="queries"`` the k slots are nodes
     joined to the complete graph, whose final states are read; with ``"pool"`` a head reads the sum of the item nodes'
     final states with each slot, independent of the other conditions. Latents lie in the retrieval space: the item
-    embeddings themselves (``retrieval="item"``) or a learned linear map of them (``"map"``), which also maps the
-    catalogue before it is indexed. Slots take conditions in canonical order: their given order does not matter.
+    embeddings themselves (``retrieval="item"``), a learned linear map of them (``"map"``) or a network of them
+    (``"tower"``), which also maps the catalogue before it is indexed. Slots take conditions in canonical order: their
+    given order does not matter.
+
+    With a ``token_width`` the item nodes and the retrieval map start from S's tokens of the items, see
+    :class:`ScorerTokens`: S's linear map of an item's embedding, which is computed once per item and is no call of S.
 
     Args:
         config: the architecture, or the section ``model`` that contains it.
         image_dim: width of the items' image part.
         text_dim: width of the items' text part, and of texts of conditions.
         categories: number of categories.
+        token_width: width of S's tokens; 0: item nodes have tokens of their own, the map reads item embeddings.
+        references: number of latents that are kept with the weights, see :meth:`keep_references`.
     """
 
-    def __init__(self, config: GeneratorArchitecture, image_dim: int, text_dim: int, categories: int) -> None:
-        super().__init__(GeneratorArchitecture, config, image_dim=image_dim, text_dim=text_dim, categories=categories)
-        width, dim, mapped = config.width, image_dim + text_dim, config.retrieval == "map"
-        self.item_tokens = ItemTokens(image_dim, text_dim, width)
+    references: Tensor
+
+    def __init__(
+        self,
+        config: GeneratorArchitecture,
+        image_dim: int,
+        text_dim: int,
+        categories: int,
+        token_width: int = 0,
+        references: int = 0,
+    ) -> None:
+        sizes = {"image_dim": image_dim, "text_dim": text_dim, "categories": categories, "token_width": token_width}
+        super().__init__(GeneratorArchitecture, config, **sizes, references=references)
+        width, dim = config.width, image_dim + text_dim
+        self.latent_dim = dim if config.retrieval == "item" else config.retrieval_dim
+        self.scorer_tokens = ScorerTokens(image_dim, text_dim, token_width) if token_width else None
+        self.item_tokens = nn.Linear(token_width, width) if token_width else ItemTokens(image_dim, text_dim, width)
         self.category = nn.Embedding(categories, width)
         self.slots = nn.Parameter(torch.randn(config.k_max, width))
         self.slots_of_k = nn.Parameter(torch.randn(config.k_max, width) * 0.02)
@@ -116,9 +155,9 @@ class Generator(Network[GeneratorArchitecture]):
             GRAPH_LAYERS[config.layer].load()(width, config.aggregation, config.dropout) for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width)
-        latent_dim = config.retrieval_dim if mapped else dim
-        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, latent_dim))
-        self.retrieval_map = nn.Linear(dim, latent_dim, bias=False) if mapped else None
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, self.latent_dim))
+        self.retrieval_map = _retrieval_map(config, token_width or dim)
+        self.register_buffer("references", torch.zeros(references, self.latent_dim))
 
     def forward(self, batch: Batch, k: int | None = None) -> Tensor:
         """Computes latents ``[B, k, r]`` of completion graphs; latent i answers condition i.
@@ -135,7 +174,7 @@ class Generator(Network[GeneratorArchitecture]):
         conditions = self.conditions(_in_order(allowed, order), _in_order(texts, order))
         missing = order.shape[1]
         slots = self.slots[:missing] + self.slots_of_k[missing - 1] + conditions  # [B, k, width]
-        h = self.item_tokens(batch.x, batch.present) + self.category(batch.category)  # [V, width]
+        h = self._node_tokens(batch.x, batch.present) + self.category(batch.category)  # [V, width]
         read = self._from_queries if self.config.readout == "queries" else self._pooled
         latents = read(h, slots, batch)
         return _in_order(latents, order.argsort(-1))
@@ -144,14 +183,16 @@ class Generator(Network[GeneratorArchitecture]):
         graphs, k, _ = slots.shape
         edges, _ = join_query_nodes(batch.edge_index, batch.batch, graphs, k)
         h = self._pass_messages(torch.cat([h, slots.flatten(0, 1)]), edges)  # [V + B·k, width]
-        return self.head(self.norm(h[len(batch.batch) :])).unflatten(0, (graphs, k))  # type: ignore[no-any-return]
+        return self.head(self.norm(h[batch.batch.shape[0] :])).unflatten(0, (graphs, k))  # type: ignore[no-any-return]
 
     def _pooled(self, h: Tensor, slots: Tensor, batch: Batch) -> Tensor:
         pooled = global_add_pool(self._pass_messages(h, batch.edge_index), batch.batch, len(slots))  # [B, width]
         return self.head(self.norm(pooled)[:, None] + slots)  # type: ignore[no-any-return]
 
     def _pass_messages(self, h: Tensor, edges: Tensor) -> Tensor:
-        edges = edges[:, edges[1].argsort(stable=True)]  # some aggregations need edges sorted by receiver
+        # some aggregations need edges sorted by receiver; a stable sort has no equivalent in ONNX
+        place = torch.arange(edges.shape[1], device=edges.device)
+        edges = edges[:, (edges[1] * edges.shape[1] + place).argsort()]
         for layer in self.layers:
             h = layer(h, edges)
         return h
@@ -173,10 +214,43 @@ class Generator(Network[GeneratorArchitecture]):
         allowed = torch.ones(graphs, k, self.category.num_embeddings, dtype=torch.bool, device=like.device)
         return allowed, like.new_zeros(graphs, k, self.conditions.text_dim)
 
-    def retrieval_vectors(self, vectors: Tensor) -> Tensor:
-        """Maps catalogue vectors ``[..., d]`` to the retrieval space, normalised, shape ``[..., r]``."""
-        mapped = vectors if self.retrieval_map is None else self.retrieval_map(vectors)
-        return F.normalize(mapped, dim=-1)
+    def keep_references(self, latents: Tensor) -> None:
+        """Keeps latents ``[Q, r]`` of training tasks, by which an index corrects for items that are near to all."""
+        self.references = F.normalize(latents, dim=-1).to(self.slots.device)
+        self.sizes["references"] = len(latents)
+
+    def _node_tokens(self, vectors: Tensor, present: Tensor) -> Tensor:
+        if self.scorer_tokens is None:
+            return self.item_tokens(vectors, present)  # type: ignore[no-any-return]
+        return self.item_tokens(self.scorer_tokens(vectors, present))  # type: ignore[no-any-return]
+
+    def retrieval_vectors(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """Maps items ``[..., d]`` with presence ``[..., 2]`` to the retrieval space, normalised, ``[..., r]``."""
+        if self.retrieval_map is None:
+            return F.normalize(vectors, dim=-1)
+        items = vectors if self.scorer_tokens is None else self.scorer_tokens(vectors, present)
+        return F.normalize(self.retrieval_map(items), dim=-1)
+
+
+def build_generator(
+    config: GeneratorArchitecture, items: ItemEmbeddings, categories: int, scorer: OutfitTransformer | None
+) -> Generator:
+    """Builds a generator for a catalogue, with S's tokens of the items if ``scorer`` is given and projects them."""
+    token_width = 0 if scorer is None or not scorer.config.projected else scorer.config.width
+    model = Generator(config, items.image_dim, items.text_dim, categories, token_width)
+    if scorer is not None and model.scorer_tokens is not None:
+        model.scorer_tokens.projection.load_state_dict(scorer.item_tokens.state_dict())
+    return model
+
+
+def _retrieval_map(config: GeneratorArchitecture, dim: int) -> nn.Module | None:
+    """Builds the map of items ``[..., dim]`` to the retrieval space; None where that is the embeddings' own."""
+    if config.retrieval == "item":
+        return None
+    if config.retrieval == "map":
+        return nn.Linear(dim, config.retrieval_dim, bias=False)
+    hidden = 2 * config.width
+    return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, config.retrieval_dim))
 
 
 def latents_of(generator: Generator, graphs: Sequence[Data], k: int, device: torch.device | str) -> Tensor:

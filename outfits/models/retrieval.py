@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from outfits.config.schema.retrieval import RetrievalConfig, RetrieverArchitecture
-from outfits.models.compatibility import EncoderBlock, OutfitTransformer, read_out
+from outfits.models.compatibility import OutfitTransformer, blocks_of, read_out
 from outfits.models.generator import ConditionEncoder
-from outfits.models.tokens import ItemTokens
+from outfits.models.tokens import tokens_of
 from outfits.weights import Network
 
 
@@ -62,12 +62,8 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
     def __init__(self, config: RetrieverArchitecture, image_dim: int, text_dim: int, categories: int) -> None:
         super().__init__(RetrieverArchitecture, config, image_dim=image_dim, text_dim=text_dim, categories=categories)
         width = config.width
-        self.item_tokens = ItemTokens(
-            image_dim, text_dim, width, config.input_dropout, normalised=config.normalised_halves
-        )
-        self.blocks = nn.ModuleList(
-            EncoderBlock(width, config.heads, config.feedforward, config.dropout) for _ in range(config.layers)
-        )
+        self.item_tokens = tokens_of(config, image_dim, text_dim)
+        self.blocks = blocks_of(config)
         self.start = nn.Parameter(torch.randn(width) * 0.02)
         self.conditions = ConditionEncoder(categories, text_dim, width)
         self.category = nn.Embedding(categories, width)

@@ -10,10 +10,13 @@ from outfits.report.style import description, label
 
 
 def render(template: str, **values: Any) -> str:
-    """Renders a page's HTML: no scripts, no external references, light and dark by the reader's preference."""
+    """Renders a page's HTML, or the Markdown of a ``.md.j2``.
+
+    Pages have no scripts and no external references; they are light or dark by the reader's preference.
+    """
     environment = Environment(
         loader=PackageLoader("outfits.report"),
-        autoescape=True,
+        autoescape=not template.endswith(".md.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -94,6 +94,32 @@ class CandidateScorer:
         hosting.categories = np.concatenate([self.categories[: len(self)], np.asarray(categories, dtype=np.int64)])
         return hosting
 
+    def over(
+        self,
+        kept: NDArray[np.integer],
+        vectors: NDArray[np.float32],
+        present: NDArray[np.bool_],
+        categories: NDArray[np.integer],
+    ) -> "CandidateScorer":
+        """The same scorer over a changed catalogue: its items at positions ``kept`` ``[K]``, then ``m`` further ones.
+
+        Only further items are looked at, one by one, so that their bits do not depend on what else has joined.
+
+        Args:
+            kept: positions of the items that stay.
+            vectors: embeddings of the further items, shape ``[m, d]``.
+            present: which parts they have, bool, shape ``[m, 2]``.
+            categories: category of every item of the changed catalogue, shape ``[K + m]``.
+        """
+        changed = copy(self)
+        changed.categories = np.asarray(categories, dtype=np.int64)
+        changed.has_items = np.isin(np.arange(self.num_categories), changed.categories)
+        changed._categories = torch.from_numpy(changed.categories).to(self.device)
+        states = [self._items.at(torch.from_numpy(np.asarray(kept, dtype=np.int64)).to(self.device))]
+        states += [self._states_of(vectors[one : one + 1], present[one : one + 1]) for one in range(len(vectors))]
+        changed._items = ItemStates(*(torch.cat(parts) for parts in zip(*states, strict=True)))
+        return changed
+
     def taken_categories(self, outfits: Tensor) -> NDArray[np.bool_]:
         """Categories of the items of outfits ``[B, n]``, which the rule forbids to add; bool, ``[B, C]``."""
         return forbidden_categories(outfits.cpu().numpy(), self.categories, self.num_categories)
@@ -110,11 +136,11 @@ class CandidateScorer:
 
     @property
     def item_tokens(self) -> Tensor:
-        """Tokens of the catalogue's items as S projects them, without their mean, float32, shape ``[N, width]``."""
+        """Tokens of the catalogue's items as the engine keeps them, float32, shape ``[N, width]``."""
         return self._items.tokens
 
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
-        """Task-token outputs for outfits ``[B, n]`` without their mean, float32, ``[B, width]``; one call of S each."""
+        """The engine's set embeddings of outfits ``[B, n]``, float32, ``[B, width]``; one call of S each."""
         outfits = self._positions(outfits).sort(dim=1).values
         self.calls += len(outfits)
         with torch.inference_mode():

@@ -17,8 +17,8 @@ from outfits.scoring.folded import FoldedBlock, FoldedTransformer, fold
 
 
 class ItemStates(NamedTuple):
-    """What S computes of items alone, in any outfit: float32 tokens without their mean ``[..., width]``, and
-    queries, keys and values of the first layer ``[..., 3 * width]``."""
+    """What S computes of items alone, in any outfit: float32 tokens ``[..., width]``, without their mean if the network
+    is centred, and queries, keys and values of the first layer ``[..., 3 * width]``."""
 
     tokens: Tensor
     first: Tensor
@@ -75,7 +75,8 @@ class ScoringEngine:
     def item_states(self, vectors: Tensor, present: Tensor) -> ItemStates:
         """States of items with embeddings ``[B, d]`` and presence ``[B, 2]``."""
         tokens = self._module.tokens(vectors, present).float()
-        tokens = tokens - tokens.mean(dim=-1, keepdim=True)
+        if self._once.centred:
+            tokens = tokens - tokens.mean(dim=-1, keepdim=True)
         return ItemStates(tokens, self._once.blocks[0].projections(_normed(self._once, tokens.T)).T.contiguous())
 
     def empty_states(self, count: int) -> ItemStates:
@@ -115,7 +116,7 @@ class ScoringEngine:
         return _logits(self._folded, _task_output(self._folded, _with_task(self._folded, items.tokens)))
 
     def set_embeddings(self, items: ItemStates) -> Tensor:
-        """The task token's output for sets ``[B, n]`` without its mean, float32, shape ``[B, width]``."""
+        """The task token's output for sets ``[B, n]``, float32, shape ``[B, width]``; centred as item tokens are."""
         return _task_output(self._folded, _with_task(self._folded, items.tokens)).T
 
 
@@ -171,16 +172,20 @@ def _layer(network: FoldedTransformer, block: FoldedBlock, columns: Tensor, upda
 
 
 def _feedforward(network: FoldedTransformer, block: FoldedBlock, columns: Tensor) -> Tensor:
-    return columns + block.down(network.gelu(block.up(_normed(network, columns))))
+    return columns + block.down(network.activation(block.up(_normed(network, columns))))
 
 
 def _logits(network: FoldedTransformer, task: Tensor) -> Tensor:
     """Logits ``[B]`` of task tokens ``[width, B]``."""
+    if network.head_in is None:
+        return network.head_out(task)[0]
     return network.head_out(F.gelu(network.head_in(_normed(network, task))))[0]
 
 
 def _normed(network: FoldedTransformer, columns: Tensor) -> Tensor:
-    """Layer norm, without weights, of columns ``[width, ...]`` that have no mean."""
+    """Layer norm, without weights, of columns ``[width, ...]``."""
+    if not network.centred:
+        columns = columns - columns.mean(0, keepdim=True)
     return columns * torch.rsqrt(columns.square().mean(0, keepdim=True) + network.norm_eps)
 
 

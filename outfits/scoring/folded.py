@@ -5,7 +5,8 @@ With :math:`\mathrm{LN}(x) = \gamma \odot (x - \bar x) / \sigma(x) + \beta`,
 - :math:`\gamma` and :math:`\beta` go into the product behind it:
   :math:`W\,\mathrm{LN}(x) + b = (W \mathrm{diag}\,\gamma)\,(x - \bar x) / \sigma(x) + (W \beta + b)`;
 - the mean over the features is taken off the tokens at the start and off the columns of every product that is added to
-  them, so that :math:`\bar x = 0` throughout: only norms look at the tokens, and none of them needs the mean.
+  them, so that :math:`\bar x = 0` throughout: only norms look at the tokens, and none of them needs the mean. A linear
+  head reads the task token itself; then the mean stays, and the norms take it off.
 """
 
 from collections.abc import Callable
@@ -83,19 +84,21 @@ class FoldedTransformer:
 
     Attributes:
         task: the task token without its mean, float32, shape ``[width]``.
-        head_in: first product of the head, in float32, as is ``head_out``.
-        gelu: the activation of the layers, see :func:`gelu_for_bf16`.
+        head_in: first product of the head, in float32, as is ``head_out``; None where the head is linear.
+        activation: that of the layers, see :func:`gelu_for_bf16`.
+        centred: whether columns have no mean; a linear head reads the mean too, so that norms have to take it off.
         norm_eps: what the layer norms add to the variance.
     """
 
     task: Tensor
     blocks: tuple[FoldedBlock, ...]
-    head_in: Affine
+    head_in: Affine | None
     head_out: Affine
     width: int
     heads: int
-    gelu: Callable[[Tensor], Tensor]
+    activation: Callable[[Tensor], Tensor]
     norm_eps: float
+    centred: bool
 
 
 def gelu_for_bf16(x: Tensor) -> Tensor:
@@ -127,28 +130,37 @@ def fold(module: OutfitTransformer, dtype: torch.dtype) -> FoldedTransformer:
     """Folds S's weights, on S's device; ``dtype`` is that of products between tokens, the head stays in float32."""
     blocks = [cast(EncoderBlock, block) for block in module.blocks]
     scale = (module.config.width // module.config.heads) ** -0.5
-    head_norm, head_in, _, head_out = module.head
+    *hidden, head_out = module.head
+    centred = bool(hidden)
+    task = module.task - module.task.mean() if centred else module.task
     return FoldedTransformer(
-        task=(module.task - module.task.mean()).detach().float(),
+        task=task.detach().float(),
         blocks=tuple(
             FoldedBlock(
                 projections=_stacked(
                     _affine(block.query, dtype, block.attention_norm, scale),
                     _affine(block.key_value, dtype, block.attention_norm),
                 ),
-                attention_out=_affine(block.attention_out, dtype, centred=True),
+                attention_out=_affine(block.attention_out, dtype, centred=centred),
                 up=_affine(cast(nn.Linear, block.feedforward[0]), dtype, block.feedforward_norm),
-                down=_affine(cast(nn.Linear, block.feedforward[2]), dtype, centred=True),
+                down=_affine(cast(nn.Linear, block.feedforward[2]), dtype, centred=centred),
             )
             for block in blocks
         ),
-        head_in=_affine(cast(nn.Linear, head_in), torch.float32, cast(nn.LayerNorm, head_norm)),
+        head_in=_affine(cast(nn.Linear, hidden[1]), torch.float32, cast(nn.LayerNorm, hidden[0])) if hidden else None,
         head_out=_affine(cast(nn.Linear, head_out), torch.float32),
         width=module.config.width,
         heads=module.config.heads,
-        gelu=gelu_for_bf16 if dtype == torch.bfloat16 else F.gelu,
-        norm_eps=cast(nn.LayerNorm, head_norm).eps,
+        activation=_activation(module.config.activation, dtype),
+        norm_eps=blocks[0].attention_norm.eps,
+        centred=centred,
     )
+
+
+def _activation(name: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    if name == "mish":
+        return F.mish
+    return gelu_for_bf16 if dtype == torch.bfloat16 else F.gelu
 
 
 def _affine(

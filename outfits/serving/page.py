@@ -1,25 +1,27 @@
 """The page: Gradio components around :mod:`outfits.serving.visit`, one visit for each visitor."""
 
 import html
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 from threading import Semaphore
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from outfits.config.schema.serve import ServeConfig
+from outfits.config.schema.serve import PROPOSING_METHODS, ServeConfig
 from outfits.data.dataset import Item
-from outfits.errors import OutfitError
+from outfits.errors import OutfitError, one_line
 from outfits.report.comparison.gallery import image_or_tile
 from outfits.serving import visit as visits
+from outfits.serving.keeping import keep_visit
 from outfits.serving.visit import CompletionRequest, Visit, VisitItem
 from outfits.stylist import ItemRef, Stylist
 
 K_MAX = 3
 SHOWN = 12  # items of a page of search or browsing
-CATALOGUE_METHODS = ("generator_beam", "generator_rerank", "generator", "greedy_k", "beam", "retrieval")
 SIZE = (360, 480)
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: auto; }
@@ -49,13 +51,14 @@ def launch(stylist: Stylist, config: ServeConfig, **options: Any) -> gr.Blocks:
 
 def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
     """Builds the page for a loaded run."""
-    methods = [name for name in CATALOGUE_METHODS if stylist.can(name)]
+    methods = [name for name in PROPOSING_METHODS if stylist.can(name)]
     categories = list(stylist.categories)
     with gr.Blocks(title="Outfits", analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS)) as page:
         state = gr.State(Visit(), time_to_live=VISIT_SECONDS)
         found = gr.State(())  # ids that search or browsing shows
         selected = gr.State(-1)
-        gr.Markdown(f"# Complete an outfit\n{len(stylist):,} items in {len(categories)} categories.")
+        kept = "" if config.keep is None else " Your outfit and photos are kept by the owner of this page."
+        gr.Markdown(f"# Complete an outfit\n{len(stylist):,} items in {len(categories)} categories.{kept}")
         message = gr.Markdown("", elem_id="message")
         with gr.Row():
             with gr.Column(scale=1):
@@ -144,7 +147,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             def act(visit: Visit, *values: Any) -> list[Any]:
                 with BUSY:
                     try:
-                        new = action(visit, *values)
+                        new = _kept(action(visit, *values), visit, config)
                         return [*show(new, ""), *_show_proposals(new), -1]
                     except OutfitError as error:
                         return [*show(visit, _line(error)), *_show_proposals(visit), gr.skip()]
@@ -233,6 +236,17 @@ def _gallery(label: str, columns: int, *, visible: bool = True) -> gr.Gallery:
         buttons=[],
         visible=visible,
     )
+
+
+def _kept(visit: Visit, before: Visit, config: ServeConfig) -> Visit:
+    """Keeps a visit whose outfit has changed, where visits are kept; a visitor loses nothing where that fails."""
+    if config.keep is None or not visit.items or visit.items == before.items:
+        return visit
+    try:
+        return keep_visit(visit, Path(config.keep))
+    except OSError as error:
+        print(f"serve.keep: {config.keep}: {one_line(error)}", file=sys.stderr, flush=True)
+        return visit
 
 
 def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: float, *asked: Any) -> Visit:

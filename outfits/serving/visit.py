@@ -6,18 +6,16 @@ what there was. Proposals belong to the outfit that they complete, so an action 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 
 from PIL import Image
 
-from outfits.encoders.images import DECODING_ERRORS, decode_image, reason
 from outfits.errors import ConfigError, DataError
+from outfits.serving.photos import read_image
 from outfits.stylist import Garment, ItemRef, StyledOutfit, Stylist
 
 PROPOSALS = 3  # outfits shown at once
 MOST_ITEMS = 20  # of an outfit
 TRIED = 12  # completions looked through for one that was not shown yet
-IMAGE_SIZE = 1024  # pixels that a visitor's photo is kept with
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Visit:
-    """A visitor's outfit and the completions that were proposed last."""
+    """A visitor's outfit and the completions that were proposed last; ``name`` of its folder where visits are kept."""
 
     items: tuple[VisitItem, ...] = ()
     proposals: tuple[Proposal, ...] = ()
     request: CompletionRequest = field(default_factory=CompletionRequest)
+    name: str = ""
 
     @property
     def pieces(self) -> list[str | Garment]:
@@ -109,20 +108,6 @@ def add_image(visit: Visit, stylist: Stylist, content: bytes, megapixels: float)
     image = read_image(content, megapixels)
     (category, _), *_ = stylist.likely_categories(image)
     return _changed(visit, (*visit.items, _own(Garment(category, image=image))))
-
-
-def read_image(content: bytes, megapixels: float) -> Image.Image:
-    """Decodes a photo after its header has said how large it is; shrinks it to what is needed."""
-    try:
-        with Image.open(BytesIO(content)) as opened:
-            pixels = opened.width * opened.height
-        if pixels > megapixels * 1e6:
-            raise DataError(f"the photo has {pixels / 1e6:,.0f} megapixels; at most {megapixels:g} are taken")
-        image = decode_image(content, IMAGE_SIZE)
-    except DECODING_ERRORS as error:
-        raise DataError(f"the photo cannot be read ({reason(error)})") from error
-    image.thumbnail((IMAGE_SIZE, IMAGE_SIZE))
-    return image
 
 
 def describe(visit: Visit, stylist: Stylist, place: int, category: str, text: str) -> Visit:

@@ -7,7 +7,7 @@ that neither the working folder nor the location of the run's folder matters.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +31,13 @@ class StylistManifest:
     """Paths to what a run shares with others, with the key, dimensions and categories of its catalogue.
 
     Attributes:
-        embeddings_dir: folder of all cached embeddings.
-        data_root: folder of the data set; images lie in it.
+        embeddings_dir: folder of all cached embeddings, of an exported run relative to its folder.
+        data_root: folder of the data set; images lie in it. None: there are no images.
         key: content key of the catalogue's embeddings.
     """
 
     embeddings_dir: str
-    data_root: str
+    data_root: str | None
     key: str
     image_dim: int
     text_dim: int
@@ -89,13 +89,18 @@ def write_manifest(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache
     """Writes the paths of embeddings and images; arguments as in :func:`export`."""
     features = dataset.catalogue.require_embeddings
     manifest = StylistManifest(
-        os.path.abspath(cache_dir / "embeddings"),
+        os.path.abspath(cache_dir / run_files.EMBEDDINGS),
         os.path.abspath(data_root),
         features.key,
         features.image_dim,
         features.text_dim,
         list(dataset.catalogue.category_names),
     )
+    save_manifest(run_dir, manifest)
+
+
+def save_manifest(run_dir: Path, manifest: StylistManifest) -> None:
+    """Writes a manifest into a run's folder, unless it is there already."""
     path, text = run_dir / run_files.STYLIST / run_files.STYLIST_MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
@@ -106,7 +111,8 @@ def read_manifest(run_dir: Path) -> StylistManifest:
     path = run_dir / run_files.STYLIST / run_files.STYLIST_MANIFEST
     if not path.is_file():
         raise ArtifactError(f"{path} is missing; `python evaluate.py run={run_dir}` writes it")
-    return StylistManifest(**json.loads(path.read_text(encoding="utf-8")))
+    manifest = StylistManifest(**json.loads(path.read_text(encoding="utf-8")))
+    return replace(manifest, embeddings_dir=str(run_dir / manifest.embeddings_dir))
 
 
 def read_catalogue(run_dir: Path, manifest: StylistManifest, encoder: EncoderConfig) -> Catalogue:
@@ -126,13 +132,13 @@ def read_catalogue(run_dir: Path, manifest: StylistManifest, encoder: EncoderCon
             f"the run's embeddings are not in {store.folder}; say where its cache lies now with cache_dir, or run "
             f"`python evaluate.py run={run_dir} cache_dir=DIR`, which embeds what is missing"
         )
-    root = Path(manifest.data_root)
+    root = None if manifest.data_root is None else Path(manifest.data_root)
     return Catalogue(
         items["item_id"].tolist(),
         items["category"].to_numpy(dtype=np.int32),
         manifest.categories,
         items["text"].tolist(),
-        [root / path if isinstance(path, str) else None for path in items["image"].tolist()],
+        [root / path if root is not None and isinstance(path, str) else None for path in items["image"].tolist()],
         ItemEmbeddings(found.vectors, found.present, found.image_dim, found.text_dim, found.key, encoder.shared_space),
     )
 

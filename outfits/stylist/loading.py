@@ -15,17 +15,26 @@ from outfits.config.schema import Config
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
+from outfits.hub import hub_folder, on_hub
 from outfits.mining.targets import read_selected
 from outfits.models.frozen import load_generator, load_recommender, load_retriever, load_scorer, load_student
 from outfits.models.hfgn import Hfgn
+from outfits.stylist.changes import CatalogueChanges, ChangeStore
 from outfits.stylist.export import read_catalogue, read_manifest, read_outfits
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A run on a device; its context holds the models, without a generator where the run has none yet.
+    """A run on a device.
 
-    ``recommender`` is HFGN, None where the run has none.
+    Attributes:
+        folder: the run's folder.
+        config: its configuration.
+        catalogue: its items.
+        outfits: its outfits.
+        context: its models, without a generator where the run has none yet.
+        changes: where changes of the catalogue are kept.
+        recommender: HFGN; None where the run has none, and once the catalogue has changed.
     """
 
     folder: Path
@@ -33,12 +42,16 @@ class LoadedRun:
     catalogue: Catalogue
     outfits: Outfits
     context: MethodContext
+    changes: ChangeStore
     recommender: Hfgn | None
 
 
 def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, data_root: str | Path | None) -> LoadedRun:
-    """Loads a run that has at least a compatibility model; arguments and errors as in :meth:`Stylist.load`."""
-    folder = Path(run_dir).expanduser()
+    """Loads a run that has at least a compatibility model, with the catalogue as it was exported.
+
+    Arguments and errors are those of :meth:`Stylist.load`.
+    """
+    folder = hub_folder(str(run_dir), "model", "run") if on_hub(run_dir) else Path(run_dir).expanduser()
     if not (folder / run_files.CONFIG).is_file():
         raise ArtifactError(f"{folder} holds no run: {run_files.CONFIG} is missing; name the folder of a finished run")
     if not (folder / run_files.COMPATIBILITY).is_file():
@@ -46,7 +59,7 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     config = read_config(folder / run_files.CONFIG)
     manifest = read_manifest(folder)
     if cache_dir is not None:
-        manifest = replace(manifest, embeddings_dir=str(Path(cache_dir).expanduser() / "embeddings"))
+        manifest = replace(manifest, embeddings_dir=str(Path(cache_dir).expanduser() / run_files.EMBEDDINGS))
     if data_root is not None:
         manifest = replace(manifest, data_root=str(Path(data_root).expanduser()))
     catalogue = read_catalogue(folder, manifest, config.encoder)
@@ -80,7 +93,48 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     )
     recommends = (folder / run_files.RECOMMENDER).is_file()
     recommender = load_recommender(folder / run_files.RECOMMENDER) if recommends else None
-    return LoadedRun(folder, config, catalogue, outfits, context, recommender)
+    changes = ChangeStore(folder / run_files.STYLIST, manifest.key)
+    return LoadedRun(folder, config, catalogue, outfits, context, changes, recommender)
+
+
+def changed_run(run: LoadedRun, changes: CatalogueChanges) -> LoadedRun:
+    """Applies changes to a run's exported catalogue.
+
+    Items that stay keep their order, those that joined follow. Outfits with an item that left are left out.
+    """
+    catalogue, features = run.catalogue, run.catalogue.require_embeddings
+    stays = np.ones(len(catalogue), dtype=np.bool_)
+    stays[[catalogue.positions[item_id] for item_id in changes.gone if item_id in catalogue.positions]] = False
+    kept, added = np.flatnonzero(stays), changes.added
+    staying = kept.tolist()
+    vectors = [item.vector[None] for item in added]
+    present = [item.present[None] for item in added]
+    categories = np.array([item.category for item in added], dtype=np.int32)
+    changed = Catalogue(
+        [*(catalogue.item_ids[item] for item in staying), *(item.item_id for item in added)],
+        np.concatenate([catalogue.categories[kept], categories]),
+        catalogue.category_names,
+        [*(catalogue.texts[item] for item in staying), *(item.text for item in added)],
+        [
+            *(catalogue.image_paths[item] for item in staying),
+            *(None if item.image is None else run.changes.images / item.image for item in added),
+        ],
+        replace(
+            features,
+            vectors=np.concatenate([features.vectors[kept], *vectors]),
+            present=np.concatenate([features.present[kept], *present]),
+        ),
+    )
+    place = np.full(len(catalogue), -1, dtype=np.int32)
+    place[kept] = np.arange(len(kept))
+    outfits = run.outfits.take([row for row, outfit in enumerate(run.outfits) if stays[outfit].all()])
+    return replace(
+        run,
+        catalogue=changed,
+        outfits=replace(outfits, items=place[outfits.items]),
+        context=run.context.over(changed, kept),
+        recommender=None,
+    )
 
 
 def _device(name: str) -> torch.device:

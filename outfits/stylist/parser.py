@@ -66,7 +66,7 @@ class OutfitParser:
             raise DataError("the partial outfit has no item; give at least one, or generate an outfit from a text")
         garments = [piece for piece in pieces if isinstance(piece, Garment)]
         categories = [self.category(garment.category) for garment in garments]
-        embedded = [self._embed(garment) for garment in garments]
+        embedded = [self.embed(garment) for garment in garments]
         # Sort external items by content, so that results do not depend on input order.
         order = sorted(
             range(len(garments)),
@@ -95,7 +95,7 @@ class OutfitParser:
         where = np.array(positions, dtype=np.int64)
         return PartialOutfit(items, where, every[where], external, external_categories)
 
-    def _embed(self, garment: Garment) -> Embedded:
+    def embed(self, garment: Garment) -> Embedded:
         """Embeds a garment; once, if its image is in memory, where it cannot change unseen."""
         if not isinstance(garment.image, Image.Image):
             return embed_garment(self._encoder(), garment)

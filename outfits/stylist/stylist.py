@@ -21,16 +21,17 @@ from outfits.config.schema.methods import methods_needing, spec_of
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
-from outfits.encoders.images import ImageSource
+from outfits.encoders.images import ImageSource, decode_image
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
-from outfits.naming import did_you_mean
+from outfits.naming import did_you_mean, normalised
 from outfits.scoring.preferences import Preferences, UserPreference
 from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, grow_capsule
+from outfits.stylist.changes import AddedItem
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder, read_users
 from outfits.stylist.garments import Garment, embed_text
-from outfits.stylist.loading import LoadedRun, load_run
+from outfits.stylist.loading import LoadedRun, changed_run, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
 from outfits.stylist.requests import (
     AllowedCategories,
@@ -59,8 +60,10 @@ class Stylist:
         True
     """
 
-    def __init__(self, run: LoadedRun) -> None:
+    def __init__(self, run: LoadedRun, exported: "Stylist | None" = None, version: int = 0) -> None:
         self._run = run
+        self._exported = exported or self  # of the catalogue as it was exported, whose parts changes build on
+        self._version = version
         self._parser = OutfitParser(run.catalogue, lambda: self.encoder)
 
     @classmethod
@@ -72,10 +75,11 @@ class Stylist:
         cache_dir: str | Path | None = None,
         data_root: str | Path | None = None,
     ) -> "Stylist":
-        """Loads a finished run with at least a compatibility model; nothing is trained, embedded or fetched.
+        """Loads a finished run with at least a compatibility model; nothing is trained or embedded.
 
         Args:
-            run_dir: the run's folder.
+            run_dir: the run's folder, that of an exported run, or ``hf://ORG/NAME`` for an exported run on the Hugging
+                Face Hub, which is taken from the hub's cache where it is there, else fetched.
             device: where the models run: ``cpu``, ``cuda`` or ``mps``.
             cache_dir: folder of what runs share, such as embeddings; None: where the run left it.
             data_root: folder of the run's data set, for images; None: where the run found it.
@@ -84,7 +88,70 @@ class Stylist:
             ArtifactError: if the run lacks something, or a file of it was changed.
             ConfigError: if there is no such device.
         """
-        return cls(load_run(run_dir, device, cache_dir, data_root))
+        return cls(load_run(run_dir, device, cache_dir, data_root)).refreshed()
+
+    def refreshed(self) -> "Stylist":
+        """A stylist of the catalogue as it is now: this one, or another where items joined or left since it was loaded.
+
+        Any process may have changed the catalogue, by :meth:`add` or :meth:`remove`. To see that none has takes far
+        less than a millisecond.
+        """
+        store = self._run.changes
+        if store.version() == self._version:
+            return self
+        changes, exported = store.read(), self._exported
+        return Stylist(changed_run(exported._run, changes), exported, changes.version)
+
+    def prepared(self) -> "Stylist":
+        """This stylist, with what completions and searches need, which their first call would take time to build."""
+        context = self._run.context
+        context.scorer, context.similarity  # noqa: B018 (built here)
+        if context.generator is not None:
+            context.index  # noqa: B018 (built here)
+        return self
+
+    def add(self, items: Mapping[str, Garment]) -> "Stylist":
+        """Adds items to the run's catalogue, by id, and returns a stylist that knows them; this one does not.
+
+        They are embedded by the run's encoder, can be chosen like any other, and stay until they are removed. Their
+        images are kept with the run.
+
+        Raises:
+            DataError: if there is an item of an id, or a garment cannot be used; then none is added.
+
+        Examples:
+            >>> changed = stylist.add({"coat-1": Garment(category, text="red")})
+            >>> changed.search("red", top=len(changed), categories=category)[-1].item.id in changed.item_ids
+            True
+            >>> changed.remove("coat-1").item_ids == stylist.item_ids
+            True
+        """
+        store, now = self._run.changes, self.refreshed()
+        added: list[AddedItem] = []
+        for item_id, garment in items.items():
+            category, (vector, present) = self._parser.category(garment.category), self._parser.embed(garment)
+            added.append(AddedItem(normalised(item_id), category, garment.text, vector, present))
+            if not added[-1].item_id:
+                raise DataError("an item needs an id that is not empty")
+            if added[-1].item_id in now._run.catalogue.positions:
+                raise DataError(f"there is an item {item_id!r} already; remove it first, or give another id")
+        for place, garment in enumerate(items.values()):
+            if garment.image is not None:
+                name = store.keep_image(decode_image(garment.path or garment.image))
+                added[place] = replace(added[place], image=name)
+        exported = self._exported._run.catalogue.positions
+        store.add(added, frozenset(item.item_id for item in added if item.item_id in exported))
+        return now.refreshed()
+
+    def remove(self, item_id: str) -> "Stylist":
+        """Takes an item out of the run's catalogue and returns a stylist without it; this one still has it.
+
+        Raises:
+            DataError: with the nearest ids if there is no such item.
+        """
+        stylist = self.refreshed()
+        self._run.changes.remove(str(stylist.item(item_id).id))
+        return stylist.refreshed()
 
     def __repr__(self) -> str:
         return f"<Stylist of {self._run.folder}: {len(self._run.catalogue):,} items, k up to {self.k_max}>"
@@ -92,6 +159,10 @@ class Stylist:
     def __len__(self) -> int:
         """Number of items of the catalogue."""
         return len(self._run.catalogue)
+
+    def __contains__(self, item_id: object) -> bool:
+        """Whether the catalogue has an item of this id."""
+        return item_id in self._run.catalogue.positions
 
     @property
     def item_ids(self) -> Sequence[str]:
@@ -125,6 +196,8 @@ class Stylist:
     @cached_property
     def encoder(self) -> ItemEncoder:
         """The run's item encoder, loaded when external garments or texts are first used."""
+        if self._exported is not self:
+            return self._exported.encoder
         run = self._run
         return read_encoder(run.folder, run.config.encoder, run.catalogue).to(run.context.device)
 

@@ -1,5 +1,6 @@
 """The wheel, installed beside the dependencies into an environment that does not know the repository."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from outfits.config.recipes import names_of
+from outfits.stylist import Stylist
+from tests.export_answers import answers
 from tests.runs.programs import REPOSITORY, SECONDS_TO_HANG, Finished
+from tests.tiny_run import make_run
 
 pytestmark = pytest.mark.slow
 PACKAGES = ("outfits", "pipeline", "lightning_modules", "datamodules", "callbacks")
@@ -102,3 +106,24 @@ def test_the_smoke_recipe_runs_in_an_empty_folder(installed: Path, tmp_path: Pat
     assert (tmp_path / "runs" / "smoke" / "scorer.safetensors").is_file()
     lacking = run([installed / "outfits-evaluate", "run=runs/smoke", "wandb.mode=off"], tmp_path).mistake()
     assert "train.py resume=runs/smoke" in lacking
+
+
+COMPLETES = """
+import json, sys
+from outfits import Stylist
+from tests_of_export import answers
+
+print(json.dumps(answers(Stylist.load(sys.argv[1]))))
+"""
+
+
+def test_an_exported_run_completes_alike_with_the_wheel_alone(installed: Path, tmp_path: Path) -> None:
+    whole, folder = make_run(tmp_path / "whole"), tmp_path / "exported"
+    run([installed / "outfits-export", f"run={whole}", f"folder={folder}"], tmp_path).succeeded()
+    moved = folder.rename(tmp_path / "moved")
+    (tmp_path / "whole").rename(tmp_path / "out_of_reach")
+    shutil.copy(Path(answers.__code__.co_filename), tmp_path / "tests_of_export.py")
+    found = json.loads(run([installed / "python", "-c", COMPLETES, moved], tmp_path).succeeded().output)
+    (tmp_path / "out_of_reach").rename(tmp_path / "whole")
+    assert found == json.loads(json.dumps(answers(Stylist.load(whole))))
+    assert len(found) > 5

@@ -2,19 +2,44 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import absolute, key, section
+from outfits.config.fields import key, rooted, section
 from outfits.registry import Entry, Table
+
+
+@dataclass(frozen=True)
+class DataFormat(Entry):
+    """A reader of data sets.
+
+    Attributes:
+        licence: licence of the data; empty where only their owner knows it.
+        images: patterns of Parquet files in which a root without a folder ``images`` may have them, relative to it; the
+            first that a file matches counts.
+    """
+
+    licence: str = ""
+    images: tuple[str, ...] = ()
+
 
 DATA_FORMATS = Table(
     "data format",
     (
-        Entry("synthetic", "outfits.data.synthetic:read_format"),
-        Entry("maryland", "outfits.data.maryland:read_format"),
-        Entry("polyvore_outfits", "outfits.data.polyvore_outfits:read_format"),
-        Entry("polyvore_u", "outfits.data.polyvore_u:read_format"),
-        Entry("fashion_hash_net", "outfits.data.fashion_hash_net:read_format"),
-        Entry("hfgn", "outfits.data.hfgn:read_format"),
-        Entry("tables", "outfits.data.tables:read_format"),
+        DataFormat("synthetic", "outfits.data.synthetic:read_format", "Apache-2.0"),
+        DataFormat(
+            "maryland", "outfits.data.maryland:read_format", "Apache-2.0, without the images", ("data/*.parquet",)
+        ),
+        DataFormat(
+            "polyvore_outfits",
+            "outfits.data.polyvore_forms:read_format",
+            "CC BY 4.0, for research and education",
+            ("data/*/*.parquet", "data/*.parquet"),
+        ),
+        DataFormat("pog", "outfits.data.pog:read_format"),
+        DataFormat("iqon3000", "outfits.data.iqon3000:read_format", "none stated; for research"),
+        DataFormat("shift15m", "outfits.data.shift15m:read_format", "CC BY-NC 4.0"),
+        DataFormat("polyvore_u", "outfits.data.polyvore_u:read_format"),
+        DataFormat("fashion_hash_net", "outfits.data.fashion_hash_net:read_format"),
+        DataFormat("hfgn", "outfits.data.hfgn:read_format"),
+        DataFormat("tables", "outfits.data.tables:read_format"),
     ),
 )
 """Readers of data sets: functions of a :class:`DataConfig` that return a :class:`outfits.data.dataset.RawDataset`."""
@@ -45,6 +70,11 @@ class SplitConfig:
         "polyvore_u, fashion_hash_net and hfgn: share of what is given for training kept for validation",
         gt=0,
         lt=1,
+    )
+    strict: bool = key(
+        False,
+        "official: leave out training outfits with an item of a validation or test outfit, and validation outfits with "
+        "one of a test outfit; published splits called disjoint share some",
     )
 
 
@@ -112,7 +142,20 @@ class DataConfig:
         "layout of data.root; synthetic writes a small Maryland-layout root there first if it is missing",
         choices=DATA_FORMATS,
     )
-    root: str = key("data/synthetic", "folder of the data set", check=absolute)
+    root: str = key(
+        "data/synthetic",
+        "folder of the data set, or hf://ORG/NAME on the Hugging Face Hub, taken from the hub's cache if it is there",
+        check=rooted,
+    )
+    images: str | None = key(
+        None,
+        "Parquet files or WebDataset tars with the images, relative to data.root, as in data/*.parquet, or "
+        "hf://ORG/NAME/data/*.parquet; null: image files, or where the format has them in Parquet",
+    )
+    image_id: str | None = key(
+        None, "data.images: column of the item's id; null: item_id, item_ID, id or __key__, whichever is there"
+    )
+    image_column: str = key("image", "data.images: column of the image's bytes")
     variant: str = key("nondisjoint", "polyvore_outfits: which official split", choices=("disjoint", "nondisjoint"))
     category_level: str = key(
         "fine", "polyvore_outfits: category level of the one-item-per-category rule", choices=("fine", "semantic")
@@ -128,6 +171,11 @@ class DataConfig:
     )
     on_corrupt_image: str = key(
         "error", "an image file that cannot be decoded: error or mask", choices=("error", "mask")
+    )
+    on_repeated_image: str = key(
+        "first",
+        "data.images has several images of one item: error, or first (the first, in the order of the files)",
+        choices=("error", "first"),
     )
     on_missing_item: str = key(
         "error",
@@ -153,7 +201,7 @@ class DataConfig:
         "scores of outfits: given (numbers in [0, 1]) or rank (any numbers; the share of outfits with a lower one)",
         choices=("given", "rank"),
     )
-    likes: bool = key(False, "maryland: score outfits by their likes, with data.score_scale=rank")
+    likes: bool = key(False, "maryland, shift15m: score outfits by their likes, with data.score_scale=rank")
     on_bad_score: str = key(
         "error",
         "a score that is missing, no number or, as given, outside [0, 1]: error, or drop the outfit",

@@ -14,10 +14,12 @@ class EncoderEntry(Entry):
         fitted: whether it is made from data, so that a run stores it with its method ``keep(folder)`` and rebuilds it
             from ``EncoderSource.kept``.
         shared_space: whether it maps images and texts to one space.
+        network: of an image encoder, whether it is a network that can be written as an ONNX file.
     """
 
     fitted: bool = False
     shared_space: bool = False
+    network: bool = False
 
 
 NO_ENCODER = EncoderEntry("none", "outfits.encoders.base:no_encoder")
@@ -26,9 +28,9 @@ IMAGE_ENCODERS = Table(
     "image encoder",
     (
         EncoderEntry("classical", "outfits.encoders.classical:build_images", fitted=True),
-        EncoderEntry("learned", "outfits.encoders.learned:build_images", fitted=True),
-        EncoderEntry("open_clip", "outfits.encoders.open_clip:build_images", shared_space=True),
-        EncoderEntry("timm", "outfits.encoders.timm_images:build_images", fitted=True),
+        EncoderEntry("learned", "outfits.encoders.learned:build_images", fitted=True, network=True),
+        EncoderEntry("open_clip", "outfits.encoders.open_clip:build_images", shared_space=True, network=True),
+        EncoderEntry("timm", "outfits.encoders.timm_images:build_images", fitted=True, network=True),
         EncoderEntry("joined", "outfits.encoders.joined:build_images", fitted=True),
         NO_ENCODER,
     ),

@@ -28,4 +28,10 @@ class IndexConfig:
         "ivf_pq: bytes of an item's code, a divisor of the latents' width; null: about a quarter of that width",
         choices=PQ_BYTES,
     )
+    hubness: float = key(
+        0.3,
+        "weight of an item's mean cosine to its nearest latents of training outfits, which is subtracted from its "
+        "cosine to a latent, so that items near to everything are not always chosen; 0: no correction",
+        ge=0,
+    )
     refine: int = key(4, "ivf_pq: items compared exactly for each item asked for", ge=1)

@@ -46,11 +46,11 @@ class GeneratorArchitecture:
         choices=("queries", "pool"),
     )
     retrieval: str = key(
-        "map",
-        "space of the latents: item (the item embedding) or map (a learned linear map of it)",
-        choices=("item", "map"),
+        "tower",
+        "space of the latents: item (the item embedding), map (a learned linear map of it) or tower (a network of it)",
+        choices=("item", "map", "tower"),
     )
-    retrieval_dim: int = key(128, "width of the learned retrieval space", ge=2)
+    retrieval_dim: int = key(128, "map and tower: width of the retrieval space", ge=2)
 
 
 @dataclass
@@ -58,6 +58,18 @@ class ModelConfig(GeneratorArchitecture):
     """The generator and its training: section ``model``, which also holds the image model's."""
 
     k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
+    scorer_tokens: bool = key(
+        True,
+        "item nodes and retrieval space start from S's tokens of the items, which stay as they are; false: from tokens "
+        "and maps of the item embeddings that the generator learns by itself",
+    )
+    prefix_share: float = key(
+        0.5,
+        "share of the training tasks whose first selections are given too, so that the others are asked for: greedy "
+        "search's steps are tasks of their own",
+        ge=0,
+        le=1,
+    )
     representation: RepresentationConfig = section(RepresentationConfig)
 
 
@@ -70,7 +82,7 @@ class LossConfig:
         "latents meet targets under the best assignment or in the order of selection",
         choices=("best", "ordered"),
     )
-    target_temperature: float = key(0.1, "temperature of the softmax over the scorer's scores S, in units of S", gt=0)
+    target_temperature: float = key(0.02, "temperature of the softmax over the scorer's scores S, in units of S", gt=0)
     random_candidates: int = key(512, "random catalogue items added to each softmax with target probability 0", ge=0)
     latent_temperature: float = key(0.07, "initial value of the learned temperature of latent-item cosines", gt=0)
 

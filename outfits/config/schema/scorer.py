@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import key, section
+from outfits.config.fields import key, located, section
 
 
 @dataclass
@@ -33,12 +33,30 @@ class ScorerArchitecture:
     dropout: float = key(0.2, "dropout in the encoder", ge=0, lt=1)
     input_dropout: float = key(0.1, "dropout on the frozen item embeddings", ge=0, lt=1)
     normalised_halves: bool = key(False, "scale the image half and the text half of every token to unit length")
+    projected: bool = key(
+        True,
+        "tokens are linear maps of the items' parts; false: the parts themselves, side by side, scorer.width wide",
+        unwritten=True,
+    )
+    activation: str = key("gelu", "activation of the feed-forward blocks", choices=("gelu", "mish"), unwritten=True)
+    head: str = key(
+        "mlp",
+        "how the logit is read: mlp (norm, hidden layer) or linear, from the task token as it is",
+        choices=("mlp", "linear"),
+        unwritten=True,
+    )
 
 
 @dataclass
 class ScorerConfig(ScorerArchitecture):
     """S and its training: section ``scorer``."""
 
+    weights: str | None = key(
+        None,
+        "checkpoint of owj0421's OutfitTransformer that becomes S, with its architecture, instead of training; the "
+        "encoder has to be the one that it was trained on",
+        check=located,
+    )
     focal_alpha: float = key(0.5, "focal loss: weight of the positive class", ge=0, le=1)
     focal_gamma: float = key(1.0, "focal loss: focusing exponent", ge=0)
     score_loss: str = key(

@@ -2,15 +2,31 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import key, section
+from outfits.config.fields import absolute, key, section
+
+PROPOSING_METHODS = ("generator_beam", "generator_rerank", "generator", "greedy_k", "beam", "retrieval")
+"""Methods that the page and the service offer, the first by default: those that answer soon, whatever is asked."""
+HOSTS = ("127.0.0.1", "0.0.0.0", "::")
+"""Addresses that the service can be on; the page may have any."""
+FIRST_PORT = 1024
+"""Smallest port of the service."""
 
 
 @dataclass
 class ServeConfig:
-    host: str = key("127.0.0.1", "address that the page is served on; 0.0.0.0: to the whole network")
-    port: int = key(7860, "port that the page is served on", ge=1, le=65535)
-    max_upload_mb: int = key(10, "largest photo that a visitor may upload, megabytes", ge=1)
+    api: bool = key(False, "serve JSON over HTTP for programs, instead of the page")
+    host: str = key("127.0.0.1", "address that is served on; 0.0.0.0: to the whole network")
+    port: int = key(7860, "port that is served on", ge=1, le=65535)
+    max_upload_mb: int = key(10, "largest photo that may be uploaded, megabytes", ge=1)
     max_megapixels: float = key(50, "largest photo that is decoded, million pixels", gt=0)
+    max_request_mb: int = key(40, "largest request to the service, megabytes", ge=1)
+    workers: int = key(1, "processes of the service with models, for each device", ge=1)
+    max_batch: int = key(32, "most requests to the service that are answered together", ge=1)
+    batch_wait_ms: float = key(5, "how long a request to the service waits for others, milliseconds", ge=0, le=1000)
+    timeout: float = key(30, "after how many seconds a request to the service is refused", gt=0)
+    keep: str | None = key(
+        None, "folder for the outfits and photos of visitors of the page; null: nothing is kept", check=absolute
+    )
 
 
 @dataclass

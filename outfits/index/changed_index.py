@@ -1,0 +1,61 @@
+"""Nearest items of a catalogue that has changed: the index of what it was, less what left, and one of what joined."""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from outfits.index.item_index import ItemIndex
+
+
+class ChangedIndex:
+    """Nearest items of a changed catalogue; an :class:`outfits.index.item_index.ItemIndex`.
+
+    The index of the catalogue before is asked for as many items more as have left a category, so that as many remain.
+    Nothing is built again but an exact index of the items that joined.
+
+    Args:
+        before: index of the catalogue before, of ``N`` items.
+        kept: positions of its items that stay, ascending, shape ``[K]``; they come first in the changed catalogue.
+        joined: index of the ``m`` items that joined, in the same space; None: none joined.
+        categories: category of every item of the changed catalogue, shape ``[K + m]``.
+    """
+
+    def __init__(
+        self,
+        before: ItemIndex,
+        kept: NDArray[np.int64],
+        joined: ItemIndex | None,
+        categories: NDArray[np.int64],
+    ) -> None:
+        self.categories: NDArray[np.int64] = np.asarray(categories, dtype=np.int64)
+        self.num_categories = before.num_categories
+        self._before, self._kept = before, kept
+        self._place = np.full(len(before) + 1, -1, dtype=np.int64)  # the last for -1, no item
+        self._place[kept] = np.arange(len(kept))
+        left = np.bincount(before.categories, minlength=self.num_categories)
+        left -= np.bincount(before.categories[kept], minlength=self.num_categories)
+        self.most_left = int(left.max())
+        self._joined = joined
+        self.empty_categories: NDArray[np.bool_] = np.bincount(self.categories, minlength=self.num_categories) == 0
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def search(self, queries: NDArray[np.float32] | Tensor, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Similarities and positions ``[Q, C, n]`` of queries ``[Q, r]``, see :meth:`ItemIndex.search`."""
+        similarity, ids = self._before.search(queries, n + self.most_left)
+        ids = self._place[ids]
+        similarity = np.where(ids >= 0, similarity, np.float32(-np.inf))
+        if self._joined is not None:
+            near, joined = self._joined.search(queries, n)
+            similarity = np.concatenate([similarity, near], axis=2)
+            ids = np.concatenate([ids, np.where(joined >= 0, joined + len(self._kept), -1)], axis=2)
+        order = np.lexsort((ids, -similarity), axis=-1)[:, :, :n]
+        return np.take_along_axis(similarity, order, axis=2), np.take_along_axis(ids, order, axis=2)
+
+    def cosines(self, queries: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
+        """Cosine of every item to every query ``[Q, r]``, shape ``[Q, N]``, see :meth:`ItemIndex.cosines`."""
+        parts = [self._before.cosines(queries)[:, self._kept]]
+        if self._joined is not None:
+            parts.append(self._joined.cosines(queries))
+        return np.concatenate(parts, axis=1)

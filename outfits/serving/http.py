@@ -1,0 +1,129 @@
+"""The service over HTTP: paths, validation, limits and documentation, whatever answers."""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, HTTPException, Request, Response
+from fastapi.params import Depends
+from pydantic import ValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.datastructures import UploadFile
+
+from outfits.config.schema.serve import ServeConfig
+from outfits.serving.requests import MOST_PHOTOS, OPERATIONS, Answer, Call, Operation, refused
+
+SHOWN_ERRORS = 20  # of one request
+JSON, FORM = "application/json", "multipart/form-data"
+FORM_FIELD = "request"  # of a multipart request, beside its files
+SCHEMAS = "#/components/schemas/"
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+Submit = Callable[[Call], Awaitable[Answer]]
+
+
+def add_routes(app: FastAPI, submit: Submit, config: ServeConfig, dependencies: Sequence[Depends] = ()) -> None:
+    """Adds the operations to an application, which ``submit`` answers, and their documentation.
+
+    Args:
+        app: the application.
+        submit: answers a call; what it may take is limited here.
+        config: the limits.
+        dependencies: what every operation depends on, such as a token.
+    """
+
+    def endpoint(name: str, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                async with asyncio.timeout(config.timeout):
+                    found = await submit(await _read(name, operation, request, config))
+            except ValidationError as error:
+                found = _invalid(error)
+            except TimeoutError:
+                found = refused(503, ("", f"there was no answer within {config.timeout:g} seconds"))
+            return Response(found.body, found.status, HEADERS, JSON)
+
+        return answer
+
+    for name, operation in OPERATIONS.items():
+        app.add_api_route(
+            operation.path,
+            endpoint(name, operation),
+            methods=[operation.method],
+            name=name,
+            dependencies=dependencies,
+            description=operation.request.__doc__,
+            openapi_extra=_documented(operation),
+        )
+    documented = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = documented()
+        models = [(operation.request, "validation") for operation in OPERATIONS.values()]
+        _, definitions = models_json_schema(models, ref_template=SCHEMAS + "{model}")  # type: ignore[arg-type]
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def bearer_token(token: str | None, open_paths: Sequence[str] = ()) -> Callable[..., None]:
+    """A dependency that refuses requests without the token; ``open_paths``, and everything without a token, pass."""
+
+    def authorised(request: Request, authorization: Annotated[str | None, Header()] = None) -> None:
+        if token is None or request.url.path in open_paths:
+            return
+        kind, _, given = (authorization or "").partition(" ")
+        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+            raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+
+    return authorised
+
+
+async def _read(name: str, operation: Operation, request: Request, config: ServeConfig) -> Call:
+    """Reads and validates a request.
+
+    Raises:
+        HTTPException: for a body that is too large or of another kind.
+        ValidationError: for fields that cannot be used.
+    """
+    if operation.method == "DELETE":
+        return Call(name, operation.request.model_validate(request.path_params))
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:20]) > config.max_request_mb * 2**20:
+        raise HTTPException(413, f"a request has at most {config.max_request_mb} megabytes")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == JSON:
+        return Call(name, operation.request.model_validate_json(await request.body()))
+    if kind != FORM:  # a page elsewhere can have a browser send plain text, but neither of these unasked
+        raise HTTPException(415, f"the content type is {JSON} or {FORM}")
+    photos: dict[str, bytes] = {}
+    async with request.form(max_files=MOST_PHOTOS, max_fields=1) as form:
+        asked = form.get(FORM_FIELD, "")
+        for field, value in form.multi_items():
+            if isinstance(value, UploadFile) and field != FORM_FIELD:
+                photos[field] = await value.read()
+        text = await asked.read() if isinstance(asked, UploadFile) else asked
+    return Call(name, operation.request.model_validate_json(text), photos)
+
+
+def _invalid(error: ValidationError) -> Answer:
+    """The fields that are wrong and why, without what stood there: it may be large, and no text for JSON."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return refused(422, *((".".join(map(str, one["loc"])), one["msg"]) for one in errors[:SHOWN_ERRORS]))
+
+
+def _documented(operation: Operation) -> dict[str, Any]:
+    """What FastAPI cannot see of an operation that reads its body by itself."""
+    answers = {
+        "422": {"description": "A field cannot be used: `detail` has its name and why."},
+        "503": {"description": "The service is busy, or did not answer in time."},
+    }
+    if operation.method == "DELETE":
+        parameter = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+        return {"parameters": [parameter], "responses": answers}
+    body: Mapping[str, Any] = {"$ref": SCHEMAS + operation.request.__name__}
+    files = {"type": "object", "properties": {FORM_FIELD: body}, "additionalProperties": {"format": "binary"}}
+    content = {JSON: {"schema": body}, FORM: {"schema": files}}
+    return {"requestBody": {"required": True, "content": content}, "responses": answers}

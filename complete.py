@@ -50,6 +50,8 @@ def complete(config: CompleteConfig, stylist: "Stylist") -> "list[StyledOutfit]"
         method=config.method or "generator_beam",
         top=config.top,
         alpha=config.alpha,
+        user=config.user,
+        beta=config.beta,
     )
 
 

@@ -60,7 +60,7 @@ def encoder_source(run: Run, dataset: OutfitDataset) -> EncoderSource:
 
 
 def record_dataset(run: Run, dataset: OutfitDataset) -> None:
-    """Records the run's data and exports what a stylist needs of them, or checks them against the record.
+    """Records the run's data and, if embedded, exports what a stylist needs, or checks them against the record.
 
     Raises:
         ArtifactError: if catalogue, outfits, splits or embeddings differ from those that the run was made with.
@@ -70,9 +70,10 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
         "name": dataset.name,
         "items": len(dataset.catalogue),
         "outfits": len(dataset.outfits),
-        "embeddings": dataset.catalogue.require_embeddings.key,
-        "digest": _digest(dataset),
     }
+    if dataset.catalogue.embeddings is not None:
+        facts["embeddings"] = dataset.catalogue.embeddings.key
+    facts["digest"] = _digest(dataset)
     if path.exists():
         recorded = json.loads(path.read_text())
         differing = [name for name, value in facts.items() if recorded.get(name) != value]
@@ -84,7 +85,7 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
     elif is_rank_zero():
         described = facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
         write_json(path, described)
-    if is_rank_zero():
+    if is_rank_zero() and dataset.catalogue.embeddings is not None:
         _export_for_stylist(run, dataset)
 
 
@@ -101,4 +102,8 @@ def _digest(dataset: OutfitDataset) -> str:
     digest = hashlib.sha256(json.dumps([list(catalogue.item_ids), list(catalogue.category_names)]).encode())
     for array in (catalogue.categories, outfits.items, outfits.offsets, outfits.split):
         digest.update(np.ascontiguousarray(array).tobytes())
+    if dataset.users is not None:
+        digest.update(json.dumps(list(dataset.users.user_ids)).encode())
+        for array in (dataset.users.users, dataset.users.outfits, dataset.users.split):
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

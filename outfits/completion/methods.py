@@ -19,6 +19,7 @@ from outfits.completion.search.expansion import SearchQuery
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.config.schema.methods import METHODS
+from outfits.errors import ConfigError
 
 Method = Callable[[CompletionTasks, MethodContext, Any], MethodOutcome]
 """A method: completes every task of a batch, with its options, None where it has none."""
@@ -29,11 +30,15 @@ def complete(call: MethodCall, tasks: CompletionTasks, context: MethodContext) -
 
     Raises:
         ArtifactError: if the method needs a model or counts that are missing.
-        ConfigError: if the method would need more calls of S than it may make.
+        ConfigError: if the method would need more calls of S than it may make, or the tasks have users, whom it does
+            not follow.
         DataError: if the category rule or the conditions leave a missing item no category.
     """
     if tasks.conditions is not None and tasks.conditions.alpha == 1:
         tasks = tasks.conditioned(tasks.conditions.without_texts())  # alpha = 1: the texts have no weight
+    if tasks.preference is not None and not METHODS[call.name].follows_users:
+        able = ", ".join(name for name, spec in METHODS.items() if spec.follows_users)
+        raise ConfigError([f"method: {call.name} does not look at users; {able} do"])
     method: Method = METHODS[call.name].load()
     return method(tasks, context, call.options)
 
@@ -84,7 +89,13 @@ def search_by_size(
     for rows, outfits in tasks.by_size():
         conditions = None if tasks.conditions is None else tasks.conditions.take(rows)
         query = SearchQuery(
-            scorer, outfits, tasks.k, conditions=conditions, similarity=similarity, alternatives=tasks.alternatives
+            scorer,
+            outfits,
+            tasks.k,
+            conditions=conditions,
+            similarity=similarity,
+            alternatives=tasks.alternatives,
+            preference=None if tasks.preference is None else tasks.preference.take(rows),
         )
         parts.append(search(query, rows))
         order.append(rows)

@@ -13,6 +13,7 @@ from torch import Tensor
 from outfits.completion.conditions import Conditions
 from outfits.data.outfits import Outfits
 from outfits.errors import DataError
+from outfits.scoring.preferences import UserPreference
 
 # First numbers of seeds, so that no two streams coincide (NumPy reads [s, 0] and [s, 0, 0] as one seed).
 RANDOM_STREAM, REMOVAL_STREAM, LIMIT_STREAM, START_STREAM = 1, 2, 3, 4
@@ -32,6 +33,7 @@ class CompletionTasks:
         missing: number of missing items; None: as many as were removed.
         conditions: conditions for the missing items; None: none.
         alternatives: completions to keep for each task, by methods that find more than one.
+        preference: what users' preferences add to the objective, for methods that follow it; None: nothing.
 
     Raises:
         ValueError: if the fields differ in length.
@@ -45,6 +47,7 @@ class CompletionTasks:
     missing: int | None = None
     conditions: Conditions | None = None
     alternatives: int = 0
+    preference: UserPreference | None = None
 
     def __post_init__(self) -> None:
         if self.removed.ndim != 2 or {len(self.removed), len(self.outfits), len(self.removals)} != {len(self.given)}:
@@ -88,6 +91,7 @@ class CompletionTasks:
             outfits=self.outfits[rows],
             removals=self.removals[rows],
             conditions=None if self.conditions is None else self.conditions.take(rows),
+            preference=None if self.preference is None else self.preference.take(rows),
         )
 
     def by_size(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:

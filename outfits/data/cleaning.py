@@ -60,6 +60,7 @@ class Cleaned:
         splits: official split of every outfit, None where the data set has none.
         scores: given score of every outfit, shape ``[outfits]``; None where the data set has none.
         counts: what was read, kept and left out, by :data:`COUNTS`.
+        kept_as: for every outfit id that was read, that of the identical outfit that is kept.
         notes: lines for the log: the categories, names that differ by case alone, and what dropped items are near to.
     """
 
@@ -70,6 +71,7 @@ class Cleaned:
     scores: NDArray[np.float32] | None
     counts: dict[str, int]
     notes: list[str]
+    kept_as: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,9 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
     items = _unique_items(raw.items, counts)
     position = {item.item_id: index for index, item in enumerate(items)}
     outfits, notes = _as_sets(raw.outfits, position, config, counts)
-    outfits = _merge_identical(outfits, counts)
-    outfits = _apply_category_rule(outfits, [item.category for item in items], config, counts)
+    merged = _merge_identical(outfits, counts)
+    kept_as = _kept_as(raw.outfits, outfits, merged)
+    outfits = _apply_category_rule(merged, [item.category for item in items], config, counts)
     scored = any(outfit.scores for outfit in raw.outfits)
     if scored:
         outfits = _one_score_each(outfits, config, counts)
@@ -131,6 +134,7 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
         scores=_scaled([outfit.scores[0] for outfit in kept], config.score_scale) if scored else None,
         counts=counts,
         notes=[*_about_categories(items), *_about_case(items, [outfit.outfit_id for outfit in kept]), *notes],
+        kept_as=kept_as,
     )
 
 
@@ -285,6 +289,13 @@ def _merge_identical(outfits: Sequence[_Outfit], counts: dict[str, int]) -> list
     counts["outfits merged with an identical outfit"] = len(outfits) - len(best)
     counts["outfits merged across official splits"] = len(parted)
     return [replace(outfit, scores=tuple(scores[outfit.items])) for outfit in best.values()]
+
+
+def _kept_as(read: Sequence[RawOutfit], sets: Sequence[_Outfit], merged: Sequence[_Outfit]) -> dict[str, str]:
+    """The id under which each outfit that was read is kept, its own where none is identical."""
+    names = {outfit.items: outfit.outfit_id for outfit in merged}
+    own = {outfit.outfit_id: outfit.outfit_id for outfit in read}
+    return own | {outfit.outfit_id: names[outfit.items] for outfit in sets}
 
 
 def _one_score_each(outfits: Sequence[_Outfit], config: DataConfig, counts: dict[str, int]) -> list[_Outfit]:

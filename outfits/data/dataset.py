@@ -1,11 +1,13 @@
 """Data sets: as a parser reads them, and after cleaning."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import Outfits
+from outfits.data.users import UserOutfits
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,32 @@ class RawOutfit:
 
 
 @dataclass(frozen=True)
+class Interaction:
+    """A user and an outfit that the user likes, as a parser read them.
+
+    Attributes:
+        user_id: the data set's own name of the user.
+        outfit_id: the outfit.
+        split: its official split; None where there is none.
+        source: its place, for messages.
+        time: any number that grows with time; NaN where it is unknown.
+    """
+
+    user_id: str
+    outfit_id: str
+    split: str | None
+    source: str
+    time: float = math.nan
+
+
+@dataclass(frozen=True)
 class FillInTheBlank:
-    """A question: ids of the given items and of the answers, and the position of the true answer."""
+    """A question: ids of the given items and of the answers, the position of the true answer, and the user if known."""
 
     question: tuple[str, ...]
     answers: tuple[str, ...]
     correct: int
+    user_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,8 +92,8 @@ class LabelledOutfit:
 class RawDataset:
     """The result of a parser, and log lines on how it read the files.
 
-    ``fitb`` and ``labelled`` map splits to official tasks. Ids and names of categories and attributes are in the form
-    of :func:`outfits.naming.normalised`.
+    ``fitb`` and ``labelled`` map splits to official tasks; ``interactions`` say what users like. Ids and names of
+    categories and attributes are in the form of :func:`outfits.naming.normalised`.
     """
 
     name: str
@@ -80,6 +102,7 @@ class RawDataset:
     fitb: Mapping[str, Sequence[FillInTheBlank]] = field(default_factory=dict)
     labelled: Mapping[str, Sequence[LabelledOutfit]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    interactions: Sequence[Interaction] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +118,7 @@ class OutfitDataset:
         counts: numbers of what was seen and left out, by a short sentence, for logs and report.
         split_facts: ``mode``, ``seed``, ``shares`` and ``pairs_seen`` (share of test item pairs seen in training).
         notes: further lines for the log: how files were read, and names that look wrong.
+        users: what users like; None where the data set has no users.
     """
 
     name: str
@@ -105,3 +129,4 @@ class OutfitDataset:
     counts: Mapping[str, int]
     split_facts: Mapping[str, object]
     notes: Sequence[str] = ()
+    users: UserOutfits | None = None

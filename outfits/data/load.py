@@ -8,6 +8,7 @@ from outfits.config.schema.data import DATA_FORMATS, DataConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.cleaning import clean, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
+from outfits.data.interactions import clean_interactions
 from outfits.data.outfits import Outfits
 from outfits.data.packed_images import with_packed_images
 from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen, shared_items
@@ -57,7 +58,11 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
     if official and (shared := shared_items(outfits)):
         hint = "data.split.strict=true leaves outfits with such items out of the earlier split"
         notes.append(f"the official splits share items: {', '.join(shared)}; {hint}")
-    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes)
+    users = None
+    if raw.interactions:
+        users, of_users = clean_interactions(raw.interactions, cleaned.kept_as, outfits, config)
+        counts |= of_users
+    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users)
 
 
 def read(config: DataConfig) -> RawDataset:

@@ -1,6 +1,7 @@
-"""A user's own items and outfits in two tables, CSV or Parquet."""
+"""A user's own items and outfits in two tables, CSV or Parquet, and what users like in a third."""
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pyarrow
 from pyarrow import compute, parquet
 
 from outfits.config.schema.data import DataConfig, TablesConfig
-from outfits.data.dataset import Item, RawDataset, RawOutfit
+from outfits.data.dataset import Interaction, Item, RawDataset, RawOutfit
 from outfits.data.files import as_score, csv_rows, decoded, root_of, what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
@@ -64,7 +65,7 @@ def read_format(config: DataConfig) -> RawDataset:
 
 
 def read_tables(root: Path, config: TablesConfig) -> RawDataset:
-    """Reads an items table and an outfits table with one row per (outfit, item).
+    """Reads a table of items, one with a row per (outfit, item) and, if named, one with a row per (user, outfit).
 
     Args:
         root: folder that the tables and images are in.
@@ -90,7 +91,25 @@ def read_tables(root: Path, config: TablesConfig) -> RawDataset:
         for name, key, named in ((config.items, "items", of_items), (config.outfits, "outfits", of_outfits))
     )
     notes = [*items.notes, *outfits.notes]
-    return RawDataset(root.resolve().name, _items(items, root, config), _outfits(outfits, config), notes=notes)
+    interactions: list[Interaction] = []
+    if config.users is not None:
+        of_users: list[tuple[str, str | None]] = [
+            ("user_id", config.user_id),
+            ("user_outfit_id", config.user_outfit_id),
+            ("user_split", config.user_split),
+            ("user_time", config.user_time),
+        ]
+        columns = [(f"data.tables.{at}", name) for at, name in of_users if name is not None]
+        users = read_table(root / config.users, "data.tables.users", columns)
+        notes += users.notes
+        interactions = _interactions(users, config)
+    return RawDataset(
+        root.resolve().name,
+        _items(items, root, config),
+        _outfits(outfits, config),
+        interactions=interactions,
+        notes=notes,
+    )
 
 
 def read_table(path: Path, key: str, wanted: Columns | None = None) -> Table:
@@ -305,6 +324,24 @@ def _outfits(table: Table, config: TablesConfig) -> list[RawOutfit]:
             RawOutfit(outfit_id, tuple(item_ids[row] for row in rows), split, f"from {table.at(rows[0])}", given)
         )
     return outfits
+
+
+def _interactions(table: Table, config: TablesConfig) -> list[Interaction]:
+    rows = len(table.places)
+    user_ids = _required(table, config.user_id, "the row belongs to no user")
+    outfit_ids = _required(table, config.user_outfit_id, "the row names no outfit")
+    splits: Sequence[str | None] = [None] * rows if config.user_split is None else _splits(table, config.user_split)
+    times = [math.nan] * rows
+    if config.user_time is not None:
+        times = [as_score(value) for value in table.columns[normalised(config.user_time)]]
+        bad = [row for row, time in enumerate(times) if not math.isfinite(time)]
+        if bad:
+            text = f"{table.at(bad[0])}: the time {table[config.user_time][bad[0]]!r} is no number"
+            raise DataError(f"{text}; {len(bad):,} such row(s). Write numbers, or set data.tables.user_time=null")
+    return [
+        Interaction(user_id, outfit_id, split, f"from {table.at(row)}", time)
+        for row, (user_id, outfit_id, split, time) in enumerate(zip(user_ids, outfit_ids, splits, times, strict=True))
+    ]
 
 
 def _splits(table: Table, column: str) -> list[str]:

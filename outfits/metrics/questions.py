@@ -9,7 +9,7 @@ item's category or any. A wrong item is never one of the outfit.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +43,14 @@ class Questions:
         answers: catalogue positions of the answers, int64, shape ``[Q, A]``, padded with -1.
         correct: column of the true answer, int64, shape ``[Q]``.
         left_out: number of outfits without a question.
+        asked: position of the outfit of each question, int64, shape ``[Q]``; empty for questions of the data set.
     """
 
     given: Sequence[ItemSet]
     answers: NDArray[np.int64]
     correct: NDArray[np.int64]
     left_out: int = 0
+    asked: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         if self.answers.ndim != 2 or not len(self.given) == len(self.answers) == len(self.correct):
@@ -68,7 +70,7 @@ def replacement_negatives(
     positives: list[ItemSet] = []
     negatives: list[ItemSet] = []
     for one in seeds_of_draws(seed, draws):
-        for items, place, wrong in _draw(outfits, categories, 1, [one, NEGATIVE_STREAM], same_category):
+        for _, items, place, wrong in _draw(outfits, categories, 1, [one, NEGATIVE_STREAM], same_category):
             negative = items.copy()
             negative[place] = wrong[0]
             positives.append(items)
@@ -90,20 +92,25 @@ def fill_in_the_blank_questions(
     """
     given: list[ItemSet] = []
     answers: list[NDArray[np.int64]] = []
-    for items, place, wrong in _draw(outfits, categories, distractors, [seed, QUESTION_STREAM], same_category):
+    asked: list[int] = []
+    for position, items, place, wrong in _draw(
+        outfits, categories, distractors, [seed, QUESTION_STREAM], same_category
+    ):
+        asked.append(position)
         given.append(np.delete(items, place))
         answers.append(np.concatenate([items[place : place + 1], wrong]).astype(np.int64))
     table = np.stack(answers) if answers else np.empty((0, 1 + distractors), dtype=np.int64)
-    return Questions(given, table, np.zeros(len(given), dtype=np.int64), len(outfits) - len(given))
+    left_out, correct = len(outfits) - len(given), np.zeros(len(given), dtype=np.int64)
+    return Questions(given, table, correct, left_out, np.array(asked, dtype=np.int64))
 
 
 def _draw(
     outfits: Outfits, categories: NDArray[np.integer], count: int, seed: list[int], same_category: bool
-) -> list[tuple[ItemSet, int, NDArray[np.int64]]]:
-    """Draws for every outfit that allows it the place of one item and ``count`` different wrong items."""
+) -> list[tuple[int, ItemSet, int, NDArray[np.int64]]]:
+    """Draws where an outfit allows it one item's place and ``count`` wrong items, after its position and items."""
     members = {int(category): np.flatnonzero(categories == category) for category in np.unique(categories)}
     everything = np.arange(len(categories))
-    drawn: list[tuple[ItemSet, int, NDArray[np.int64]]] = []
+    drawn: list[tuple[int, ItemSet, int, NDArray[np.int64]]] = []
     for position, items in enumerate(outfits):
         if len(items) < 2:
             continue
@@ -111,7 +118,7 @@ def _draw(
         place = int(rng.integers(len(items)))
         pool = np.setdiff1d(members[int(categories[items[place]])] if same_category else everything, items)
         if len(pool) >= count:
-            drawn.append((items, place, rng.choice(pool, count, replace=False)))
+            drawn.append((position, items, place, rng.choice(pool, count, replace=False)))
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""Loads frozen models from files: S, the generator, the student of S and the retriever."""
+"""Loads frozen models from files: S, the generator, the student of S, the retriever and HFGN."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from outfits.config.schema.model import GeneratorArchitecture
+from outfits.config.schema.personal import HfgnArchitecture
 from outfits.config.schema.retrieval import RetrieverArchitecture
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.targets import StudentArchitecture
 from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
+from outfits.models.hfgn import Hfgn
 from outfits.models.retrieval import RetrievalTransformer
 from outfits.models.student import TwoTower
 from outfits.weights import Network, load_network, weights_digest
@@ -61,6 +63,11 @@ def load_generator(path: Path, scorer_sha256: str) -> Generator:
             that of digest ``scorer_sha256``.
     """
     return _load_taught(Generator, GeneratorArchitecture, path, scorer_sha256, "generator")
+
+
+def load_recommender(path: Path) -> Hfgn:
+    """Loads HFGN, in evaluation mode and frozen; raises :class:`ArtifactError` as :func:`load_network` does."""
+    return load_network(Hfgn, HfgnArchitecture, path, "recommender", "delete it and run stage personal again")[0]
 
 
 def load_student(path: Path, scorer_sha256: str) -> TwoTower:

@@ -1,8 +1,8 @@
 """Exports a run for its stylist to ``RUN_DIR/stylist``, so that it loads without parsing the data set again.
 
-``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits; beside them are the encoders that were made
-from data. ``manifest.json``, written last, has absolute paths of embeddings and images, so that neither the working
-folder nor the location of the run's folder matters.
+``catalogue.parquet`` has the items, ``outfits.parquet`` the outfits, ``users.parquet`` what users like; beside them are
+the encoders that were made from data. ``manifest.json``, written last, has absolute paths of embeddings and images, so
+that neither the working folder nor the location of the run's folder matters.
 """
 
 import json
@@ -18,6 +18,7 @@ from outfits.config.schema.encoder import EncoderConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
+from outfits.data.users import UserOutfits
 from outfits.encoders.base import EncoderSource, ItemEncoder
 from outfits.encoders.build import build_item_encoder, keep_fitted
 from outfits.encoders.store import EmbeddingStore
@@ -70,6 +71,16 @@ def export(run_dir: Path, dataset: OutfitDataset, data_root: Path, cache_dir: Pa
     )
     write_atomically(folder / run_files.STYLIST_CATALOGUE, lambda file: items.to_parquet(file, index=False))
     write_atomically(folder / run_files.STYLIST_OUTFITS, lambda file: sets.to_parquet(file, index=False))
+    if dataset.users is not None:
+        users = dataset.users
+        pairs = pd.DataFrame(
+            {
+                "user_id": pd.Series([users.user_ids[user] for user in users.users.tolist()], dtype=str),
+                "outfit": users.outfits,
+                "split": users.split,
+            }
+        )
+        write_atomically(folder / run_files.STYLIST_USERS, lambda file: pairs.to_parquet(file, index=False))
     keep_fitted(encoders, folder)
     write_manifest(run_dir, dataset, data_root, cache_dir)
 
@@ -136,6 +147,17 @@ def read_outfits(run_dir: Path) -> Outfits:
     """Reads the outfits of all splits."""
     sets = pd.read_parquet(run_dir / run_files.STYLIST / run_files.STYLIST_OUTFITS)
     return Outfits.from_lists(sets["outfit_id"].tolist(), sets["items"].tolist(), sets["split"].to_numpy(dtype=np.int8))
+
+
+def read_users(run_dir: Path, outfits: Outfits) -> UserOutfits:
+    """Reads what users like; raises :class:`ArtifactError` if the run exported none."""
+    path = run_dir / run_files.STYLIST / run_files.STYLIST_USERS
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing: the data of this run have no users; train a run on data that have")
+    pairs = pd.read_parquet(path)
+    numbers, user_ids = pd.factorize(pairs["user_id"])
+    split = pairs["split"].to_numpy(dtype=np.int8)
+    return UserOutfits(user_ids.tolist(), numbers.astype(np.int64), pairs["outfit"].to_numpy(), split, len(outfits))
 
 
 def read_encoder(run_dir: Path, config: EncoderConfig, catalogue: Catalogue) -> ItemEncoder:

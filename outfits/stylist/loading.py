@@ -17,7 +17,8 @@ from outfits.data.outfits import SPLITS, Outfits
 from outfits.errors import ArtifactError, ConfigError
 from outfits.hub import hub_folder, on_hub
 from outfits.mining.targets import read_selected
-from outfits.models.frozen import load_generator, load_retriever, load_scorer, load_student
+from outfits.models.frozen import load_generator, load_recommender, load_retriever, load_scorer, load_student
+from outfits.models.hfgn import Hfgn
 from outfits.stylist.changes import CatalogueChanges, ChangeStore
 from outfits.stylist.export import read_catalogue, read_manifest, read_outfits
 
@@ -33,6 +34,7 @@ class LoadedRun:
         outfits: its outfits.
         context: its models, without a generator where the run has none yet.
         changes: where changes of the catalogue are kept.
+        recommender: HFGN; None where the run has none, and once the catalogue has changed.
     """
 
     folder: Path
@@ -41,6 +43,7 @@ class LoadedRun:
     outfits: Outfits
     context: MethodContext
     changes: ChangeStore
+    recommender: Hfgn | None
 
 
 def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, data_root: str | Path | None) -> LoadedRun:
@@ -88,8 +91,10 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
         seed=config.seed,
         device=_device(device),
     )
+    recommends = (folder / run_files.RECOMMENDER).is_file()
+    recommender = load_recommender(folder / run_files.RECOMMENDER) if recommends else None
     changes = ChangeStore(folder / run_files.STYLIST, manifest.key)
-    return LoadedRun(folder, config, catalogue, outfits, context, changes)
+    return LoadedRun(folder, config, catalogue, outfits, context, changes, recommender)
 
 
 def changed_run(run: LoadedRun, changes: CatalogueChanges) -> LoadedRun:
@@ -128,6 +133,7 @@ def changed_run(run: LoadedRun, changes: CatalogueChanges) -> LoadedRun:
         catalogue=changed,
         outfits=replace(outfits, items=place[outfits.items]),
         context=run.context.over(changed, kept),
+        recommender=None,
     )
 
 

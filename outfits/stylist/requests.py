@@ -17,6 +17,8 @@ Piece = str | Garment
 """An item of a partial outfit: the id of a catalogue item, or an external garment."""
 AllowedCategories = str | Sequence[str] | Sequence[Sequence[str] | None] | None
 """Allowed categories: one name or list for all missing items, or a list for each (None is no condition)."""
+User = str | Sequence[str]
+"""Whom an outfit is for: the id of a user of the run's data, or the ids of outfits that a new user likes."""
 ConditionTexts = str | Sequence[str] | None
 """Texts of conditions: one for all missing items, or one for each (empty is no condition)."""
 

@@ -31,8 +31,10 @@ class StyledOutfit:
         added: the items that were added, in the order of the conditions that they answer.
         score: S of the whole, in [0, 1], without the zero of sets that break the category rule: the given ones may.
         rule_kept: whether no two of all its items are of one category.
-        objective: what was maximised: S, or S and the similarity to texts of conditions weighed by alpha.
+        objective: what was maximised: S, or S and the similarity to texts of conditions weighed by alpha, and
+            the weighted preference of a user.
         similarity: summed similarity of the added items to their texts of conditions; None without texts.
+        preference: how much the user likes the whole, without its weight; None without a user.
         step_scores: S after each selection, of the first answer of a method that scores step by step.
         calls: calls of S that the method made for all of its answers.
     """
@@ -45,6 +47,7 @@ class StyledOutfit:
     similarity: float | None = None
     step_scores: tuple[float, ...] = ()
     calls: int = 0
+    preference: float | None = None
 
     @property
     def given(self) -> tuple[ItemRef, ...]:
@@ -89,6 +92,18 @@ class OutfitMatch:
         )
 
 
+@dataclass(frozen=True, repr=False)
+class OutfitForUser:
+    """An outfit of the run's data that was recommended to a user, with the user's preference for it."""
+
+    outfit_id: str
+    items: tuple[ItemRef, ...]
+    preference: float
+
+    def __repr__(self) -> str:
+        return f"<outfit {self.outfit_id} {self.preference:.3f}: {', '.join(item.name for item in self.items)}>"
+
+
 def outfits_table(outfits: Sequence[StyledOutfit]) -> str:
     """Formats outfits as text: a line of scores each, and a line for every item; given items stand once at the top."""
     if not outfits:
@@ -116,5 +131,9 @@ def _cells(item: ItemRef) -> tuple[str, str, str]:
 def _scores(outfit: StyledOutfit) -> str:
     parts = [f"S {outfit.score:.3f}"]
     if outfit.similarity is not None:
-        parts += [f"similarity {outfit.similarity:.3f}", f"objective {outfit.objective:.3f}"]
+        parts.append(f"similarity {outfit.similarity:.3f}")
+    if outfit.preference is not None:
+        parts.append(f"preference {outfit.preference:.3f}")
+    if len(parts) > 1:
+        parts.append(f"objective {outfit.objective:.3f}")
     return "  ".join(parts if outfit.rule_kept else [*parts, "(given items share a category)"])

@@ -22,13 +22,14 @@ from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import ImageSource, decode_image
-from outfits.errors import ConfigError, DataError
+from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
 from outfits.naming import did_you_mean, normalised
+from outfits.scoring.preferences import Preferences, UserPreference
 from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, grow_capsule
 from outfits.stylist.changes import AddedItem
 from outfits.stylist.explaining import Explanation, explain_set
-from outfits.stylist.export import read_encoder
+from outfits.stylist.export import read_encoder, read_users
 from outfits.stylist.garments import Garment, embed_text
 from outfits.stylist.loading import LoadedRun, changed_run, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
@@ -36,13 +37,14 @@ from outfits.stylist.requests import (
     AllowedCategories,
     ConditionTexts,
     Piece,
+    User,
     batches,
     category_lists,
     check_counts,
     one_for_each,
     tasks_of,
 )
-from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfit
+from outfits.stylist.results import ItemMatch, ItemRef, OutfitForUser, OutfitMatch, StyledOutfit
 
 
 class Stylist:
@@ -213,11 +215,14 @@ class Stylist:
         method: str = "generator_beam",
         top: int = 5,
         alpha: float | None = None,
+        user: User | None = None,
+        beta: float | None = None,
     ) -> list[StyledOutfit]:
         r"""Adds ``k`` items to an outfit and returns different outfits, best first.
 
         The completion maximises :math:`S`, or with texts
-        :math:`\alpha S(O \cup \{X_i\}) + (1 - \alpha) \sum_i S_X(X_i, \hat T_i)`, as well as the method can.
+        :math:`\alpha S(O \cup \{X_i\}) + (1 - \alpha) \sum_i S_X(X_i, \hat T_i)`, as well as the method can. For a
+        user :math:`\beta \langle f(O \cup \{X_i\}), u \rangle` is added.
 
         Args:
             items: the partial outfit, at least one item: catalogue ids or external garments.
@@ -227,11 +232,15 @@ class Stylist:
             method: method of the run's registry, with options as in ``beam:width=8``.
             top: outfits to return at most; methods that have but one answer return one.
             alpha: weight of S against texts of conditions; None: the run's ``evaluate.alpha``.
+            user: a user of the run's data, or outfits that a new user likes; None: nobody's preference counts.
+            beta: weight of the user's preference; None: the run's ``personal.beta``.
 
         Raises:
-            ArtifactError: if the run lacks what the method needs.
-            ConfigError: if there is no such method, or texts are given and the run has no text encoder.
-            DataError: if an item, a category or an image cannot be used, or the category rule leaves no completion.
+            ArtifactError: if the run lacks what the method needs, or knows no users.
+            ConfigError: if there is no such method, it does not follow users, or texts are given and the run has no
+                text encoder.
+            DataError: if an item, a category or an image cannot be used, the category rule leaves no completion, or
+                there is no such user.
 
         Examples:
             >>> stylist.complete([first, second], k=1, method="greedy_k", top=3)[0].score <= 1
@@ -241,7 +250,15 @@ class Stylist:
             True
         """
         return self.complete_many(
-            [items], k, categories=[categories], texts=[texts], method=method, top=top, alpha=alpha
+            [items],
+            k,
+            categories=[categories],
+            texts=[texts],
+            method=method,
+            top=top,
+            alpha=alpha,
+            users=None if user is None else [user],
+            beta=beta,
         )[0]
 
     def complete_many(
@@ -254,8 +271,10 @@ class Stylist:
         method: str = "generator_beam",
         top: int = 5,
         alpha: float | None = None,
+        users: Sequence[User | None] | None = None,
+        beta: float | None = None,
     ) -> list[list[StyledOutfit]]:
-        """:meth:`complete` for several outfits; conditions have one entry per outfit.
+        """:meth:`complete` for several outfits; conditions and users have one entry per outfit, all users or none.
 
         Examples:
             >>> len(stylist.complete_many([[first], [second]], k=1, categories=[[other], None]))
@@ -273,12 +292,17 @@ class Stylist:
                 strict=True,
             )
         ]
+        of_users = self._user_vectors(one_for_each(users, len(partial_outfits), "users"))
+        weight = self._run.config.personal.beta if beta is None else beta
         found: list[list[StyledOutfit]] = [[] for _ in partial_outfits]
         for rows in batches(partial_outfits, conditions):
             of_rows = [given for row in rows if (given := conditions[row]) is not None]
             batch_conditions = Conditions.concatenate(of_rows) if of_rows else None
             context = self._context(partial_outfits[rows[0]])
             tasks = tasks_of([partial_outfits[row] for row in rows], k, batch_conditions, top)
+            if of_users is not None:
+                preferences = self._preferences_over(partial_outfits[rows[0]])
+                tasks = replace(tasks, preference=UserPreference(preferences, of_users[rows], weight))
             completions = complete(call, tasks, context)
             for place, row in enumerate(rows):
                 found[row] = self._completed(partial_outfits[row], completions, place, tasks, context)
@@ -577,10 +601,7 @@ class Stylist:
             >>> len(stylist.outfit(stylist.outfit_ids[0])) >= 2
             True
         """
-        ids = self._run.outfits.outfit_ids
-        if outfit_id not in ids:
-            raise DataError(f"there is no outfit {outfit_id!r}{did_you_mean(outfit_id, ids)}")
-        return tuple(self._parser.item(int(item)) for item in self._run.outfits[list(ids).index(outfit_id)])
+        return tuple(self._parser.item(int(item)) for item in self._run.outfits[self._outfit_position(outfit_id)])
 
     def search(self, text: str, top: int = 10, *, categories: str | Sequence[str] | None = None) -> list[ItemMatch]:
         """The ``top`` catalogue items most similar to a text, in all categories or those given.
@@ -635,6 +656,87 @@ class Stylist:
         outfits = self._run.outfits
         items = tuple(self._parser.item(int(item)) for item in outfits[row])
         return OutfitMatch(outfits.outfit_ids[row], SPLITS[outfits.split[row]], items, similarity)
+
+    @property
+    def user_ids(self) -> Sequence[str]:
+        """Ids of the users of the run's data; none in a run without stage ``personal``."""
+        return () if self._run.recommender is None else self._preferences.users.user_ids
+
+    def recommend(self, user: User, top: int = 10) -> list[OutfitForUser]:
+        """The outfits of the run's data that a user is likely to like, best first.
+
+        Those that the user is known to like from training are left out.
+
+        Args:
+            user: a user of the run's data, or outfits that a new user likes.
+            top: outfits to return at most.
+
+        Raises:
+            ArtifactError: if the run knows no users.
+            DataError: if there is no such user or outfit.
+        """
+        check_counts(top=top)
+        vectors, known = self._user_vectors([user]), self._liked(user)
+        assert vectors is not None
+        preferences = self._preferences.outfit_vectors @ vectors[0]
+        order = np.setdiff1d(np.argsort(-preferences, kind="stable"), known, assume_unique=True)[:top]
+        outfits = self._run.outfits
+        return [
+            OutfitForUser(
+                outfits.outfit_ids[row],
+                tuple(self._parser.item(int(item)) for item in outfits[row]),
+                float(preferences[row]),
+            )
+            for row in order.tolist()
+        ]
+
+    @cached_property
+    def _preferences(self) -> Preferences:
+        run = self._run
+        if run.recommender is None:
+            raise ArtifactError(f"run {run.folder} knows no users; train one with stage personal")
+        return Preferences(run.recommender, run.catalogue, run.outfits, read_users(run.folder, run.outfits))
+
+    def _preferences_over(self, partial_outfit: PartialOutfit) -> Preferences:
+        if partial_outfit.external is None:
+            return self._preferences
+        return self._preferences.with_external(partial_outfit.external, partial_outfit.external_categories)
+
+    def _user_vectors(self, users: Sequence[User | None]) -> NDArray[np.float32] | None:
+        """Vectors ``[B, d]`` of users; None where no outfit is for one."""
+        known = [user for user in users if user is not None]
+        if not known:
+            return None
+        if len(known) < len(users):
+            raise ConfigError(["users: name one for every outfit, or none"])
+        preferences = self._preferences
+        return np.stack(
+            [
+                preferences.user_vectors[preferences.users.position(user)]
+                if isinstance(user, str)
+                else preferences.folded_in(preferences.outfit_vectors[self._liked(user)])
+                for user in known
+            ]
+        )
+
+    def _liked(self, user: User) -> NDArray[np.int64]:
+        """Positions of the outfits that tell what a user likes."""
+        if isinstance(user, str):
+            users = self._preferences.users
+            return users.liked(users.position(user), "train")
+        if not user:
+            raise ConfigError(["user: name at least one outfit that the new user likes"])
+        return np.array([self._outfit_position(outfit_id) for outfit_id in user], dtype=np.int64)
+
+    def _outfit_position(self, outfit_id: str) -> int:
+        ids = self._run.outfits.outfit_ids
+        if outfit_id not in self._outfit_positions:
+            raise DataError(f"there is no outfit {outfit_id!r}{did_you_mean(outfit_id, ids)}")
+        return self._outfit_positions[outfit_id]
+
+    @cached_property
+    def _outfit_positions(self) -> dict[str, int]:
+        return {outfit_id: position for position, outfit_id in enumerate(self._run.outfits.outfit_ids)}
 
     def _alpha(self, alpha: float | None) -> float:
         weight = self._run.config.evaluate.alpha if alpha is None else alpha
@@ -728,6 +830,11 @@ class Stylist:
         for number, (answer, score) in enumerate(zip(answers[: tasks.alternatives], scores.tolist(), strict=False)):
             texts = None if similarity is None else float(similarity[np.arange(len(answer)), answer].sum())
             alpha = 1.0 if conditions is None else conditions.alpha
+            objective, preference = score if texts is None else alpha * score + (1 - alpha) * texts, None
+            if tasks.preference is not None:
+                whole = np.concatenate([partial_outfit.positions, answer])
+                preference = float(replace(tasks.preference, beta=1.0)(place, whole[None])[0])
+                objective += tasks.preference.beta * preference
             added = tuple(self._parser.item(int(item)) for item in answer)
             steps = completions.step_scores
             found.append(
@@ -736,10 +843,11 @@ class Stylist:
                     added=added,
                     score=score,
                     rule_kept=is_outfit(context.categories[np.concatenate([partial_outfit.positions, answer])]),
-                    objective=score if texts is None else alpha * score + (1 - alpha) * texts,
+                    objective=objective,
                     similarity=texts,
                     step_scores=() if steps is None or number else tuple(steps[place].tolist()),
                     calls=int(completions.calls[place]),
+                    preference=preference,
                 )
             )
         return found

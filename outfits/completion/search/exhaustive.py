@@ -7,19 +7,16 @@ from math import prod
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
-from torch import Tensor
 
 from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete_by_search
-from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand, named
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand, named, objective
 from outfits.completion.search.trace import empty_trace, keep_alternatives, record_ranks
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.methods import ExhaustiveConfig
 from outfits.data.category_rule import require_categories, require_feasible
 from outfits.errors import ConfigError
-from outfits.scoring.candidates import CandidateScorer
 
 
 def exhaustive(tasks: CompletionTasks, context: MethodContext, options: ExhaustiveConfig) -> MethodOutcome:
@@ -42,9 +39,9 @@ def exhaustive_search(query: SearchQuery, max_calls: int) -> SearchTrace:
     """
     trace = empty_trace(query)
     for row in range(len(query.outfits)):
-        conditions, outfit = query.conditions_of(row), query.outfits[row].cpu()
+        conditions = query.conditions_of(row)
         choices, trace.calls[row] = _affordable(query, row, conditions, max_calls)
-        best = _best_sets(query.scorer, outfit, choices, conditions, max(1, query.alternatives))
+        best = _best_sets(query, row, choices, conditions)
         trace.chosen[row] = best[0].answer(True)
         trace.logits[row] = best[0].logits[-1]
         if trace.slots is not None:
@@ -103,13 +100,10 @@ def _category_choices(
 
 
 def _best_sets(
-    scorer: CandidateScorer,
-    outfit: Tensor,
-    choices: list[tuple[int, ...]],
-    conditions: OutfitConditions,
-    keep: int,
+    query: SearchQuery, row: int, choices: list[tuple[int, ...]], conditions: OutfitConditions
 ) -> list[Hypothesis]:
     """The best completions over all sets of categories, best first, ties by the smaller positions."""
+    scorer, outfit, keep = query.scorer, query.outfits[row].cpu(), max(1, query.alternatives)
     members = [np.flatnonzero(scorer.categories[: len(scorer)] == c) for c in range(scorer.num_categories)]
     best: list[Hypothesis] = []
     for choice in choices:
@@ -119,7 +113,8 @@ def _best_sets(
             sets = np.concatenate([np.tile(first, (len(last), 1)).astype(np.int64), last[:, None]], axis=1)
             whole = torch.cat([outfit.expand(len(last), -1), torch.from_numpy(sets)], dim=1)
             logits = scorer.set_logits(whole).cpu().numpy()
-            values, orders = _values(sets, scorer.categories[sets[0]], logits, conditions)
+            liked = None if query.preference is None else query.preference(row, whole.numpy())
+            values, orders = _values(sets, scorer.categories[sets[0]], logits, conditions, liked)
             floor = best[-1].value if len(best) == keep else -np.inf
             best += [
                 _found(sets[place], orders[place], float(values[place]), float(logits[place]))
@@ -134,18 +129,18 @@ def _values(
     categories: NDArray[np.int64],
     logits: NDArray[np.float32],
     conditions: OutfitConditions,
+    liked: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Values of sets ``[M, k]`` of the same categories, and the best missing item for each item, ``[M, k]``."""
     k = sets.shape[1]
     if not conditions.asked:
-        return logits.astype(np.float64), np.argsort(np.argsort(sets, axis=1), axis=1)
+        return objective(logits, None, 1.0, liked), np.argsort(np.argsort(sets, axis=1), axis=1)
     orders = [order for order in permutations(range(k)) if conditions.allowed[list(order), categories].all()]
     if conditions.similarity is None:
-        return logits.astype(np.float64), np.tile(orders[0], (len(sets), 1))
+        return objective(logits, None, 1.0, liked), np.tile(orders[0], (len(sets), 1))
     similarity = np.stack([conditions.similarity[list(order), sets].astype(np.float64).sum(axis=1) for order in orders])
     best = similarity.argmax(axis=0)
-    values = conditions.alpha * expit(logits.astype(np.float64)) + (1 - conditions.alpha) * similarity.max(axis=0)
-    return values, np.array(orders)[best]
+    return objective(logits, similarity.max(axis=0), conditions.alpha, liked), np.array(orders)[best]
 
 
 def _found(items: NDArray[np.int64], slots: NDArray[np.int64], value: float, logit: float) -> Hypothesis:

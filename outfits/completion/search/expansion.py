@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from outfits.completion.conditions import Conditions
 from outfits.data.category_rule import feasible_categories, require_categories, require_feasible
 from outfits.models.similarity import TextSimilarity
 from outfits.scoring.candidates import CandidateScorer
+from outfits.scoring.preferences import UserPreference
 
 CATALOGUE_PART = 65_536
 """Items of the catalogue that a search scores at once."""
@@ -76,7 +78,7 @@ class Hypothesis:
     Attributes:
         items: catalogue positions in the order of selection.
         slots: which missing item each is.
-        value: what the search maximises: the logit of S, or the objective of :class:`Conditions` where there are texts.
+        value: what the search maximises, see :func:`objective`.
         logits: logit of S after each selection.
         similarity: summed similarity to texts of conditions.
     """
@@ -197,6 +199,7 @@ class SearchQuery:
         similarity: similarity of the catalogue to texts, where conditions have texts.
         propose: candidates of each step; None: the whole catalogue.
         alternatives: ``m``, best completions to keep.
+        preference: what a user's preference adds to the objective; None: nothing.
     """
 
     scorer: CandidateScorer
@@ -208,6 +211,7 @@ class SearchQuery:
     similarity: TextSimilarity | None = None
     propose: CandidateProposer | None = None
     alternatives: int = 0
+    preference: UserPreference | None = None
 
     def conditions_of(self, row: int) -> OutfitConditions:
         """The conditions for one outfit; raises :class:`ValueError` for texts without ``similarity``."""
@@ -251,7 +255,10 @@ def expand(
         if torch.isnan(logits).any() or torch.isposinf(logits).any():
             raise ValueError("S gave a logit that is not finite; its weights or the item embeddings are damaged")
         for place, (hypothesis, found, mask) in enumerate(zip(hypotheses, candidates, masks, strict=True)):
-            scored = _expansions(hypothesis, found, mask, logits[place, : len(found)].numpy(), conditions)
+            preferred = None
+            if query.preference is not None:
+                preferred = partial(query.preference.of_additions, row, current[place].numpy())
+            scored = _expansions(hypothesis, found, mask, logits[place, : len(found)].numpy(), conditions, preferred)
             best[place] = best[place].joined(scored)
             if keep is not None and len(best[place]):
                 best[place] = best[place].best_of_each(keep)
@@ -316,18 +323,42 @@ def _expansions(
     mask: NDArray[np.bool_],
     logits: NDArray[np.float32],
     conditions: OutfitConditions,
+    preferred: Callable[[NDArray[np.int64]], NDArray[np.float64]] | None,
 ) -> Expansions:
-    """Scored candidates as unsorted expansions."""
+    """Scored candidates as unsorted expansions; ``preferred`` is a user's preference for distinct additions."""
     slots, places = np.nonzero(mask & np.isfinite(logits))
     items, scored = candidates[places], logits[places]
-    if conditions.similarity is None:
-        similarity = np.zeros(len(items), dtype=np.float32)
-        values = scored.astype(np.float64)
-    else:
+    similarity, texts = np.zeros(len(items), dtype=np.float32), None
+    if conditions.similarity is not None:
         similarity = conditions.similarity[slots, items]
         texts = hypothesis.similarity + similarity.astype(np.float64)
-        values = conditions.alpha * expit(scored.astype(np.float64)) + (1 - conditions.alpha) * texts
-    return Expansions(items, slots, values, scored, similarity)
+    liked = None
+    if preferred is not None and len(items):
+        distinct, place = np.unique(items, return_inverse=True)
+        liked = preferred(distinct)[place]
+    return Expansions(items, slots, objective(scored, texts, conditions.alpha, liked), scored, similarity)
+
+
+def objective(
+    logits: NDArray[np.float32], texts: NDArray[np.float64] | None, alpha: float, liked: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    r"""What a search maximises: the logit, or :math:`\alpha S + (1 - \alpha) \sum S_X + \beta \langle f(O), u \rangle`.
+
+    Without texts :math:`\alpha` is 1; where S is all there is, its logit has the same order and more digits.
+
+    Args:
+        logits: of S, shape ``[M]``.
+        texts: summed similarity to texts, shape ``[M]``; None: there are none.
+        alpha: weight of S against them.
+        liked: a user's preference times its weight, shape ``[M]``; None: there is no user.
+    """
+    values = logits.astype(np.float64)
+    if texts is None and liked is None:
+        return values
+    values = expit(values)
+    if texts is not None:
+        values = alpha * values + (1 - alpha) * texts
+    return values if liked is None else values + liked
 
 
 def ranks_in(ranking: NDArray[np.int64], items: NDArray[np.integer], size: int) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.evaluate import EvaluateConfig
 from outfits.config.schema.index import IndexConfig
 from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
+from outfits.config.schema.personal import PersonalConfig
 from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.config.schema.scorer import JudgeConfig, ScorerConfig
 from outfits.config.schema.stages import MAIN_JOB, STAGES
@@ -44,6 +45,7 @@ class Config:
     scorer: ScorerConfig = section(ScorerConfig)
     judge: JudgeConfig = section(JudgeConfig)
     retrieval: RetrievalConfig = section(RetrievalConfig)
+    personal: PersonalConfig = section(PersonalConfig)
     targets: TargetsConfig = section(TargetsConfig)
     model: ModelConfig = section(ModelConfig)
     loss: LossConfig = section(LossConfig)

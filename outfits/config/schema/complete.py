@@ -17,6 +17,13 @@ def _image_file(value: str) -> str:
     return value
 
 
+def _user(value: Any) -> Any:
+    ids = value if isinstance(value, list) else [value]
+    if not ids or any(isinstance(one, list | dict | None.__class__) for one in ids):
+        raise ValueError(f"{value!r} is neither the id of a user nor a list of ids of outfits")
+    return [str(one) for one in ids] if isinstance(value, list) else str(value)
+
+
 @dataclass
 class CompleteConfig:
     run: str | None = key(None, "folder of a finished run")
@@ -49,6 +56,13 @@ class CompleteConfig:
     alpha: float | None = key(
         None, "weight of S against texts of conditions; null: the run's evaluate.alpha", ge=0, le=1
     )
+    user: Any = key(
+        None,
+        "whom to complete the outfit for: the id of a user of the run's data, or ids of outfits that a new user likes, "
+        "as in user=[12,40]",
+        check=_user,
+    )
+    beta: float | None = key(None, "weight of the user's preference; null: the run's personal.beta", ge=0)
     top: int = key(5, "outfits shown at most, best first", ge=1, le=100)
     out: str = key(
         "completions.png",

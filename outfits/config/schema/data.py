@@ -36,6 +36,9 @@ DATA_FORMATS = Table(
         DataFormat("pog", "outfits.data.pog:read_format"),
         DataFormat("iqon3000", "outfits.data.iqon3000:read_format", "none stated; for research"),
         DataFormat("shift15m", "outfits.data.shift15m:read_format", "CC BY-NC 4.0"),
+        DataFormat("polyvore_u", "outfits.data.polyvore_u:read_format"),
+        DataFormat("fashion_hash_net", "outfits.data.fashion_hash_net:read_format"),
+        DataFormat("hfgn", "outfits.data.hfgn:read_format"),
         DataFormat("tables", "outfits.data.tables:read_format"),
     ),
 )
@@ -56,6 +59,18 @@ class SplitConfig:
         0.5, "Jaccard overlap of item sets from which on `grouped` keeps two outfits together", gt=0, le=1
     )
     seed: int = key(0, "seed of the split, apart from `seed` so that retraining keeps the split", ge=0)
+    users: str = key(
+        "given",
+        "splits of what users like: given (as the data set has them, else that of the outfit) or per_user (shares of "
+        "each user's outfits, the latest for testing where times are known)",
+        choices=("given", "per_user"),
+    )
+    valid_share: float = key(
+        0.05,
+        "polyvore_u, fashion_hash_net and hfgn: share of what is given for training kept for validation",
+        gt=0,
+        lt=1,
+    )
     strict: bool = key(
         False,
         "official: leave out training outfits with an item of a validation or test outfit, and validation outfits with "
@@ -84,6 +99,15 @@ class TablesConfig:
     score: str | None = key(
         None, "outfits table: column with the outfit's score, to which S is fitted; null: outfits are real, no more"
     )
+    users: str | None = key(
+        None, "users table, one row per (user, outfit), CSV or Parquet, relative to data.root; null: no users"
+    )
+    user_id: str = key("user_id", "users table: column of the user's id")
+    user_outfit_id: str = key("outfit_id", "users table: column of the outfit's id")
+    user_split: str | None = key(
+        None, "users table: column with train, valid or test; null: as the outfit's, or by data.split.users"
+    )
+    user_time: str | None = key(None, "users table: column with a time, any number that grows; null: no times")
 
 
 @dataclass
@@ -98,6 +122,9 @@ class SyntheticConfig:
         "the share of its pairs that keep the rules",
         ge=0,
         le=1,
+    )
+    users: int = key(
+        0, "number of users with a hidden taste, who like some of the outfits; 0: none, and no file of users", ge=0
     )
     vary: float = key(
         0.0,
@@ -153,6 +180,11 @@ class DataConfig:
     on_missing_item: str = key(
         "error",
         "an outfit names an item that the catalogue lacks: error, or drop that item from the outfit",
+        choices=("error", "drop"),
+    )
+    on_missing_outfit: str = key(
+        "error",
+        "a user likes an outfit that the data lack: error, or drop that row",
         choices=("error", "drop"),
     )
     on_repeated_item: str = key(

@@ -110,6 +110,7 @@ class MethodSpec(Entry):
         options: dataclass of its options, which is the section ``evaluate.NAME``; None without options.
         needs: inputs besides the catalogue; a method that needs neither S nor the generator ignores the outfit.
         scans_catalogue: whether it scores every item with S.
+        follows_users: whether a user's preference can join what it maximises.
         slow: whether it completes only a few outfits by default; as it may refuse to start, it runs first.
         shown: parts of the report that include it by default.
         swept: its options that ``evaluate.sweep`` has values for.
@@ -122,6 +123,7 @@ class MethodSpec(Entry):
     options: type[Any] | None = None
     needs: tuple[Need, ...] = ()
     scans_catalogue: bool = False
+    follows_users: bool = False
     slow: bool = False
     shown: tuple[Place, ...] = ()
     swept: tuple[str, ...] = ()
@@ -184,6 +186,7 @@ METHODS = Table(
             "scores every set of k items: the optimum of S",
             ExhaustiveConfig,
             needs=("scorer",),
+            follows_users=True,
             scans_catalogue=True,
             slow=True,
             colours=("#10305a", "#c3d9f7"),
@@ -194,6 +197,7 @@ METHODS = Table(
             "Greedy, one step",
             "scores every single addition once and takes the k best",
             needs=("scorer",),
+            follows_users=True,
             scans_catalogue=True,
             colours=("#56b4e9", "#9ad4f5"),
         ),
@@ -203,6 +207,7 @@ METHODS = Table(
             "Greedy, k steps",
             "adds the best item and scores everything again, k times",
             needs=("scorer",),
+            follows_users=True,
             scans_catalogue=True,
             shown=("gallery", "sheet", "categories", "conditions", "sweeps"),
             colours=("#0072b2", "#3d9be0"),
@@ -214,6 +219,7 @@ METHODS = Table(
             "greedy search that keeps the best few partial outfits at every step",
             BeamConfig,
             needs=("scorer",),
+            follows_users=True,
             scans_catalogue=True,
             shown=("gallery",),
             swept=("width",),
@@ -226,6 +232,7 @@ METHODS = Table(
             "greedy search under S among what a student of S ranks highest",
             GreedyTwoStageConfig,
             needs=("scorer", "student"),
+            follows_users=True,
             colours=("#3c7d96", "#3c7d96"),
         ),
         MethodSpec(
@@ -235,6 +242,7 @@ METHODS = Table(
             "beam search under S among what a student of S ranks highest",
             BeamTwoStageConfig,
             needs=("scorer", "student"),
+            follows_users=True,
             colours=("#2f8f9d", "#2f8f9d"),
         ),
         MethodSpec(
@@ -281,6 +289,7 @@ METHODS = Table(
             "the best under S among the generator's nearest items",
             RerankConfig,
             needs=("scorer", "generator"),
+            follows_users=True,
             shown=("gallery", "sheet", "categories", "conditions", "sweeps"),
             swept=("candidates",),
             colours=("#d55e00", "#f0793a"),
@@ -292,6 +301,7 @@ METHODS = Table(
             "beam search under S among the generator's nearest items",
             GeneratorBeamConfig,
             needs=("scorer", "generator"),
+            follows_users=True,
             shown=("gallery", "sweeps"),
             swept=("candidates", "width"),
             colours=("#8f3b0a", "#c0754a"),

@@ -76,6 +76,14 @@ STAGES = Table(
             "trains complementary retrieval and measures it beside its peers on pools of one category each",
             evaluation=Entry(run_files.RETRIEVER, "pipeline.retrieval:evaluate_retrieval"),
         ),
+        Stage(
+            "personal",
+            "pipeline.personal:learn_personal",
+            ("dataset",),
+            "recommender",
+            "trains HFGN on what users like and measures it beside its peers by ranking all outfits",
+            evaluation=Entry(run_files.RECOMMENDER, "pipeline.personal:evaluate_personal"),
+        ),
     ],
 )
 

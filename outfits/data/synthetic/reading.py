@@ -7,6 +7,7 @@ from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import RawDataset
 from outfits.data.maryland import read_maryland
 from outfits.data.synthetic.factors import FACTORS, read_factors
+from outfits.data.synthetic.tastes import read_users
 from outfits.data.synthetic.writing import SCORE, write_synthetic
 from outfits.errors import DataError
 
@@ -27,4 +28,5 @@ def read_format(config: DataConfig) -> RawDataset:
             f"{root / FACTORS} lacks item {missing[0]!r}; {len(missing):,} such item(s). Delete {root} and run again"
         )
     items = [replace(item, attributes=factors[item.item_id]) for item in raw.items]
-    return replace(raw, name="synthetic", items=items)
+    interactions = read_users(root) if config.synthetic.users else ()
+    return replace(raw, name="synthetic", items=items, interactions=interactions)

@@ -19,6 +19,7 @@ from outfits.data.synthetic.naming import item_name
 from outfits.data.synthetic.placement import Placement, draw_placements
 from outfits.data.synthetic.rules import Stylist
 from outfits.data.synthetic.tasks import Appearance, TaskMaker
+from outfits.data.synthetic.tastes import write_users
 from outfits.data.synthetic.wardrobe import CATEGORIES, Garment, make_wardrobe
 from outfits.errors import DataError
 from outfits.storage import writing
@@ -39,7 +40,7 @@ _FILES = (
 _FIRST_SET_ID = 100_000_001
 _JPEG_QUALITY = 88
 # Each subject has its own stream, so that a change of one (more words, say) leaves the others unchanged.
-_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS, _PLACEMENTS, _GRADES = range(7)
+_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS, _PLACEMENTS, _GRADES, _USERS = range(8)
 
 
 def is_complete(root: Path, config: SyntheticConfig) -> bool:
@@ -102,8 +103,9 @@ def _is_there(root: Path, config: SyntheticConfig) -> bool:
 
 def _expected(config: SyntheticConfig) -> dict[str, object]:
     settings = asdict(config)
-    if not config.graded:
-        del settings["graded"]  # data sets written before there was this choice are still what they were
+    for choice in ("graded", "users"):
+        if not settings[choice]:
+            del settings[choice]  # data sets written before there was this choice are still what they were
     return {"generator_version": GENERATOR_VERSION, **settings}
 
 
@@ -147,6 +149,8 @@ def _write(root: Path, config: SyntheticConfig) -> None:
     # Without variation every placement is the whole image: its levels are drawn but not written.
     placements = draw_placements(len(wardrobe), np.random.default_rng([config.seed, _PLACEMENTS]))
     appearances = [item for outfit in worn for item in outfit]
+    if config.users:
+        write_users(root, worn, wardrobe, np.random.default_rng([config.seed, _USERS]), config.users)
     write_factors(root, appearances, wardrobe, placements if config.vary else None)
     _write_pictures(root / "images", worn, wardrobe, placements, config)
     _dump(_expected(config), root / MANIFEST)

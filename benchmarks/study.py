@@ -79,6 +79,15 @@ def parts(seeds: Sequence[int]) -> list[Part]:
     ]
 
 
+def keep_configuration(out: Path, configuration: Sequence[str]) -> None:
+    """Writes the keys of a study beside its runs; raises SystemExit if there are runs with other keys."""
+    path = out / "configuration.json"
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != list(configuration):
+        raise SystemExit(f"{path}: the runs there have other keys; name another folder with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(list(configuration)), encoding="utf-8")
+
+
 def interval_of_mean(scores: Sequence[NDArray[np.float64]], *, resamples: int = RESAMPLES) -> tuple[float, float]:
     """Computes a 95 % bootstrap interval of the mean over seeds and, within each, over outfits.
 
@@ -181,6 +190,7 @@ def main() -> None:
     wrong = key_values(configuration)
     if wrong is not None:
         parser.error(f"{wrong}: not of the form KEY=VALUE")
+    keep_configuration(arguments.out, configuration)
     folders: dict[str, list[Path]] = {}
     for part in parts(arguments.seeds):
         folders.setdefault(part.name, []).append(part.run(arguments.out, configuration, arguments.threads))

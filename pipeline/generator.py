@@ -71,9 +71,8 @@ def test_generator(
 ) -> None:
     """Runs the evaluation callback on test tasks under ``Trainer.test`` and logs its metrics under ``test/``."""
     config = run.config
-    module = GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer, scorer.module)
-    module.model.keep_references(generator.references)
-    module.model.load_state_dict(generator.state_dict())
+    module = GeneratorModule(dataset.catalogue, config.model, config.loss, config.optimizer)
+    module.model = generator
     data = _data(run, dataset, None, tasks)
     trainer = build_trainer(
         config.trainer,

@@ -52,3 +52,10 @@ def test_scorer_table_has_mean_and_range_over_seeds(tmp_path: Path) -> None:
     table = study.scorer_table({"recipe": [tmp_path / "0", tmp_path / "1"]})
     assert table.loc[("recipe", "AUC")].tolist() == pytest.approx([0.75, 0.7, 0.8])
     assert table.loc[("recipe", "calibration error")].tolist() == [0.01] * 3
+
+
+def test_a_study_goes_on_with_the_same_keys_alone(tmp_path: Path) -> None:
+    study.keep_configuration(tmp_path / "study", ["experiment=smoke"])
+    study.keep_configuration(tmp_path / "study", ["experiment=smoke"])
+    with pytest.raises(SystemExit, match="other keys"):
+        study.keep_configuration(tmp_path / "study", ["experiment=smoke", "model.k=3"])

@@ -180,8 +180,9 @@ def test_content_prefers_what_a_user_has(dataset: OutfitDataset) -> None:
     model = RECOMMENDERS["content"].load()(graph, PersonalConfig())
     users, _ = model.vectors(graph)
     assert dataset.users is not None
-    owned = dataset.outfits[int(dataset.users.liked(0, "train")[0])]
-    other = np.setdiff1d(np.flatnonzero(np.arange(ITEMS) % STYLES == 1), dataset.outfits.items[:0])[:3]
+    had = [dataset.outfits[int(outfit)] for outfit in dataset.users.liked(0, "train")]
+    owned = had[0]
+    other = np.setdiff1d(np.flatnonzero(np.arange(ITEMS) % STYLES == 1), np.concatenate(had))[:3]
     sets = model.set_vectors(graph, sets_graph([owned, other], dataset.catalogue.categories, graph.category_weights))
     mine, others = (users[0] @ sets.T).toarray()[0]
     assert mine > others + 0.1

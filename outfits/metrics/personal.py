@@ -247,7 +247,8 @@ class Evaluation:
         known = self.users.matrix(*SPLITS[: SPLITS.index(self.split)])
         values = {}
         for name, wanted in self.groups.items():
-            ranking = rank_outfits(users, outfits, wanted, known, self.seed)
+            others = csr_matrix(self.groups["all"] - wanted)  # a user likes these too: they are no wrong answers
+            ranking = rank_outfits(users, outfits, wanted, csr_matrix(known + others), self.seed)
             values[name] = (ranking.users, ranking.values())
 
         def preferences(rows: NDArray[np.int64], sets: Sequence[NDArray[np.integer]]) -> NDArray[np.float64]:

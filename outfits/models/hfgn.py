@@ -180,7 +180,7 @@ class Hfgn(Network[HfgnArchitecture]):
 def build_hfgn(graph: HeteroData, config: PersonalConfig) -> Hfgn:
     """Builds HFGN for the nodes of a graph."""
     model = Hfgn(
-        HfgnArchitecture(**{name: getattr(config, name) for name in HfgnArchitecture.__dataclass_fields__}),
+        config,
         items=len(graph["item"].category),
         outfits=len(graph["outfit"].number),
         users=graph["user"].num_nodes,

@@ -25,18 +25,22 @@ RECOMMENDERS = Table(
 class HfgnArchitecture:
     """What HFGN is built from."""
 
-    dim: int = 64
-    hidden: int = 256
-    dropout: float = 0.2
-    views: int = 8
-    item_ids: bool = True
-    user_ids: bool = True
-    outfit_ids: bool = False
-    leave_one_out: bool = True
+    dim: int = key(64, "width of users and outfits", ge=2)
+    hidden: int = key(256, "hfgn: width of the hidden layer of each category's item encoder", ge=1)
+    dropout: float = key(0.2, "hfgn: dropout of item features", ge=0, lt=1)
+    views: int = key(8, "hfgn: views of its compatibility", ge=1)
+    item_ids: bool = key(True, "hfgn: every item also has a vector of its own, which needs items in several outfits")
+    user_ids: bool = key(True, "hfgn: every user also has a vector of its own, beside what its outfits say")
+    outfit_ids: bool = key(
+        False, "hfgn: every outfit also has a vector of its own, as published; new outfits have none"
+    )
+    leave_one_out: bool = key(
+        True, "hfgn: in training, the outfit to be found is not among those that make the user's vector"
+    )
 
 
 @dataclass
-class PersonalConfig:
+class PersonalConfig(HfgnArchitecture):
     """The stage ``personal``: section ``personal``."""
 
     peers: list[str] = key(
@@ -44,25 +48,13 @@ class PersonalConfig:
         "models trained beside HFGN and compared with it",
         choices=RECOMMENDERS,
     )
-    dim: int = key(64, "width of users and outfits", ge=2)
-    hidden: int = key(256, "hfgn: width of the hidden layer of each category's item encoder", ge=1)
-    dropout: float = key(0.2, "hfgn: dropout of item features", ge=0, lt=1)
-    views: int = key(8, "hfgn: views of its compatibility", ge=1)
     layers: int = key(2, "lightgcn, item_lightgcn: rounds of propagation", ge=1)
     embeddings: bool = key(True, "hfgn: items are seen by the run's embeddings; false needs none, nor an encoder")
-    item_ids: bool = key(True, "hfgn: every item also has a vector of its own, which needs items in several outfits")
-    user_ids: bool = key(True, "hfgn: every user also has a vector of its own, beside what its outfits say")
     start: str = key(
         "spectral",
         "hfgn: where vectors of items and users start: random, or spectral (singular vectors of which user has which "
         "item in training)",
         choices=("random", "spectral"),
-    )
-    outfit_ids: bool = key(
-        False, "hfgn: every outfit also has a vector of its own, as published; new outfits have none"
-    )
-    leave_one_out: bool = key(
-        True, "hfgn: in training, the outfit to be found is not among those that make the user's vector"
     )
     loss: str = key(
         "listwise",

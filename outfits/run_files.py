@@ -45,6 +45,10 @@ CARD_FACTS = "config.json"
 ONNX = "onnx"
 # what an exported run has of a run's folder, beside the networks
 EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
+# networks that stay with the run: that of a stage of its own, and one with a vector for every user
+UNEXPORTED_NETWORKS = (REPRESENTATION, RECOMMENDER)
+# beginnings of names in the stylist's folder that stay: paths, users and what was done in use
+UNEXPORTED_OF_STYLIST = (STYLIST_MANIFEST, STYLIST_USERS, STYLIST_CHANGES)
 
 # what a run writes before its first product, each of which takes time to make
 BEFORE_PRODUCTS = (CONFIG, DATASET, STYLIST)

@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from huggingface_hub import constants
 from PIL import Image
+from pyarrow import parquet
 
 from outfits.config.load import load_config
 from outfits.config.schema.data import DataConfig, SplitConfig, TablesConfig
 from outfits.data.dataset import OutfitDataset
-from outfits.data.image_files import GROUPS, image_content, image_exists
+from outfits.data.image_files import GROUPS, image_content, image_exists, parquet_place
 from outfits.data.load import load_dataset
 from outfits.encoders.content import image_digests
 from outfits.encoders.images import ItemImages, item_image
@@ -149,17 +151,34 @@ def test_broken_and_missing_images_follow_their_policies(tmp_path: Path) -> None
     rows = [{"item_id": name.removesuffix(".jpg"), "image": content} for name, content in contents.items()]
     rows[3]["image"], rows[4]["image"] = b"no image", None
     write_rows(tmp_path / "data" / "0.parquet", rows[:-2])
-    with pytest.raises(DataError, match=r"does not exist; 2 such item\(s\).*data\.on_missing_image=mask"):
+    with pytest.raises(DataError, match=r"does not exist; 3 such item\(s\).*data\.on_missing_image=mask"):
         load(tmp_path, "tables", images="data/*.parquet")
     dataset = load(tmp_path, "tables", images="data/*.parquet", on_missing_image="mask")
-    assert dataset.counts["images missing from disk"] == 2
+    assert dataset.counts["images missing from disk"] == 3
     catalogue = dataset.catalogue
-    for row, reason in ((3, "no image of a format that is known"), (4, "has no image image/4")):
-        position = catalogue.positions[str(rows[row]["item_id"])]
-        path, item_id = catalogue.image_paths[position], catalogue.item_ids[position]
-        with pytest.raises(DataError, match=rf"0\.parquet/image/{row} cannot be decoded \(.*{reason}"):
-            item_image(path, item_id)
-        assert item_image(path, item_id, on_corrupt_image="mask") is None
+    position = catalogue.positions[str(rows[3]["item_id"])]
+    path, item_id = catalogue.image_paths[position], catalogue.item_ids[position]
+    with pytest.raises(DataError, match=r"0\.parquet/image/3 cannot be decoded \(.*no image of a format that is known"):
+        item_image(path, item_id)
+    assert item_image(path, item_id, on_corrupt_image="mask") is None
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_row_without_bytes_is_a_missing_image(tmp_path: Path, nested: bool, statistics: bool) -> None:
+    contents: list[bytes | None] = [b"a", None, b"b", b"c", None]
+    rows = [{"image": {"bytes": content, "path": "x"} if nested else content} for content in contents]
+    if nested:
+        rows[4] = {"image": None}
+    file = tmp_path / "0.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), file, row_group_size=2, write_statistics=statistics)
+    paths = [parquet_place(file, "image", row) for row in range(len(rows))]
+    assert [image_exists(path) for path in paths] == [content is not None for content in contents]
+    assert [bool(digest) for digest in image_digests(paths)] == [content is not None for content in contents]
+    assert image_content(paths[3]) == b"c"
+    assert item_image(paths[1], "item", on_missing_image="mask") is None
+    with pytest.raises(DataError, match=r"0\.parquet/image/4 is missing\. Set data\.on_missing_image=mask"):
+        item_image(paths[4], "item")
 
 
 def test_an_image_listed_twice_follows_its_policy(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from outfits import Stylist, run_files
+from outfits import Stylist, export, run_files
 from outfits.completion.methods import complete
 from outfits.config.load import load_complete, load_config
 from outfits.config.schema.methods import METHODS
@@ -124,6 +124,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stylist(root: Path) -> Stylist:
     return Stylist.load(root / "run")
+
+
+def test_an_exported_run_knows_no_users(root: Path, stylist: Stylist, tmp_path: Path) -> None:
+    assert len(stylist.user_ids) == 6
+    folder = export(root / "run", tmp_path / "out")
+    kept = {run_files.STYLIST_USERS, run_files.RECOMMENDER}
+    assert {path.name for path in (root / "run").rglob("*")} >= kept
+    assert not {path.name for path in folder.rglob("*")} & kept
+    exported = Stylist.load(folder)
+    assert list(exported.user_ids) == []
+    assert exported.complete([exported.item_ids[0]], k=1, method="greedy_k")
+    with pytest.raises(ArtifactError, match="knows no users"):
+        exported.recommend("u1")
 
 
 def test_a_user_gets_other_outfits_by_the_objective(stylist: Stylist) -> None:

@@ -125,3 +125,26 @@ def test_a_file_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(ArtifactError, match="scorer differs from torch by"):
             onnx_files.write_onnx([exportable_scorer(scorer())], tmp_path)
         assert not (tmp_path / "scorer.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "accepted"), [(1e-6, True), (1e-3, False), (float("nan"), False)], ids=["rounding", "fault", "nan"]
+)
+def test_a_difference_counts_against_the_size_of_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: float, accepted: bool
+) -> None:
+    large = scorer().requires_grad_(False)
+    large.rescale(1.0, 1e6)
+    part = exportable_scorer(large)
+    errors = iter([error, *[0.0] * (len(part.examples) - 1)])
+
+    class Session:
+        def __init__(self, *_: Any, **options: Any) -> None: ...
+
+        def run(self, _: None, inputs: dict[str, Any]) -> list[Any]:
+            tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+            return [large(**tensors).numpy() * np.float32(1 + next(errors))]
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", Session)
+    found = onnx_files._largest_difference(part, tmp_path / "scorer.onnx")
+    assert (found <= TOLERANCE) is accepted

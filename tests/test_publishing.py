@@ -1,6 +1,8 @@
 """An exported run: the same answers as the run, no path of this machine, a card to be read; from a folder or a hub."""
 
 import json
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from outfits.config.schema.data import DATA_FORMATS
 from outfits.errors import ArtifactError, ConfigError
 from outfits.metrics.intervals import auc_interval, share_interval
 from outfits.models.compatibility import OutfitTransformer
-from outfits.stylist import Stylist
+from outfits.stylist import Stylist, publishing
 from pipeline.export import main
 from tests.export_answers import answers
 from tests.public_forms import as_cached
@@ -33,6 +35,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outfits.export(run, tmp_path_factory.mktemp("out") / "tiny-outfits")
+
+
+def files_of(folder: Path) -> dict[str, bytes | None]:
+    paths = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
 
 
 def test_an_exported_run_answers_as_the_run_does(run: Path, exported: Path) -> None:
@@ -70,6 +77,9 @@ def test_no_file_names_a_path_of_this_machine(run: Path, exported: Path) -> None
     for path in texts:
         assert str(run.parent) not in path.read_text(encoding="utf-8"), path
     assert not [path for path in exported.rglob("*") if path.suffix in (".jpg", ".png")]
+    config = read_config(run / run_files.CONFIG)
+    for images, kept in (("/photos/*.tar", "*.tar"), ("hf://me/sets/data/*.parquet", "hf://me/sets/data/*.parquet")):
+        assert publishing._without_paths(replace(config, data=replace(config.data, images=images))).data.images == kept
 
 
 def test_s_loads_alone_from_the_folder(run: Path, exported: Path, tmp_path: Path) -> None:
@@ -139,6 +149,36 @@ def test_other_files_are_not_overwritten_and_an_export_is(run: Path, tmp_path: P
     (folder / "old.safetensors").write_text("left from before")
     outfits.export(run, folder)
     assert not (folder / "old.safetensors").exists()
+
+
+@pytest.mark.parametrize("place", [".", "inside", ".."])
+def test_a_run_is_not_exported_onto_itself(exported: Path, tmp_path: Path, place: str) -> None:
+    source = tmp_path / "whole" / "copy"
+    shutil.copytree(exported, source)
+    link = tmp_path / "link"
+    link.symlink_to(source)
+    before = files_of(tmp_path)
+    with pytest.raises(ConfigError, match="are one or lie in each other"):
+        outfits.export(source, link / place)
+    assert files_of(tmp_path) == before
+
+
+def test_a_failed_export_leaves_the_earlier_one(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = outfits.export(run, tmp_path / "out")
+    before = files_of(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(publishing, "model_card", lambda facts: 1 / 0)
+        for target in (folder, tmp_path / "new"):
+            with pytest.raises(ZeroDivisionError):
+                outfits.export(run, target)
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "onnxruntime", None)
+        missing.setattr(publishing, "_copy_run", lambda *_: pytest.fail("copied before the extra was looked for"))
+        with pytest.raises(ConfigError, match=r"pip install 'outfits\[onnx\]'"):
+            outfits.export(run, folder, onnx=True)
+    assert files_of(tmp_path) == before
+    assert outfits.export(run, folder) == folder
+    assert files_of(tmp_path) == before
 
 
 def test_the_command_writes_and_pushes(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Interaction, Item, RawDataset, RawOutfit
-from outfits.data.files import csv_rows, read_lines, read_text, require_some, root_of
+from outfits.data.files import csv_rows, image_folder, read_lines, read_text, require_some, root_of
 from outfits.errors import DataError
 
 CATEGORIES = ("top", "bottom", "shoe")
@@ -28,7 +28,7 @@ def read_format(config: DataConfig) -> RawDataset:
     root = root_of(config)
     require_some(root, [root / name for name in FILES.values()], LAYOUT)
     names = {category: [line for _, line in read_lines(root / f"image_list_{category}")] for category in CATEGORIES}
-    folder = root / "images" if (root / "images").is_dir() else None
+    folder = image_folder(root)
     items = [
         Item(_item_id(category, number), category, "", None if folder is None else folder / name)
         for category, listed in names.items()

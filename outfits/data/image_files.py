@@ -15,7 +15,8 @@ from threading import Lock
 
 import numpy as np
 import pyarrow
-from pyarrow import parquet
+from numpy.typing import NDArray
+from pyarrow import compute, parquet
 
 from outfits.errors import DataError, one_line
 
@@ -126,10 +127,43 @@ class _Parquet:
         metadata = self.file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._filled: dict[tuple[str, int], NDArray[np.bool_] | None] = {}
 
     def has(self, member: str) -> bool:
         column, _, row = member.rpartition("/")
-        return column in self.file.schema_arrow.names and row.isdigit() and int(row) < self.starts[-1]
+        if column not in self.file.schema_arrow.names or not row.isdigit() or int(row) >= self.starts[-1]:
+            return False
+        group, place = self._place(int(row))
+        filled = self._rows_with_bytes(column, group)
+        return filled is None or bool(filled[place])
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """The row group of a row, and its place in it."""
+        group = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return group, row - int(self.starts[group])
+
+    def _rows_with_bytes(self, name: str, group: int) -> NDArray[np.bool_] | None:
+        """Which rows of a group have bytes; None: all of them. Decodes the group only where the file does not say."""
+        key = name, group
+        if key not in self._filled:
+            if self._nulls(name, group) == 0:
+                self._filled[key] = None
+            else:
+                column = GROUPS.column(self, name, group)
+                nested = pyarrow.types.is_struct(column.type)
+                content = compute.struct_field(column, "bytes") if nested else column
+                self._filled[key] = content.is_valid().to_numpy()
+        return self._filled[key]
+
+    def _nulls(self, name: str, group: int) -> int | None:
+        """How many rows of a group have no bytes; None where the file does not say."""
+        stored = self.file.metadata.row_group(group)
+        for number in range(stored.num_columns):
+            column = stored.column(number)
+            if column.path_in_schema in (name, f"{name}.bytes"):
+                facts = column.statistics
+                return facts.null_count if facts is not None and facts.has_null_count else None
+        return None
 
     def decode(self, name: str, group: int) -> pyarrow.ChunkedArray:
         try:
@@ -145,8 +179,8 @@ class _Parquet:
         if not self.has(member):
             return None
         column, _, row = member.rpartition("/")
-        group = int(np.searchsorted(self.starts, int(row), side="right")) - 1
-        value = GROUPS.column(self, column, group)[int(row) - int(self.starts[group])].as_py()
+        group, place = self._place(int(row))
+        value = GROUPS.column(self, column, group)[place].as_py()
         return value.get("bytes") if isinstance(value, dict) else value
 
 

@@ -39,7 +39,7 @@ class CardFacts:
         networks: names of the networks that the folder has.
         categories: names of the categories.
         licence: licence of the data.
-        onnx: largest difference of every ONNX file to its network; empty without such files.
+        onnx: largest difference of every ONNX file to its network, of ``write_onnx``; empty without such files.
     """
 
     name: str

@@ -23,7 +23,7 @@ from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
 
 TOLERANCE = 1e-4
-"""Largest difference to torch, of logits, latents and image vectors."""
+"""Largest difference to torch, of logits, latents and image vectors; relative to the largest where that exceeds 1."""
 SIZES = (1, 2, 3, 5, 8, 16)
 """Outfit sizes that a file is checked with."""
 EXAMPLE = 3  # items of the outfit that a network is traced with
@@ -204,13 +204,26 @@ def exportable_images(encoder: ItemEncoder) -> Exportable:
     return Exportable("image_encoder", _Images(image).eval(), "vectors", {"images": {0: "images"}}, examples)
 
 
+def require_onnx() -> None:
+    """Raises :class:`ConfigError` if the extra ``onnx`` is not installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError:
+        raise ConfigError([_NEEDED]) from None
+
+
 def write_onnx(parts: Sequence[Exportable], folder: Path) -> dict[str, float]:
     """Writes networks as ONNX files and runs each with ONNX Runtime; returns the largest difference to torch by name.
+
+    Differences are relative as :data:`TOLERANCE` is.
 
     Raises:
         ConfigError: if the extra ``onnx`` is not installed.
         ArtifactError: if a network cannot be written, or differs from torch by more than :data:`TOLERANCE`.
     """
+    require_onnx()
     folder.mkdir(parents=True, exist_ok=True)
     differences = {}
     for part in parts:
@@ -227,12 +240,6 @@ def write_onnx(parts: Sequence[Exportable], folder: Path) -> dict[str, float]:
 
 
 def _write(part: Exportable, path: Path) -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError:
-        raise ConfigError([_NEEDED]) from None
     dimensions: dict[str, Any] = {}
     shapes = [
         {axis: dimensions.setdefault(name, torch.export.Dim(name)) for axis, name in part.dynamic.get(each, {}).items()}
@@ -261,15 +268,16 @@ def _largest_difference(part: Exportable, path: Path) -> float:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    largest = 0.0
+    differences, scale = [], 1.0
     for example in part.examples:
         (found,) = session.run(None, {name: tensor.numpy() for name, tensor in example.items()})
         with torch.inference_mode():
             expected: NDArray[np.float32] = part.module(*example.values()).numpy()
         if found.shape != expected.shape:
             return float("inf")
-        largest = max(largest, float(np.abs(found - expected).max()))
-    return largest
+        differences.append(np.abs(found - expected).max())
+        scale = max(scale, float(np.abs(expected).max()))
+    return float(np.max(differences)) / scale  # NaN if one is
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from outfits.config.schema.data import DATA_FORMATS
 from outfits.config.schema.encoder import IMAGE_ENCODERS
 from outfits.encoders.store import EmbeddingStore
 from outfits.errors import ArtifactError, ConfigError, one_line
-from outfits.hub import HUB
+from outfits.hub import HUB, on_hub
 from outfits.report.card import LIBRARY, CardFacts, model_card
 from outfits.storage import write_atomically, write_json, write_text
 from outfits.stylist.export import read_encoder, read_manifest, save_manifest
@@ -26,6 +28,7 @@ from outfits.stylist.onnx_files import (
     exportable_images,
     exportable_retrieval,
     exportable_scorer,
+    require_onnx,
     write_onnx,
 )
 
@@ -42,8 +45,8 @@ def export(
 ) -> Path:
     """Writes everything that :meth:`Stylist.load` needs of a finished run into one folder, with a model card.
 
-    The folder names no path of this machine and holds no images; its catalogue is that of the training, without what
-    joined or left it in use. An earlier export there is replaced.
+    The folder names no path of this machine and holds no images and no users; its catalogue is that of the training,
+    without what joined or left it in use. An earlier export there is replaced, once the new one is whole.
 
     Args:
         run: the run's folder.
@@ -55,7 +58,8 @@ def export(
 
     Raises:
         ArtifactError: if the run lacks something, a file of it was changed, or a network cannot be written as ONNX.
-        ConfigError: if the folder holds something else, the licence of the data is not known, or a package is missing.
+        ConfigError: if the folder holds something else, it and the run's lie in each other, the licence of the data is
+            not known, or a package is missing.
     """
     source, target = Path(run).expanduser(), Path(folder).expanduser()
     loaded = load_run(source, "cpu", cache_dir, None)  # which checks that the run is whole
@@ -63,35 +67,13 @@ def export(
     if not known:
         text = f"is not known for data.format={loaded.config.data.format}; state it, as in licence='CC BY 4.0' or none"
         raise ConfigError([f"licence: that of the data {text}"])
-    _clear(target)
-    for name in run_files.EXPORTED[1:]:
-        _copy(source / name, target / name)
-    networks = sorted(path.name for path in source.glob(WEIGHTS) if path.name != run_files.REPRESENTATION)
-    for name in networks:
-        _copy(source / name, target / name)
-    for path in sorted((source / run_files.STYLIST).iterdir()):
-        if path.is_file() and not path.name.startswith((run_files.STYLIST_MANIFEST, run_files.STYLIST_CHANGES)):
-            _copy(path, target / run_files.STYLIST / path.name)
-    results = source / run_files.REPORT / run_files.RESULTS
-    _copy(results, target / run_files.REPORT / run_files.RESULTS)
-    _copy_embeddings(loaded.config, source, cache_dir, target)
-    save_config(_without_paths(loaded.config), target / run_files.CONFIG)
-    differences = write_onnx(list(_exportable(loaded)), target / run_files.ONNX) if onnx else {}
-    facts = CardFacts(
-        target.resolve().name,
-        loaded.config,
-        json.loads((source / run_files.DATASET).read_text(encoding="utf-8")),
-        json.loads((source / run_files.COMPATIBILITY).read_text(encoding="utf-8")),
-        json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None,
-        [Path(name).stem for name in networks],
-        loaded.catalogue.category_names,
-        known,
-        differences,
-    )
-    write_text(target / run_files.CARD, model_card(facts))
-    scorer = loaded.context.require_scorer_module()
-    stated = {"library_name": LIBRARY, "version": outfits.__version__, "scorer": scorer.settings, "licence": known}
-    write_json(target / run_files.CARD_FACTS, stated)  # last: marks the folder as whole
+    if onnx:
+        require_onnx()
+    _check_place(source, target)
+    with _replacing(target.resolve()) as unfinished:
+        _copy_run(loaded.config, source, cache_dir, unfinished)
+        differences = write_onnx(list(_exportable(loaded)), unfinished / run_files.ONNX) if onnx else {}
+        _describe(loaded, unfinished, target.resolve().name, known, differences)
     return target
 
 
@@ -143,11 +125,68 @@ def _exportable(loaded: LoadedRun) -> Iterator[Exportable]:
         yield exportable_images(read_encoder(loaded.folder, encoder, loaded.catalogue))
 
 
-def _clear(target: Path) -> None:
-    if target.is_dir() and any(target.iterdir()):
-        if not is_exported_run(target):
-            raise ConfigError([f"folder: {target} holds something else than an exported run; name a new folder"])
-        shutil.rmtree(target)
+def _check_place(source: Path, target: Path) -> None:
+    run, folder = source.resolve(), target.resolve()
+    if run.is_relative_to(folder) or folder.is_relative_to(run):
+        raise ConfigError([f"folder: {target} and the run {source} are one or lie in each other; name another folder"])
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not is_exported_run(target)):
+        raise ConfigError([f"folder: {target} holds something else than an exported run; name a new folder"])
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A new folder beside the target that takes its place at the end; after an error the target is as it was."""
+    unfinished, old = (target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.{end}") for end in ("tmp", "old"))
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        if target.is_dir():
+            target.rename(old)
+        unfinished.rename(target)
+    except BaseException:
+        if old.is_dir():
+            old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _copy_run(config: Config, source: Path, cache_dir: str | Path | None, target: Path) -> None:
+    """Copies everything but pictures, users and what was done in use; paths are left out."""
+    for name in (*run_files.EXPORTED[1:], *_networks(source)):
+        _copy(source / name, target / name)
+    for path in sorted((source / run_files.STYLIST).iterdir()):
+        if path.is_file() and not path.name.startswith(run_files.UNEXPORTED_OF_STYLIST):
+            _copy(path, target / run_files.STYLIST / path.name)
+    results = Path(run_files.REPORT) / run_files.RESULTS
+    _copy(source / results, target / results)
+    _copy_embeddings(config, source, cache_dir, target)
+    save_config(_without_paths(config), target / run_files.CONFIG)
+
+
+def _networks(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(WEIGHTS) if path.name not in run_files.UNEXPORTED_NETWORKS)
+
+
+def _describe(loaded: LoadedRun, target: Path, name: str, licence: str, differences: Mapping[str, float]) -> None:
+    """Writes the card of a copied run, and last the file that marks the folder as whole."""
+    results = target / run_files.REPORT / run_files.RESULTS
+    facts = CardFacts(
+        name,
+        loaded.config,
+        json.loads((target / run_files.DATASET).read_text(encoding="utf-8")),
+        json.loads((target / run_files.COMPATIBILITY).read_text(encoding="utf-8")),
+        json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None,
+        [Path(network).stem for network in _networks(target)],
+        loaded.catalogue.category_names,
+        licence,
+        differences,
+    )
+    write_text(target / run_files.CARD, model_card(facts))
+    scorer = loaded.context.require_scorer_module()
+    stated = {"library_name": LIBRARY, "version": outfits.__version__, "scorer": scorer.settings, "licence": licence}
+    write_json(target / run_files.CARD_FACTS, stated)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -180,7 +219,7 @@ def _shortened(section: Any) -> Any:
             value = getattr(section, field.name)
             if is_dataclass(value):
                 yield field.name, _shortened(value)
-            elif isinstance(value, str):
+            elif isinstance(value, str) and not on_hub(value):
                 prefix, colon, path = value.rpartition(":")
                 if Path(path).is_absolute():
                     yield field.name, f"{prefix}{colon}{Path(path).name}"

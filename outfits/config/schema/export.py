@@ -10,7 +10,7 @@ class ExportCommand:
     run: str | None = key(None, "folder of a finished run")
     folder: str | None = key(None, "folder to write: new, empty, or an earlier export, which is replaced")
     licence: str | None = key(
-        None, "licence of the data, for the model card; null: that of the data format, which `tables` does not have"
+        None, "licence of the data, for the model card; null: that of the data format, where it has one"
     )
     onnx: bool = key(False, "write S, generator and image encoder as ONNX files too, checked against torch")
     push: str | None = key(None, "ORG/NAME on the Hugging Face Hub to upload the folder to; null: nothing is uploaded")

@@ -3,7 +3,9 @@
 import multiprocessing
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from outfits import Garment, Stylist, run_files
 from outfits.errors import ArtifactError, DataError
 from outfits.index.category_index import CategoryIndex
 from outfits.index.changed_index import ChangedIndex
+from outfits.stylist import changes
+from outfits.stylist.changes import AddedItem, ChangeStore
 from tests.encoder_items import draw_garment
 from tests.tiny_run import make_run
 
@@ -185,6 +189,62 @@ def test_changes_of_another_catalogue_are_refused(stylist: Stylist, tmp_path: Pa
     file.write_bytes(b"no database at all, but a text that is long enough to be taken for one" * 10)
     with pytest.raises(ArtifactError, match="cannot be kept"):
         Stylist.load(tmp_path / "run")
+
+
+def test_an_item_that_joins_amid_reading_is_seen_next(
+    stylist: Stylist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = stylist.add({"a": Garment(stylist.categories[0], "red")})
+
+    def meanwhile(*row: Any) -> AddedItem:
+        monkeypatch.undo()
+        first.add({"b": Garment(stylist.categories[0], "red")})
+        return AddedItem(*row)
+
+    monkeypatch.setattr(changes, "AddedItem", meanwhile)
+    loaded = Stylist.load(tmp_path / "run")
+    assert loaded.item_ids[-1] == "a"
+    assert loaded.refreshed().item_ids[-2:] == ["a", "b"]
+
+
+def test_a_file_of_changes_without_tables_has_none(stylist: Stylist, tmp_path: Path) -> None:
+    file = tmp_path / "run" / run_files.STYLIST / run_files.STYLIST_CHANGES
+    file.touch()
+    assert Stylist.load(tmp_path / "run").item_ids == stylist.item_ids
+    assert stylist.refreshed() is stylist
+    item = AddedItem("a", 0, "", np.zeros(2, np.float32), np.zeros(2, np.bool_))
+    with pytest.raises(DataError, match="already"):
+        ChangeStore(file.parent, "another").add([item], frozenset("a"), {})  # nothing of it stays, nor do tables
+    assert stylist.add({"a": Garment(stylist.categories[0], "red")}).item_ids[-1] == "a"
+
+
+def test_an_image_is_there_as_long_as_its_item(
+    stylist: Stylist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    garment = Garment(stylist.categories[0], "red", draw_garment("shirt", "red").convert("RGB"))
+    first, add = stylist.add({"a": garment}), ChangeStore.add
+
+    def after_a_removal(*arguments: Any) -> None:
+        first.remove("a")
+        add(*arguments)
+
+    monkeypatch.setattr(ChangeStore, "add", after_a_removal)
+    changed = first.add({"b": garment})
+    image = changed.item("b").image_path
+    assert image is not None
+    assert image.is_file()
+    monkeypatch.setattr(changes, "SECONDS_FOR_ANOTHER", 0.05)
+    file = tmp_path / "run" / run_files.STYLIST / run_files.STYLIST_CHANGES
+    with closing(sqlite3.connect(file)) as reader:
+        reading = reader.execute("SELECT * FROM changes")
+        reading.fetchone()  # until it ends, nobody can commit
+        with pytest.raises(ArtifactError, match="locked"):
+            changed.remove("b")
+        reading.close()
+    assert "b" in changed.refreshed()
+    assert image.is_file()
+    changed.remove("b")
+    assert not image.exists()
 
 
 def add_some(run: Path, name: str) -> None:

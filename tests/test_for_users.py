@@ -200,6 +200,18 @@ def test_a_run_without_users_says_so(root: Path, tmp_path: Path) -> None:
         stylist.recommend("u1")
 
 
+def test_a_changed_catalogue_knows_no_users_and_says_so(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "run", tmp_path / "run")
+    changed = Stylist.load(tmp_path / "run").remove(Stylist.load(tmp_path / "run").item_ids[-1])
+    assert changed.user_ids == ()
+    for refused in (
+        lambda: changed.recommend("u1"),
+        lambda: changed.complete(changed.item_ids[:1], k=1, method="greedy_k", user="u1"),
+    ):
+        with pytest.raises(ArtifactError, match="catalogue of run .* has changed since its users were learned"):
+            refused()
+
+
 def test_the_command_takes_a_user_or_outfits(root: Path) -> None:
     run = f"run={root / 'run'}"
     assert load_complete([run, "items=[a]", "user=u17"]).user == "u17"

@@ -1,5 +1,6 @@
 """The page in a server of its own, and in a browser where there is one."""
 
+import json
 import re
 import shutil
 import socket
@@ -14,6 +15,7 @@ from outfits.config.load import load_serve
 from outfits.config.schema.serve import ServeConfig
 from outfits.errors import ConfigError
 from outfits.serving import visit as visits
+from outfits.serving.keeping import OUTFIT
 from outfits.serving.visit import Visit
 from tests.test_visit import photo_bytes
 from tests.tiny_run import make_run
@@ -71,6 +73,22 @@ def test_a_garment_without_a_text_is_named_by_its_category(tmp_path: Path) -> No
     table = _explain(stylist, visit)[1]
     assert f"**{visit.items[0].ref.category}" not in table
     assert re.search(r"\| \*\*\d\. \S+\*\* \|", table)
+
+
+@pytest.mark.parametrize("empty", ["removed", "cleared"])
+def test_a_kept_photo_goes_with_the_last_item(tmp_path: Path, empty: str) -> None:
+    from outfits.serving.page import _kept
+
+    make_run(tmp_path)
+    stylist, config = Stylist.load(tmp_path / "run"), ServeConfig(keep=str(tmp_path / "kept"))
+    assert _kept(Visit(), Visit(), config).name == ""
+    visit = _kept(visits.add_image(Visit(), stylist, photo_bytes("PNG"), 50), Visit(), config)
+    folder = tmp_path / "kept" / visit.name
+    assert len(list(folder.glob("*.jpg"))) == 1
+    changed = _kept(visits.remove(visit, 0) if empty == "removed" else visits.clear(visit), visit, config)
+    assert changed.name == visit.name
+    assert [path.name for path in folder.iterdir()] == [OUTFIT]
+    assert json.loads((folder / OUTFIT).read_text()) == {"items": []}
 
 
 def test_the_command_line_names_what_is_missing() -> None:

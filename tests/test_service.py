@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from queue import Empty
 from typing import Any, get_args
 
 import pytest
@@ -19,7 +20,7 @@ from PIL import Image
 from outfits import Garment, Stylist
 from outfits.completion.methods import METHODS
 from outfits.config.load import load_serve
-from outfits.config.schema.serve import PROPOSING_METHODS, ServeConfig
+from outfits.config.schema.serve import LOOPBACK, PROPOSING_METHODS, ServeConfig
 from outfits.errors import ConfigError
 from outfits.models.similarity import MODALITIES
 from outfits.stylist import ItemRef
@@ -32,9 +33,10 @@ from litserve.middlewares import MaxSizeMiddleware
 from starlette.testclient import TestClient
 
 from outfits.serving.answering import Answering
-from outfits.serving.http import add_routes, bearer_token
+from outfits.serving.http import add_routes, bearer_token, may_change
 from outfits.serving.photos import read_image
 from outfits.serving.requests import OPERATIONS, Answer, Call, Complete, Generate, Score, Similar
+from outfits.serving.service import BatchLoop
 
 LIMITS = ServeConfig(max_upload_mb=1, max_request_mb=3, timeout=20)
 
@@ -58,7 +60,7 @@ def client_of(stylist: Stylist, limits: ServeConfig = LIMITS, token: str | None 
         return answering.answer([call])[0]
 
     app.add_middleware(MaxSizeMiddleware, max_size=limits.max_request_mb * 2**20)
-    add_routes(app, submit, limits, [Depends(bearer_token(token))])
+    add_routes(app, submit, limits, [Depends(bearer_token(token))], changeable=may_change(limits, token))
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -342,6 +344,38 @@ def test_a_token_is_asked_for_and_other_origins_are_not_invited(stylist: Stylist
     answer = client.post("/score", headers=right, **asked)
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(("host", "token", "status"), [("::", None, 403), ("::", "x", 422), (LOOPBACK, None, 422)])
+def test_a_network_changes_the_catalogue_with_a_token_alone(
+    stylist: Stylist, ids: list[str], host: str, token: str | None, status: int
+) -> None:
+    client, header = client_of(stylist, ServeConfig(host=host), token), {"authorization": f"Bearer {token}"}
+    item = {"id": ids[0], "category": "Spaceships", "text": "red"}
+    answer = client.post("/items", json={"items": [item]}, headers=header)
+    assert answer.status_code == status
+    assert ("without a token" in answer.json()["detail"][0]["message"]) == (status == 403)
+    assert client.delete("/items/nothing", headers=header).status_code == (403 if status == 403 else 404)
+    assert client.post("/score", json={"items": ids}, headers=header).status_code == 200
+
+
+class SteadyQueue:
+    """A queue into which the next call comes just before one stops waiting for it."""
+
+    def get(self, timeout: float) -> tuple[str, float, None]:
+        sent = time.monotonic()
+        time.sleep(timeout / 2)
+        return "", sent, None
+
+    def get_nowait(self) -> None:
+        raise Empty
+
+
+def test_gathering_requests_ends_however_many_come() -> None:
+    started = time.monotonic()
+    batch = BatchLoop._batch(SteadyQueue(), 32, 0.1, 0.2)
+    assert 1 < len(batch) <= 32
+    assert time.monotonic() - started < 1
 
 
 def test_what_takes_too_long_is_refused(stylist: Stylist, ids: list[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from outfits import Stylist
+from outfits.config.schema.serve import MOST_ITEMS
 from outfits.errors import OutfitError
 from outfits.serving import photos
 from outfits.serving import visit as visits
@@ -135,7 +136,7 @@ def test_what_changes_the_outfit_drops_its_proposals(stylist: Stylist) -> None:
 
 
 def test_an_outfit_has_a_largest_size(stylist: Stylist) -> None:
-    visit, (*most, last) = Visit(), stylist.item_ids[: visits.MOST_ITEMS + 1]
+    visit, (*most, last) = Visit(), stylist.item_ids[: MOST_ITEMS + 1]
     for item in most:
         visit = visits.add_item(visit, stylist, item)
     with pytest.raises(OutfitError, match="at most 20"):
@@ -245,5 +246,6 @@ def test_a_kept_visit_is_its_outfit_and_photos_and_nothing_else(stylist: Stylist
     again = keep_visit(visits.remove(visit, 2), tmp_path)
     assert again.name == visit.name
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [OUTFIT]
+    assert visits.clear(again).name == visit.name
     other = keep_visit(with_items(stylist), tmp_path)
     assert other.name != visit.name

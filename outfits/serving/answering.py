@@ -14,7 +14,7 @@ from outfits.errors import ConfigError, DataError, OutfitError, one_line
 from outfits.naming import normalised
 from outfits.serving import requests
 from outfits.serving.photos import read_image
-from outfits.serving.requests import Answer, Call, refused
+from outfits.serving.requests import CHANGES, Answer, Call, refused
 from outfits.stylist import Garment, ItemRef, Stylist
 
 REFUSED, UNKNOWN, BROKEN, LACKING = 422, 404, 500, 503
@@ -210,7 +210,6 @@ ANSWERS: dict[str, Callable[[Answering, Call], Any]] = {
     "add": Answering.add,
     "remove": Answering.remove,
 }
-CHANGES = ("add", "remove")
 
 
 def _refusal(error: Exception, call: Call) -> Answer:

@@ -12,9 +12,9 @@ from pydantic.json_schema import models_json_schema
 from starlette.datastructures import UploadFile
 from starlette.responses import HTMLResponse
 
-from outfits.config.schema.serve import ServeConfig
+from outfits.config.schema.serve import LOOPBACK, ServeConfig
 from outfits.serving.documentation import documentation
-from outfits.serving.requests import MOST_PHOTOS, OPERATIONS, Answer, Call, Operation, refused
+from outfits.serving.requests import CHANGES, MOST_PHOTOS, OPERATIONS, Answer, Call, Operation, refused
 
 SHOWN_ERRORS = 20  # of one request
 JSON, FORM = "application/json", "multipart/form-data"
@@ -23,11 +23,19 @@ SCHEMAS = "#/components/schemas/"
 OWN_PAGES = ("/docs", "/redoc", "/docs/oauth2-redirect")
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+NOT_CHANGEABLE = "without a token the catalogue can be changed only where the service is on this machine alone"
 
 Submit = Callable[[Call], Awaitable[Answer]]
 
 
-def add_routes(app: FastAPI, submit: Submit, config: ServeConfig, dependencies: Sequence[Depends] = ()) -> None:
+def add_routes(
+    app: FastAPI,
+    submit: Submit,
+    config: ServeConfig,
+    dependencies: Sequence[Depends] = (),
+    *,
+    changeable: bool = True,
+) -> None:
     """Adds the operations to an application, which ``submit`` answers, and their documentation.
 
     Args:
@@ -35,10 +43,14 @@ def add_routes(app: FastAPI, submit: Submit, config: ServeConfig, dependencies: 
         submit: answers a call; what it may take is limited here.
         config: the limits.
         dependencies: what every operation depends on, such as a token.
+        changeable: whether the catalogue may be changed.
     """
 
     def endpoint(name: str, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
+            if name in CHANGES and not changeable:
+                found = refused(403, ("", NOT_CHANGEABLE))
+                return Response(found.body, found.status, HEADERS, JSON)
             try:
                 async with asyncio.timeout(config.timeout):
                     found = await submit(await _read(name, operation, request, config))
@@ -86,6 +98,11 @@ def bearer_token(token: str | None, open_paths: Sequence[str] = ()) -> Callable[
             raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
 
     return authorised
+
+
+def may_change(config: ServeConfig, token: str | None) -> bool:
+    """Whether clients may change the catalogue: not where anybody of a network could."""
+    return token is not None or config.host == LOOPBACK
 
 
 async def _read(name: str, operation: Operation, request: Request, config: ServeConfig) -> Call:

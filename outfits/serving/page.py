@@ -165,7 +165,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         like_this.submit(
             acting(lambda v, at, words: visits.swap(v, stylist, at, words)), [state, selected, like_this], every
         )
-        clear.click(acting(lambda v: Visit()), [state], every)
+        clear.click(acting(visits.clear), [state], every)
         locked.input(acting(_locking), [state, locked], every)
         again.click(acting(lambda v: visits.ask_again(v, stylist)), [state], every)
         describe.click(
@@ -245,7 +245,7 @@ def _gallery(label: str, columns: int, *, visible: bool = True) -> gr.Gallery:
 
 def _kept(visit: Visit, before: Visit, config: ServeConfig) -> Visit:
     """Keeps a visit whose outfit has changed, where visits are kept; a visitor loses nothing where that fails."""
-    if config.keep is None or not visit.items or visit.items == before.items:
+    if config.keep is None or visit.items == before.items or not (visit.items or visit.name):
         return visit
     try:
         return keep_visit(visit, Path(config.keep))

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from outfits.config.schema.serve import PROPOSING_METHODS
+from outfits.config.schema.serve import MOST_ITEMS, PROPOSING_METHODS
 
-MOST_ITEMS = 20  # of an outfit
 MOST_PHOTOS = 20  # of a request
 GENERATING_METHODS = ("beam", "generator", "generator_rerank", "generator_beam")
 
@@ -138,6 +137,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "add": Operation("/items", AddItems),
     "remove": Operation("/items/{id:path}", RemoveItem, "DELETE"),
 }
+
+CHANGES = ("add", "remove")
+"""Operations that change the catalogue."""
 
 
 @dataclass(frozen=True)

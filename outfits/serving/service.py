@@ -23,7 +23,7 @@ from litserve.utils import WorkerSetupStatus
 from outfits.config.schema.serve import ServeCommand
 from outfits.errors import ArtifactError, OutfitError
 from outfits.processes import STOPPING
-from outfits.serving.http import add_routes, bearer_token
+from outfits.serving.http import add_routes, bearer_token, may_change
 from outfits.serving.requests import Answer, Call, refused
 
 QUEUE = "/calls"  # name of the queue of calls; no path of the service
@@ -32,6 +32,7 @@ MOST_WAITING = 1000  # calls, beyond which further ones are refused
 LOOKED = 0.25  # seconds between two looks at whether the worker of a call lives
 IDLE = 0.05  # seconds that a worker waits for a call; one that it waits for as it is killed is lost
 RESTARTED = 0.5  # seconds between two looks for workers that have ended
+GATHERED = 0.25  # share of the time of a call after which it waits for no others to be answered with
 GRACE = 5  # seconds for calls that are answered while the service stops
 
 
@@ -73,6 +74,7 @@ class Worker(litserve.LitAPI):
         self.command = command
         self.errors = multiprocessing.get_context("spawn").SimpleQueue()
         self.authorize = bearer_token(token, [HEALTH])
+        self.changeable = may_change(command.serve, token)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker needs."""
@@ -114,7 +116,9 @@ class BatchLoop(LitLoop):
         limits, parent = lit_api.command.serve, os.getppid()
         while os.getppid() == parent:
             try:
-                batch = self._batch(request_queue, limits.max_batch, limits.batch_wait_ms / 1000)
+                batch = self._batch(
+                    request_queue, limits.max_batch, limits.batch_wait_ms / 1000, GATHERED * limits.timeout
+                )
             except (EOFError, ConnectionError):  # the queue's process has ended
                 return
             # a call that has waited for so long was refused already
@@ -127,12 +131,15 @@ class BatchLoop(LitLoop):
             transport.send(Answered(dict(zip(calls, answers, strict=True))), consumer_id=0)
 
     @staticmethod
-    def _batch(queue: Any, most: int, wait: float) -> list[Any]:
+    def _batch(queue: Any, most: int, wait: float, longest: float) -> list[Any]:
+        """Takes what waits, and what comes within ``wait`` seconds of another, ``longest`` after the first was sent."""
         batch: list[Any] = []
         try:
             batch.append(queue.get(timeout=IDLE))
+            end = batch[0][1] + longest
             while len(batch) < most:
-                batch.append(queue.get(timeout=wait) if wait else queue.get_nowait())
+                left = min(wait, end - time.monotonic())
+                batch.append(queue.get(timeout=left) if left > 0 else queue.get_nowait())
         except Empty:
             pass
         return batch
@@ -163,7 +170,7 @@ class Service(litserve.LitServer):
         self.inference_workers: list[Any] = []
         self.app.title = "Outfits"
         self.app.add_middleware(MaxSizeMiddleware, max_size=command.serve.max_request_mb * 2**20)
-        add_routes(self.app, self.submit, command.serve, [Depends(worker.authorize)])
+        add_routes(self.app, self.submit, command.serve, [Depends(worker.authorize)], changeable=worker.changeable)
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
@@ -194,10 +201,8 @@ class Service(litserve.LitServer):
         queue, entry = self._get_request_queue(QUEUE), (name, time.monotonic(), call)
         self.waiting[name] = waiting
         try:
-            if call.photos:
-                await asyncio.to_thread(queue.put, entry)
-            else:
-                queue.put(entry)
+            # a call may hold photos of many megabytes, whose pickling would keep all others waiting
+            await asyncio.to_thread(queue.put, entry)
             while not (await asyncio.wait({waiting.answer}, timeout=LOOKED))[0]:
                 if waiting.process is not None and not _lives(waiting.process):
                     return refused(503, ("", "the process that worked on it has ended; ask again"))

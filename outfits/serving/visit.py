@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
+from outfits.config.schema.serve import MOST_ITEMS
 from outfits.errors import ConfigError, DataError
 from outfits.serving.photos import read_image
 from outfits.stylist import Garment, ItemRef, StyledOutfit, Stylist
 
 PROPOSALS = 3  # outfits shown at once
-MOST_ITEMS = 20  # of an outfit
 TRIED = 12  # completions looked through for one that was not shown yet
 
 
@@ -124,6 +124,11 @@ def remove(visit: Visit, place: int) -> Visit:
     """Takes an item out of the outfit."""
     _at(visit, place)
     return _changed(visit, [entry for number, entry in enumerate(visit.items) if number != place])
+
+
+def clear(visit: Visit) -> Visit:
+    """Starts again; the folder of a visit that is kept stays the visit's."""
+    return Visit(name=visit.name)
 
 
 def take_outfit(visit: Visit, items: Sequence[ItemRef]) -> Visit:

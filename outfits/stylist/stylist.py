@@ -27,7 +27,7 @@ from outfits.models.similarity import TextSimilarity, item_similarity, outfit_em
 from outfits.naming import did_you_mean, normalised
 from outfits.scoring.preferences import Preferences, UserPreference
 from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, grow_capsule
-from outfits.stylist.changes import AddedItem
+from outfits.stylist.changes import AddedItem, image_file
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder, read_users
 from outfits.stylist.garments import Garment, embed_text
@@ -135,12 +135,13 @@ class Stylist:
                 raise DataError("an item needs an id that is not empty")
             if added[-1].item_id in now._run.catalogue.positions:
                 raise DataError(f"there is an item {item_id!r} already; remove it first, or give another id")
+        images: dict[str, bytes] = {}
         for place, garment in enumerate(items.values()):
             if garment.image is not None:
-                name = store.keep_image(decode_image(garment.path or garment.image))
-                added[place] = replace(added[place], image=name)
+                name, content = image_file(decode_image(garment.path or garment.image))
+                added[place], images[name] = replace(added[place], image=name), content
         exported = self._exported._run.catalogue.positions
-        store.add(added, frozenset(item.item_id for item in added if item.item_id in exported))
+        store.add(added, frozenset(item.item_id for item in added if item.item_id in exported), images)
         return now.refreshed()
 
     def remove(self, item_id: str) -> "Stylist":
@@ -659,7 +660,7 @@ class Stylist:
 
     @property
     def user_ids(self) -> Sequence[str]:
-        """Ids of the users of the run's data; none in a run without stage ``personal``."""
+        """Ids of the users of the run's data; none without stage ``personal``, nor once the catalogue has changed."""
         return () if self._run.recommender is None else self._preferences.users.user_ids
 
     def recommend(self, user: User, top: int = 10) -> list[OutfitForUser]:
@@ -672,7 +673,7 @@ class Stylist:
             top: outfits to return at most.
 
         Raises:
-            ArtifactError: if the run knows no users.
+            ArtifactError: if the run knows no users, or the catalogue has changed since it was exported.
             DataError: if there is no such user or outfit.
         """
         check_counts(top=top)
@@ -693,6 +694,11 @@ class Stylist:
     @cached_property
     def _preferences(self) -> Preferences:
         run = self._run
+        if run.recommender is None and self._exported._run.recommender is not None:
+            raise ArtifactError(
+                f"the catalogue of run {run.folder} has changed since its users were learned; move {run.changes.file} "
+                "away to serve them with the catalogue as it was exported"
+            )
         if run.recommender is None:
             raise ArtifactError(f"run {run.folder} knows no users; train one with stage personal")
         return Preferences(run.recommender, run.catalogue, run.outfits, read_users(run.folder, run.outfits))

@@ -6,7 +6,11 @@ from outfits.config.fields import absolute, key, section
 
 PROPOSING_METHODS = ("generator_beam", "generator_rerank", "generator", "greedy_k", "beam", "retrieval")
 """Methods that the page and the service offer, the first by default: those that answer soon, whatever is asked."""
-HOSTS = ("127.0.0.1", "0.0.0.0", "::")
+MOST_ITEMS = 20
+"""Items of an outfit on the page and in a request to the service."""
+LOOPBACK = "127.0.0.1"
+"""Address that only this machine reaches."""
+HOSTS = (LOOPBACK, "0.0.0.0", "::")
 """Addresses that the service can be on; the page may have any."""
 FIRST_PORT = 1024
 """Smallest port of the service."""
@@ -15,7 +19,7 @@ FIRST_PORT = 1024
 @dataclass
 class ServeConfig:
     api: bool = key(False, "serve JSON over HTTP for programs, instead of the page")
-    host: str = key("127.0.0.1", "address that is served on; 0.0.0.0: to the whole network")
+    host: str = key(LOOPBACK, "address that is served on; 0.0.0.0: to the whole network")
     port: int = key(7860, "port that is served on", ge=1, le=65535)
     max_upload_mb: int = key(10, "largest photo that may be uploaded, megabytes", ge=1)
     max_megapixels: float = key(50, "largest photo that is decoded, million pixels", gt=0)

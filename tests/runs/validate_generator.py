@@ -29,7 +29,7 @@ def main(file: str, arguments: list[str]) -> None:
     generator = load_generator(run.folder / run_files.GENERATOR, scorers.scorer.sha256)
     targets = mine_targets(run, dataset, scorers)
     module = GeneratorModule(dataset.catalogue, run.config.model)
-    module.model.load_state_dict(generator.state_dict())
+    module.model = generator
     data = CompletionDataModule(dataset, targets, batch_size=run.config.optimizer.batch_size)
     evaluation = RetrievalEvaluation(data, scorers.scorer.module, run.config.targets)
     trainer = build_trainer(run.config.trainer, callbacks=[evaluation])

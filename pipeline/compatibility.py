@@ -1,7 +1,6 @@
 """Stage ``compatibility``: trains, measures and freezes S, and the judge beside it."""
 
 import json
-import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 
 from datamodules.compatibility import CompatibilityDataModule
 from lightning_modules.compatibility import CompatibilityModule
-from lightning_modules.fitting import Checkpoints, fit_resumable
 from lightning_modules.trainer import is_rank_zero, on_rank_zero
 from outfits import run_files
 from outfits.completion.context import MethodContext
@@ -26,6 +24,7 @@ from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.models.published import load_published
 from outfits.storage import write_atomically, write_json
 from outfits.weights import save_network, weights_digest
+from pipeline.cached import fit_into_cache
 from pipeline.run import Run, content_key
 
 
@@ -120,7 +119,7 @@ def measure_scorers(
 
 def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerConfig, seed: int, name: str) -> Path:
     """Trains and exports one model, or finds it finished; returns its folder."""
-    catalogue, trainer_config = dataset.catalogue, run.config.trainer
+    catalogue = dataset.catalogue
     features = catalogue.require_embeddings
     valid = dataset.outfits.of("valid")
     key = content_key(
@@ -142,24 +141,14 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
     if train.scores is None and not config.negatives.per_outfit:
         raise ConfigError(["scorer.negatives.per_outfit: is 0, but outfits have no given scores to be fitted to"])
     run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
-    module = fit_resumable(
-        lambda: CompatibilityModule(catalogue, config, name),
-        CompatibilityDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed),
-        trainer_config,
-        Checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_{watched}", patience=config.patience),
-        seed=seed,
-        loggers=run.loggers(name),
-        max_epochs=config.epochs,
-        check_val_every_n_epoch=1,
-    )
 
-    def export() -> None:
+    def save(model: OutfitTransformer) -> None:
         if config.calibrate and train.scores is None:
-            _calibrate(run, dataset, module.model, seed, name)
-        save_network(module.model, folder / run_files.SCORER)
-        shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
+            _calibrate(run, dataset, model, seed, name)
+        save_network(model, folder / run_files.SCORER)
 
-    on_rank_zero(export)
+    data = CompatibilityDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed)
+    fit_into_cache(run, folder, name, watched, config, lambda: CompatibilityModule(catalogue, config, name), data, save)
     return folder
 
 

@@ -1,6 +1,5 @@
 """Stage ``personal``: trains HFGN and its peers on what users like, and measures all by the same rankings."""
 
-import shutil
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from torch import nn
 from torch_geometric.data import HeteroData
 
 from datamodules.personal import PersonalDataModule
-from lightning_modules.fitting import Checkpoints, fit_resumable
 from lightning_modules.personal import PersonalModule
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
@@ -27,6 +25,7 @@ from outfits.models.hfgn import Hfgn
 from outfits.report.personal.report import PersonalResult, examples, write_report
 from outfits.storage import write_atomically, writing
 from outfits.weights import save_network
+from pipeline.cached import fit_into_cache
 from pipeline.dataset import record_dataset
 from pipeline.embeddings import embed_dataset
 from pipeline.run import Run, content_key
@@ -122,23 +121,21 @@ def _trained(run: Run, dataset: OutfitDataset, users: UserOutfits, graph: Hetero
         run.log("personal", f"reusing the {name} in {folder}")
         return folder
     run.log("personal", f"training the {name} on {users.pairs('train').shape[1]:,} liked outfits → {folder}")
-    module = fit_resumable(
+
+    def save(model: nn.Module) -> None:
+        if isinstance(model, Hfgn):
+            save_network(model, path)
+        else:
+            write_atomically(path, lambda file: torch.save(model.state_dict(), file))
+
+    fit_into_cache(
+        run,
+        folder,
+        name,
+        "ndcg",
+        config,
         lambda: PersonalModule(graph, users, partial(RECOMMENDERS[name].load(), graph, config), config, name),
         PersonalDataModule(dataset, graph.category_weights, config, num_workers=run.config.data.num_workers, seed=seed),
-        run.config.trainer,
-        Checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_ndcg", patience=config.patience),
-        seed=seed,
-        loggers=run.loggers(name),
-        max_epochs=config.epochs,
-        check_val_every_n_epoch=1,
+        save,
     )
-
-    def export() -> None:
-        if isinstance(module.model, Hfgn):
-            save_network(module.model, path)
-        else:
-            write_atomically(path, lambda file: torch.save(module.model.state_dict(), file))
-        shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
-
-    on_rank_zero(export)
     return folder

@@ -1,6 +1,5 @@
 """Stage ``retrieval``: trains complementary retrieval and its peers, and measures all on the same pools."""
 
-import shutil
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import torch
 
 from datamodules.retrieval import RetrievalDataModule
-from lightning_modules.fitting import Checkpoints, fit_resumable
 from lightning_modules.retrieval import RetrievalModule
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
@@ -31,6 +29,7 @@ from outfits.models.retrieval import RetrievalTransformer, Retriever
 from outfits.report.retrieval.report import RetrievalResult, write_report
 from outfits.storage import write_atomically, writing
 from outfits.weights import load_network, save_network
+from pipeline.cached import fit_into_cache
 from pipeline.compatibility import Scorers, load_scorers, scorer_and_judge_outfits
 from pipeline.embeddings import embed_dataset
 from pipeline.run import Run, content_key
@@ -139,20 +138,14 @@ def _trained(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, name: str) 
         return path
     run.log("retrieval", f"training the {name} on {len(train):,} outfits → {folder}")
     build = partial(RETRIEVERS[name].load(), scorer.module, len(catalogue.category_names), config)
-    module = fit_resumable(
+    fit_into_cache(
+        run,
+        folder,
+        name,
+        "recall",
+        config,
         lambda: RetrievalModule(catalogue, build, config, name),
         RetrievalDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed),
-        run.config.trainer,
-        Checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_recall", patience=config.patience),
-        seed=seed,
-        loggers=run.loggers(name),
-        max_epochs=config.epochs,
-        check_val_every_n_epoch=1,
+        lambda model: save_network(model, path, scorer_sha256=scorer.sha256),
     )
-
-    def export() -> None:
-        save_network(module.model, path, scorer_sha256=scorer.sha256)
-        shutil.rmtree(folder / run_files.CHECKPOINTS, ignore_errors=True)
-
-    on_rank_zero(export)
     return path

@@ -237,7 +237,7 @@ def test_an_image_is_there_as_long_as_its_item(
     file = tmp_path / "run" / run_files.STYLIST / run_files.STYLIST_CHANGES
     with closing(sqlite3.connect(file)) as reader:
         reading = reader.execute("SELECT * FROM changes")
-        reading.fetchone()  # until it ends, nobody can commit
+        reading.fetchone()  # until it ends, no other connection can commit
         with pytest.raises(ArtifactError, match="locked"):
             changed.remove("b")
         reading.close()

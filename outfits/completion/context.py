@@ -169,9 +169,9 @@ class MethodContext:
         """The catalogue in the generator's retrieval space; raises :class:`ArtifactError` without a generator."""
         if self.index_store is not None:
             return self.index_store
-        if self.origin is not None and self.origin[0].device == self.device:
-            origin, kept = self.origin
-            further = self.catalogue.require_embeddings.take(np.arange(len(kept), len(self.catalogue)))
+        before = self._before
+        if before is not None:
+            origin, kept, further = before
             joined = None
             if len(further.vectors):
                 own, count, model = self.categories[len(kept) :], self.num_categories, self.require_generator()
@@ -261,16 +261,24 @@ class MethodContext:
             graphs.append(completion_graph(found.vectors, found.present, self.categories[given], conditions=conditions))
         return graphs
 
+    @property
+    def _before(self) -> "tuple[MethodContext, NDArray[np.int64], ItemEmbeddings] | None":
+        """The context before the change, the positions that stay, and what joined; None: no change, another device."""
+        if self.origin is None or self.origin[0].device != self.device:
+            return None
+        origin, kept = self.origin
+        return origin, kept, self.catalogue.require_embeddings.take(np.arange(len(kept), len(self.catalogue)))
+
     def _over_catalogue(self, part: str, module: OutfitTransformer, planned_calls: int = 0) -> CandidateScorer:
         """A scorer with the configured arithmetic and block size, compiled if the planned calls are worth it.
 
         ``part`` is its property, which a changed catalogue takes it from.
         """
         embeddings, search = self.catalogue.require_embeddings, self.search
-        if self.origin is not None and self.origin[0].device == self.device:
-            origin, kept = self.origin
+        before = self._before
+        if before is not None:
+            origin, kept, further = before
             scorer: CandidateScorer = getattr(origin, part)
-            further = embeddings.take(np.arange(len(kept), len(self.catalogue)))
             return scorer.over(kept, further.vectors, further.present, self.catalogue.categories)
         return CandidateScorer(
             module,

@@ -6,16 +6,17 @@ In the latter, a root has the JSON files of ``owj0421/polyvore-outfits``, in the
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from outfits.config.schema.data import DataConfig
-from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
+from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset
 from outfits.data.files import absent, get_list, get_name, read_json_rows, root_of
 from outfits.data.image_files import open_parquet
 from outfits.data.outfits import SPLITS
 from outfits.data.packed_images import ID_COLUMNS, packed_files, require_column
-from outfits.data.polyvore_outfits import read_polyvore_outfits, read_split_file, resolved
+from outfits.data.polyvore_outfits import SplitFiles, read_polyvore_outfits, read_split_file, read_splits, resolved
 from outfits.errors import ConfigError, DataError
 from outfits.naming import normalised
 
@@ -68,25 +69,12 @@ def read_polyvore_rows(root: Path, variant: str, category_level: str, tables: Se
             "data.images=hf://owj0421/polyvore/data/*.parquet"
         )
     items = [item for table in tables for item in read_item_table(table)]
-    outfits: list[RawOutfit] = []
-    fitb: dict[str, list[FillInTheBlank]] = {}
-    labelled: dict[str, list[LabelledOutfit]] = {}
-    files = []
-    for split in SPLITS:
-        default, rows, questions = (
-            root / f"{variant}_{task}" / f"{split}.json" for task in ("default", "compatibility", "fill_in_the_blank")
-        )
-        files += [default, rows, questions]
-        if not default.is_file():
-            continue
-        content = read_split_file(default, split, read_json_rows)
-        outfits += content.outfits
-        if rows.is_file():
-            labelled[split] = _read_labelled(rows, content.item_ids)
-        if questions.is_file():
-            fitb[split] = _read_questions(questions, content.item_ids)
-    notes = absent(root, [path.relative_to(root).as_posix() for path in files])
-    return RawDataset(f"polyvore_outfits {variant}", items, outfits, fitb, labelled, notes)
+    tasks = ("default", "fill_in_the_blank", "compatibility")
+    files = {split: SplitFiles(*(root / f"{variant}_{task}" / f"{split}.json" for task in tasks)) for split in SPLITS}
+    read_outfits = partial(read_split_file, read=read_json_rows)
+    read = read_splits(files, read_outfits, _read_questions, _read_labelled)
+    notes = absent(root, [path.relative_to(root).as_posix() for paths in files.values() for path in paths])
+    return RawDataset(f"polyvore_outfits {variant}", items, *read, notes)
 
 
 def read_item_table(path: Path) -> list[Item]:

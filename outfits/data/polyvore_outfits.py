@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
 from outfits.data.files import (
@@ -64,23 +64,44 @@ def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawD
     files = {split: folder / f"{split}.json" for split in SPLITS}
     require_some(root, list(files.values()), LAYOUT)
     items = read_items(root, category_level)
+    of_splits = {
+        split: SplitFiles(path, folder / f"fill_in_blank_{split}.json", folder / f"compatibility_{split}.txt")
+        for split, path in files.items()
+    }
+    tasks = read_splits(of_splits, read_split_file, read_fill_in_blank_file, read_compatibility_file)
+    optional = [root / "images", *(path for paths in of_splits.values() for path in paths)]
+    notes = absent(root, [path.relative_to(root).as_posix() for path in optional])
+    return RawDataset(f"polyvore_outfits {variant}", items, *tasks, notes)
+
+
+class SplitFiles(NamedTuple):
+    """Files of one split: outfits, fill-in-the-blank questions, labelled outfits."""
+
+    outfits: Path
+    questions: Path
+    labelled: Path
+
+
+def read_splits(
+    files: Mapping[str, SplitFiles],
+    read_outfits: Callable[[Path, str], SplitFile],
+    read_questions: Callable[[Path, Mapping[str, str]], list[FillInTheBlank]],
+    read_labelled: Callable[[Path, Mapping[str, str]], list[LabelledOutfit]],
+) -> tuple[list[RawOutfit], dict[str, list[FillInTheBlank]], dict[str, list[LabelledOutfit]]]:
+    """Reads the splits whose outfits are there, and of their official tasks those that are."""
     outfits: list[RawOutfit] = []
     fitb: dict[str, list[FillInTheBlank]] = {}
     labelled: dict[str, list[LabelledOutfit]] = {}
-    optional = [root / "images"]
-    for split, path in files.items():
-        questions, rows = folder / f"fill_in_blank_{split}.json", folder / f"compatibility_{split}.txt"
-        optional += [path, questions, rows]
-        if not path.is_file():
+    for split, paths in files.items():
+        if not paths.outfits.is_file():
             continue
-        content = read_split_file(path, split)
+        content = read_outfits(paths.outfits, split)
         outfits += content.outfits
-        if questions.is_file():
-            fitb[split] = read_fill_in_blank_file(questions, content.item_ids)
-        if rows.is_file():
-            labelled[split] = read_compatibility_file(rows, content.item_ids)
-    notes = absent(root, [path.relative_to(root).as_posix() for path in optional])
-    return RawDataset(f"polyvore_outfits {variant}", items, outfits, fitb, labelled, notes)
+        if paths.questions.is_file():
+            fitb[split] = read_questions(paths.questions, content.item_ids)
+        if paths.labelled.is_file():
+            labelled[split] = read_labelled(paths.labelled, content.item_ids)
+    return outfits, fitb, labelled
 
 
 def read_items(root: Path, category_level: str) -> list[Item]:

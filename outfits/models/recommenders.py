@@ -34,7 +34,7 @@ class Recommender(Protocol):
 
 
 class Popularity:
-    """Prefers what most users like in training; an outfit that nobody liked yet has no preference."""
+    """Prefers what most users like in training; an outfit without likes has no preference."""
 
     def __init__(self, graph: HeteroData, config: PersonalConfig) -> None:
         liked = torch.bincount(graph[LIKED_BY].edge_index[0], minlength=len(graph["outfit"].number))
@@ -45,7 +45,7 @@ class Popularity:
         return torch.ones(graph["user"].num_nodes, 1), self.likes
 
     def set_vectors(self, graph: HeteroData, sets: HeteroData) -> Tensor:
-        """Zeros: nobody liked them."""
+        """Zeros: they have no likes."""
         return torch.zeros(len(sets["outfit"].number), 1)
 
 

@@ -130,7 +130,7 @@ class ChangeStore:
                     raise DataError(f"there is an item {item.item_id!r} already; remove it first, or give another id")
                 vector, present = item.vector.astype(np.float32).tobytes(), item.present.astype(np.bool_).tobytes()
                 self._put(base, (item.item_id, item.category, item.text, vector, present, item.image))
-            # within the transaction: nobody deletes an image meanwhile
+            # within the transaction, so that no other process deletes an image meanwhile
             for name, content in images.items():
                 if not (self.images / name).is_file():
                     write_atomically(self.images / name, partial(_write, content))

@@ -233,7 +233,7 @@ class Stylist:
             method: method of the run's registry, with options as in ``beam:width=8``.
             top: outfits to return at most; methods that have but one answer return one.
             alpha: weight of S against texts of conditions; None: the run's ``evaluate.alpha``.
-            user: a user of the run's data, or outfits that a new user likes; None: nobody's preference counts.
+            user: a user of the run's data, or outfits that a new user likes; None: no preference counts.
             beta: weight of the user's preference; None: the run's ``personal.beta``.
 
         Raises:

@@ -86,7 +86,7 @@ def write_users(
 
 
 def read_users(root: Path) -> list[Interaction]:
-    """Reads who likes which outfit; pairs have the split of their outfit."""
+    """Reads which user likes which outfit; pairs have the split of their outfit."""
     table = read_table(root / USERS, "data.root", [("data.root", "user_id"), ("data.root", "outfit_id")])
     pairs = zip(table["user_id"], table["outfit_id"], strict=True)
     return [Interaction(user, outfit, None, f"from {table.at(row)}") for row, (user, outfit) in enumerate(pairs)]

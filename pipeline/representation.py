@@ -1,24 +1,22 @@
 """Stage ``representation``: trains an image model on the catalogue's own images, without outfits."""
 
 from dataclasses import replace
-from functools import partial
 
 from datamodules.images import ImageDataModule
 from lightning_modules.fitting import Checkpoints, fit_resumable
 from lightning_modules.representation import RepresentationModule
-from lightning_modules.sharded import run_once
-from lightning_modules.trainer import before_writing, on_rank_zero
+from lightning_modules.trainer import on_rank_zero
 from outfits import run_files
 from outfits.config.schema.representation import IMAGE_MODELS
 from outfits.data.dataset import OutfitDataset
-from outfits.encoders.packed import PackedImages, latents_of_images, load_packed, pack_images, packing_key
-from outfits.errors import DataError
+from outfits.encoders.packed import PackedImages, latents_of_images
 from outfits.report.representation.items import known_factors
 from outfits.representations.base import ImageModel
 from outfits.representations.store import fit_components, load_representation, perceptual_features
 from outfits.weights import save_network
-from pipeline.dataset import image_policies, log_undecodable
+from pipeline.dataset import log_undecodable
 from pipeline.embeddings import embed_catalogue
+from pipeline.images import packed_images
 from pipeline.representation_report import report_representation
 from pipeline.run import Run
 
@@ -76,21 +74,8 @@ def _train(run: Run, categories: int, data: ImageDataModule) -> None:
 
 def prepared_images(run: Run, dataset: OutfitDataset) -> PackedImages:
     """Prepares the catalogue's images for the configured model, or loads them from the cache."""
-    model, policies = run.config.model.representation, image_policies(run.config.data)
-    key = packing_key(dataset.catalogue, model.image_size, model.background, policies)
-    folder = run.cache / "images" / key[:32]
-    packed = before_writing(partial(load_packed, folder))
-    if packed is None:
-        run.log("representation", f"preparing {len(dataset.catalogue):,} images → {folder}")
-        workers = run.config.encoder.num_workers
-        run_once(
-            lambda _: pack_images(dataset.catalogue, folder, model.image_size, model.background, policies, workers),
-            run.config.trainer,
-        )
-        packed = load_packed(folder)
-    if packed is None:
-        raise DataError(f"the prepared images in {folder} cannot be read back; is the disk full?")
-    return packed
+    model = run.config.model.representation
+    return packed_images(run, dataset, model.image_size, model.background, "representation")
 
 
 def _data(run: Run, dataset: OutfitDataset, images: PackedImages) -> ImageDataModule:

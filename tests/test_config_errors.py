@@ -176,6 +176,13 @@ def test_devices_take_a_number_a_list_or_auto(value: str) -> None:
         ("encoder.image=open_clip", "encoder.open_clip.pretrained: is null"),
         ("encoder=fashion_siglip encoder.open_clip.pretrained=openai", "encoder.open_clip.pretrained: hf-hub:"),
         ("encoder.image=learned", "encoder.learned.run: is null; name the folder"),
+        ("experiment=parts parts.shares=[0.5,0.5]", "parts.shares: [0.5, 0.5] must be three positive numbers"),
+        ("experiment=parts parts.grids=[1,3,2]", "parts.grids: [1, 3, 2] must be ascending"),
+        ("experiment=parts parts.network=learned", "encoder.learned.run: is null; name the folder"),
+        (
+            "experiment=parts data=tables data.tables.image=null encoder.image=none",
+            "data.tables.image: is null, but parts are those of images",
+        ),
         (
             "experiment=representation model.representation.corruption.masked=0.2 "
             "model.representation.corruption.patch=7",

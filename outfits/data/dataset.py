@@ -71,6 +71,21 @@ class Interaction:
 
 
 @dataclass(frozen=True)
+class FurtherImage:
+    """Another image of an item, as a parser read it: the same thing seen otherwise.
+
+    Attributes:
+        item_id: the item.
+        path: image file.
+        kind: how it differs from the item's own image, as in ``cropped``: the bucket in which it is measured.
+    """
+
+    item_id: str
+    path: Path
+    kind: str
+
+
+@dataclass(frozen=True)
 class FillInTheBlank:
     """A question: ids of the given items and of the answers, the position of the true answer, and the user if known."""
 
@@ -92,7 +107,8 @@ class LabelledOutfit:
 class RawDataset:
     """The result of a parser, and log lines on how it read the files.
 
-    ``fitb`` and ``labelled`` map splits to official tasks; ``interactions`` say what users like. Ids and names of
+    ``fitb`` and ``labelled`` map splits to official tasks; ``interactions`` say what users like; ``further_images`` are
+    pairs of an item and another image of it. Ids and names of
     categories and attributes are in the form of :func:`outfits.naming.normalised`.
     """
 
@@ -103,6 +119,7 @@ class RawDataset:
     labelled: Mapping[str, Sequence[LabelledOutfit]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     interactions: Sequence[Interaction] = ()
+    further_images: Sequence[FurtherImage] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +136,7 @@ class OutfitDataset:
         split_facts: ``mode``, ``seed``, ``shares`` and ``pairs_seen`` (share of test item pairs seen in training).
         notes: further lines for the log: how files were read, and names that look wrong.
         users: what users like; None where the data set has no users.
+        further_images: other images of the catalogue's items.
     """
 
     name: str
@@ -130,3 +148,4 @@ class OutfitDataset:
     split_facts: Mapping[str, object]
     notes: Sequence[str] = ()
     users: UserOutfits | None = None
+    further_images: Sequence[FurtherImage] = ()

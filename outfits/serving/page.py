@@ -17,6 +17,7 @@ from outfits.errors import OutfitError, one_line
 from outfits.report.comparison.gallery import image_or_tile
 from outfits.serving import visit as visits
 from outfits.serving.keeping import keep_visit
+from outfits.serving.parts import parts_section
 from outfits.serving.visit import CompletionRequest, Visit, VisitItem
 from outfits.stylist import ItemRef, Stylist
 
@@ -132,6 +133,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             explain = gr.Button("Explain")
             why = _gallery("What each item does", 4)
             clash = gr.Markdown()
+        parts_section(stylist, state, selected, message)
         with gr.Accordion("A capsule wardrobe from it", open=False):
             with gr.Row():
                 items = gr.Slider(3, 20, 8, step=1, label="Items in all")

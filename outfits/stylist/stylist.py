@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
+from outfits import run_files
 from outfits.completion.completion import MethodOutcome
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
@@ -23,7 +24,7 @@ from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import ImageSource, decode_image
 from outfits.errors import ArtifactError, ConfigError, DataError
-from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
+from outfits.models.similarity import PARTS, TextSimilarity, item_similarity, outfit_embeddings
 from outfits.naming import did_you_mean, normalised
 from outfits.scoring.preferences import Preferences, UserPreference
 from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, grow_capsule
@@ -33,6 +34,7 @@ from outfits.stylist.export import read_encoder, read_users
 from outfits.stylist.garments import Garment, embed_text
 from outfits.stylist.loading import LoadedRun, changed_run, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
+from outfits.stylist.parts import PartComparison, PartsSearch
 from outfits.stylist.requests import (
     AllowedCategories,
     ConditionTexts,
@@ -538,7 +540,12 @@ class Stylist:
             item: catalogue id or external garment.
             top: items to return at most.
             category: name or names of the categories to search; None: all.
-            modality: ``image`` or ``text`` to compare that part alone, ``joint`` for the parts that both items have.
+            modality: ``image`` or ``text`` to compare that part alone, ``joint`` for the parts that both items have,
+                ``parts`` for the parts of their images: the same item seen otherwise comes first.
+
+        Raises:
+            ArtifactError: for ``parts``, if the run has no stage ``parts``.
+            DataError: for ``parts``, if the item has no image.
 
         Examples:
             >>> match = stylist.similar(first, top=1)[0]
@@ -559,12 +566,47 @@ class Stylist:
         allowed = self._allowed_items(category)
         found = []
         for item in items:
+            if modality == PARTS:
+                found.append(self._similar_by_parts(item, allowed, top))
+                continue
             partial_outfit = self._parser.read([item])
             embedded = self._context(partial_outfit).embedded(partial_outfit.positions)
             similarity = item_similarity(embedded, self._run.catalogue.require_embeddings, modality)[0]
             others = np.flatnonzero(allowed & (np.arange(len(self)) != partial_outfit.positions[0]))
             found.append(self._matches(similarity, others, top))
         return found
+
+    def _similar_by_parts(self, item: Piece, allowed: NDArray[np.bool_], top: int) -> list[ItemMatch]:
+        check_counts(top=top)
+        piece = item if isinstance(item, Garment) else self._parser.position(item)
+        others = np.flatnonzero(allowed if isinstance(piece, Garment) else allowed & (np.arange(len(self)) != piece))
+        catalogue, parts = self._run.catalogue, self.parts
+        found = parts.similar(parts.pyramid(piece, catalogue), catalogue, others, top)
+        return [ItemMatch(self._parser.item(place), similarity) for place, similarity in found]
+
+    def compare_parts(self, item: Piece, other: Piece) -> PartComparison:
+        """Compares the parts of two items' images: S_X, and which parts speak for one item and which against it.
+
+        Raises:
+            ArtifactError: if the run has no stage ``parts``.
+            DataError: if an item has no image.
+        """
+        catalogue, parts = self._run.catalogue, self.parts
+        pieces = (one if isinstance(one, Garment) else self._parser.position(one) for one in (item, other))
+        one, two = (parts.pyramid(piece, catalogue) for piece in pieces)
+        return parts.compare(one, two)
+
+    @property
+    def compares_parts(self) -> bool:
+        """Whether the run has GRNet, of stage ``parts``."""
+        return (self._run.folder / run_files.GRNET).is_file()
+
+    @cached_property
+    def parts(self) -> PartsSearch:
+        """GRNet over the catalogue; raises :class:`ArtifactError` if the run has no stage ``parts``."""
+        if self._exported is not self:
+            return self._exported.parts
+        return PartsSearch(self._run.folder, self._run.config, self._run.catalogue)
 
     def likely_categories(self, image: ImageSource, text: str = "", nearest: int = 15) -> list[tuple[str, float]]:
         """Categories of the catalogue items most similar to a photo, with their shares, the likeliest first.

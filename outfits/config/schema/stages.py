@@ -84,6 +84,14 @@ STAGES = Table(
             "trains HFGN on what users like and measures it beside its peers by ranking all outfits",
             evaluation=Entry(run_files.RECOMMENDER, "pipeline.personal:evaluate_personal"),
         ),
+        Stage(
+            "parts",
+            "pipeline.parts:learn_parts",
+            ("dataset",),
+            "grnet",
+            "trains GRNet to find an item seen otherwise and measures it beside cosines of local features",
+            evaluation=Entry(run_files.GRNET, "pipeline.parts:evaluate_parts"),
+        ),
     ],
 )
 

@@ -13,6 +13,7 @@ RECOMMENDER = "recommender.safetensors"
 PEER = "peer.pt"
 GENERATOR = "generator.safetensors"
 REPRESENTATION = "representation.safetensors"
+MULTITASK = "multitask.safetensors"
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"
@@ -27,6 +28,7 @@ PAGE = "index.html"
 POOLS = "pools.json"
 RETRIEVAL = "retrieval"
 PERSONAL = "personal"
+MULTITASK_REPORT = "multitask"
 
 STYLIST = "stylist"
 STYLIST_MANIFEST = "manifest.json"
@@ -36,6 +38,7 @@ STYLIST_USERS = "users.parquet"
 STYLIST_IMAGES = "image_encoder.npz"
 STYLIST_TIMM = "timm_encoder.npz"
 STYLIST_TEXTS = "text_encoder.npz"
+STYLIST_REFINEMENT = "refinement.npz"
 STYLIST_CHANGES = "changes.sqlite"
 STYLIST_ADDED_IMAGES = "added_images"
 
@@ -46,7 +49,7 @@ ONNX = "onnx"
 # what an exported run has of a run's folder, beside the networks
 EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
 # networks that stay with the run: that of a stage of its own, and one with a vector for every user
-UNEXPORTED_NETWORKS = (REPRESENTATION, RECOMMENDER)
+UNEXPORTED_NETWORKS = (REPRESENTATION, RECOMMENDER, MULTITASK)
 # beginnings of names in the stylist's folder that stay: paths, users and what was done in use
 UNEXPORTED_OF_STYLIST = (STYLIST_MANIFEST, STYLIST_USERS, STYLIST_CHANGES)
 

@@ -5,8 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import Outfits
+from outfits.data.refinements import Refinement
 from outfits.data.users import UserOutfits
 
 
@@ -119,6 +123,8 @@ class OutfitDataset:
         split_facts: ``mode``, ``seed``, ``shares`` and ``pairs_seen`` (share of test item pairs seen in training).
         notes: further lines for the log: how files were read, and names that look wrong.
         users: what users like; None where the data set has no users.
+        refinements: the data set's own, by split; empty where it has none.
+        item_splits: catalogue positions of every split's items; empty where outfits alone are in splits.
     """
 
     name: str
@@ -130,3 +136,5 @@ class OutfitDataset:
     split_facts: Mapping[str, object]
     notes: Sequence[str] = ()
     users: UserOutfits | None = None
+    refinements: Mapping[str, Sequence[Refinement]] = field(default_factory=dict)
+    item_splits: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)

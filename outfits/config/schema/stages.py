@@ -84,6 +84,14 @@ STAGES = Table(
             "trains HFGN on what users like and measures it beside its peers by ranking all outfits",
             evaluation=Entry(run_files.RECOMMENDER, "pipeline.personal:evaluate_personal"),
         ),
+        Stage(
+            "multitask",
+            "pipeline.multitask:learn_multitask",
+            ("dataset",),
+            "multitask",
+            "trains one model of images and texts for search, refinement, categories and captions, and measures it",
+            evaluation=Entry(run_files.MULTITASK, "pipeline.multitask:evaluate_multitask"),
+        ),
     ],
 )
 

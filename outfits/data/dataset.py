@@ -75,6 +75,16 @@ class Interaction:
 
 
 @dataclass(frozen=True)
+class RawRefinement:
+    """Ids of a reference and of the item that is meant, captions of the difference, and their split."""
+
+    reference: str
+    target: str
+    captions: tuple[str, ...]
+    split: str
+
+
+@dataclass(frozen=True)
 class FillInTheBlank:
     """A question: ids of the given items and of the answers, the position of the true answer, and the user if known."""
 
@@ -96,8 +106,9 @@ class LabelledOutfit:
 class RawDataset:
     """The result of a parser, and log lines on how it read the files.
 
-    ``fitb`` and ``labelled`` map splits to official tasks; ``interactions`` say what users like. Ids and names of
-    categories and attributes are in the form of :func:`outfits.naming.normalised`.
+    ``fitb`` and ``labelled`` map splits to official tasks; ``interactions`` say what users like. Data without outfits
+    have ``item_splits``, the ids of every split's items, and perhaps ``refinements``. Ids and names of categories and
+    attributes are in the form of :func:`outfits.naming.normalised`.
     """
 
     name: str
@@ -107,6 +118,8 @@ class RawDataset:
     labelled: Mapping[str, Sequence[LabelledOutfit]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     interactions: Sequence[Interaction] = ()
+    item_splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    refinements: Sequence[RawRefinement] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """One multi-task model beside a model for each task and the CLIP model alone, over seeds; and how fast it refines.
 
 ``python benchmarks/multitask.py`` trains on drawn garments, or on other data with ``key=value`` arguments. Finished
-seeds are not repeated. ``--query RUN_DIR`` instead measures a refinement on a catalogue of 10,000 items with the model of a
-run: the time beyond the network's own pass over image and text.
+seeds are not repeated. ``--query RUN_DIR`` instead measures a refinement on a catalogue of 10,000 items with the model
+of a run: the time beyond the network's own pass over image and text.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """FashionIQ (Wu et al. 2021): dresses, shirts and tops, and in words how one differs from another.
 
-``captions/cap.CLASS.{train,val}.json`` have ``{candidate, target, captions}``, ``image_splits/split.CLASS.{train,val}.json``
-the names of a split's images, ``images/NAME.jpg`` the images; classes are dress, shirt and toptee. Published figures are
-of the ``val`` files, which are the test split here; some refinements of ``train`` are kept for validation.
+``captions/cap.CLASS.{train,val}.json`` have ``{candidate, target, captions}`` and
+``image_splits/split.CLASS.{train,val}.json`` the names of a split's images, which are ``images/NAME.jpg``; classes are
+dress, shirt and toptee. Published figures are of the ``val`` files, which are the test split here; some refinements of
+``train`` are kept for validation.
 """
 
 from collections.abc import Iterator
@@ -63,9 +64,8 @@ def _rows(path: Path, name: str, split: str, items: dict[str, Item]) -> Iterator
         reference, target = (f"{name}_{get_name(entry, field, place)}" for field in ("candidate", "target"))
         for item_id in (reference, target):
             if item_id not in items:
-                raise DataError(
-                    f"{place}: image {item_id.removeprefix(f'{name}_')!r} is in no split.{name} file; complete image_splits"
-                )
+                image = item_id.removeprefix(f"{name}_")
+                raise DataError(f"{place}: image {image!r} is in no split.{name} file; complete image_splits")
         captions = [str(text).strip() for text in _texts(entry, place)]
         yield RawRefinement(reference, target, tuple(text for text in captions if text), split)
 

@@ -39,7 +39,7 @@ DATA_FORMATS = Table(
         DataFormat("polyvore_u", "outfits.data.polyvore_u:read_format"),
         DataFormat("fashion_hash_net", "outfits.data.fashion_hash_net:read_format"),
         DataFormat("hfgn", "outfits.data.hfgn:read_format"),
-        DataFormat("fashion_iq", "outfits.data.fashion_iq:read_format", "CDLA-Sharing-1.0, without the images"),
+        DataFormat("fashion_iq", "outfits.data.fashion_iq:read_format"),
         DataFormat("fashion_gen", "outfits.data.fashion_gen:read_format", "by a signed form; for research"),
         DataFormat("tables", "outfits.data.tables:read_format"),
     ),

@@ -14,6 +14,7 @@ PEER = "peer.pt"
 GRNET = "grnet.safetensors"
 GENERATOR = "generator.safetensors"
 REPRESENTATION = "representation.safetensors"
+MULTITASK = "multitask.safetensors"
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"
@@ -29,6 +30,7 @@ POOLS = "pools.json"
 RETRIEVAL = "retrieval"
 PERSONAL = "personal"
 PARTS = "parts"
+MULTITASK_REPORT = "multitask"
 
 STYLIST = "stylist"
 STYLIST_MANIFEST = "manifest.json"
@@ -40,6 +42,7 @@ STYLIST_TIMM = "timm_encoder.npz"
 STYLIST_PYRAMID_FIT = "local_features.npz"
 STYLIST_PYRAMIDS = "pyramids.npz"
 STYLIST_TEXTS = "text_encoder.npz"
+STYLIST_REFINEMENT = "refinement.npz"
 STYLIST_CHANGES = "changes.sqlite"
 STYLIST_ADDED_IMAGES = "added_images"
 
@@ -50,7 +53,7 @@ ONNX = "onnx"
 # what an exported run has of a run's folder, beside the networks
 EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
 # networks that stay with the run: that of a stage of its own, and one with a vector for every user
-UNEXPORTED_NETWORKS = (REPRESENTATION, RECOMMENDER)
+UNEXPORTED_NETWORKS = (REPRESENTATION, RECOMMENDER, MULTITASK)
 # beginnings of names in the stylist's folder that stay: paths, users and what was done in use
 UNEXPORTED_OF_STYLIST = (STYLIST_MANIFEST, STYLIST_USERS, STYLIST_CHANGES)
 

@@ -19,6 +19,7 @@ from outfits.completion.methods import complete
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
 from outfits.config.schema.methods import methods_needing, spec_of
+from outfits.config.schema.multitask import REFINEMENT
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
@@ -35,6 +36,7 @@ from outfits.stylist.garments import Garment, embed_text
 from outfits.stylist.loading import LoadedRun, changed_run, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
 from outfits.stylist.parts import PartComparison, PartsSearch
+from outfits.stylist.refining import Refiner, multitask_of
 from outfits.stylist.requests import (
     AllowedCategories,
     ConditionTexts,
@@ -110,6 +112,8 @@ class Stylist:
         context.scorer, context.similarity  # noqa: B018 (built here)
         if context.generator is not None:
             context.index  # noqa: B018 (built here)
+        if REFINEMENT in self.learned:
+            self._refiner.gallery  # noqa: B018 (built here)
         return self
 
     def add(self, items: Mapping[str, Garment]) -> "Stylist":
@@ -607,6 +611,82 @@ class Stylist:
         if self._exported is not self:
             return self._exported.parts
         return PartsSearch(self._run.folder, self._run.config, self._run.catalogue)
+
+    @property
+    def learned(self) -> Sequence[str]:
+        """What the run's multi-task encoder has learned (``refinement``, ``captioning``, …); nothing without one.
+
+        Examples:
+            >>> stylist.learned
+            ()
+        """
+        config = self._run.config.encoder
+        if "multitask" not in (config.image, config.text):
+            return ()
+        model = multitask_of(self.encoder)
+        return () if model is None else tuple(model.tasks)
+
+    def refine(
+        self, item: Piece, text: str, top: int = 10, *, category: str | Sequence[str] | None = None
+    ) -> list[ItemMatch]:
+        """The catalogue items most like an item, but as a text says: ``refine(item, "in red")``; itself left out.
+
+        Args:
+            item: catalogue id or external garment, with an image.
+            text: what should be different.
+            top: items to return at most; those without an image are none.
+            category: name or names of the categories to search; None: all.
+
+        Raises:
+            ConfigError: if the run has no multi-task encoder that has learned to refine.
+            DataError: if the item has no image, or the encoder knows no word of the text.
+        """
+        refiner, allowed = self._refiner, self._allowed_items(category)
+        similarity = refiner.refine(refiner.prepared(self._image_of(item)), text)
+        allowed = allowed & refiner.gallery[1]
+        if isinstance(item, str):
+            allowed[self._parser.position(item)] = False
+        return self._matches(similarity, np.flatnonzero(allowed), top)
+
+    def caption(self, item: Piece) -> str:
+        """A text for the image of a catalogue item or an external garment; errors as of :meth:`refine`."""
+        return self._refiner.caption(self._refiner.prepared(self._image_of(item)), self._run.config.multitask.beam)
+
+    def categorise(self, image: ImageSource, text: str = "") -> list[tuple[str, float]]:
+        """Categories of a photo with their probabilities, the likeliest first, by the run's multi-task encoder.
+
+        Without such an encoder see :meth:`likely_categories`.
+
+        Args:
+            image: the photo, as in :class:`Garment`.
+            text: what is known about it.
+
+        Raises:
+            ConfigError: if the run has no multi-task encoder that has learned categories.
+            DataError: if the photo cannot be opened.
+        """
+        return self._refiner.categorise(self._refiner.prepared(image), text)
+
+    @cached_property
+    def _refiner(self) -> Refiner:
+        model = multitask_of(self.encoder)
+        if model is None:
+            text = "this run has no multi-task model; train one with experiment=multitask, and a run with that encoder"
+            raise ConfigError([f"encoder.image: {text}"])
+        if self._exported is not self:
+            return Refiner(model, self._run.catalogue, None, self._exported._refiner)
+        return Refiner(model, self._run.catalogue, self._run.folder / run_files.STYLIST)
+
+    def _image_of(self, item: Piece) -> ImageSource:
+        """The image of a catalogue item or a garment; DataError if it has none."""
+        if isinstance(item, Garment):
+            image, name = item.path or item.image, f"own {item.category}"
+        else:
+            ref = self.item(item)
+            image, name = ref.image_path, f"item {ref.id!r}"
+        if image is None:
+            raise DataError(f"{name} has no image, which this needs")
+        return image
 
     def likely_categories(self, image: ImageSource, text: str = "", nearest: int = 15) -> list[tuple[str, float]]:
         """Categories of the catalogue items most similar to a photo, with their shares, the likeliest first.

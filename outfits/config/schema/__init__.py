@@ -12,6 +12,7 @@ from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.evaluate import EvaluateConfig
 from outfits.config.schema.index import IndexConfig
 from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
+from outfits.config.schema.multitask import MultitaskConfig
 from outfits.config.schema.parts import PartsConfig
 from outfits.config.schema.personal import PersonalConfig
 from outfits.config.schema.retrieval import RetrievalConfig
@@ -48,6 +49,7 @@ class Config:
     retrieval: RetrievalConfig = section(RetrievalConfig)
     personal: PersonalConfig = section(PersonalConfig)
     parts: PartsConfig = section(PartsConfig)
+    multitask: MultitaskConfig = section(MultitaskConfig)
     targets: TargetsConfig = section(TargetsConfig)
     model: ModelConfig = section(ModelConfig)
     loss: LossConfig = section(LossConfig)

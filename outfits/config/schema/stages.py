@@ -92,6 +92,14 @@ STAGES = Table(
             "trains GRNet to find an item seen otherwise and measures it beside cosines of local features",
             evaluation=Entry(run_files.GRNET, "pipeline.parts:evaluate_parts"),
         ),
+        Stage(
+            "multitask",
+            "pipeline.multitask:learn_multitask",
+            ("dataset",),
+            "multitask",
+            "trains one model of images and texts for search, refinement, categories and captions, and measures it",
+            evaluation=Entry(run_files.MULTITASK, "pipeline.multitask:evaluate_multitask"),
+        ),
     ],
 )
 

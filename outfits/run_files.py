@@ -13,6 +13,10 @@ RECOMMENDER = "recommender.safetensors"
 PEER = "peer.pt"
 GENERATOR = "generator.safetensors"
 REPRESENTATION = "representation.safetensors"
+IMAGING = "imaging.json"
+IMAGING_NETWORKS = "imaging"  # folder of its networks, each named by its training
+NETWORK = "network.safetensors"
+TRAINING = "training.json"
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"

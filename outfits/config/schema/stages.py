@@ -84,6 +84,14 @@ STAGES = Table(
             "trains HFGN on what users like and measures it beside its peers by ranking all outfits",
             evaluation=Entry(run_files.RECOMMENDER, "pipeline.personal:evaluate_personal"),
         ),
+        Stage(
+            "imaging",
+            "pipeline.imaging.stage:make_images",
+            ("dataset",),
+            "imaging",
+            "trains or runs a model that makes images of items, and shows and measures them",
+            evaluation=Entry(run_files.IMAGING, "pipeline.imaging.stage:make_images"),
+        ),
     ],
 )
 

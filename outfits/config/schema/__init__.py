@@ -10,6 +10,7 @@ from outfits.config.plugins import import_plugins
 from outfits.config.schema.data import DataConfig
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.evaluate import EvaluateConfig
+from outfits.config.schema.imaging_conditional import ImagineConfig
 from outfits.config.schema.index import IndexConfig
 from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
 from outfits.config.schema.personal import PersonalConfig
@@ -46,6 +47,7 @@ class Config:
     judge: JudgeConfig = section(JudgeConfig)
     retrieval: RetrievalConfig = section(RetrievalConfig)
     personal: PersonalConfig = section(PersonalConfig)
+    imagine: ImagineConfig = section(ImagineConfig)
     targets: TargetsConfig = section(TargetsConfig)
     model: ModelConfig = section(ModelConfig)
     loss: LossConfig = section(LossConfig)

@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.config.schema.imaging_conditional import ConditionalConfig
+from outfits.config.schema.imaging_pixels import PixelsConfig
 from outfits.config.schema.representation import FrozenNetworkConfig
 from outfits.registry import Entry, Table
 
 IMAGING_MODELS = Table(
     "imaging model",
-    (Entry("super_resolution", "pipeline.imaging.super_resolution:enlarge_images"),),
+    (
+        Entry("super_resolution", "pipeline.imaging.super_resolution:enlarge_images"),
+        Entry("conditional", "pipeline.imaging.conditional:draw_from_attributes"),
+        Entry("pixelcnn", "pipeline.imaging.pixels:draw_by_pixels"),
+        Entry("pixelrnn", "pipeline.imaging.pixels:draw_by_pixels"),
+    ),
 )
 """Functions of an :class:`pipeline.imaging.work.ImagingWork` that return an ``ImagingResult``."""
 
@@ -69,3 +76,5 @@ class ImagingConfig:
     shown: int = key(8, "images on a sheet of the report", ge=1)
     perceptual: ImageNetConfig = section(ImageNetConfig)
     super_resolution: SuperResolutionConfig = section(SuperResolutionConfig)
+    conditional: ConditionalConfig = section(ConditionalConfig)
+    pixels: PixelsConfig = section(PixelsConfig)

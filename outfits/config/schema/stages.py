@@ -92,6 +92,13 @@ STAGES = Table(
             "trains or runs a model that makes images of items, and shows and measures them",
             evaluation=Entry(run_files.IMAGING, "pipeline.imaging.stage:make_images"),
         ),
+        Stage(
+            "imagine",
+            "pipeline.imagine:learn_decoder",
+            ("embedded", "scorers", "generator"),
+            "decoder",
+            "trains a decoder of the generator's latents and measures the images of missing items that it draws",
+        ),
     ],
 )
 

@@ -25,6 +25,7 @@ from outfits.data.outfits import SPLITS
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import ImageSource, decode_image
 from outfits.errors import ArtifactError, ConfigError, DataError
+from outfits.imaging.conditional import ConditionalGenerator
 from outfits.models.similarity import PARTS, TextSimilarity, item_similarity, outfit_embeddings
 from outfits.naming import did_you_mean, normalised
 from outfits.scoring.preferences import Preferences, UserPreference
@@ -33,6 +34,7 @@ from outfits.stylist.changes import AddedItem, image_file
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder, read_users
 from outfits.stylist.garments import Garment, embed_text
+from outfits.stylist.imagining import ImaginedItem, decoder_of, drawn_items, imagined_latents
 from outfits.stylist.loading import LoadedRun, changed_run, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
 from outfits.stylist.parts import PartComparison, PartsSearch
@@ -314,6 +316,53 @@ class Stylist:
             for place, row in enumerate(rows):
                 found[row] = self._completed(partial_outfits[row], completions, place, tasks, context)
         return found
+
+    def imagine(
+        self,
+        items: Sequence[Piece],
+        k: int = 2,
+        *,
+        categories: AllowedCategories = None,
+        texts: ConditionTexts = None,
+        found: Sequence[str] | None = None,
+    ) -> list[ImaginedItem]:
+        """Draws an outfit's ``k`` missing items as the generator has them in mind, beside the items found for them.
+
+        Args:
+            items: the partial outfit, as in :meth:`complete`.
+            k: number of missing items, at most :attr:`k_max`.
+            categories: allowed categories, as in :meth:`complete`.
+            texts: texts of conditions, as in :meth:`complete`.
+            found: ids of k items that a completion has added, to be drawn beside; None: the items nearest to the
+                generator's latents. Without conditions each goes with the latent that it suits.
+
+        Raises:
+            ArtifactError: if the run has no generator, or no decoder of stage ``imagine``.
+            ConfigError: if there are not k items found.
+            DataError: as :meth:`complete` does.
+
+        Examples:
+            >>> [imagined.found.category != stylist.item(first).category for imagined in stylist.imagine([first], k=1)]
+            [True]
+        """
+        check_counts(k=k)
+        partial_outfit = self._parser.read(items)
+        conditions = self._conditions(k, categories, texts, self._alpha(None))
+        places = None if found is None else [self._parser.position(item_id) for item_id in found]
+        latents = imagined_latents(self._context(partial_outfit), partial_outfit, k, conditions, places)
+        refs = [self._parser.item(int(item)) for item in latents.found]
+        return drawn_items(latents, self.decoder, refs)
+
+    @cached_property
+    def decoder(self) -> ConditionalGenerator:
+        """The decoder of the generator's latents, loaded when items are first imagined."""
+        return decoder_of(self._run) if self._exported is self else self._exported.decoder
+
+    @property
+    def can_imagine(self) -> bool:
+        """Whether the run has a generator and a decoder of its latents."""
+        run = self._run
+        return run.context.generator is not None and (run.folder / run_files.DECODER).is_file()
 
     def generate(
         self,

@@ -10,6 +10,7 @@ from outfits.config.plugins import import_plugins
 from outfits.config.schema.data import DataConfig
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.evaluate import EvaluateConfig
+from outfits.config.schema.imaging_conditional import ImagineConfig
 from outfits.config.schema.index import IndexConfig
 from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
 from outfits.config.schema.multitask import MultitaskConfig
@@ -50,6 +51,7 @@ class Config:
     personal: PersonalConfig = section(PersonalConfig)
     parts: PartsConfig = section(PartsConfig)
     multitask: MultitaskConfig = section(MultitaskConfig)
+    imagine: ImagineConfig = section(ImagineConfig)
     targets: TargetsConfig = section(TargetsConfig)
     model: ModelConfig = section(ModelConfig)
     loss: LossConfig = section(LossConfig)

@@ -65,6 +65,10 @@ class CompleteConfig:
         check=_user,
     )
     beta: float | None = key(None, "weight of the user's preference; null: the run's personal.beta", ge=0)
+    imagine: bool = key(
+        False,
+        "also draw missing items as the generator had them in mind, beside those found; needs stage imagine",
+    )
     top: int = key(5, "outfits shown at most, best first", ge=1, le=100)
     out: str = key(
         "completions.png",

@@ -36,7 +36,7 @@ from outfits.weights import save_network
 from pipeline.cached import fit_into_cache
 from pipeline.dataset import log_undecodable, record_dataset
 from pipeline.embeddings import embed_dataset
-from pipeline.images import packed_images
+from pipeline.images import prepared_images
 from pipeline.run import Run, content_key
 
 NOT_LEARNING = ("queries", "shares", "views", "copies", "network", "timm", "feature_dim")  # the pyramids' key has these
@@ -73,7 +73,7 @@ def _pyramids(run: Run, dataset: OutfitDataset) -> tuple[PackedImages, PyramidEn
     """Prepared images, the encoder of local features, and pyramids of all items and views."""
     config, seed = run.config, run.config.data.split.seed
     network = build_network(config)
-    images = packed_images(run, dataset, network.image_size, network.background, "parts")
+    images = prepared_images(run, dataset, "parts", network.image_size, network.background)
     log_undecodable(run, "parts", dataset.catalogue, images.present)
     first = same_images(images)
     items = split_items(np.unique(first[first >= 0]), config.parts.shares, seed)

@@ -14,9 +14,8 @@ from outfits.report.representation.items import known_factors
 from outfits.representations.base import ImageModel
 from outfits.representations.store import fit_components, load_representation, perceptual_features
 from outfits.weights import save_network
-from pipeline.dataset import log_undecodable
 from pipeline.embeddings import embed_catalogue
-from pipeline.images import packed_images
+from pipeline.images import prepared_images
 from pipeline.representation_report import report_representation
 from pipeline.run import Run
 
@@ -32,19 +31,17 @@ def learn_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
     """
     path = run.folder / run_files.REPRESENTATION
     known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # rejects wrong names before training
-    images = prepared_images(run, dataset)
-    missing = int((~images.present).sum())
-    run.log("representation", f"{len(images.present) - missing:,} images, {missing:,} items without a usable one")
-    log_undecodable(run, "representation", dataset.catalogue, images.present)
+    model = run.config.model.representation
+    images = prepared_images(run, dataset, "representation", model.image_size, model.background)
     data = _data(run, dataset, images)
     if path.exists():
         run.log("representation", f"reusing {path}")
     else:
         run.require("representation", wanted_by="a later stage")
         _train(run, len(dataset.catalogue.category_names), data)
-    model = load_representation(path)[0]
-    report_representation(run, dataset, model, data)
-    return model
+    trained = load_representation(path)[0]
+    report_representation(run, dataset, trained, data)
+    return trained
 
 
 def _train(run: Run, categories: int, data: ImageDataModule) -> None:
@@ -70,12 +67,6 @@ def _train(run: Run, categories: int, data: ImageDataModule) -> None:
         save_network(model, path)
 
     on_rank_zero(export)
-
-
-def prepared_images(run: Run, dataset: OutfitDataset) -> PackedImages:
-    """Prepares the catalogue's images for the configured model, or loads them from the cache."""
-    model = run.config.model.representation
-    return packed_images(run, dataset, model.image_size, model.background, "representation")
 
 
 def _data(run: Run, dataset: OutfitDataset, images: PackedImages) -> ImageDataModule:

@@ -298,7 +298,7 @@ def test_empty_file_and_empty_section_set_nothing(tmp_path: Path) -> None:
 def test_missing_recipe_names_near_and_available_ones(tmp_path: Path) -> None:
     line = error_of("experiment=mangoes")
     assert line.startswith(
-        "experiment: no recipe 'mangoes'; did you mean mango? available: compatibility, disentanglement, mango"
+        "experiment: no recipe 'mangoes'; did you mean mango? available: compatibility, disentanglement, imaging, mango"
     )
     assert error_of(f"experiment={tmp_path}/no.yaml") == f"experiment: {tmp_path}/no.yaml does not exist"
 

@@ -28,17 +28,16 @@ from outfits.encoders.fitting import (
 )
 from outfits.encoders.images import Prepare
 from outfits.encoders.learned import image_tensor, preparation_key, prepare_image
-from outfits.encoders.packages import PACKAGE_PREFIX, packaged_file
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError, one_line
 from outfits.naming import did_you_mean
+from outfits.packages import weights_file
 from outfits.weights import load_foreign
 
 VERSION = 1  # raise it when the same image would get another vector
 FIT_LIMIT = 4_096  # most images that the PCA is fitted on; the network sees each of them once more
 BATCH = 64  # images per forward pass
 GEM_POWER = 3.0
-PATTERNS = ("*.safetensors", "*.pth", "*.pt", "*.bin")
 LIBRARY_PREFIXES = ("hf-hub:", "local-dir:")
 
 
@@ -214,9 +213,7 @@ def _network(config: TimmConfig, place: str) -> nn.Module:
         way_out = f"give {place}.weights, a file or package:NAME, to work offline"
         raise ArtifactError(f"{place}.model: cannot load {model} ({one_line(error, 200)}); {way_out}") from error
     if weights is not None:
-        package = weights.removeprefix(PACKAGE_PREFIX)
-        packaged = package != weights
-        path = packaged_file(package, PATTERNS, f"{place}.weights", "weights") if packaged else Path(weights)
+        path = weights_file(weights, f"{place}.weights")
         try:
             load_foreign(network, path, model)
         except ArtifactError as error:

@@ -39,6 +39,8 @@ DATA_FORMATS = Table(
         DataFormat("polyvore_u", "outfits.data.polyvore_u:read_format"),
         DataFormat("fashion_hash_net", "outfits.data.fashion_hash_net:read_format"),
         DataFormat("hfgn", "outfits.data.hfgn:read_format"),
+        DataFormat("fashion_iq", "outfits.data.fashion_iq:read_format"),
+        DataFormat("fashion_gen", "outfits.data.fashion_gen:read_format", "by a signed form; for research"),
         DataFormat("tables", "outfits.data.tables:read_format"),
     ),
 )
@@ -67,7 +69,8 @@ class SplitConfig:
     )
     valid_share: float = key(
         0.05,
-        "polyvore_u, fashion_hash_net and hfgn: share of what is given for training kept for validation",
+        "polyvore_u, fashion_hash_net, hfgn, fashion_iq and fashion_gen: share of what is given for training kept for "
+        "validation",
         gt=0,
         lt=1,
     )

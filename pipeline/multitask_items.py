@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from datamodules.multitask import MultitaskItems
 from lightning_modules.sharded import run_once
 from lightning_modules.trainer import before_writing
-from outfits.config.schema.multitask import REFINEMENT
+from outfits.config.schema.multitask import CAPTIONING, REFINEMENT
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import SPLITS
 from outfits.data.refinements import (
@@ -59,6 +59,8 @@ def prepare_multitask(run: Run, dataset: OutfitDataset) -> Prepared:
     there = np.array([path is not None for path in catalogue.image_paths], dtype=np.bool_)
     learned = split_items(dataset, image_ids, there)["train"]
     backbone = open_backbone(config, training_vocabulary(_texts(dataset, learned, differences)))
+    if CAPTIONING in config.tasks:
+        backbone.tokens.require_words()
     images = _packed(run, dataset, backbone.settings, digests)
     log_undecodable(run, STAGE, catalogue, images.present)
     of_split = split_items(dataset, image_ids, images.present)

@@ -13,7 +13,7 @@ RECOMMENDER = "recommender.safetensors"
 PEER = "peer.pt"
 GENERATOR = "generator.safetensors"
 REPRESENTATION = "representation.safetensors"
-MULTITASK = "multitask.safetensors"
+MULTITASK = "multitask_model.safetensors"
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"

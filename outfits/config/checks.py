@@ -203,6 +203,22 @@ def _representation_rules(config: Config) -> Iterator[Conflict]:
         yield "data.tables.image", text, "data.format", "data.images", "stages"
 
 
+def _parts_rules(config: Config) -> Iterator[Conflict]:
+    parts, data = config.parts, config.data
+    if "parts" not in config.stages:
+        return
+    if len(parts.shares) != 3 or min(parts.shares) == 0:
+        yield "parts.shares", f"{parts.shares} must be three positive numbers: train, validation, test", "stages"
+    if not parts.grids or parts.grids != sorted(set(parts.grids)):
+        yield "parts.grids", f"{parts.grids} must be ascending numbers, the coarsest first", "stages"
+    if parts.network == "learned" and config.encoder.learned.run is None:
+        text = "is null; name the folder of a finished run of experiment=representation"
+        yield "encoder.learned.run", text, "parts.network", "stages"
+    if data.format == "tables" and data.tables.image is None and data.images is None:
+        text = "is null, but parts are those of images; set it"
+        yield "data.tables.image", text, "data.format", "data.images", "stages"
+
+
 def _multitask_rules(config: Config) -> Iterator[Conflict]:
     if "multitask" not in config.stages:
         return
@@ -255,6 +271,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _encoder_rules(config.encoder, config.data)
     yield from _model_rules(config)
     yield from _representation_rules(config)
+    yield from _parts_rules(config)
     yield from _multitask_rules(config)
     yield from _index_rules(config)
     yield from _trainer_rules(config.trainer)

@@ -65,7 +65,10 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
     if raw.interactions:
         users, of_users = clean_interactions(raw.interactions, cleaned.kept_as, outfits, config)
         counts |= of_users
-    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users)
+    known = [image for image in raw.further_images if image.item_id in cleaned.catalogue.positions]
+    if raw.further_images:
+        counts |= {"further images read": len(raw.further_images), "further images kept": len(known)}
+    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users, known)
 
 
 def _without_outfits(raw: RawDataset, config: DataConfig) -> OutfitDataset:

@@ -1,5 +1,6 @@
 """Prepares a catalogue's images for image models once and memory-maps them: no epoch decodes them again."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -29,10 +30,12 @@ class PackedImages:
         pixels: uint8, memory-mapped; for image models RGB and foreground, shape ``[N, S, S, 4]``, else what ``prepare``
             of an encoder makes of an image; white where an item has no image.
         present: which items have a usable image, bool, shape ``[N]``.
+        key: hash of the images and their preparation; the name of their folder.
     """
 
     pixels: NDArray[np.uint8]
     present: NDArray[np.bool_]
+    key: str = ""
 
 
 def packing_key(catalogue: Catalogue, image_size: int, background: str, policies: dict[str, str]) -> str:
@@ -49,7 +52,7 @@ def load_packed(folder: Path) -> PackedImages | None:
         present = np.load(folder / "present.npy", allow_pickle=False)
     except READING_ERRORS:
         return None
-    return PackedImages(pixels, present) if len(pixels) == len(present) else None
+    return PackedImages(pixels, present, folder.name) if len(pixels) == len(present) else None
 
 
 def pack_images(
@@ -102,6 +105,16 @@ def pack_prepared(
     packed = load_packed(folder)
     assert packed is not None
     return packed
+
+
+def copies_of(images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Gives equal numbers to items whose images are equal in every pixel, shape ``[n]``."""
+    numbers: dict[bytes, int] = {}
+    groups = np.empty(len(positions), dtype=np.int64)
+    for row, position in enumerate(positions):
+        content = images.pixels[position, :, :, :3].tobytes()
+        groups[row] = numbers.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(numbers))
+    return groups
 
 
 @torch.inference_mode()

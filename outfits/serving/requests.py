@@ -78,7 +78,7 @@ class Similar(Request):
     item: Piece
     top: Top = 10
     category: Categories = None
-    modality: Literal["image", "text", "joint"] = "joint"
+    modality: Literal["image", "text", "joint", "parts"] = "joint"
 
 
 class Refine(Request):

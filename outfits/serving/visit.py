@@ -13,7 +13,7 @@ from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT
 from outfits.config.schema.serve import MOST_ITEMS
 from outfits.errors import ConfigError, DataError
 from outfits.serving.photos import read_image
-from outfits.stylist import Garment, ItemRef, StyledOutfit, Stylist
+from outfits.stylist import Garment, ImaginedItem, ItemRef, StyledOutfit, Stylist
 
 PROPOSALS = 3  # outfits shown at once
 TRIED = 12  # completions looked through for one that was not shown yet
@@ -46,13 +46,17 @@ class VisitItem:
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """What is asked of a completion: number of items, allowed categories and text of each, method, weight of S."""
+    """What is asked of a completion: number of items, allowed categories and text of each, method, weight of S.
+
+    With ``imagine`` the missing items are also drawn as the generator has them in mind.
+    """
 
     k: int = 2
     categories: tuple[tuple[str, ...], ...] = ()
     texts: tuple[str, ...] = ()
     method: str = "generator_beam"
     alpha: float | None = None
+    imagine: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,14 @@ class Proposal:
         judge: its score under the judge; None without one.
         adds: what each added item adds to S: S of the outfit less S without it.
         images: the visitor's own images of the given items, None for catalogue items.
+        imagined: what the generator had in mind for each added item; empty where that was not asked for.
     """
 
     outfit: StyledOutfit
     judge: float | None
     adds: tuple[float, ...]
     images: tuple[Image.Image | None, ...]
+    imagined: tuple[ImaginedItem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,16 +155,24 @@ def complete(visit: Visit, stylist: Stylist, request: CompletionRequest) -> Visi
     kept = visit.kept or visit.items
     if not kept:
         raise DataError("put at least one item into the outfit first, or start from a text")
+    pieces, categories = [entry.piece for entry in kept], _lists(request)
+    texts = list(request.texts) if any(text.strip() for text in request.texts) else None
     found = stylist.complete(
-        [entry.piece for entry in kept],
+        pieces,
         request.k,
-        categories=_lists(request),
-        texts=list(request.texts) if any(text.strip() for text in request.texts) else None,
+        categories=categories,
+        texts=texts,
         method=request.method,
         top=PROPOSALS,
         alpha=request.alpha,
     )
-    return replace(visit, items=kept, proposals=tuple(_proposal(stylist, kept, one) for one in found), request=request)
+    proposals = [_proposal(stylist, kept, one) for one in found]
+    if request.imagine:
+        for number, one in enumerate(found):
+            ids = [str(item.id) for item in one.added]
+            imagined = stylist.imagine(pieces, request.k, categories=categories, texts=texts, found=ids)
+            proposals[number] = replace(proposals[number], imagined=tuple(imagined))
+    return replace(visit, items=kept, proposals=tuple(proposals), request=request)
 
 
 def generate(visit: Visit, stylist: Stylist, text: str, size: int | None) -> Visit:

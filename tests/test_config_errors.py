@@ -131,7 +131,10 @@ def test_wrong_type_is_reported(argument: str, says: str) -> None:
         ("scorer.dropout=1", "must be < 1"),
         ("scorer.lr=.nan", "nan is not a finite number"),
         ("loss.cosine_weight=.inf", "inf is not a finite number"),
-        ("encoder.image=clasical", "is not one of classical, learned, open_clip, timm, joined, none; did you mean"),
+        (
+            "encoder.image=clasical",
+            "is not one of classical, learned, open_clip, multitask, timm, joined, none",
+        ),
         ("evaluate.methods=[original,greedy]", "element 1: 'greedy' is not one of"),
         ("data.split.shares=[1.5,-0.5,0]", "element 1: -0.5 is out of range"),
         ("trainer.accelerator=gpuu", "is not one of auto, cpu, gpu"),

@@ -225,6 +225,8 @@ def _multitask_rules(config: Config) -> Iterator[Conflict]:
     multitask, small = config.multitask, config.multitask.small
     if not multitask.tasks:
         yield "multitask.tasks", "the list is empty; give at least one"
+    if len(set(multitask.tasks)) < len(multitask.tasks):
+        yield "multitask.tasks", f"{multitask.tasks} names a task more than once"
     if multitask.model == SMALL:
         if multitask.pretrained is not None:
             yield "multitask.pretrained", "a small model is trained by the stage; set it to null", "multitask.model"

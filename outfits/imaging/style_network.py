@@ -91,4 +91,4 @@ class StyleNetwork(Network[StyleArchitecture]):
     @property
     def receptive_field(self) -> int:
         """Side of the square of the image that a painted pixel depends on, besides the normalisation, pixels."""
-        return 9 + 2 + 4 + self.config.blocks * 4 * 4 + 8 + 4 + 8
+        return 15 + 16 * (self.config.blocks + 1)

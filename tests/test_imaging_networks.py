@@ -1,5 +1,7 @@
 """Super-resolution and the network of style transfer: where they begin, what they see, and what they are trained on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,6 @@ from outfits.imaging.cropping import garment_crops
 from outfits.imaging.style_network import ConditionalInstanceNorm, StyleNetwork
 from outfits.imaging.super_resolution import SuperResolution, bicubic, shrunk
 from outfits.metrics.images import fidelity
-from outfits.representations.batch import ImageBatch
 from outfits.representations.losses import perceptual_loss
 from tests.representation_settings import drawn_batch
 
@@ -125,5 +126,5 @@ def test_crops_are_cut_around_garments() -> None:
 
 def test_an_image_without_a_garment_has_crops_too() -> None:
     batch = drawn_batch(2)
-    nothing = ImageBatch(batch.images, torch.zeros_like(batch.foreground), *[getattr(batch, n) for n in ("categories", "texts", "text_ids")])  # fmt: skip
+    nothing = replace(batch, foreground=torch.zeros_like(batch.foreground))
     assert garment_crops(nothing, 8).shape == (2, 3, 8, 8)

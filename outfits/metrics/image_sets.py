@@ -1,5 +1,6 @@
 """Distances between sets of images in pooled features of a frozen network; with Inception they would be FID and KID."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -32,6 +33,8 @@ def pooled_features(images: Iterable[Tensor], features: FrozenFeatures) -> Tenso
 def set_distances(made: Tensor, real: Tensor, *, seed: int) -> Mapping[str, float]:
     """Measures how far features ``[n, d]`` of made images are from those ``[m, d]`` of real ones.
 
+    Each feature is divided by its standard deviation among the real ones, since layers differ by factors.
+
     Returns:
         ``frechet``: the Fréchet distance of normal distributions fitted to both (arXiv 1706.08500), which is larger for
         small sets; ``kernel`` and ``kernel_deviation``: mean and standard deviation over subsets of the squared maximum
@@ -42,9 +45,13 @@ def set_distances(made: Tensor, real: Tensor, *, seed: int) -> Mapping[str, floa
     """
     if min(len(made), len(real)) < 2:
         raise ValueError("the distance of two sets needs two images in each")
+    scale = real.std(dim=0).clamp(min=1e-6)
+    made, real = made / scale, real / scale
     extractor = _Given(made.shape[1])
     frechet = FrechetInceptionDistance(extractor)
-    kernel = KernelInceptionDistance(extractor, subsets=SUBSETS, subset_size=min(SUBSET_SIZE, len(made), len(real)))
+    size = min(SUBSET_SIZE, len(made), len(real))
+    with warnings.catch_warnings(action="ignore"):  # it warns that it keeps all features, which are few here
+        kernel = KernelInceptionDistance(extractor, subsets=SUBSETS, subset_size=size)
     for metric in (frechet, kernel):
         metric.update(real, real=True)
         metric.update(made, real=False)

@@ -126,6 +126,9 @@ class ImagingConfig:
     warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
     patience: int = key(0, "early stopping: validations without a better one; 0 never stops early", ge=0)
     shown: int = key(8, "images on a sheet of the report", ge=1)
+    set_layers: list[str] = key(
+        ["blocks.6"], "layers of the frozen network whose means tell how far sets of images are from each other"
+    )
     perceptual: ImageNetConfig = section(ImageNetConfig)
     super_resolution: SuperResolutionConfig = section(SuperResolutionConfig)
     texture: TextureConfig = section(TextureConfig)

@@ -37,7 +37,7 @@ class WindowIndex:
     def __init__(self, sample: Image, window: int) -> None:
         if window % 2 == 0 or window > min(sample.shape[:2]):
             raise ValueError(f"window {window} is even, or larger than the sample's {sample.shape[:2]}")
-        views = np.lib.stride_tricks.sliding_window_view(sample, (window, window), axis=(0, 1))  # type: ignore[call-overload]
+        views = np.lib.stride_tricks.sliding_window_view(sample, (window, window), axis=(0, 1))
         self.windows = np.ascontiguousarray(views.transpose(0, 1, 3, 4, 2)).reshape(-1, window**2 * 3)
         self.centres = self.windows[:, (window**2 // 2) * 3 : (window**2 // 2) * 3 + 3]
         self.index = faiss.IndexFlatIP(2 * self.windows.shape[1])
@@ -119,7 +119,7 @@ def _next_to_known(
     known: NDArray[np.bool_], inside: NDArray[np.bool_], window: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Returns unknown pixels beside known ones, ``[n, 2]``, by falling number of known neighbours, ties at random."""
-    rows = np.argwhere(binary_dilation(known, np.ones((3, 3))) & inside & ~known)
+    rows = np.argwhere(binary_dilation(known, np.ones((3, 3), dtype=np.bool_)) & inside & ~known)
     rows = rng.permutation(rows)
     counts = uniform_filter(known.astype(np.float64), window, mode="constant")[rows[:, 0], rows[:, 1]]
     return rows[np.argsort(-counts, kind="stable")]

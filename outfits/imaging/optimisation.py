@@ -51,7 +51,7 @@ def optimised(
 
     told = -TOLD_EVERY
     while len(losses) < steps:
-        optimizer.step(evaluate)
+        optimizer.step(evaluate)  # type: ignore[no-untyped-call]
         if len(losses) - told >= TOLD_EVERY:
             told = len(losses)
             if not progress(min(told, steps), steps, best[1]):

@@ -43,6 +43,20 @@ class StyledConvolution(nn.Module):
         return normed
 
 
+class ResidualBlock(nn.Module):
+    """Two styled convolutions added to their input."""
+
+    def __init__(self, width: int, styles: int) -> None:
+        super().__init__()
+        self.first = StyledConvolution(width, width, 3, styles)
+        self.second = StyledConvolution(width, width, 3, styles)
+
+    def forward(self, maps: Tensor, weights: Tensor) -> Tensor:
+        """Maps ``[B, c, h, w]`` with weights of styles ``[B, n]`` to the same shape."""
+        branch: Tensor = self.second(self.first(maps, weights).relu(), weights)
+        return maps + branch
+
+
 class StyleNetwork(Network[StyleArchitecture]):
     """Paints images in one pass: two halvings, residual blocks, two doublings (arXiv 1603.08155), one set of filters.
 
@@ -63,10 +77,7 @@ class StyleNetwork(Network[StyleArchitecture]):
                 StyledConvolution(2 * width, 4 * width, 3, styles, stride=2),
             ]
         )
-        self.blocks = nn.ModuleList(
-            nn.ModuleList(StyledConvolution(4 * width, 4 * width, 3, styles) for _ in range(2))
-            for _ in range(config.blocks)
-        )
+        self.blocks = nn.ModuleList(ResidualBlock(4 * width, styles) for _ in range(config.blocks))
         self.up = nn.ModuleList(
             [
                 StyledConvolution(4 * width, 2 * width, 3, styles, up=True),
@@ -81,8 +92,7 @@ class StyleNetwork(Network[StyleArchitecture]):
         for layer in self.down:
             h = layer(h, weights).relu()
         for block in self.blocks:
-            first, second = block  # type: ignore[misc]
-            h = h + second(first(h, weights).relu(), weights)
+            h = block(h, weights)
         for layer in self.up:
             h = layer(h, weights).relu()
         painted: Tensor = self.last(h, weights).sigmoid()

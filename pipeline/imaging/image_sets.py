@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from outfits.metrics.image_sets import pooled_features, set_distances
@@ -14,11 +15,11 @@ BATCH, MOST = 32, 1000
 def set_table(work: ImagingWork, made: Mapping[str, Tensor]) -> MetricTable:
     """Compares sets of images ``[n, 3, S, S]`` in [0, 1], by name, with the training images; so the test images."""
     features = work.features(*work.config.set_layers)
-    real = pooled_features(work.images("train", MOST).split(BATCH), features)
+    real = pooled_features(torch.split(work.images("train", MOST), BATCH), features)
     sets = {"Held-out images (the floor)": work.images("test", MOST), **made}
     rows: dict[str, list[Value]] = {}
     for name, images in sets.items():
-        found = set_distances(pooled_features(images.split(BATCH), features), real, seed=work.run.config.seed)
+        found = set_distances(pooled_features(torch.split(images, BATCH), features), real, seed=work.run.config.seed)
         rows[name] = [len(images), found["frechet"], found["kernel"], found["kernel_deviation"]]
     network = str(work.config.perceptual.network)
     return MetricTable(

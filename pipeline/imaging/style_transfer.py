@@ -174,10 +174,10 @@ def _compared(painter: Painter, contents: Contents, names: list[str]) -> tuple[M
         digits=4,
     )
     note = "The network saw none of these images; optimisation began at the image itself."
-    image = sheet([tiles(contents.images), *rows], ["image", *labels], contents.names)
+    drawn = sheet([tiles(contents.images), *rows], ["image", *labels], contents.names)
     return (
         table,
-        ImageSheet("compared", "One pass of the network beside optimisation", image, note),
+        ImageSheet("compared", "One pass of the network beside optimisation", drawn, note),
         f"{np.median(steps):.0f}",
     )
 

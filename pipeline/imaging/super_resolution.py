@@ -45,7 +45,7 @@ def enlarge_images(work: ImagingWork) -> ImagingResult:
     }
     ways |= {loss: network.enlarge for loss, network in networks.items()}
     originals = work.images("test")
-    small = [shrunk(some, options.factor) for some in originals.split(BATCH)]
+    small = [shrunk(some, options.factor) for some in torch.split(originals, BATCH)]
     enlarged = {name: torch.cat([enlarge(some) for some in small]) for name, enlarge in ways.items()}
     measured = {name: _measured(images, originals, features) for name, images in enlarged.items()}
     network = next(iter(networks.values()))
@@ -99,7 +99,7 @@ def _trained(work: ImagingWork, loss: str, features: FrozenFeatures) -> SuperRes
 
 def _measured(images: Tensor, originals: Tensor, features: FrozenFeatures) -> Measured:
     """Measures enlarged images, rounded to 8 bits."""
-    pairs = zip(images.split(BATCH), originals.split(BATCH), strict=True)
+    pairs = zip(torch.split(images, BATCH), torch.split(originals, BATCH), strict=True)
     parts = [fidelity((some * 255).round() / 255, true, features) for some, true in pairs]
     return {name: torch.cat([part[name] for part in parts]).double().numpy() for name in parts[0]}
 

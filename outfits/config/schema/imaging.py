@@ -108,10 +108,10 @@ class StyleTransferConfig(StyleArchitecture):
     content_weight: float = key(1.0, "style_transfer: weight of the content's error", ge=0)
     style_weight: float = key(5.0, "style_transfer: weight of the style's error", ge=0)
     colour_weight: float = key(
-        1.0, "style_transfer: weight within the style's error of the colours' own Gram matrices, at three sizes", ge=0
+        3.0, "style_transfer: weight within the style's error of the colours' own Gram matrices, at three sizes", ge=0
     )
-    smoothness_weight: float = key(2.0, "style_transfer: weight of the squared difference of neighbours", ge=0)
-    steps: int = key(150, "style_transfer: evaluations of loss and gradient when pixels are optimised", ge=1)
+    smoothness_weight: float = key(20.0, "style_transfer: weight of the squared difference of neighbours", ge=0)
+    steps: int = key(200, "style_transfer: evaluations of loss and gradient when pixels are optimised", ge=1)
     optimised: int = key(2, "style_transfer: test images whose pixels are optimised, in every style", ge=1)
 
 

@@ -221,7 +221,7 @@ def _imaging_rules(config: Config) -> Iterator[Conflict]:
             yield f"{name}.texture.size", text, f"{name}.kind", f"{name}.texture.sample_size"
         if not texture.samples and not texture.fabrics:
             yield f"{name}.texture.samples", "the list is empty and texture.fabrics is 0", f"{name}.texture.fabrics"
-    network, compares = imaging.perceptual, imaging.kind in ("super_resolution", "texture", "style_transfer")
+    network, compares = imaging.perceptual, not imaging.kind.startswith("pixel")
     if compares and network.network is None:
         yield f"{name}.perceptual.network", "is null; name a network", f"{name}.kind"
     elif compares and not f"{network.network}".startswith("learned:") and network.weights is None:

@@ -11,11 +11,22 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_modules.sharded import run_shards
+from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.ray import RayConfig
+from outfits.config.schema.targets import TargetsConfig
+from outfits.config.schema.trainer import TrainerConfig
+from outfits.encoders.base import EncoderSource
+from outfits.encoders.build import build_item_encoder
+from outfits.encoders.store import EmbeddingStore, embedding_work
 from outfits.errors import ArtifactError, ConfigError, DataError
+from outfits.mining.search import mining_work
+from outfits.mining.targets import TargetStore
 from outfits.remote_shards import RemoteShards
 from outfits.shards import ShardStore
 from outfits.storage import arrays_as_bytes
+from tests.encoder_items import write_catalogue
+from tests.tiny_world import World, tasks_of
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 
@@ -180,6 +191,35 @@ def test_a_crew_computes_every_shard_together(tmp_path: Path) -> None:
     told.engine.run(store, store.pending(), start, together=True, log=told.lines.append)
     assert [int(square) for part in store.read_all() for square in part["square"]] == [3 * one for one in SQUARES]
     assert sum("died" in line for line in told.lines) == 1
+
+
+def test_mining_and_embedding_are_those_of_lightning(tmp_path: Path) -> None:
+    """The works of a run themselves, to the bit; tests/runs compares whole runs."""
+    world, config = World(), TargetsConfig(candidates=5, candidate_block=7)
+    catalogue = write_catalogue(tmp_path / "items", 20)
+    source = EncoderSource(EncoderConfig(image_dim=6, text_dim=4), catalogue, np.arange(20), tmp_path / "fitted")
+    encoder = build_item_encoder(source)
+    found = {}
+    for engine in ("lightning", "ray"):
+        mined = TargetStore(tmp_path / engine / "targets", {}, tasks_of(), 2, config.candidates)
+        embedded = EmbeddingStore(tmp_path / engine, "key", 20, encoder.image_dim, encoder.text_dim, 6)
+        works: list[tuple[ShardStore, Any, Any]] = [
+            (mined, mining_work(mined, world.module, world.catalogue, config), None),
+            (embedded, embedding_work(encoder, embedded), encoder.images(catalogue, 6)),
+        ]
+        for store, work, inputs in works:
+            if engine == "ray":
+                ENGINE.config = LOCAL
+                ENGINE.run(store, store.pending(), work, inputs)
+            else:
+                run_shards(store.pending(), work, TrainerConfig(accelerator="cpu", enable_progress_bar=False), inputs)
+        found[engine] = [store.read_all() for store, _, _ in works]
+    for one, other in zip(found["lightning"], found["ray"], strict=True):
+        assert len(one) == len(other) > 2
+        for mine, its in zip(one, other, strict=True):
+            assert mine.keys() == its.keys()
+            for name, array in mine.items():
+                np.testing.assert_array_equal(array, its[name], err_msg=name)
 
 
 def test_a_cluster_that_is_not_there_is_one_line() -> None:

@@ -150,6 +150,10 @@ class CandidateScorer:
         """Tokens of the catalogue's items as the engine keeps them, float32, shape ``[N, width]``."""
         return self._items.tokens
 
+    def tokens(self, rows: slice | Tensor) -> Tensor:
+        """Tokens of the items at ascending positions ``rows``, a slice, or ``[n]`` in any order, ``[n, width]``."""
+        return self._items.tokens[rows]
+
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
         """The engine's set embeddings of outfits ``[B, n]``, float32, ``[B, width]``; one call of S each."""
         outfits = self._positions(outfits).sort(dim=1).values
@@ -243,8 +247,10 @@ class CandidateScorer:
         states.tokens[is_external], states.first[is_external] = external.tokens, external.first
         return states
 
-    def _blocks(self, count: int) -> Iterator[slice]:
-        return (slice(start, min(start + self.block, count)) for start in range(0, count, self.block))
+    def _blocks(self, count: int, first: int = 0, last: int | None = None) -> Iterator[slice]:
+        """Blocks of ``count`` things, those from ``first`` on, where one begins, that begin before ``last``."""
+        starts = range(first, count if last is None else last, self.block)
+        return (slice(start, min(start + self.block, count)) for start in starts)
 
     def _positions(self, positions: Tensor) -> Tensor:
         return positions.to(self.device, torch.int64)

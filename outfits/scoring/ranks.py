@@ -100,7 +100,6 @@ class DealtScorer(CandidateScorer):
         self._start, self._stop = first * part, min(after * part, len(vectors))
         self._vectors, self._present = vectors, present
         self._elsewhere: OrderedDict[int, ItemStates] = OrderedDict()
-        self._whole: Tensor | None = None
         super().__init__(scorer, vectors, present, categories, **options)
 
     def __len__(self) -> int:
@@ -122,22 +121,29 @@ class DealtScorer(CandidateScorer):
 
     @property
     def item_tokens(self) -> Tensor:
-        """Tokens of all items, a quarter of their states; computed at the first use and then kept on every rank."""
-        if self._whole is None:
-            self._whole = torch.empty(len(self), self._scorer.config.width, device=self.device)
-            for block in self._blocks(len(self)):
-                self._whole[block] = self._states_of_block(self._vectors, self._present, block).tokens
-        return self._whole
+        """Tokens of all items, a quarter of their states, computed anew each time."""
+        return self.tokens(slice(0, len(self)))
+
+    def tokens(self, rows: slice | Tensor) -> Tensor:
+        """See :meth:`CandidateScorer.tokens`; computed in the blocks in which the items stand."""
+        if isinstance(rows, Tensor):
+            return self._catalogue_at(rows).tokens
+        start, stop, _ = rows.indices(len(self))
+        found = torch.empty(stop - start, self._scorer.config.width, device=self.device)
+        for block in self._blocks(len(self), start - start % self.block, stop):
+            low, high = max(block.start, start), min(block.stop, stop)
+            tokens = self._states_of_block(self._vectors, self._present, block).tokens
+            found[low - start : high - start] = tokens[low - block.start : high - block.start]
+        return found
 
     def _catalogue_states(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemStates:
         """States of this rank's share, computed in the blocks in which one process computes them."""
         states = self._engine.empty_states(self._stop - self._start)
-        for block in self._blocks(len(vectors)):
+        for block in self._blocks(len(vectors), self._start - self._start % self.block, self._stop):
             low, high = max(block.start, self._start), min(block.stop, self._stop)
-            if low < high:
-                found = self._states_of_block(vectors, present, block)
-                here, there = slice(low - self._start, high - self._start), slice(low - block.start, high - block.start)
-                states.tokens[here], states.first[here] = found.tokens[there], found.first[there]
+            found = self._states_of_block(vectors, present, block)
+            here, there = slice(low - self._start, high - self._start), slice(low - block.start, high - block.start)
+            states.tokens[here], states.first[here] = found.tokens[there], found.first[there]
         return states
 
     def _catalogue_at(self, positions: Tensor) -> ItemStates:

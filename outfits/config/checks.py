@@ -276,11 +276,19 @@ def _index_rules(config: Config) -> Iterator[Conflict]:
     if index.kind != "flat" and index.lists is not None and index.probes is not None and index.probes > index.lists:
         text = f"{index.probes} is more than index.lists={index.lists}; lower it"
         yield "index.probes", text, "index.kind", "index.lists"
+    if index.kind == "lance" and index.uri is None:
+        yield "index.uri", "is null, but index.kind=lance keeps its table there; name a folder or a URL", "index.kind"
     width = model.retrieval_dim
-    if index.kind == "ivf_pq" and model.retrieval != "item" and index.pq_bytes and width % index.pq_bytes:
+    if index.kind in ("ivf_pq", "lance") and model.retrieval != "item" and index.pq_bytes and width % index.pq_bytes:
         possible = ", ".join(str(size) for size in PQ_BYTES if width % size == 0)
         text = f"{index.pq_bytes} does not divide model.retrieval_dim={width}; {possible} do"
         yield "index.pq_bytes", text, "index.kind", "model.retrieval", "model.retrieval_dim"
+
+
+def _engine_rules(config: Config) -> Iterator[Conflict]:
+    if config.engine == "ray" and config.targets.precision == "auto":
+        text = "auto asks this machine, and the workers of engine=ray may be others; say fp32 or bf16"
+        yield "targets.precision", text, "engine"
 
 
 def _trainer_rules(trainer: TrainerConfig) -> Iterator[Conflict]:
@@ -308,4 +316,5 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _multitask_rules(config)
     yield from _imaging_rules(config)
     yield from _index_rules(config)
+    yield from _engine_rules(config)
     yield from _trainer_rules(config.trainer)

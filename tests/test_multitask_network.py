@@ -1,5 +1,6 @@
 """The multi-task network: its equations worked out by hand, identity at the start, gates, losses and captions."""
 
+import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT, RETRIEVAL, TASKS
@@ -17,7 +20,7 @@ from outfits.encoders.multitask.captions import beam_search, caption
 from outfits.encoders.multitask.losses import IGNORED, alike, info_nce, soft_cross_entropy, symmetric_info_nce
 from outfits.encoders.multitask.network import APART, Gates
 from outfits.encoders.multitask.settings import ClipSettings
-from outfits.encoders.multitask.store import load_multitask, save_multitask
+from outfits.encoders.multitask.store import load_multitask, open_backbone, save_multitask
 from outfits.encoders.multitask.tokens import Tokens, training_vocabulary
 from outfits.encoders.multitask.towers import padding, towers_of
 from outfits.errors import ArtifactError, ConfigError
@@ -33,6 +36,7 @@ from tests.multitask_models import (
     images_for,
     small_backbone,
     spoilt,
+    vocabulary,
 )
 
 
@@ -226,6 +230,39 @@ def test_towers_without_layers_are_refused() -> None:
     model = {"embed_dim": 8, "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}, "text_cfg": TEXT}
     with pytest.raises(ConfigError, match="choose one with a ViT"):
         towers_of(ClipSettings("resnet", "CLIP", model, PREPROCESS).build(), "resnet")
+
+
+def test_a_pretrained_model_is_taken_with_its_weights(tmp_path: Path) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    torch.manual_seed(0)
+    model = {"embed_dim": 8, "vision_cfg": VISION, "text_cfg": TEXT}
+    preprocess = {
+        "mean": [0.4, 0.5, 0.6],
+        "std": [0.2, 0.25, 0.3],
+        "interpolation": "bilinear",
+        "resize_mode": "squash",
+    }
+    save_file(open_clip.CLIP(8, VISION, TEXT).state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
+    config = replace(CONFIG, model=f"local-dir:{folder}")
+    backbone = open_backbone(config, vocabulary())
+    network = backbone.network(config, 3).eval()
+    assert str(tmp_path) not in network.sizes["clip"]
+    theirs, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 40, 3)).astype(np.uint8))
+    pixels = torch.from_numpy(backbone.settings.prepare(image))[None]
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS)
+    assert (backbone.tokens(TEXTS) == tokens).all()
+    theirs.eval()
+    with torch.no_grad():
+        seen = theirs.encode_image(transform(image)[None], normalize=True)
+        assert network.image_vectors(pixels_of(network, pixels)).numpy() == pytest.approx(seen.numpy(), abs=1e-5)
+        said = theirs.encode_text(tokens, normalize=True)
+        assert network.text_vectors(tokens).numpy() == pytest.approx(said.numpy(), abs=1e-6)
+    with pytest.raises(ConfigError, match=r"multitask\.pretrained: ViT-B-32 alone would have random weights"):
+        open_backbone(replace(CONFIG, model="ViT-B-32"), vocabulary())
 
 
 # Captions

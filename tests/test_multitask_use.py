@@ -95,7 +95,7 @@ def test_a_run_keeps_a_copy_of_the_model(run: Path, model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "error", "message"),
-    [("absent", ConfigError, "there is no folder"), ("empty", ArtifactError, "has no multitask.safetensors")],
+    [("absent", ConfigError, "there is no folder"), ("empty", ArtifactError, "has no multitask_model.safetensors")],
 )
 def test_a_run_without_a_model_is_refused(folder: str, error: type[Exception], message: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

@@ -49,6 +49,9 @@ class Refinements(Protocol):
     def questions(self, seed: int) -> list[RefinementQuestion]:
         """What is asked in evaluation."""
 
+    def facts(self) -> list[object]:
+        """What draws and questions depend on, as JSON values."""
+
 
 class GivenRefinements:
     """The data set's own.
@@ -80,6 +83,10 @@ class GivenRefinements:
             for one in self.rows
             for text in ([JOIN.join(one.captions)] if self.joined else one.captions)
         ]
+
+    def facts(self) -> list[object]:
+        """See :class:`Refinements`."""
+        return [self.joined, [[one.reference, one.target, list(one.captions)] for one in self.rows]]
 
 
 class AttributeRefinements:
@@ -128,6 +135,11 @@ class AttributeRefinements:
                 _, right, text = self._wanted(reference, name, rng)
                 found.append(RefinementQuestion(reference, text, np.array(right)))
         return found
+
+    def facts(self) -> list[object]:
+        """See :class:`Refinements`."""
+        values = [[item, *(self.values[name][item] for name in self.differences)] for item in self._keys]
+        return [{name: list(texts) for name, texts in self.differences.items()}, values]
 
     def _others(self, catalogue: Catalogue, name: str, item: int) -> tuple[object, ...]:
         return (

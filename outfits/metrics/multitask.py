@@ -4,25 +4,29 @@ Items with equal images are one image, whose right texts are those of all of the
 full gallery several answers may be right, and the best placed one counts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
-from torch import Tensor
 
 from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT, RETRIEVAL
 from outfits.data.refinements import RefinementQuestion, Refinements
-from outfits.encoders.multitask.batch import pixels_of
-from outfits.encoders.multitask.captions import caption
+from outfits.encoders.multitask.inference import (
+    blocks,
+    captions_of,
+    categories_of,
+    image_vectors,
+    refined_queries,
+    text_vectors,
+)
 from outfits.encoders.multitask.store import StoredNetwork
 from outfits.encoders.multitask.towers import unit
 from outfits.metrics.captions import caption_measures
 
 RETRIEVED_AT, REFINED_AT = (1, 5, 10), (1, 10, 50)
-BATCH = 128
 BLOCK = 256  # queries that are ranked at once
 GALLERIES = ("split", "val")
 """All images of the split, FashionIQ's original gallery; and those in its refinements, VAL's (Chen et al. 2020)."""
@@ -102,32 +106,6 @@ def recalls(ranks: NDArray[np.int64], depths: Sequence[int], name: str) -> dict[
     return {f"{name}_r@{depth}": float((ranks < depth).mean()) for depth in depths}
 
 
-@torch.inference_mode()
-def image_vectors(model: StoredNetwork, pixels: NDArray[np.uint8], task: str | None) -> NDArray[np.float32]:
-    """Vectors of unit length ``[n, D]`` of 8-bit images ``[n, S, S, 3]``."""
-    network = model.network
-    return _joined(network.image_vectors(_images(model, pixels[some]), task) for some in _blocks(len(pixels), BATCH))
-
-
-@torch.inference_mode()
-def text_vectors(model: StoredNetwork, texts: Sequence[str], task: str | None) -> NDArray[np.float32]:
-    """Vectors of unit length ``[n, D]`` of texts."""
-    device = model.network.vocabulary.device
-    return _joined(
-        model.network.text_vectors(model.tokens(texts[some]).to(device), task) for some in _blocks(len(texts), BATCH)
-    )
-
-
-@torch.inference_mode()
-def refined_queries(model: StoredNetwork, pixels: NDArray[np.uint8], texts: Sequence[str]) -> NDArray[np.float32]:
-    """Queries of unit length ``[n, D]`` for images with what should be different."""
-    device = model.network.vocabulary.device
-    return _joined(
-        model.network.refined(_images(model, pixels[some]), model.tokens(texts[some]).to(device))
-        for some in _blocks(len(texts), BATCH)
-    )
-
-
 def _retrieval(found: Measured, model: StoredNetwork, gallery: Gallery) -> None:
     task = model.network.task_or_none(RETRIEVAL)
     items = gallery.items[[bool(gallery.texts[item].strip()) for item in gallery.items.tolist()]]
@@ -194,7 +172,7 @@ def refinement_ranks(
         named = np.concatenate([[one.reference, *one.right.tolist()] for one in questions])
         in_gallery = np.isin(ids, gallery.image_ids[named])
     ranks = []
-    for some in _blocks(len(questions), BLOCK):
+    for some in blocks(len(questions), BLOCK):
         scores = queries[some] @ targets.T
         right = np.stack([np.isin(ids, gallery.image_ids[one.right]) for one in questions[some]])
         allowed = np.tile(in_gallery, (len(scores), 1))
@@ -224,45 +202,8 @@ def _captioning(found: Measured, model: StoredNetwork, gallery: Gallery, beam: i
     found.add(caption_measures(captions, [references[int(gallery.image_ids[one])] for one in images]), len(images))
 
 
-@torch.inference_mode()
-def categories_of(model: StoredNetwork, pixels: NDArray[np.uint8], texts: Sequence[str]) -> list[str]:
-    """The likeliest category of 8-bit images ``[n, S, S, 3]``, with their texts, which may be empty."""
-    device = model.network.vocabulary.device
-    return [
-        model.categories[number]
-        for some in _blocks(len(texts), BATCH)
-        for number in model.network.class_logits(_images(model, pixels[some]), model.tokens(texts[some]).to(device))
-        .argmax(1)
-        .tolist()
-    ]
-
-
-def captions_of(model: StoredNetwork, pixels: NDArray[np.uint8], beam: int) -> list[str]:
-    """Captions of 8-bit images ``[n, S, S, 3]``."""
-    return [
-        text
-        for some in _blocks(len(pixels), BATCH)
-        for text in caption(model.network, model.tokens, _images(model, pixels[some]), beam)
-    ]
-
-
 def _ranks(queries: NDArray[np.float32], targets: NDArray[np.float32], right: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.concatenate(
-        [first_right(queries[some] @ targets.T, right[some]) for some in _blocks(len(queries), BLOCK)]
-    )
-
-
-def _images(model: StoredNetwork, pixels: NDArray[np.uint8]) -> Tensor:
-    device = model.network.vocabulary.device
-    return pixels_of(model.network, torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
-
-
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
-def _joined(parts: Iterator[Tensor]) -> NDArray[np.float32]:
-    return np.concatenate([part.float().cpu().numpy() for part in parts])
+    return np.concatenate([first_right(queries[some] @ targets.T, right[some]) for some in blocks(len(queries), BLOCK)])
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ SMALL = (
     "data.synthetic.items=240",
     "data.synthetic.outfits=120",
     "data.synthetic.image_size=32",
-    "multitask.differences=[colour: in {value}]",
+    'multitask.differences=["colour: in {value}"]',
     "multitask.epochs=2",
     "multitask.bottleneck=4",
     "multitask.cross_bottleneck=4",
@@ -71,7 +71,9 @@ def test_a_killed_run_ends_with_the_same_model(place: Place, tmp_path: Path) -> 
     here("train", place.arguments(*SMALL)).succeeded()
     other = replace(place, run=tmp_path / "other", cache=tmp_path / "other-cache")
     killed("lightning_modules.multitask:MultitaskModule.on_validation_epoch_end", 4, other.arguments(*SMALL))
-    assert not (other.run / "multitask.safetensors").exists()
+    assert not (other.run / "multitask_model.safetensors").exists()
     here("train", other.arguments(*SMALL)).succeeded()
-    assert (other.run / "multitask.safetensors").read_bytes() == (place.run / "multitask.safetensors").read_bytes()
+    assert (other.run / "multitask_model.safetensors").read_bytes() == (
+        place.run / "multitask_model.safetensors"
+    ).read_bytes()
     assert results_of(other) == results_of(place)

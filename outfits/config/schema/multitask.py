@@ -53,7 +53,9 @@ class MultitaskConfig(MultitaskArchitecture):
         check=located,
     )
     pretrained: str | None = key(
-        None, "pretrained tag or local weights file of an architecture name; null for small, hf-hub: and local-dir:"
+        None,
+        "pretrained tag or local weights file of an architecture name; null for small, hf-hub: and local-dir:",
+        check=located,
     )
     backbone: str = key(
         "frozen",

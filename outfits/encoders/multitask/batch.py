@@ -81,8 +81,8 @@ def objective(network: MultitaskNetwork, batch: MultitaskBatch, augment: bool = 
         right = sum((logits.argmax(1) == here).float().mean() for logits in both) / 2
         return Objective(symmetric_info_nce(seen, said, scale, same), both, torch.as_tensor(right))
     if batch.task == REFINEMENT:
-        queries = network.refined(images, tokens)
-        targets = network.image_vectors(pixels_of(network, batch.targets, augment), REFINEMENT)
+        wanted = pixels_of(network, batch.targets, augment)  # before dropout, so that a teacher sees this crop
+        queries, targets = network.refined(images, tokens), network.image_vectors(wanted, REFINEMENT)
         same, scale = alike(batch.ids), network.scale(REFINEMENT)
         logits = contrasts(queries, targets, scale, same)
         return Objective(info_nce(queries, targets, scale, same), [logits], (logits.argmax(1) == here).float().mean())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +121,8 @@ class MultitaskNetwork(Network[MultitaskArchitecture]):
     @property
     def token_table(self) -> nn.Embedding:
         """Embeddings of the CLIP model's tokens."""
-        table: nn.Embedding = getattr(self.clip, "text", self.clip).token_embedding
+        holder: Any = getattr(self.clip, "text", self.clip)
+        table: nn.Embedding = holder.token_embedding
         return table
 
     def token_of(self, words: Tensor) -> Tensor:

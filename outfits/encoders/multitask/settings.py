@@ -127,7 +127,8 @@ def pretrained_clip(config: MultitaskConfig) -> tuple[ClipSettings, nn.Module]:
         model["vision_cfg"]["timm_model_pretrained"] = False
     simple = isinstance(clip.tokenizer, open_clip.SimpleTokenizer)
     preprocess = {name: _plain(value) for name, value in clip.model.visual.preprocess_cfg.items() if name != "mode"}
-    settings = ClipSettings(config.model, kind, model, preprocess, None if simple else config.model)
+    name = config.model.replace("\\", "/").rpartition("/")[2]  # a weights file names no folder of a machine
+    settings = ClipSettings(name, kind, model, preprocess, None if simple else config.model)
     return settings, clip.model
 
 

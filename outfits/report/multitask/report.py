@@ -12,21 +12,12 @@ from outfits import run_files
 from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
+from outfits.encoders.multitask.inference import captions_of, categories_of, image_vectors, refined_queries
 from outfits.encoders.multitask.network import MultitaskNetwork
 from outfits.encoders.multitask.store import StoredNetwork
 from outfits.metrics.captions import MEASURES
 from outfits.metrics.intervals import share_interval
-from outfits.metrics.multitask import (
-    GALLERIES,
-    REFINED_AT,
-    RETRIEVED_AT,
-    Gallery,
-    Measured,
-    captions_of,
-    categories_of,
-    image_vectors,
-    refined_queries,
-)
+from outfits.metrics.multitask import GALLERIES, REFINED_AT, RETRIEVED_AT, Gallery, Measured
 from outfits.report.comparison.gallery import items_at
 from outfits.report.pages import render
 from outfits.storage import write_json, write_text

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import outfits.threads  # noqa: F401, before torch
 from outfits.config.command import naming_keys, run_command
@@ -34,25 +34,31 @@ def main(argv: Sequence[str]) -> None:
         )
         outfits = complete(config, stylist) if config.text is None else generate(config, config.text, stylist)
         print(outfits_table(outfits))
-        write_sheet(outfits, Path(config.out))
+        found = [[item.name for item in outfit.added] for outfit in outfits if config.imagine]
+        imagined = [stylist.imagine(**conditions(config), found=ids) for ids in found]
+        write_sheet(outfits, Path(config.out), imagined)
     print(f"image: {config.out}")
 
 
 def complete(config: CompleteConfig, stylist: "Stylist") -> "list[StyledOutfit]":
     """Completes the partial outfit with its missing items."""
-    from outfits.stylist import Garment
-
     return stylist.complete(
-        [*config.items, *(Garment(**garment) for garment in config.garments)],
-        config.k,
-        categories=config.categories or None,
-        texts=config.texts[0] if len(config.texts) == 1 else config.texts or None,
+        **conditions(config),
         method=config.method or "generator_beam",
         top=config.top,
         alpha=config.alpha,
         user=config.user,
         beta=config.beta,
     )
+
+
+def conditions(config: CompleteConfig) -> dict[str, Any]:
+    """Returns the partial outfit and what is asked of its missing items, as arguments of the stylist."""
+    from outfits.stylist import Garment
+
+    texts = config.texts[0] if len(config.texts) == 1 else config.texts or None
+    items = [*config.items, *(Garment(**garment) for garment in config.garments)]
+    return {"items": items, "k": config.k, "categories": config.categories or None, "texts": texts}
 
 
 def generate(config: CompleteConfig, text: str, stylist: "Stylist") -> "list[StyledOutfit]":

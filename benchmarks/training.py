@@ -1,4 +1,4 @@
-"""Runs of ``train.py`` as comparisons need them: quiet, each on few threads, stopping everything where one fails."""
+"""Runs of the programs as comparisons need them: quiet, each on few threads, stopping everything where one fails."""
 
 import os
 import subprocess
@@ -10,9 +10,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def train(name: str, arguments: Sequence[str], threads: int) -> None:
-    """Runs ``train.py`` in a process of its own.
+    """Runs ``train.py``, see :func:`run_program`."""
+    run_program("train.py", name, arguments, threads)
+
+
+def run_program(program: str, name: str, arguments: Sequence[str], threads: int) -> None:
+    """Runs one of the programs in a process of its own.
 
     Args:
+        program: its file.
         name: what a message calls the run.
         arguments: ``key=value`` each.
         threads: threads of its matrix products.
@@ -21,7 +27,7 @@ def train(name: str, arguments: Sequence[str], threads: int) -> None:
         SystemExit: with the last line that it printed to stderr, if it fails.
     """
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(ROOT / "train.py"), *arguments],
+        [sys.executable, "-W", "ignore", str(ROOT / program), *arguments],
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         capture_output=True,
         text=True,

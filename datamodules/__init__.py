@@ -2,6 +2,6 @@
 
 from datamodules.compatibility import CompatibilityDataModule
 from datamodules.completion import CompletionDataModule
-from datamodules.images import ImageDataModule
+from datamodules.images import DistinctImageDataModule, ImageDataModule
 
-__all__ = ["CompatibilityDataModule", "CompletionDataModule", "ImageDataModule"]
+__all__ = ["CompatibilityDataModule", "CompletionDataModule", "DistinctImageDataModule", "ImageDataModule"]

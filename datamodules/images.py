@@ -1,4 +1,4 @@
-"""Batches images for training a representation."""
+"""Batches images for training models of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from datamodules.base import OutfitLoaders
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders.learned import image_tensor
-from outfits.encoders.packed import PackedImages
+from outfits.encoders.packed import PackedImages, copies_of
 from outfits.errors import DataError
 from outfits.representations.batch import ImageBatch
 
@@ -118,3 +118,31 @@ class ImageDataModule(OutfitLoaders):
                 f"{' and text' if self.texts.shape[1] else ''}; a representation needs at least 2"
             )
         return {"train": train, "valid": valid}
+
+
+class DistinctImageDataModule(ImageDataModule):
+    """Loads every different image once, for models that make images, with test images that no training saw.
+
+    Images of training outfits' items train. The others, of which none equals a training image in every pixel, are
+    halved at random into validation and test; where they are too few, some of the training images are held out.
+    """
+
+    @cached_property
+    def items(self) -> dict[str, NDArray[np.int64]]:
+        """Catalogue positions of the items, by split: one for each different image."""
+        usable = np.flatnonzero(self.images.present)
+        _, first, groups = np.unique(copies_of(self.images, usable), return_index=True, return_inverse=True)
+        train = np.unique(groups[np.isin(usable, self.learned_items)])
+        held = np.setdiff1d(groups, train)
+        rng = np.random.default_rng([self.split_seed, len(train)])
+        if len(held) < 2 * FEWEST_HELD_OUT and len(train):
+            held = np.union1d(held, rng.choice(train, max(2, round(2 * HELD_OUT * len(train))), replace=False))
+            train = np.setdiff1d(train, held)
+        if len(train) < 2 or len(held) < 2:
+            raise DataError(f"{len(first)} different image(s) are too few: 2 to train on and 2 to hold out are needed")
+        valid, test = np.array_split(rng.permutation(held), 2)
+        return {
+            "train": usable[first[train]],
+            "valid": usable[first[np.sort(valid)]],
+            "test": usable[first[np.sort(test)]],
+        }

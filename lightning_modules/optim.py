@@ -1,11 +1,13 @@
 """Builds AdamW with a linear warm-up for every LightningModule."""
 
 import math
+from collections.abc import Iterable
 from typing import Protocol
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
 
 
 class TrainingSchedule(Protocol):
@@ -26,16 +28,30 @@ def warmup_then(schedule: str, warmup_steps: int, total_steps: int, step: int) -
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def adamw_with_warmup(module: L.LightningModule, config: TrainingSchedule, schedule: str) -> OptimizerLRSchedulerConfig:
+def adamw_with_warmup(
+    module: L.LightningModule,
+    config: TrainingSchedule,
+    schedule: str,
+    *,
+    slow: Iterable[nn.Parameter] = (),
+    factor: float = 1.0,
+) -> OptimizerLRSchedulerConfig:
     """Builds Lightning's optimiser configuration; matrices decay, vectors (biases, norms, learned tokens) do not.
 
-    The module is attached to its trainer; ``schedule`` is ``cosine`` or ``constant`` after the warm-up.
+    The module is attached to its trainer; ``schedule`` is ``cosine`` or ``constant`` after the warm-up. Parameters in
+    ``slow`` learn at ``factor`` times the rate.
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     total_steps = int(module.trainer.estimated_stepping_batches)
+    slowly = {id(parameter) for parameter in slow}
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": [p for p in trained if (p.ndim >= 2) == matrices and (id(p) in slowly) == is_slow],
+            "weight_decay": config.weight_decay if matrices else 0.0,
+            "lr": config.lr * (factor if is_slow else 1.0),
+        }
+        for is_slow in ((False, True) if slowly else (False,))
+        for matrices in (True, False)
     ]
     optimizer = torch.optim.AdamW(groups, lr=config.lr)
     warmup_steps = round(config.warmup * total_steps)

@@ -11,8 +11,15 @@ SELECTED = "selected.csv"
 RETRIEVER = "retriever.safetensors"
 RECOMMENDER = "recommender.safetensors"
 PEER = "peer.pt"
+GRNET = "grnet.safetensors"
 GENERATOR = "generator.safetensors"
+DECODER = "decoder.safetensors"
 REPRESENTATION = "representation.safetensors"
+MULTITASK = "multitask.safetensors"
+IMAGING = "imaging.json"
+IMAGING_NETWORKS = "imaging"  # folder of its networks, each named by its training
+NETWORK = "network.safetensors"
+TRAINING = "training.json"
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"
@@ -27,6 +34,9 @@ PAGE = "index.html"
 POOLS = "pools.json"
 RETRIEVAL = "retrieval"
 PERSONAL = "personal"
+PARTS = "parts"
+MULTITASK_REPORT = "multitask"
+IMAGINE = "imagine"
 
 STYLIST = "stylist"
 STYLIST_MANIFEST = "manifest.json"
@@ -35,7 +45,10 @@ STYLIST_OUTFITS = "outfits.parquet"
 STYLIST_USERS = "users.parquet"
 STYLIST_IMAGES = "image_encoder.npz"
 STYLIST_TIMM = "timm_encoder.npz"
+STYLIST_PYRAMID_FIT = "local_features.npz"
+STYLIST_PYRAMIDS = "pyramids.npz"
 STYLIST_TEXTS = "text_encoder.npz"
+STYLIST_REFINEMENT = "refinement.npz"
 STYLIST_CHANGES = "changes.sqlite"
 STYLIST_ADDED_IMAGES = "added_images"
 
@@ -46,7 +59,7 @@ ONNX = "onnx"
 # what an exported run has of a run's folder, beside the networks
 EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
 # networks that stay with the run: that of a stage of its own, and one with a vector for every user
-UNEXPORTED_NETWORKS = (REPRESENTATION, RECOMMENDER)
+UNEXPORTED_NETWORKS = (REPRESENTATION, RECOMMENDER, MULTITASK)
 # beginnings of names in the stylist's folder that stay: paths, users and what was done in use
 UNEXPORTED_OF_STYLIST = (STYLIST_MANIFEST, STYLIST_USERS, STYLIST_CHANGES)
 

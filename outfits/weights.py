@@ -32,10 +32,10 @@ class Network(nn.Module, Generic[A]):
     Args:
         architecture: dataclass of the configuration keys that it is built from.
         config: a section that has these keys, perhaps among others; the attribute keeps the keys of ``architecture``.
-        sizes: what the data decide, by the names of the constructor's arguments.
+        sizes: what the data decide, JSON values by the names of the constructor's arguments.
     """
 
-    def __init__(self, architecture: type[A], config: A, **sizes: int) -> None:
+    def __init__(self, architecture: type[A], config: A, **sizes: Any) -> None:
         super().__init__()
         self.config: A = architecture(**{field.name: getattr(config, field.name) for field in fields(architecture)})  # type: ignore[arg-type]
         self.sizes = sizes

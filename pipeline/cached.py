@@ -37,13 +37,14 @@ def fit_into_cache(
         run: the run that trains it.
         folder: folder of the cache for product and checkpoints; these are removed once the product is saved.
         name: prefix of its logged metrics.
-        metric: which of them, in validation, tells the best epoch; more is better.
+        metric: which of them, in validation, tells the best epoch; more is better, behind a minus sign less.
         config: length of the training.
         build: makes the module, which has a ``model``.
         data: its data module, whose seed is also that of the training.
         save: writes the model into ``folder``, on rank zero alone.
     """
-    checkpoints = Checkpoints(folder / run_files.CHECKPOINTS, f"{name}/valid_{metric}", patience=config.patience)
+    watched, mode = f"{name}/valid_{metric.removeprefix('-')}", "min" if metric.startswith("-") else "max"
+    checkpoints = Checkpoints(folder / run_files.CHECKPOINTS, watched, mode, config.patience)
     module = fit_resumable(
         build,
         data,

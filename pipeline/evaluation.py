@@ -45,6 +45,7 @@ from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers, load_scorers
 from pipeline.embeddings import embed_dataset
 from pipeline.generator import test_generator
+from pipeline.imagine import learn_decoder
 from pipeline.retrieval import retriever_of
 from pipeline.run import Run, content_key, wants
 from pipeline.shards import compute_shards
@@ -63,7 +64,10 @@ def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
     dataset = embed_dataset(run, dataset)
     scorers = load_scorers(run, dataset)
     generator = load_generator(run.folder / run_files.GENERATOR, scorers.scorer.sha256)
-    return run_experiment(run, dataset, scorers, generator)
+    result = run_experiment(run, dataset, scorers, generator)
+    if run.config.evaluate.imagine:
+        learn_decoder(run, dataset, scorers, generator)
+    return result
 
 
 def run_experiment(run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator) -> EvaluationResult:

@@ -1,24 +1,21 @@
 """Stage ``representation``: trains an image model on the catalogue's own images, without outfits."""
 
 from dataclasses import replace
-from functools import partial
 
 from datamodules.images import ImageDataModule
 from lightning_modules.fitting import Checkpoints, fit_resumable
 from lightning_modules.representation import RepresentationModule
-from lightning_modules.sharded import run_once
-from lightning_modules.trainer import before_writing, on_rank_zero
+from lightning_modules.trainer import on_rank_zero
 from outfits import run_files
 from outfits.config.schema.representation import IMAGE_MODELS
 from outfits.data.dataset import OutfitDataset
-from outfits.encoders.packed import PackedImages, latents_of_images, load_packed, pack_images, packing_key
-from outfits.errors import DataError
+from outfits.encoders.packed import PackedImages, latents_of_images
 from outfits.report.representation.items import known_factors
 from outfits.representations.base import ImageModel
 from outfits.representations.store import fit_components, load_representation, perceptual_features
 from outfits.weights import save_network
-from pipeline.dataset import image_policies, log_undecodable
 from pipeline.embeddings import embed_catalogue
+from pipeline.images import prepared_images
 from pipeline.representation_report import report_representation
 from pipeline.run import Run
 
@@ -34,19 +31,17 @@ def learn_representation(run: Run, dataset: OutfitDataset) -> ImageModel:
     """
     path = run.folder / run_files.REPRESENTATION
     known_factors(dataset.catalogue, run.config.evaluate.representation.factors)  # rejects wrong names before training
-    images = prepared_images(run, dataset)
-    missing = int((~images.present).sum())
-    run.log("representation", f"{len(images.present) - missing:,} images, {missing:,} items without a usable one")
-    log_undecodable(run, "representation", dataset.catalogue, images.present)
+    model = run.config.model.representation
+    images = prepared_images(run, dataset, "representation", model.image_size, model.background)
     data = _data(run, dataset, images)
     if path.exists():
         run.log("representation", f"reusing {path}")
     else:
         run.require("representation", wanted_by="a later stage")
         _train(run, len(dataset.catalogue.category_names), data)
-    model = load_representation(path)[0]
-    report_representation(run, dataset, model, data)
-    return model
+    trained = load_representation(path)[0]
+    report_representation(run, dataset, trained, data)
+    return trained
 
 
 def _train(run: Run, categories: int, data: ImageDataModule) -> None:
@@ -72,25 +67,6 @@ def _train(run: Run, categories: int, data: ImageDataModule) -> None:
         save_network(model, path)
 
     on_rank_zero(export)
-
-
-def prepared_images(run: Run, dataset: OutfitDataset) -> PackedImages:
-    """Prepares the catalogue's images for the configured model, or loads them from the cache."""
-    model, policies = run.config.model.representation, image_policies(run.config.data)
-    key = packing_key(dataset.catalogue, model.image_size, model.background, policies)
-    folder = run.cache / "images" / key[:32]
-    packed = before_writing(partial(load_packed, folder))
-    if packed is None:
-        run.log("representation", f"preparing {len(dataset.catalogue):,} images → {folder}")
-        workers = run.config.encoder.num_workers
-        run_once(
-            lambda _: pack_images(dataset.catalogue, folder, model.image_size, model.background, policies, workers),
-            run.config.trainer,
-        )
-        packed = load_packed(folder)
-    if packed is None:
-        raise DataError(f"the prepared images in {folder} cannot be read back; is the disk full?")
-    return packed
 
 
 def _data(run: Run, dataset: OutfitDataset, images: PackedImages) -> ImageDataModule:

@@ -122,6 +122,10 @@ def write_pog_root(root: Path) -> None:
         for item_id, garment in worn.items()
     ]
     (root / "item_data.txt").write_text("".join(lines) + "unworn,hat,//img.example/0.jpg,a hat\n")
+    clicked = f"{made[0].garments[0].item_id};unworn"
+    (root / "user_data.txt").write_text(
+        "".join(f"user{number % 3},{clicked},{look.set_id}\n" for number, look in enumerate(made))
+    )
     for item_id, garment in worn.items():
         garment.save_picture(root / "images" / f"{item_id}.jpg")
 

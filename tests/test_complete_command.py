@@ -152,6 +152,7 @@ def test_all_errors_of_a_command_are_shown_at_once(person):
         (["text=red", "texts=[blue]"], "texts: conditions belong to a partial outfit"),
         (["text=red", "user=u1"], "user: whom an outfit is for belongs to a partial outfit"),
         (["text=red", "beta=0"], "beta: whom an outfit is for belongs to a partial outfit"),
+        (["items=[a]", "beta=2"], "beta: weighs the preference of a user; say whose with user="),
         (["items=[a]", "texts=[a,b,c]"], "texts: 3 texts for k=2"),
         (["items=[a]", "categories=[[a]]"], "categories: 1 lists for k=2"),
         (["items=[a]", "method=original"], "method: original"),

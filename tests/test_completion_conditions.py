@@ -26,10 +26,12 @@ from tests.tiny_world import (
     tasks_of,
 )
 
-CHOOSING = [name for name in METHODS if name not in ("original", "most_similar")]
+REGENERATED = "generator_beam:regenerate=true"
+CHOOSING = [*(name for name in METHODS if name not in ("original", "most_similar")), REGENERATED]
 SEEING_TEXTS = [
     "most_similar",
     "exhaustive", "greedy_1", "greedy_k", "beam", "gradient", "generator", "generator_rerank", "generator_beam",
+    REGENERATED,
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Completion methods against plain loops over a tiny catalogue."""
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -11,10 +12,11 @@ from outfits.completion.from_latents.completion import (
     complete_from_latents,
     latent_ranks,
     latent_shortlists,
+    regenerated_shortlists,
 )
 from outfits.completion.methods import complete
 from outfits.completion.search.beam import beam_search
-from outfits.completion.search.expansion import SearchQuery
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery
 from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
 from outfits.config.schema.methods import METHODS
 from outfits.config.schema.scorer import ScorerArchitecture
@@ -30,7 +32,8 @@ def world():
     return World()
 
 
-UNCONDITIONED = [name for name in METHODS if name != "most_similar"]  # which needs texts of conditions
+# most_similar needs texts of conditions.
+UNCONDITIONED = [*(name for name in METHODS if name != "most_similar"), "generator_beam:regenerate=true"]
 
 
 def rerank(latents, index, scorer, outfits, r, joint=True):
@@ -308,7 +311,22 @@ def test_methods_count_their_calls(world):
         if name != "exhaustive":  # which ranks the removed items by further calls
             assert completions.calls.sum() == world.scorer.calls - before
         searching = ("exhaustive", "greedy_1", "greedy_k", "beam", "generator_rerank", "generator_beam")
-        assert (completions.calls > 0).all() == (name in searching or name.endswith("two_stage"))
+        assert (completions.calls > 0).all() == (name.partition(":")[0] in searching or name.endswith("two_stage"))
+
+
+def test_regenerated_candidates_are_near_latents_of_the_partial_outfit(world):
+    tasks, context = tasks_of(), context_with(world)
+    first = latent_shortlists(context.latents(tasks), context.index, 3)
+    propose = regenerated_shortlists(first, tasks, context, 3)
+    none, row, everything = OutfitConditions.none(2, CATEGORIES), 1, np.ones((2, CATEGORIES), dtype=np.bool_)
+    at_first = [proposer(row, none, Hypothesis(), everything)[0].tolist() for proposer in (propose, first)]
+    assert at_first[0] == at_first[1]
+    chosen = Hypothesis(items=(20,), slots=(0,))
+    items, mask = propose(row, none, chosen, everything & chosen.free(2)[:, None])
+    latent = context.latents(replace(tasks.take([row]), given=[np.array([*GIVEN[row], 20])], missing=1))[0]
+    nearest = np.argsort(-context.index.cosines(latent)[0], kind="stable")[:3]
+    assert sorted(nearest.tolist()) == items.tolist()
+    assert mask.tolist() == [[False] * 3, [True] * 3]
 
 
 def test_original_returns_the_removed_items(world):

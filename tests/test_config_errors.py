@@ -176,6 +176,13 @@ def test_devices_take_a_number_a_list_or_auto(value: str) -> None:
         ("encoder.image=open_clip", "encoder.open_clip.pretrained: is null"),
         ("encoder=fashion_siglip encoder.open_clip.pretrained=openai", "encoder.open_clip.pretrained: hf-hub:"),
         ("encoder.image=learned", "encoder.learned.run: is null; name the folder"),
+        ("experiment=parts parts.shares=[0.5,0.5]", "parts.shares: [0.5, 0.5] must be three positive numbers"),
+        ("experiment=parts parts.grids=[1,3,2]", "parts.grids: [1, 3, 2] must be ascending"),
+        ("experiment=parts parts.network=learned", "encoder.learned.run: is null; name the folder"),
+        (
+            "experiment=parts data=tables data.tables.image=null encoder.image=none",
+            "data.tables.image: is null, but parts are those of images",
+        ),
         (
             "experiment=representation model.representation.corruption.masked=0.2 "
             "model.representation.corruption.patch=7",
@@ -291,7 +298,7 @@ def test_empty_file_and_empty_section_set_nothing(tmp_path: Path) -> None:
 def test_missing_recipe_names_near_and_available_ones(tmp_path: Path) -> None:
     line = error_of("experiment=mangoes")
     assert line.startswith(
-        "experiment: no recipe 'mangoes'; did you mean mango? available: compatibility, disentanglement, mango"
+        "experiment: no recipe 'mangoes'; did you mean mango? available: compatibility, disentanglement, imaging, mango"
     )
     assert error_of(f"experiment={tmp_path}/no.yaml") == f"experiment: {tmp_path}/no.yaml does not exist"
 

@@ -290,6 +290,34 @@ def test_further_formats_have_every_outfit_and_item(tmp_path: Path, name: str) -
     assert len(other.catalogue.category_names) == 8
 
 
+@pytest.mark.parametrize("name", ["pog", "iqon3000"])
+def test_formats_with_users_have_the_outfits_of_each(tmp_path: Path, name: str) -> None:
+    getattr(public_forms, f"write_{name}_root")(tmp_path / name)
+    dataset = load(tmp_path / name, name, split=SplitConfig(mode="grouped", users="per_user"))
+    expected: dict[str, set[str]] = {}
+    for number, look in enumerate(public_forms.looks()):
+        expected.setdefault(f"user{number % 3}", set()).add(look.set_id)
+    users = dataset.users
+    assert users is not None
+    ids = dataset.outfits.outfit_ids
+    assert {
+        user: {ids[outfit] for outfit in users.liked(users.position(user), "train", "valid", "test")}
+        for user in users.user_ids
+    } == expected
+
+
+def test_pog_names_a_broken_line_of_its_users(tmp_path: Path) -> None:
+    public_forms.write_pog_root(tmp_path / "pog")
+    (tmp_path / "pog" / "user_data.txt").write_text("user0,1;2\n")
+    with pytest.raises(DataError, match=r"user_data\.txt: line 1: 'user0,1;2' is not USER,ITEM;ITEM;…,OUTFIT"):
+        load(tmp_path / "pog", "pog", split=SplitConfig(mode="grouped"))
+    (tmp_path / "pog" / "user_data.txt").write_text("user0,1;2,gone\n")
+    with pytest.raises(DataError, match=r"user user0 \(user_data\.txt line 1\): outfit 'gone' is not among"):
+        load(tmp_path / "pog", "pog", split=SplitConfig(mode="grouped"))
+    (tmp_path / "pog" / "user_data.txt").unlink()
+    assert load(tmp_path / "pog", "pog", split=SplitConfig(mode="grouped")).users is None
+
+
 def test_titles_of_pog_keep_their_commas_and_unworn_items_are_counted(tmp_path: Path) -> None:
     public_forms.write_pog_root(tmp_path / "pog")
     dataset = load(tmp_path / "pog", "pog", split=SplitConfig(mode="grouped"))

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from outfits.config.schema.encoder import EncoderConfig, OpenClipConfig, SentenceConfig
 from outfits.encoders import EncoderSource, build_item_encoder
 from outfits.encoders.open_clip import OpenClip, OpenClipImages, OpenClipTexts
-from outfits.encoders.packages import packaged_file
 from outfits.encoders.precision import encoder_dtype
 from outfits.encoders.sentence import SentenceTexts
 from outfits.errors import ArtifactError, ConfigError
+from outfits.packages import packaged_file
 from tests.encoder_items import draw_garment, write_catalogue
 
 open_clip = pytest.importorskip("open_clip")

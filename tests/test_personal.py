@@ -274,22 +274,50 @@ def test_questions_know_their_users(dataset: OutfitDataset) -> None:
     assert published_questions(published, dataset.users, dataset.catalogue.positions).users.tolist() == [7, 0]
 
 
-def test_new_and_known_outfits_are_measured_apart() -> None:
+@pytest.fixture
+def with_known_outfit() -> tuple[OutfitDataset, int]:
+    """Users, and an outfit that the first user finds and others like in training."""
     data = a_dataset()
     assert data.users is not None
-    # the first user finds one outfit that others like in training
     first = np.flatnonzero((data.users.users == 0) & (data.users.split == 2))[0]
     outfit = int(data.users.outfits[first])
     other = np.flatnonzero((data.users.outfits == outfit) & (data.users.users != 0))[0]
     split = data.users.split.copy()
     split[other] = 0
-    data = replace(data, users=replace(data.users, split=split))
+    return replace(data, users=replace(data.users, split=split)), outfit
+
+
+def test_new_and_known_outfits_are_measured_apart(with_known_outfit: tuple[OutfitDataset, int]) -> None:
+    data, outfit = with_known_outfit
     groups = Evaluation(graph_of(data), data, "test", 10_000, 0).groups
     assert groups["known_outfits"][0].indices.tolist() == [outfit]
     assert outfit not in groups["new_outfits"][0].indices
     assert (groups["new_outfits"] + groups["known_outfits"] != groups["all"]).nnz == 0
     assert groups["cold_users"].nnz == groups["all"].nnz
     assert Evaluation(graph_of(data), data, "test", 0, 0).groups["cold_users"].nnz == 0
+
+
+class Likes:
+    """Prefers these outfits, ``[U, M]``."""
+
+    def __init__(self, preferences: csr_matrix) -> None:
+        self.preferences = preferences
+
+    def vectors(self, graph: HeteroData) -> tuple[np.ndarray, np.ndarray]:
+        return np.eye(self.preferences.shape[0]), self.preferences.toarray().T
+
+    def set_vectors(self, graph: HeteroData, sets: HeteroData) -> np.ndarray:
+        return np.zeros((sets["outfit"].num_nodes, self.preferences.shape[0]))
+
+
+def test_outfits_of_another_group_are_no_wrong_answers(with_known_outfit: tuple[OutfitDataset, int]) -> None:
+    data, _ = with_known_outfit
+    evaluation = Evaluation(graph_of(data), data, "test", 10_000, 0)
+    wanted = evaluation.groups
+    assert wanted["new_outfits"][0].nnz > 1
+    values = evaluation.measure(Likes(2 * wanted["new_outfits"] + wanted["known_outfits"])).values
+    users, known = values["known_outfits"]
+    assert known["ndcg@10"][users.tolist().index(0)] == 1
 
 
 # Training and report

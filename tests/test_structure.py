@@ -17,6 +17,7 @@ ORDER = (
     "models",
     "scoring",
     "index",
+    "imaging",
     "completion",
     "mining",
     "metrics",

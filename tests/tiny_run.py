@@ -8,11 +8,14 @@ import torch
 
 from outfits import run_files
 from outfits.config.load import load_config
+from outfits.config.schema.imaging_conditional import ConditionalArchitecture
 from outfits.config.schema.model import GeneratorArchitecture
 from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.config.schema.targets import StudentArchitecture
 from outfits.data.load import load_dataset
+from outfits.imaging.conditional import ConditionalGenerator
+from outfits.imaging.decoder import save_decoder
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
 from outfits.models.retrieval import build_transformer
@@ -50,6 +53,8 @@ def make_run(root: Path, *options: str) -> Path:
     )
     retriever = build_transformer(scorer, len(dataset.catalogue.category_names), RetrievalConfig(dim=6))
     save_network(retriever, run.folder / run_files.RETRIEVER, scorer_sha256=sha256)
+    decoder = ConditionalGenerator(ConditionalArchitecture(width=8, hidden=8), maker.latent_dim, 16)
+    save_decoder(decoder, run.folder / run_files.DECODER, maker)
     save_selected(run, dataset, np.arange(len(dataset.catalogue)) % 3)
     return run.folder
 

@@ -67,6 +67,10 @@ class Conditions:
         """The conditions of these outfits."""
         return Conditions(self.allowed[rows], self.texts[rows], self.alpha)
 
+    def of_missing(self, missing: NDArray[np.bool_]) -> "Conditions":
+        """The conditions of the missing items in the mask ``[k]``."""
+        return Conditions(self.allowed[:, missing], self.texts[:, missing], self.alpha)
+
     def without_texts(self) -> "Conditions":
         """The allowed categories alone."""
         return replace(self, texts=np.zeros_like(self.texts))

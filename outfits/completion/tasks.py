@@ -76,6 +76,17 @@ class CompletionTasks:
         """The same tasks with these conditions."""
         return replace(self, conditions=conditions)
 
+    def with_added(self, items: Sequence[int], missing: NDArray[np.bool_]) -> "CompletionTasks":
+        """These items given too, in every outfit; of the missing ones those in the mask ``[k]`` remain."""
+        added = np.array(items, dtype=np.int32)
+        return replace(
+            self,
+            given=[np.concatenate([given, added]) for given in self.given],
+            removed=self.removed[:, :0],
+            missing=int(missing.sum()),
+            conditions=None if self.conditions is None else self.conditions.of_missing(missing),
+        )
+
     @property
     def seeds(self) -> NDArray[np.int64]:
         """Identifies a task in any subset: outfit and removal number, shape ``[T, 2]``."""

@@ -11,6 +11,7 @@ from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.index import PQ_BYTES
 from outfits.config.schema.methods import METHODS
 from outfits.config.schema.model import ATTENTION_HEADS
+from outfits.config.schema.multitask import SMALL
 from outfits.config.schema.representation import IMAGE_MODELS
 from outfits.config.schema.stages import STAGES
 from outfits.config.schema.trainer import TrainerConfig
@@ -127,6 +128,9 @@ def _encoder_rules(encoder: EncoderConfig, data: DataConfig) -> Iterator[Conflic
     if "learned" in images and encoder.learned.run is None:
         text = "is null; name the folder of a finished run of experiment=representation"
         yield "encoder.learned.run", text, "encoder.image", "encoder.joined"
+    if "multitask" in (*images, encoder.text) and encoder.multitask.run is None:
+        text = "is null; name the folder of a finished run of experiment=multitask"
+        yield "encoder.multitask.run", text, "encoder.image", "encoder.text", "encoder.joined"
     if encoder.image == "joined":
         alone = {"joined", "none"} & set(encoder.joined)
         if alone or len(set(encoder.joined)) < max(2, len(encoder.joined)):
@@ -199,6 +203,39 @@ def _representation_rules(config: Config) -> Iterator[Conflict]:
         yield "data.tables.image", text, "data.format", "data.images", "stages"
 
 
+def _parts_rules(config: Config) -> Iterator[Conflict]:
+    parts, data = config.parts, config.data
+    if "parts" not in config.stages:
+        return
+    if len(parts.shares) != 3 or min(parts.shares) == 0:
+        yield "parts.shares", f"{parts.shares} must be three positive numbers: train, validation, test", "stages"
+    if not parts.grids or parts.grids != sorted(set(parts.grids)):
+        yield "parts.grids", f"{parts.grids} must be ascending numbers, the coarsest first", "stages"
+    if parts.network == "learned" and config.encoder.learned.run is None:
+        text = "is null; name the folder of a finished run of experiment=representation"
+        yield "encoder.learned.run", text, "parts.network", "stages"
+    if data.format == "tables" and data.tables.image is None and data.images is None:
+        text = "is null, but parts are those of images; set it"
+        yield "data.tables.image", text, "data.format", "data.images", "stages"
+
+
+def _multitask_rules(config: Config) -> Iterator[Conflict]:
+    if "multitask" not in config.stages:
+        return
+    multitask, small = config.multitask, config.multitask.small
+    if not multitask.tasks:
+        yield "multitask.tasks", "the list is empty; give at least one"
+    if multitask.model == SMALL:
+        if multitask.pretrained is not None:
+            yield "multitask.pretrained", "a small model is trained by the stage; set it to null", "multitask.model"
+        if small.width % small.heads:
+            text = f"{small.width} is not divisible by multitask.small.heads={small.heads}"
+            yield "multitask.small.width", text, "multitask.small.heads", "multitask.model"
+        if small.image_size % small.patch_size:
+            text = f"{small.patch_size} does not divide multitask.small.image_size={small.image_size}"
+            yield "multitask.small.patch_size", text, "multitask.small.image_size", "multitask.model"
+
+
 def _index_rules(config: Config) -> Iterator[Conflict]:
     index, model = config.index, config.model
     if index.kind != "flat" and index.lists is not None and index.probes is not None and index.probes > index.lists:
@@ -240,6 +277,8 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _encoder_rules(config.encoder, config.data)
     yield from _model_rules(config)
     yield from _representation_rules(config)
+    yield from _parts_rules(config)
+    yield from _multitask_rules(config)
     yield from _index_rules(config)
     yield from _engine_rules(config)
     yield from _trainer_rules(config.trainer)

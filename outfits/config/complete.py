@@ -31,6 +31,10 @@ def complete_conflicts(config: CompleteConfig) -> Iterator[Conflict]:
     for name in ("user", "beta"):
         if config.text is not None and getattr(config, name) is not None:
             yield name, "whom an outfit is for belongs to a partial outfit; generate with text=… alone", "text"
+    if config.beta is not None and config.user is None and config.text is None:
+        yield "beta", "weighs the preference of a user; say whose with user=…", "user"
+    if config.text is not None and config.imagine:
+        yield "imagine", "the generator imagines missing items of a partial outfit; leave it out with text=…", "text"
     if len(config.texts) not in (0, 1, config.k):
         yield "texts", f"{len(config.texts)} texts for k={config.k} missing items; give one, or one for each", "k"
     if any(isinstance(part, list) for part in config.categories) and len(config.categories) != config.k:

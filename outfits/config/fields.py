@@ -50,6 +50,11 @@ def rooted(path: str) -> str:
     return path if on_hub(path) else absolute(path)
 
 
+def file_or_package(path: str) -> str:
+    """Makes the path of a key absolute, but leaves ``package:NAME``, a file inside an installed package."""
+    return path if path.startswith("package:") else absolute(path)
+
+
 def located(name: str) -> str:
     """Makes the path in the name of a model absolute, behind ``local-dir:`` or alone; leaves hubs and packages."""
     prefix, colon, path = name.partition(":")

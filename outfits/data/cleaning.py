@@ -138,6 +138,23 @@ def clean(raw: RawDataset, config: DataConfig) -> Cleaned:
     )
 
 
+def clean_items(raw: RawDataset, config: DataConfig) -> tuple[Catalogue, dict[str, int], list[str]]:
+    """Applies the policies for items to data without outfits; the catalogue, counts and notes of :class:`Cleaned`.
+
+    Raises:
+        DataError: if an image is missing and the policy is ``error``, or an item is defined twice and differently.
+    """
+    counts = {"items read": len(raw.items)}
+    items = _unique_items(raw.items, counts)
+    paths = _image_paths(items, config, counts)
+    counts |= {
+        "items kept": len(items),
+        "items without text": sum(not item.text.strip() for item in items),
+        "items without image": sum(path is None for path in paths),
+    }
+    return _catalogue(items, paths), counts, [*_about_categories(items), *_about_case(items, [])]
+
+
 def left_out(counts: dict[str, int]) -> str:
     """What was read and left out, for the message of an error that follows from it; mentions of items come first."""
     shown = {name: number for name, number in counts.items() if number and name.startswith(("mentions", "outfits"))}

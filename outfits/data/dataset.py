@@ -5,8 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outfits.data.catalogue import Catalogue
 from outfits.data.outfits import Outfits
+from outfits.data.refinements import Refinement
 from outfits.data.users import UserOutfits
 
 
@@ -71,6 +75,31 @@ class Interaction:
 
 
 @dataclass(frozen=True)
+class FurtherImage:
+    """Another image of an item, as a parser read it: the same thing seen otherwise.
+
+    Attributes:
+        item_id: the item.
+        path: image file.
+        kind: how it differs from the item's own image, as in ``cropped``: the bucket in which it is measured.
+    """
+
+    item_id: str
+    path: Path
+    kind: str
+
+
+@dataclass(frozen=True)
+class RawRefinement:
+    """Ids of a reference and of the item that is meant, captions of the difference, and their split."""
+
+    reference: str
+    target: str
+    captions: tuple[str, ...]
+    split: str
+
+
+@dataclass(frozen=True)
 class FillInTheBlank:
     """A question: ids of the given items and of the answers, the position of the true answer, and the user if known."""
 
@@ -92,8 +121,10 @@ class LabelledOutfit:
 class RawDataset:
     """The result of a parser, and log lines on how it read the files.
 
-    ``fitb`` and ``labelled`` map splits to official tasks; ``interactions`` say what users like. Ids and names of
-    categories and attributes are in the form of :func:`outfits.naming.normalised`.
+    ``fitb`` and ``labelled`` map splits to official tasks; ``interactions`` say what users like; ``further_images`` are
+    pairs of an item and another image of it. Data without outfits have ``item_splits``, the ids of every split's items,
+    and perhaps ``refinements``. Ids and names of categories and attributes are in the form of
+    :func:`outfits.naming.normalised`.
     """
 
     name: str
@@ -103,6 +134,9 @@ class RawDataset:
     labelled: Mapping[str, Sequence[LabelledOutfit]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     interactions: Sequence[Interaction] = ()
+    further_images: Sequence[FurtherImage] = ()
+    item_splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    refinements: Sequence[RawRefinement] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +153,9 @@ class OutfitDataset:
         split_facts: ``mode``, ``seed``, ``shares`` and ``pairs_seen`` (share of test item pairs seen in training).
         notes: further lines for the log: how files were read, and names that look wrong.
         users: what users like; None where the data set has no users.
+        further_images: other images of the catalogue's items.
+        refinements: the data set's own, by split; empty where it has none.
+        item_splits: catalogue positions of every split's items; empty where outfits alone are in splits.
     """
 
     name: str
@@ -130,3 +167,6 @@ class OutfitDataset:
     split_facts: Mapping[str, object]
     notes: Sequence[str] = ()
     users: UserOutfits | None = None
+    further_images: Sequence[FurtherImage] = ()
+    refinements: Mapping[str, Sequence[Refinement]] = field(default_factory=dict)
+    item_splits: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from outfits.config.schema.data import DataConfig
-from outfits.data.dataset import Item, RawDataset, RawOutfit
+from outfits.data.dataset import Interaction, Item, RawDataset, RawOutfit
 from outfits.data.files import get, get_list, get_name, read_json, root_of, what_is_there
 from outfits.errors import DataError
 from outfits.naming import normalised
@@ -21,7 +21,7 @@ def read_format(config: DataConfig) -> RawDataset:
 
 
 def read_iqon3000(root: Path) -> RawDataset:
-    """Reads every outfit; an item of several is described by the first, in the order of file names.
+    """Reads every outfit and its user; an item of several is described by the first, in the order of file names.
 
     An item's category is the part of its ``category x color`` before the colour, as published, in Japanese. There is no
     official split. An item has an image if the first of its outfits has ``ITEMID_m.jpg`` beside the JSON file, and none
@@ -37,7 +37,7 @@ def read_iqon3000(root: Path) -> RawDataset:
         )
     with_images = any(next(file.parent.glob("*_m.jpg"), None) for file in files[:100])
     items: dict[str, Item] = {}
-    outfits, different = [], set[str]()
+    outfits, interactions, different = [], [], set[str]()
     for file in files:
         entry = read_json(file)
         outfit_id, item_ids = get_name(entry, "setId", str(file)), []
@@ -46,10 +46,12 @@ def read_iqon3000(root: Path) -> RawDataset:
             first = items.setdefault(item.item_id, item)
             if (first.category, first.text) != (item.category, item.text):
                 different.add(item.item_id)
-        outfits.append(RawOutfit(outfit_id, tuple(item_ids), None, file.relative_to(root).as_posix()))
+        source = file.relative_to(root).as_posix()
+        outfits.append(RawOutfit(outfit_id, tuple(item_ids), None, source))
+        interactions.append(Interaction(normalised(file.parent.parent.name), outfit_id, None, source))
     notes = [] if with_images else ["no images beside the outfits; items have none"]
     notes += [f"items that outfits describe differently, the first taken: {len(different):,}"] if different else []
-    return RawDataset("iqon3000", list(items.values()), outfits, notes=notes)
+    return RawDataset("iqon3000", list(items.values()), outfits, interactions=interactions, notes=notes)
 
 
 def _items(entry: Any, file: Path, with_images: bool) -> Iterator[Item]:

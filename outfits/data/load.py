@@ -6,11 +6,12 @@ import numpy as np
 
 from outfits.config.schema.data import DATA_FORMATS, DataConfig
 from outfits.data.catalogue import Catalogue
-from outfits.data.cleaning import clean, count_outfits, left_out
+from outfits.data.cleaning import clean, clean_items, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
 from outfits.data.interactions import clean_interactions
 from outfits.data.outfits import Outfits
 from outfits.data.packed_images import with_packed_images
+from outfits.data.refinements import Refinement
 from outfits.data.splits import assign_splits, near_duplicate_share, pairs_seen, shared_items
 from outfits.errors import DataError
 
@@ -29,6 +30,8 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         DataError: for bad input whose policy is ``error``, and for an empty split.
     """
     raw = read(config)
+    if raw.item_splits:
+        return _without_outfits(raw, config)
     cleaned = clean(raw, config)
     try:
         codes, facts = assign_splits(cleaned.outfits, cleaned.splits, config.split)
@@ -62,7 +65,29 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
     if raw.interactions:
         users, of_users = clean_interactions(raw.interactions, cleaned.kept_as, outfits, config)
         counts |= of_users
-    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users)
+    known = [image for image in raw.further_images if image.item_id in cleaned.catalogue.positions]
+    if raw.further_images:
+        counts |= {"further images read": len(raw.further_images), "further images kept": len(known)}
+    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users, known)
+
+
+def _without_outfits(raw: RawDataset, config: DataConfig) -> OutfitDataset:
+    """A data set of items alone, which have splits of their own, with its refinements."""
+    catalogue, counts, notes = clean_items(raw, config)
+    place = catalogue.positions
+    items = {split: np.array([place[one] for one in ids], dtype=np.int64) for split, ids in raw.item_splits.items()}
+    refinements: dict[str, list[Refinement]] = {}
+    for one in raw.refinements:
+        found = Refinement(place[one.reference], place[one.target], one.captions)
+        refinements.setdefault(one.split, []).append(found)
+    counts |= {f"items of {split}": len(positions) for split, positions in items.items()}
+    counts |= {f"refinements of {split}": len(rows) for split, rows in refinements.items()}
+    facts: dict[str, object] = {"mode": "items", "pairs_seen": 0.0, "twin_share": 0.0}
+    outfits = Outfits.from_lists([], [], [])
+    notes = [*raw.notes, *notes, "the data have no outfits; stage multitask alone can learn from them"]
+    return OutfitDataset(
+        raw.name, catalogue, outfits, {}, {}, counts, facts, notes, refinements=refinements, item_splits=items
+    )
 
 
 def read(config: DataConfig) -> RawDataset:

@@ -1,18 +1,15 @@
-"""POG, outfits of Alibaba's iFashion (Chen et al. 2019, arXiv 1905.01866), in its raw files.
-
-Of ``user_data.txt`` nothing is read here.
-"""
+"""POG, outfits of Alibaba's iFashion (Chen et al. 2019, arXiv 1905.01866) and who clicked them, in its raw files."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from outfits.config.schema.data import DataConfig
-from outfits.data.dataset import Item, RawDataset, RawOutfit
+from outfits.data.dataset import Interaction, Item, RawDataset, RawOutfit
 from outfits.data.files import absent, image_folder, require_some, root_of, what_is_there
 from outfits.errors import DataError
 from outfits.naming import normalised
 
-OUTFITS, ITEMS = "outfit_data.txt", "item_data.txt"
+OUTFITS, ITEMS, USERS = "outfit_data.txt", "item_data.txt", "user_data.txt"
 LAYOUT = f"{OUTFITS} (lines OUTFIT,ITEM;ITEM;…) and {ITEMS} (lines ITEM,CATEGORY,URL,TITLE)"
 
 
@@ -22,7 +19,9 @@ def read_format(config: DataConfig) -> RawDataset:
 
 
 def read_pog(root: Path) -> RawDataset:
-    """Reads outfits and those items that stand in one; most of the published items stand in none.
+    """Reads outfits, those items that stand in one, and the outfit that each line of the users' file ends with.
+
+    Most of the published items stand in no outfit; the items that a user clicked before the outfit are not read.
 
     Images are published as addresses only: an item has one if the root has ``images/ITEM.jpg`` files. There is no
     official split.
@@ -55,8 +54,20 @@ def read_pog(root: Path) -> RawDataset:
             continue
         image = None if images is None else images / f"{name}.jpg"
         items.append(Item(name, f"category {normalised(category)}", title.strip(), image))
-    notes = [f"items in no outfit, not read: {unused:,}", *absent(root, ["images"])]
-    return RawDataset("pog", items, outfits, notes=notes)
+    notes = [f"items in no outfit, not read: {unused:,}", *absent(root, ["images", USERS])]
+    return RawDataset("pog", items, outfits, interactions=_clicked(root / USERS), notes=notes)
+
+
+def _clicked(file: Path) -> list[Interaction]:
+    """A user and the outfit that was clicked, of every line USER,ITEM;ITEM;…,OUTFIT; none without the file."""
+    clicked = []
+    for number, line in _lines(file) if file.is_file() else ():
+        fields = line.split(",")
+        if len(fields) != 3 or not fields[0].strip() or not fields[2].strip():
+            raise DataError(f"{file}: line {number:,}: {line[:60]!r} is not USER,ITEM;ITEM;…,OUTFIT; mend the line")
+        user, outfit = normalised(fields[0]), normalised(fields[2])
+        clicked.append(Interaction(user, outfit, None, f"{USERS} line {number:,}"))
+    return clicked
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

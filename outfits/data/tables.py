@@ -13,13 +13,14 @@ import pyarrow
 from pyarrow import compute, parquet
 
 from outfits.config.schema.data import DataConfig, TablesConfig
-from outfits.data.dataset import Interaction, Item, RawDataset, RawOutfit
+from outfits.data.dataset import FurtherImage, Interaction, Item, RawDataset, RawOutfit
 from outfits.data.files import as_score, csv_rows, decoded, root_of, what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 from outfits.naming import near, normalised
 
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "valid", "validation": "valid"}
+PAIRED = "paired"  # kind of further images of which the table says none
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 HEADER = 100_000  # characters that hold the header
 SHARING = {"data.tables.attributes", "data.tables.text"}  # keys that may name a column that another key names too
@@ -103,12 +104,21 @@ def read_tables(root: Path, config: TablesConfig) -> RawDataset:
         users = read_table(root / config.users, "data.tables.users", columns)
         notes += users.notes
         interactions = _interactions(users, config)
+    further: list[FurtherImage] = []
+    if config.pairs is not None:
+        of_pairs = [("pair_item_id", config.pair_item_id), ("pair_image", config.pair_image)]
+        of_pairs += [] if config.pair_kind is None else [("pair_kind", config.pair_kind)]
+        named_columns = [(f"data.tables.{at}", name) for at, name in of_pairs]
+        pairs = read_table(root / config.pairs, "data.tables.pairs", named_columns)
+        notes += pairs.notes
+        further = _further_images(pairs, root, config)
     return RawDataset(
         root.resolve().name,
         _items(items, root, config),
         _outfits(outfits, config),
         interactions=interactions,
         notes=notes,
+        further_images=further,
     )
 
 
@@ -342,6 +352,16 @@ def _interactions(table: Table, config: TablesConfig) -> list[Interaction]:
         Interaction(user_id, outfit_id, split, f"from {table.at(row)}", time)
         for row, (user_id, outfit_id, split, time) in enumerate(zip(user_ids, outfit_ids, splits, times, strict=True))
     ]
+
+
+def _further_images(table: Table, root: Path, config: TablesConfig) -> list[FurtherImage]:
+    item_ids = _required(table, config.pair_item_id, "the row names no item")
+    images = _required(table, config.pair_image, "the row names no image")
+    kinds = [PAIRED] * len(item_ids)
+    if config.pair_kind is not None:
+        kinds = _required(table, config.pair_kind, "the image is of no kind")
+    rows = zip(item_ids, images, kinds, strict=True)
+    return [FurtherImage(item_id, root / image, kind) for item_id, image, kind in rows]
 
 
 def _splits(table: Table, column: str) -> list[str]:

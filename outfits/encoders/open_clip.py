@@ -55,17 +55,22 @@ class OpenClip:
         model: architecture name, ``hf-hub:ORG/NAME`` or ``local-dir:PATH`` (a folder with ``open_clip_config.json``,
             weights and, where the configuration names one, a tokenizer).
         pretrained: pretrained tag or local weights file for an architecture name; None for the other two.
+        precision: arithmetic of the model, a value of ``encoder.precision``.
+        section: the section of the configuration that has the keys ``model`` and ``pretrained``, for messages.
 
     Raises:
         ConfigError: if model and pretrained conflict or are unknown.
         ArtifactError: if weights or tokenizer cannot be loaded. A model never keeps random weights.
     """
 
-    def __init__(self, model: str, pretrained: str | None, precision: str = "auto") -> None:
+    def __init__(
+        self, model: str, pretrained: str | None, precision: str = "auto", *, section: str = "encoder.open_clip"
+    ) -> None:
         self.name = model
+        self.section = section
         self.precision = precision
         self.device = torch.device("cpu")
-        _check_names(model, pretrained)
+        _check_names(model, pretrained, section)
         options = _loading_options(model, pretrained)
         try:
             self.model, transform = open_clip.create_model_from_pretrained(
@@ -74,9 +79,10 @@ class OpenClip:
         except LOADING_ERRORS as error:
             source = model if pretrained is None else f"{model} with pretrained={pretrained}"
             raise ArtifactError(
-                f"encoder.open_clip: cannot load the weights of {source} ({one_line(error, LONGEST)})"
+                f"{section}: cannot load the weights of {source} ({one_line(error, LONGEST)})"
             ) from error
         self.model.eval().requires_grad_(False)
+        self.quick_gelu = bool(options.get("force_quick_gelu", False))
         # open_clip's inference transforms end in "to tensor" and "normalise"; those run in the main process, so that
         # loader workers send 8-bit pixels instead of floats.
         steps = tuple(transform.transforms)
@@ -93,7 +99,7 @@ class OpenClip:
             return open_clip.get_tokenizer(self.name)  # type: ignore[no-any-return]
         except (*LOADING_ERRORS, ImportError) as error:
             raise ArtifactError(
-                f"encoder.open_clip.model: cannot load the tokenizer of {self.name} ({one_line(error, LONGEST)})"
+                f"{self.section}.model: cannot load the tokenizer of {self.name} ({one_line(error, LONGEST)})"
             ) from error
 
     def to(self, device: torch.device | str) -> None:
@@ -175,20 +181,20 @@ def _model(source: EncoderSource) -> OpenClip:
     return clip
 
 
-def _check_names(model: str, pretrained: str | None) -> None:
+def _check_names(model: str, pretrained: str | None, section: str) -> None:
     """Refuses names for which open_clip would give random weights, other weights than asked for, or a traceback."""
     if model.startswith((LOCAL_DIR, HF_HUB)):
         if pretrained is not None:
             raise ConfigError(
-                [f"encoder.open_clip.pretrained: {model} has its own weights and would ignore {pretrained}; set null"]
+                [f"{section}.pretrained: {model} has its own weights and would ignore {pretrained}; set null"]
             )
         if model.startswith(LOCAL_DIR):
-            _check_folder(Path(model.removeprefix(LOCAL_DIR)))
+            _check_folder(Path(model.removeprefix(LOCAL_DIR)), section)
         return
     known = open_clip.list_models()
     if model not in known:
         hint = did_you_mean(model, known) or "; give an architecture, hf-hub:ORG/NAME or local-dir:PATH"
-        raise ConfigError([f"encoder.open_clip.model: open_clip has no architecture '{model}'{hint}"])
+        raise ConfigError([f"{section}.model: open_clip has no architecture '{model}'{hint}"])
     tags = open_clip.list_pretrained_tags_by_model(model)
     if pretrained is None:
         offer = (
@@ -196,16 +202,14 @@ def _check_names(model: str, pretrained: str | None) -> None:
             if tags
             else "a weights file"
         )
-        raise ConfigError([f"encoder.open_clip.pretrained: {model} alone would have random weights; give {offer}"])
+        raise ConfigError([f"{section}.pretrained: {model} alone would have random weights; give {offer}"])
     if not open_clip.is_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
         offer = did_you_mean(pretrained, tags) or f"; it has {', '.join(tags) or 'none'}"
-        raise ConfigError(
-            [f"encoder.open_clip.pretrained: '{pretrained}' is neither a file nor a tag of {model}{offer}"]
-        )
+        raise ConfigError([f"{section}.pretrained: '{pretrained}' is neither a file nor a tag of {model}{offer}"])
 
 
-def _check_folder(folder: Path) -> None:
-    place = f"encoder.open_clip.model: folder {folder}"
+def _check_folder(folder: Path, section: str) -> None:
+    place = f"{section}.model: folder {folder}"
     if not folder.is_dir():
         raise ArtifactError(f"{place} does not exist")
     try:

@@ -1,5 +1,6 @@
 """Prepares a catalogue's images for image models once and memory-maps them: no epoch decodes them again."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.content import content_hash, image_digests
-from outfits.encoders.images import ItemImages, ItemShard, keep_shard
+from outfits.encoders.images import ItemImages, ItemShard, Prepare, keep_shard
 from outfits.encoders.learned import BATCH, image_tensor, preparation_key, prepare_image
 from outfits.representations.base import ImageModel
 from outfits.storage import READING_ERRORS, reserve, write_atomically, writing
@@ -26,12 +27,15 @@ class PackedImages:
     """Prepared images by catalogue position.
 
     Attributes:
-        pixels: RGB and foreground, uint8, shape ``[N, S, S, 4]``, memory-mapped; white where an item has no image.
+        pixels: uint8, memory-mapped; for image models RGB and foreground, shape ``[N, S, S, 4]``, else what ``prepare``
+            of an encoder makes of an image; white where an item has no image.
         present: which items have a usable image, bool, shape ``[N]``.
+        key: hash of the images and their preparation; the name of their folder.
     """
 
     pixels: NDArray[np.uint8]
     present: NDArray[np.bool_]
+    key: str = ""
 
 
 def packing_key(catalogue: Catalogue, image_size: int, background: str, policies: dict[str, str]) -> str:
@@ -48,15 +52,28 @@ def load_packed(folder: Path) -> PackedImages | None:
         present = np.load(folder / "present.npy", allow_pickle=False)
     except READING_ERRORS:
         return None
-    return PackedImages(pixels, present) if len(pixels) == len(present) else None
+    return PackedImages(pixels, present, folder.name) if len(pixels) == len(present) else None
 
 
 def pack_images(
     catalogue: Catalogue, folder: Path, image_size: int, background: str, policies: dict[str, str], num_workers: int
 ) -> PackedImages:
+    """Prepares every image for image models, see :func:`pack_prepared`; ``background`` is ``keep`` or ``cut``."""
+    prepare = partial(prepare_image, image_size=image_size, background=background)
+    return pack_prepared(catalogue, folder, prepare, (image_size, image_size, 4), policies, num_workers)
+
+
+def pack_prepared(
+    catalogue: Catalogue,
+    folder: Path,
+    prepare: Prepare,
+    shape: tuple[int, int, int],
+    policies: dict[str, str],
+    num_workers: int,
+) -> PackedImages:
     """Decodes and prepares every image with ``num_workers`` processes and writes the arrays to ``folder``.
 
-    ``present.npy``, written last, marks them as complete. ``background`` is ``keep`` or ``cut``; ``policies`` are
+    ``present.npy``, written last, marks them as complete. ``shape`` is that of a prepared image, ``policies`` are
     ``on_missing_image`` and ``on_corrupt_image``.
 
     Raises:
@@ -65,13 +82,12 @@ def pack_images(
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".pixels.{os.getpid()}.tmp"
     try:
-        pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(catalogue), image_size, image_size, 4))
+        pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(catalogue), *shape))
         with writing(folder):
             reserve(unfinished)
         present = np.zeros(len(catalogue), dtype=np.bool_)
         pixels[..., :3] = 255
-        prepare = partial(prepare_image, image_size=image_size, background=background)
-        images = ItemImages(catalogue, SHARD, prepare=prepare, draft_size=2 * image_size, **policies)
+        images = ItemImages(catalogue, SHARD, prepare=prepare, draft_size=2 * max(shape[:2]), **policies)
         collate: Any = keep_shard
         loader: DataLoader[ItemShard] = DataLoader(images, batch_size=None, num_workers=num_workers, collate_fn=collate)
         for shard in loader:
@@ -89,6 +105,16 @@ def pack_images(
     packed = load_packed(folder)
     assert packed is not None
     return packed
+
+
+def copies_of(images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Gives equal numbers to items whose images are equal in every pixel, shape ``[n]``."""
+    numbers: dict[bytes, int] = {}
+    groups = np.empty(len(positions), dtype=np.int64)
+    for row, position in enumerate(positions):
+        content = images.pixels[position, :, :, :3].tobytes()
+        groups[row] = numbers.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(numbers))
+    return groups
 
 
 @torch.inference_mode()

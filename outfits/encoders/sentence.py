@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from outfits.encoders.base import EncoderSource
 from outfits.encoders.content import content_hash, weights_sha256
-from outfits.encoders.packages import PACKAGE_PREFIX, packaged_file
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError, one_line
+from outfits.packages import PACKAGE_PREFIX, packaged_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -28,17 +28,16 @@ from outfits.encoders.fitting import (
 )
 from outfits.encoders.images import Prepare
 from outfits.encoders.learned import image_tensor, preparation_key, prepare_image
-from outfits.encoders.packages import PACKAGE_PREFIX, packaged_file
 from outfits.encoders.precision import autocast
 from outfits.errors import ArtifactError, ConfigError, one_line
 from outfits.naming import did_you_mean
+from outfits.packages import weights_file
 from outfits.weights import load_foreign
 
 VERSION = 1  # raise it when the same image would get another vector
 FIT_LIMIT = 4_096  # most images that the PCA is fitted on; the network sees each of them once more
 BATCH = 64  # images per forward pass
 GEM_POWER = 3.0
-PATTERNS = ("*.safetensors", "*.pth", "*.pt", "*.bin")
 LIBRARY_PREFIXES = ("hf-hub:", "local-dir:")
 
 
@@ -47,18 +46,19 @@ class TimmFeatures(nn.Module):
 
     Args:
         config: network, weights and pooling.
+        place: its section, for messages.
 
     Raises:
         ConfigError: if there is no such network, package or stage.
         ArtifactError: if the weights cannot be loaded. A network never keeps random weights.
     """
 
-    def __init__(self, config: TimmConfig) -> None:
+    def __init__(self, config: TimmConfig, place: str = "encoder.timm") -> None:
         super().__init__()
         self.config = config
         self.dim: int
         self.network: Any
-        self.network = _network(config).eval().requires_grad_(False)
+        self.network = _network(config, place).eval().requires_grad_(False)
         settings: dict[str, Any] = self.network.pretrained_cfg
         self.mean: Tensor
         self.std: Tensor
@@ -69,26 +69,41 @@ class TimmFeatures(nn.Module):
                 self.dim = self(torch.zeros(1, 3, config.image_size, config.image_size)).shape[1]
         except (IndexError, AssertionError, AttributeError, TypeError, RuntimeError, NotImplementedError) as error:
             what = f"{config.model} takes no images of {config.image_size} pixels, or has no stages {config.stages}"
-            raise ConfigError([f"encoder.timm: {what} ({one_line(error, 120)})"]) from error
+            raise ConfigError([f"{place}: {what} ({one_line(error, 120)})"]) from error
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled maps of images ``[B, 3, S, S]`` in [0, 1], each stage of unit length, ``[B, dim]``."""
+        return torch.cat([F.normalize(self._pooled(maps), dim=1) for maps in self.maps(images)], dim=1)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Maps of images ``[B, 3, S, S]`` in [0, 1], one of each stage, ``[B, c, h, w]``; tokens are ``[B, c, n, 1]``.
+
+        What lies behind the last stage that is wanted is not computed.
+        """
         pixels = (images - self.mean) / self.std
         inner = sorted({stage for stage in self.config.stages if stage >= 0})  # the library returns them in this order
-        if inner:
+        last, found = None, {}
+        if min(self.config.stages) >= 0:
+            maps = self.network.forward_intermediates(pixels, indices=inner, stop_early=True, intermediates_only=True)
+            found = dict(zip(inner, maps, strict=True))
+        elif inner:
             last, maps = self.network.forward_intermediates(pixels, indices=inner)
             found = dict(zip(inner, maps, strict=True))
         else:
-            last, found = self.network.forward_features(pixels), {}
-        pooled = [self._pooled(found.get(stage, last)) for stage in self.config.stages]
-        return torch.cat([F.normalize(part, dim=1) for part in pooled], dim=1)
+            last = self.network.forward_features(pixels)
+        return [self._channels_first(found.get(stage, last)) for stage in self.config.stages]
 
-    def _pooled(self, maps: Tensor) -> Tensor:
-        """Pools ``[B, c, h, w]``, or tokens ``[B, n, c]``, over places; some networks end in ``[B, h, w, c]``."""
+    def _channels_first(self, maps: Any) -> Tensor:
+        """Some networks have tokens ``[B, n, c]``, others end in ``[B, h, w, c]``."""
         if maps.ndim == 3:
             maps = maps[:, getattr(self.network, "num_prefix_tokens", 0) :].transpose(1, 2)[..., None]
         elif maps.shape[1] != self.network.num_features and maps.shape[-1] == self.network.num_features:
             maps = maps.permute(0, 3, 1, 2)
+        found: Tensor = maps
+        return found
+
+    def _pooled(self, maps: Tensor) -> Tensor:
+        """Pools ``[B, c, h, w]`` over places."""
         if self.config.pooling == "mean":
             return maps.mean(dim=(2, 3))
         return maps.clamp(min=1e-6).pow(GEM_POWER).mean(dim=(2, 3)).pow(1.0 / GEM_POWER)
@@ -186,9 +201,9 @@ def build_images(source: EncoderSource) -> TimmImages:
     return TimmImages(features, key, state, config.background, config.precision)
 
 
-def _network(config: TimmConfig) -> nn.Module:
+def _network(config: TimmConfig, place: str) -> nn.Module:
     """Builds the network with its weights."""
-    place, model, weights = "encoder.timm", config.model, config.weights
+    model, weights = config.model, config.weights
     if not model.startswith(LIBRARY_PREFIXES) and not timm.is_model(model):
         hint = did_you_mean(model.partition(".")[0], timm.list_models()) or "; give hf-hub:ORG/NAME or local-dir:PATH"
         raise ConfigError([f"{place}.model: timm has no network {model!r}{hint}"])
@@ -198,9 +213,7 @@ def _network(config: TimmConfig) -> nn.Module:
         way_out = f"give {place}.weights, a file or package:NAME, to work offline"
         raise ArtifactError(f"{place}.model: cannot load {model} ({one_line(error, 200)}); {way_out}") from error
     if weights is not None:
-        package = weights.removeprefix(PACKAGE_PREFIX)
-        packaged = package != weights
-        path = packaged_file(package, PATTERNS, f"{place}.weights", "weights") if packaged else Path(weights)
+        path = weights_file(weights, f"{place}.weights")
         try:
             load_foreign(network, path, model)
         except ArtifactError as error:

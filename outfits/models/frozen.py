@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from outfits.config.schema.model import GeneratorArchitecture
+from outfits.config.schema.parts import GrnetArchitecture
 from outfits.config.schema.personal import HfgnArchitecture
 from outfits.config.schema.retrieval import RetrieverArchitecture
 from outfits.config.schema.scorer import ScorerArchitecture
@@ -13,6 +14,7 @@ from outfits.config.schema.targets import StudentArchitecture
 from outfits.errors import ArtifactError
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
+from outfits.models.grnet import Grnet
 from outfits.models.hfgn import Hfgn
 from outfits.models.retrieval import RetrievalTransformer
 from outfits.models.student import TwoTower
@@ -68,6 +70,11 @@ def load_generator(path: Path, scorer_sha256: str) -> Generator:
 def load_recommender(path: Path) -> Hfgn:
     """Loads HFGN, in evaluation mode and frozen; raises :class:`ArtifactError` as :func:`load_network` does."""
     return load_network(Hfgn, HfgnArchitecture, path, "recommender", "delete it and run stage personal again")[0]
+
+
+def load_grnet(path: Path) -> Grnet:
+    """Loads GRNet, in evaluation mode and frozen; raises :class:`ArtifactError` as :func:`load_network` does."""
+    return load_network(Grnet, GrnetArchitecture, path, "GRNet", "delete it and run stage parts again")[0]
 
 
 def load_student(path: Path, scorer_sha256: str) -> TwoTower:

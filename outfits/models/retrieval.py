@@ -50,8 +50,10 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
 
     A target token, a learned start plus the condition, takes the place of S's task token among the item tokens; its
     output is the query :math:`q(O, w)`. Items have embeddings :math:`e(X)` of their tokens; :math:`\cos(q, e)` ranks
-    them. Since S's tokens are narrow, linear maps of the frozen embeddings, for the query of the outfit's mean, are
-    added to both. Tokens and blocks begin as those of S. The wanted item itself is never an input.
+    them. Since S's tokens are narrow, linear maps of the frozen embeddings are added to both, for the query the mean of
+    the outfit's items. As in CSA-Net (arXiv 1912.08967), which dimensions of a given item count depends on its category
+    and the wanted one: the mean is gated by both. Tokens and blocks begin as those of S. The wanted item itself is
+    never an input.
 
     Args:
         config: the architecture.
@@ -72,6 +74,11 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
         self.item_head = _head(width, config.dim)
         self.item_map = nn.Linear(image_dim + text_dim, config.dim, bias=False)
         self.query_map = nn.Linear(image_dim + text_dim, config.dim, bias=False)
+        opening = nn.Linear(width, config.dim)
+        nn.init.zeros_(opening.weight)  # begins open
+        nn.init.zeros_(opening.bias)
+        self.gate = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), opening)
+        self.gate_category = nn.Embedding(categories, width)
         self.dropout = nn.Dropout(config.input_dropout)
 
     def begin_from(self, scorer: OutfitTransformer) -> None:
@@ -84,7 +91,9 @@ class RetrievalTransformer(Network[RetrieverArchitecture]):
         tokens = self.item_tokens(query.vectors, query.present) + self.category(query.categories)
         condition = self.conditions(query.allowed[:, None], query.texts[:, None])[:, 0]
         read = read_out(self.blocks, self.start + condition, tokens, query.padding)
-        mean = (self.query_map(self.dropout(query.vectors)) * ~query.padding[..., None]).sum(1)
+        wanted = condition[:, None].expand_as(tokens)
+        gate = 1 + self.gate(torch.cat([self.gate_category(query.categories), wanted], dim=-1))
+        mean = (self.query_map(self.dropout(query.vectors)) * gate * ~query.padding[..., None]).sum(1)
         return F.normalize(self.query_head(read) + mean / (~query.padding).sum(1, keepdim=True), dim=-1)
 
     def item_features(self, vectors: Tensor, present: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from outfits.data.catalogue import ItemEmbeddings
 from outfits.models.compatibility import OutfitTransformer
 
 MODALITIES = ("image", "text", "joint")
+PARTS = "parts"  # of the stylist: S_X of kind pyramid, see outfits.models.pyramid_similarity
 
 
 def item_similarity(one: ItemEmbeddings, other: ItemEmbeddings, modality: str = "joint") -> NDArray[np.float32]:

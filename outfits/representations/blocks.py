@@ -41,11 +41,18 @@ class Encoder(nn.Sequential):
 
         The network sees one minus the image: the white background is 0, as the padding of convolutions is.
         """
-        ink = (1.0 - images).contiguous(memory_format=torch.channels_last)
-        h: Tensor = ink
-        for block in self:
+        flatten, linear = self[-2:]
+        vectors: Tensor = linear(flatten(self.maps(images)[-1]))
+        return vectors
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Maps after every halving, the coarsest last, ``[B, c, side, side]``."""
+        h = (1.0 - images).contiguous(memory_format=torch.channels_last)
+        found = []
+        for block in self[:-2]:
             h = block(h)
-        return h
+            found.append(h)
+        return found
 
 
 class Decoder(nn.Module):

@@ -36,6 +36,15 @@ def feature_distance(features: list[Tensor], targets: list[Tensor]) -> Tensor:
     return total
 
 
+def perceptual_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
+    r"""Squared distance in a frozen network's features, maps ``[B, c, h, w]`` of some layers; shape ``[]``.
+
+    :math:`\sum_l \frac{1}{C_l H_l W_l} \|\phi_l(x) - \phi_l(y)\|^2`, mean over the batch (arXiv 1603.08155,
+    equation 2).
+    """
+    return torch.stack([F.mse_loss(map_, target) for map_, target in zip(features, targets, strict=True)]).sum()
+
+
 def total_variation(maps: Tensor) -> Tensor:
     """Mean absolute difference of vertical and horizontal neighbours, shape ``[B]``; maps ``[B, c, h, w]``."""
     down = (maps[:, :, 1:] - maps[:, :, :-1]).abs().mean(dim=(1, 2, 3))

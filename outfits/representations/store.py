@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from outfits import run_files
-from outfits.config.schema.representation import IMAGE_MODELS, RepresentationConfig
+from outfits.config.schema.representation import IMAGE_MODELS, FrozenNetworkConfig, RepresentationConfig
 from outfits.errors import ArtifactError
 from outfits.representations.base import Features, ImageModel
-from outfits.representations.perceptual import FrozenFeatures, network_features
+from outfits.representations.perceptual import DEFAULT_PLACE, FrozenFeatures, network_features
 from outfits.weights import load_network
 
 OWN = "learned:"  # prefix of a representation run in the name of a frozen network
@@ -30,16 +30,21 @@ def perceptual_features(config: RepresentationConfig) -> FrozenFeatures | None:
 
     Raises the errors of :func:`~outfits.representations.perceptual.network_features`.
     """
-    perceptual = config.perceptual
-    if perceptual.weight == 0:
-        return None
-    name = str(perceptual.network)
+    return None if config.perceptual.weight == 0 else frozen_features(config.perceptual)
+
+
+def frozen_features(config: FrozenNetworkConfig, place: str = DEFAULT_PLACE) -> FrozenFeatures:
+    """Returns the features of a configured frozen network; ``place`` is its section, for messages.
+
+    Raises the errors of :func:`~outfits.representations.perceptual.network_features`.
+    """
+    name = str(config.network)
     if name.startswith(OWN):
         encoder = load_representation(Path(name.removeprefix(OWN)).expanduser() / run_files.REPRESENTATION)[0].encoder
         # The last two submodules flatten and reduce; the blocks before them give maps.
         blocks = [str(place) for place in range(len(encoder) - 2)]  # type: ignore[arg-type]
-        return FrozenFeatures(encoder, perceptual.layers or blocks, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # type: ignore[arg-type]
-    return network_features(name, perceptual.weights, perceptual.layers)
+        return FrozenFeatures(encoder, config.layers or blocks, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), place)  # type: ignore[arg-type]
+    return network_features(name, config.weights, config.layers, place)
 
 
 def fit_components(model: ImageModel, latents: NDArray[np.float32]) -> None:

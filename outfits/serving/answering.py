@@ -123,6 +123,12 @@ class Answering:
         piece = self._piece(call, asked.item, "item")
         return {"matches": self.stylist.similar(piece, asked.top, category=asked.category, modality=asked.modality)}
 
+    def refine(self, call: Call) -> dict[str, Any]:
+        """Finds items like one, but as a text says."""
+        asked: Any = call.request
+        piece = self._piece(call, asked.item, "item")
+        return {"matches": self.stylist.refine(piece, asked.text, asked.top, category=asked.category)}
+
     def search(self, call: Call) -> dict[str, Any]:
         """Finds items for a text."""
         asked: Any = call.request
@@ -205,6 +211,7 @@ ANSWERS: dict[str, Callable[[Answering, Call], Any]] = {
     "score": Answering.score,
     "explain": Answering.explain,
     "similar": Answering.similar,
+    "refine": Answering.refine,
     "search": Answering.search,
     "generate": Answering.generate,
     "add": Answering.add,

@@ -17,12 +17,14 @@ from outfits.errors import OutfitError, one_line
 from outfits.report.comparison.gallery import image_or_tile
 from outfits.serving import visit as visits
 from outfits.serving.keeping import keep_visit
+from outfits.serving.parts import parts_section
 from outfits.serving.visit import CompletionRequest, Visit, VisitItem
 from outfits.stylist import ItemRef, Stylist
 
 K_MAX = 3
 SHOWN = 12  # items of a page of search or browsing
 SIZE = (360, 480)
+IMAGINED_SIZE = (360, 360)
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: auto; }
 .grid-wrap { min-height: 0 !important; }
@@ -113,6 +115,11 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             k = gr.Slider(1, K_MAX, 2, step=1, label="Missing items")
             method = gr.Dropdown(methods, value=methods[0], label="Method")
             alpha = gr.Slider(0, 1, 0.5, label="Weight of the outfit against your words")
+        imagine = gr.Checkbox(
+            False,
+            label="Show what the generator had in mind, before each item found",
+            visible=stylist.can_imagine,
+        )
         asked: list[Any] = []
         for number in range(K_MAX):
             with gr.Row(visible=number < 2) as row:
@@ -132,6 +139,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             explain = gr.Button("Explain")
             why = _gallery("What each item does", 4)
             clash = gr.Markdown()
+        parts_section(stylist, state, selected, message)
         with gr.Accordion("A capsule wardrobe from it", open=False):
             with gr.Row():
                 items = gr.Slider(3, 20, 8, step=1, label="Items in all")
@@ -194,7 +202,10 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         gr.api(outfit_ids)
         chips_and_texts = [component for _, chips, text in asked for component in (chips, text)]
         complete.click(
-            acting(partial(_complete, stylist)), [state, k, method, alpha, *chips_and_texts], every, api_name="complete"
+            acting(partial(_complete, stylist)),
+            [state, k, method, alpha, *chips_and_texts, imagine],
+            every,
+            api_name="complete",
         )
         for number, button in enumerate(takes):
             button.click(acting(lambda v, n=number: visits.take(v, n)), [state], every)
@@ -236,6 +247,7 @@ def _gallery(label: str, columns: int, *, visible: bool = True) -> gr.Gallery:
         label=label,
         columns=columns,
         object_fit="contain",
+        format="jpeg",  # six times faster to encode than the default
         height="auto",
         allow_preview=False,
         buttons=[],
@@ -255,13 +267,15 @@ def _kept(visit: Visit, before: Visit, config: ServeConfig) -> Visit:
 
 
 def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: float, *asked: Any) -> Visit:
-    chips, texts = asked[::2], asked[1::2]
+    (*conditions, imagine) = asked
+    chips, texts = conditions[::2], conditions[1::2]
     request = CompletionRequest(
         int(k),
         tuple(tuple(names or ()) for names in chips[: int(k)]),
         tuple(text or "" for text in texts[: int(k)]),
         str(method),
         float(alpha),
+        bool(imagine),
     )
     return visits.complete(visit, stylist, request)
 
@@ -320,6 +334,9 @@ def _show_proposals(visit: Visit) -> list[Any]:
             for place, adds in enumerate(proposal.adds):
                 image, caption = pictures[given + place]
                 pictures[given + place] = (image, f"adds {adds:+.3f} · {caption}")
+            for place, thought in reversed(list(enumerate(proposal.imagined))):
+                caption = f"imagined, before {thought.found.category} was found"
+                pictures.insert(given + place, (thought.image.resize(IMAGINED_SIZE), caption))
             note = f"S **{proposal.outfit.score:.3f}**"
             note += "" if proposal.judge is None else f", the judge's score **{proposal.judge:.3f}**"
         galleries.append(gr.update(value=pictures, visible=there))

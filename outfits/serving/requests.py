@@ -78,7 +78,16 @@ class Similar(Request):
     item: Piece
     top: Top = 10
     category: Categories = None
-    modality: Literal["image", "text", "joint"] = "joint"
+    modality: Literal["image", "text", "joint", "parts"] = "joint"
+
+
+class Refine(Request):
+    """The catalogue items most like an item, but as a text says: "in red"."""
+
+    item: Piece
+    text: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+    top: Top = 10
+    category: Categories = None
 
 
 class Search(Request):
@@ -132,6 +141,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "score": Operation("/score", Score),
     "explain": Operation("/explain", Explain),
     "similar": Operation("/similar", Similar),
+    "refine": Operation("/refine", Refine),
     "search": Operation("/search", Search),
     "generate": Operation("/generate", Generate),
     "add": Operation("/items", AddItems),

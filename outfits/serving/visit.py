@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
+from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT
 from outfits.config.schema.serve import MOST_ITEMS
 from outfits.errors import ConfigError, DataError
 from outfits.serving.photos import read_image
-from outfits.stylist import Garment, ItemRef, StyledOutfit, Stylist
+from outfits.stylist import Garment, ImaginedItem, ItemRef, StyledOutfit, Stylist
 
 PROPOSALS = 3  # outfits shown at once
 TRIED = 12  # completions looked through for one that was not shown yet
@@ -45,13 +46,17 @@ class VisitItem:
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """What is asked of a completion: number of items, allowed categories and text of each, method, weight of S."""
+    """What is asked of a completion: number of items, allowed categories and text of each, method, weight of S.
+
+    With ``imagine`` the missing items are also drawn as the generator has them in mind.
+    """
 
     k: int = 2
     categories: tuple[tuple[str, ...], ...] = ()
     texts: tuple[str, ...] = ()
     method: str = "generator_beam"
     alpha: float | None = None
+    imagine: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,14 @@ class Proposal:
         judge: its score under the judge; None without one.
         adds: what each added item adds to S: S of the outfit less S without it.
         images: the visitor's own images of the given items, None for catalogue items.
+        imagined: what the generator had in mind for each added item; empty where that was not asked for.
     """
 
     outfit: StyledOutfit
     judge: float | None
     adds: tuple[float, ...]
     images: tuple[Image.Image | None, ...]
+    imagined: tuple[ImaginedItem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,19 @@ def add_item(visit: Visit, stylist: Stylist, item_id: str) -> Visit:
 def add_image(visit: Visit, stylist: Stylist, content: bytes, megapixels: float) -> Visit:
     """Adds a garment from a photo, with the category that the nearest items of the catalogue have.
 
+    Category and text are those that the run's multi-task model proposes, as far as it has learned to.
+
     Raises:
         DataError: if the photo cannot be read or has more than so many million pixels.
     """
     image = read_image(content, megapixels)
-    (category, _), *_ = stylist.likely_categories(image)
-    return _changed(visit, (*visit.items, _own(Garment(category, image=image))))
+    learned = stylist.learned
+    found = stylist.categorise(image) if RECOGNITION in learned else []
+    likely = [category for category, _ in found if category in stylist.categories]
+    known = likely[0] if likely else stylist.likely_categories(image)[0][0]
+    garment = Garment(known, image=image)
+    text = stylist.caption(garment) if CAPTIONING in learned else ""
+    return _changed(visit, (*visit.items, _own(Garment(known, text, image))))
 
 
 def describe(visit: Visit, stylist: Stylist, place: int, category: str, text: str) -> Visit:
@@ -141,16 +155,24 @@ def complete(visit: Visit, stylist: Stylist, request: CompletionRequest) -> Visi
     kept = visit.kept or visit.items
     if not kept:
         raise DataError("put at least one item into the outfit first, or start from a text")
+    pieces, categories = [entry.piece for entry in kept], _lists(request)
+    texts = list(request.texts) if any(text.strip() for text in request.texts) else None
     found = stylist.complete(
-        [entry.piece for entry in kept],
+        pieces,
         request.k,
-        categories=_lists(request),
-        texts=list(request.texts) if any(text.strip() for text in request.texts) else None,
+        categories=categories,
+        texts=texts,
         method=request.method,
         top=PROPOSALS,
         alpha=request.alpha,
     )
-    return replace(visit, items=kept, proposals=tuple(_proposal(stylist, kept, one) for one in found), request=request)
+    proposals = [_proposal(stylist, kept, one) for one in found]
+    if request.imagine:
+        for number, one in enumerate(found):
+            ids = [str(item.id) for item in one.added]
+            imagined = stylist.imagine(pieces, request.k, categories=categories, texts=texts, found=ids)
+            proposals[number] = replace(proposals[number], imagined=tuple(imagined))
+    return replace(visit, items=kept, proposals=tuple(proposals), request=request)
 
 
 def generate(visit: Visit, stylist: Stylist, text: str, size: int | None) -> Visit:
@@ -206,9 +228,12 @@ def swap(visit: Visit, stylist: Stylist, place: int, text: str = "") -> Visit:
         visit: the visit.
         stylist: the stylist.
         place: which item.
-        text: what the other one should be like; empty: whatever S likes best.
+        text: what the other one should be like; empty: whatever S likes best. A run whose multi-task model has learned
+            to refine finds the item most like the old one, but as the text says.
     """
     old = _at(visit, place)
+    if text and _refines(stylist, old):
+        return _refined(visit, stylist, place, text)
     rest = [entry for number, entry in enumerate(visit.items) if number != place]
     if not rest:
         raise DataError("one item alone cannot be swapped; add another first")
@@ -225,6 +250,23 @@ def swap(visit: Visit, stylist: Stylist, place: int, text: str = "") -> Visit:
     new = next((one.added[0] for one in found if one.added[0].id not in shown), None)
     if new is None:
         raise DataError(f"every item of {old.ref.category} that goes well here was shown already")
+    return _put(visit, place, VisitItem(str(new.id), new, added=True, shown=shown))
+
+
+def _refines(stylist: Stylist, old: VisitItem) -> bool:
+    """Whether the run can look for an item like this one, which needs its image."""
+    has_image = old.image is not None or old.ref.image_path is not None
+    return REFINEMENT in stylist.learned and has_image
+
+
+def _refined(visit: Visit, stylist: Stylist, place: int, text: str) -> Visit:
+    old = _at(visit, place)
+    there = {entry.piece for entry in visit.items if isinstance(entry.piece, str)}
+    found = stylist.refine(old.piece, text, TRIED + len(there), category=old.ref.category)
+    shown = old.shown | ({old.piece} if isinstance(old.piece, str) else set())
+    new = next((match.item for match in found if match.item.id not in shown | there), None)
+    if new is None:
+        raise DataError(f"every item of {old.ref.category} that is like this was shown already")
     return _put(visit, place, VisitItem(str(new.id), new, added=True, shown=shown))
 
 

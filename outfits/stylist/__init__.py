@@ -3,6 +3,7 @@
 from outfits.stylist.capsule import Capsule, CapsuleOutfit
 from outfits.stylist.explaining import Explanation, ItemEffect, PairEffect
 from outfits.stylist.garments import Garment
+from outfits.stylist.imagining import ImaginedItem
 from outfits.stylist.results import ItemMatch, ItemRef, OutfitMatch, StyledOutfit
 from outfits.stylist.stylist import Stylist
 
@@ -11,6 +12,7 @@ __all__ = [
     "CapsuleOutfit",
     "Explanation",
     "Garment",
+    "ImaginedItem",
     "ItemEffect",
     "ItemMatch",
     "ItemRef",

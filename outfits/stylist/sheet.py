@@ -2,19 +2,22 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 from outfits.data.dataset import Item
 from outfits.report.comparison.gallery import item_thumbnail
 from outfits.report.drawing import SIZE, drawable, image_bytes
 from outfits.report.style import PRINT
 from outfits.storage import write_atomically
-from outfits.stylist.results import ItemRef, StyledOutfit
+from outfits.stylist.imagining import ImaginedItem
+from outfits.stylist.results import StyledOutfit
 
 CELL = (1.5, 2.35)  # width and height of an item, inches
 PIXELS = (264, 352)  # largest image, the 3:4 of most product images
@@ -22,30 +25,41 @@ FRAME, EDGE = "#2f6fde", "#d9dde3"
 LETTERS = 20  # characters in a line under an item
 
 
-def draw_outfits(outfits: Sequence[StyledOutfit]) -> Figure:
-    """Draws at least one outfit, best first, a row each."""
-    across = max(len(outfit.items) for outfit in outfits)
+@dataclass(frozen=True)
+class Cell:
+    """One image of a row: the image, or ``words`` instead of it, two lines under it, and whether it is framed."""
+
+    image: Image.Image | None
+    words: str
+    above: str
+    below: str
+    framed: bool
+
+
+def draw_outfits(outfits: Sequence[StyledOutfit], imagined: Sequence[Sequence[ImaginedItem]] = ()) -> Figure:
+    """Draws at least one outfit, best first, a row each; ``imagined`` are drawn beside the added items, if given."""
+    rows = [_cells(outfit, imagined[row] if imagined else ()) for row, outfit in enumerate(outfits)]
+    across = max(map(len, rows))
     figure = Figure(
         figsize=(CELL[0] * max(across, 2) + 0.3, CELL[1] * len(outfits)),
         layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06),
     )
     grid = figure.subplots(len(outfits), max(across, 2), squeeze=False)
-    for number, (row, outfit) in enumerate(zip(grid, outfits, strict=True), start=1):
-        given = len(outfit.given)
-        for place, axis in enumerate(row):
+    for number, (axes, cells, outfit) in enumerate(zip(grid, rows, outfits, strict=True), start=1):
+        for axis in axes:
             axis.set_axis_off()
-            if place < len(outfit.items):
-                _draw_item(axis, outfit.items[place], framed=bool(given) and place >= given)
-        row[0].set_title(_title(number, outfit), loc="left", size=SIZE, color=PRINT.ink, weight="bold")
+        for axis, cell in zip(axes, cells, strict=False):
+            _draw_cell(axis, cell)
+        axes[0].set_title(_title(number, outfit), loc="left", size=SIZE, color=PRINT.ink, weight="bold")
     return figure
 
 
-def write_sheet(outfits: Sequence[StyledOutfit], path: Path) -> None:
+def write_sheet(outfits: Sequence[StyledOutfit], path: Path, imagined: Sequence[Sequence[ImaginedItem]] = ()) -> None:
     """Writes :func:`draw_outfits` in the format of the file's suffix, atomically; makes a missing folder.
 
     The suffix is one of :data:`outfits.config.schema.complete.IMAGE_SUFFIXES`.
     """
-    data = image_bytes(draw_outfits(outfits), path.suffix.removeprefix("."), dpi=110)
+    data = image_bytes(draw_outfits(outfits, imagined), path.suffix.removeprefix("."), dpi=110)
     write_atomically(path, lambda file: file.write(data))
 
 
@@ -54,14 +68,29 @@ def _title(number: int, outfit: StyledOutfit) -> str:
     return f"{number}   S {outfit.score:.3f}{text}"
 
 
-def _draw_item(axis: Axes, item: ItemRef, *, framed: bool) -> None:
+def _cells(outfit: StyledOutfit, imagined: Sequence[ImaginedItem]) -> list[Cell]:
+    """Lists an outfit's items, each added one after what the generator had in mind for it."""
+    given = len(outfit.given)
+    cells = []
+    for place, item in enumerate(outfit.items):
+        if imagined and place >= given:
+            thought = imagined[place - given]
+            image = thought.image.resize((PIXELS[0], PIXELS[0]), Image.Resampling.BICUBIC)
+            cells.append(Cell(image, "", "imagined", f"cosine {thought.similarity:.2f}", False))
+        picture = item_thumbnail(Item(item.name, item.category, item.text, item.image_path), PIXELS)
+        name = textwrap.shorten(item.id or "own", LETTERS, placeholder="…")
+        cells.append(Cell(picture, item.text or item.name, item.category, name, bool(given) and place >= given))
+    return cells
+
+
+def _draw_cell(axis: Axes, cell: Cell) -> None:
     width, height = PIXELS
     axis.set_xlim(0, width)
     axis.set_ylim(height + 62, 0)
     axis.set_aspect("equal")
-    image = item_thumbnail(Item(item.name, item.category, item.text, item.image_path), PIXELS)
+    image = cell.image
     if image is None:
-        words = textwrap.wrap(item.text or item.name, LETTERS)[:8]
+        words = textwrap.wrap(cell.words, LETTERS)[:8]
         _write(axis, "\n".join(words), width / 2, height / 2, color=PRINT.muted, ha="center", va="center")
     else:
         scale = min(width / image.width, height / image.height)
@@ -73,11 +102,11 @@ def _draw_item(axis: Axes, item: ItemRef, *, framed: bool) -> None:
     axis.plot(
         [1, width - 1, width - 1, 1, 1],
         [1, 1, height - 1, height - 1, 1],
-        color=FRAME if framed else EDGE,
-        linewidth=2.2 if framed else 0.8,
+        color=FRAME if cell.framed else EDGE,
+        linewidth=2.2 if cell.framed else 0.8,
         clip_on=False,
     )
-    for line, text in enumerate((item.category, textwrap.shorten(item.id or "own", LETTERS, placeholder="…"))):
+    for line, text in enumerate((cell.above, cell.below)):
         _write(axis, text, 0, height + 8 + 26 * line, color=PRINT.ink, va="top")
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
+from outfits import run_files
 from outfits.completion.completion import MethodOutcome
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
@@ -19,13 +20,15 @@ from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
 from outfits.config.schema import Config
 from outfits.config.schema.methods import methods_needing, spec_of
+from outfits.config.schema.multitask import REFINEMENT
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import SPLITS, Outfits
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import ImageSource, decode_image
 from outfits.errors import ArtifactError, ConfigError, DataError
-from outfits.models.similarity import TextSimilarity, item_similarity, outfit_embeddings
+from outfits.imaging.conditional import ConditionalGenerator
+from outfits.models.similarity import PARTS, TextSimilarity, item_similarity, outfit_embeddings
 from outfits.naming import did_you_mean, normalised
 from outfits.scoring.preferences import Preferences, UserPreference
 from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, grow_capsule
@@ -33,8 +36,11 @@ from outfits.stylist.changes import AddedItem, image_file
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder, read_users
 from outfits.stylist.garments import Garment, embed_text
+from outfits.stylist.imagining import ImaginedItem, decoder_of, drawn_items, imagined_latents
 from outfits.stylist.loading import LoadedRun, changed_run, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
+from outfits.stylist.parts import PartComparison, PartsSearch
+from outfits.stylist.refining import Refiner, multitask_of
 from outfits.stylist.requests import (
     AllowedCategories,
     ConditionTexts,
@@ -110,6 +116,8 @@ class Stylist:
         context.scorer, context.similarity  # noqa: B018 (built here)
         if context.generator is not None:
             context.index  # noqa: B018 (built here)
+        if REFINEMENT in self.learned:
+            self._refiner.gallery  # noqa: B018 (built here)
         return self
 
     def add(self, items: Mapping[str, Garment]) -> "Stylist":
@@ -342,6 +350,53 @@ class Stylist:
                 found[row] = self._completed(partial_outfits[row], completions, place, tasks, context)
         return found
 
+    def imagine(
+        self,
+        items: Sequence[Piece],
+        k: int = 2,
+        *,
+        categories: AllowedCategories = None,
+        texts: ConditionTexts = None,
+        found: Sequence[str] | None = None,
+    ) -> list[ImaginedItem]:
+        """Draws an outfit's ``k`` missing items as the generator has them in mind, beside the items found for them.
+
+        Args:
+            items: the partial outfit, as in :meth:`complete`.
+            k: number of missing items, at most :attr:`k_max`.
+            categories: allowed categories, as in :meth:`complete`.
+            texts: texts of conditions, as in :meth:`complete`.
+            found: ids of k items that a completion has added, to be drawn beside; None: the items nearest to the
+                generator's latents. Without conditions each goes with the latent that it suits.
+
+        Raises:
+            ArtifactError: if the run has no generator, or no decoder of stage ``imagine``.
+            ConfigError: if there are not k items found.
+            DataError: as :meth:`complete` does.
+
+        Examples:
+            >>> [imagined.found.category != stylist.item(first).category for imagined in stylist.imagine([first], k=1)]
+            [True]
+        """
+        check_counts(k=k)
+        partial_outfit = self._parser.read(items)
+        conditions = self._conditions(k, categories, texts, self._alpha(None))
+        places = None if found is None else [self._parser.position(item_id) for item_id in found]
+        latents = imagined_latents(self._context(partial_outfit), partial_outfit, k, conditions, places)
+        refs = [self._parser.item(int(item)) for item in latents.found]
+        return drawn_items(latents, self.decoder, refs)
+
+    @cached_property
+    def decoder(self) -> ConditionalGenerator:
+        """The decoder of the generator's latents, loaded when items are first imagined."""
+        return decoder_of(self._run) if self._exported is self else self._exported.decoder
+
+    @property
+    def can_imagine(self) -> bool:
+        """Whether the run has a generator and a decoder of its latents."""
+        run = self._run
+        return run.context.generator is not None and (run.folder / run_files.DECODER).is_file()
+
     def generate(
         self,
         text: str,
@@ -571,7 +626,12 @@ class Stylist:
             item: catalogue id or external garment.
             top: items to return at most.
             category: name or names of the categories to search; None: all.
-            modality: ``image`` or ``text`` to compare that part alone, ``joint`` for the parts that both items have.
+            modality: ``image`` or ``text`` to compare that part alone, ``joint`` for the parts that both items have,
+                ``parts`` for the parts of their images: the same item seen otherwise comes first.
+
+        Raises:
+            ArtifactError: for ``parts``, if the run has no stage ``parts``.
+            DataError: for ``parts``, if the item has no image.
 
         Examples:
             >>> match = stylist.similar(first, top=1)[0]
@@ -592,12 +652,123 @@ class Stylist:
         allowed = self._allowed_items(category)
         found = []
         for item in items:
+            if modality == PARTS:
+                found.append(self._similar_by_parts(item, allowed, top))
+                continue
             partial_outfit = self._parser.read([item])
             embedded = self._context(partial_outfit).embedded(partial_outfit.positions)
             similarity = item_similarity(embedded, self._run.catalogue.require_embeddings, modality)[0]
             others = np.flatnonzero(allowed & (np.arange(len(self)) != partial_outfit.positions[0]))
             found.append(self._matches(similarity, others, top))
         return found
+
+    def _similar_by_parts(self, item: Piece, allowed: NDArray[np.bool_], top: int) -> list[ItemMatch]:
+        check_counts(top=top)
+        piece = item if isinstance(item, Garment) else self._parser.position(item)
+        others = np.flatnonzero(allowed if isinstance(piece, Garment) else allowed & (np.arange(len(self)) != piece))
+        catalogue, parts = self._run.catalogue, self.parts
+        found = parts.similar(parts.pyramid(piece, catalogue), catalogue, others, top)
+        return [ItemMatch(self._parser.item(place), similarity) for place, similarity in found]
+
+    def compare_parts(self, item: Piece, other: Piece) -> PartComparison:
+        """Compares the parts of two items' images: S_X, and which parts speak for one item and which against it.
+
+        Raises:
+            ArtifactError: if the run has no stage ``parts``.
+            DataError: if an item has no image.
+        """
+        catalogue, parts = self._run.catalogue, self.parts
+        pieces = (one if isinstance(one, Garment) else self._parser.position(one) for one in (item, other))
+        one, two = (parts.pyramid(piece, catalogue) for piece in pieces)
+        return parts.compare(one, two)
+
+    @property
+    def compares_parts(self) -> bool:
+        """Whether the run has GRNet, of stage ``parts``."""
+        return (self._run.folder / run_files.GRNET).is_file()
+
+    @cached_property
+    def parts(self) -> PartsSearch:
+        """GRNet over the catalogue; raises :class:`ArtifactError` if the run has no stage ``parts``."""
+        if self._exported is not self:
+            return self._exported.parts
+        return PartsSearch(self._run.folder, self._run.config, self._run.catalogue)
+
+    @property
+    def learned(self) -> Sequence[str]:
+        """What the run's multi-task encoder has learned (``refinement``, ``captioning``, …); nothing without one.
+
+        Examples:
+            >>> stylist.learned
+            ()
+        """
+        config = self._run.config.encoder
+        if "multitask" not in (config.image, config.text):
+            return ()
+        model = multitask_of(self.encoder)
+        return () if model is None else tuple(model.tasks)
+
+    def refine(
+        self, item: Piece, text: str, top: int = 10, *, category: str | Sequence[str] | None = None
+    ) -> list[ItemMatch]:
+        """The catalogue items most like an item, but as a text says: ``refine(item, "in red")``; itself left out.
+
+        Args:
+            item: catalogue id or external garment, with an image.
+            text: what should be different.
+            top: items to return at most; those without an image are none.
+            category: name or names of the categories to search; None: all.
+
+        Raises:
+            ConfigError: if the run has no multi-task encoder that has learned to refine.
+            DataError: if the item has no image, or the encoder knows no word of the text.
+        """
+        refiner, allowed = self._refiner, self._allowed_items(category)
+        similarity = refiner.refine(refiner.prepared(self._image_of(item)), text)
+        allowed = allowed & refiner.gallery[1]
+        if isinstance(item, str):
+            allowed[self._parser.position(item)] = False
+        return self._matches(similarity, np.flatnonzero(allowed), top)
+
+    def caption(self, item: Piece) -> str:
+        """A text for the image of a catalogue item or an external garment; errors as of :meth:`refine`."""
+        return self._refiner.caption(self._refiner.prepared(self._image_of(item)), self._run.config.multitask.beam)
+
+    def categorise(self, image: ImageSource, text: str = "") -> list[tuple[str, float]]:
+        """Categories of a photo with their probabilities, the likeliest first, by the run's multi-task encoder.
+
+        Without such an encoder see :meth:`likely_categories`.
+
+        Args:
+            image: the photo, as in :class:`Garment`.
+            text: what is known about it.
+
+        Raises:
+            ConfigError: if the run has no multi-task encoder that has learned categories.
+            DataError: if the photo cannot be opened.
+        """
+        return self._refiner.categorise(self._refiner.prepared(image), text)
+
+    @cached_property
+    def _refiner(self) -> Refiner:
+        model = multitask_of(self.encoder)
+        if model is None:
+            text = "this run has no multi-task model; train one with experiment=multitask, and a run with that encoder"
+            raise ConfigError([f"encoder.image: {text}"])
+        if self._exported is not self:
+            return Refiner(model, self._run.catalogue, None, self._exported._refiner)
+        return Refiner(model, self._run.catalogue, self._run.folder / run_files.STYLIST)
+
+    def _image_of(self, item: Piece) -> ImageSource:
+        """The image of a catalogue item or a garment; DataError if it has none."""
+        if isinstance(item, Garment):
+            image, name = item.path or item.image, f"own {item.category}"
+        else:
+            ref = self.item(item)
+            image, name = ref.image_path, f"item {ref.id!r}"
+        if image is None:
+            raise DataError(f"{name} has no image, which this needs")
+        return image
 
     def likely_categories(self, image: ImageSource, text: str = "", nearest: int = 15) -> list[tuple[str, float]]:
         """Categories of the catalogue items most similar to a photo, with their shares, the likeliest first.

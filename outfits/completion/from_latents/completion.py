@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
@@ -56,11 +57,19 @@ def generator_rerank(tasks: CompletionTasks, context: MethodContext, options: Re
 
 def generator_beam(tasks: CompletionTasks, context: MethodContext, options: GeneratorBeamConfig) -> MethodOutcome:
     """Completes by beam search over the r items nearest to each of the generator's latents."""
-    return _search_near_latents(tasks, context, options.candidates, width=options.width, joint=True)
+    return _search_near_latents(
+        tasks, context, options.candidates, width=options.width, joint=True, regenerate=options.regenerate
+    )
 
 
 def _search_near_latents(
-    tasks: CompletionTasks, context: MethodContext, candidates: int, *, width: int, joint: bool
+    tasks: CompletionTasks,
+    context: MethodContext,
+    candidates: int,
+    *,
+    width: int,
+    joint: bool,
+    regenerate: bool = False,
 ) -> MethodOutcome:
     index, similarity = context.index, context.similarity
     stopwatch = Stopwatch()
@@ -69,6 +78,8 @@ def _search_near_latents(
 
     def near_latents(query: SearchQuery, rows: NDArray[np.int64]) -> SearchTrace:
         propose = latent_shortlists(latents[rows], index, candidates, joint=joint)
+        if regenerate:
+            propose = regenerated_shortlists(propose, tasks.take(rows), context, candidates)
         return beam_search(replace(query, propose=propose, candidates_kept=candidates * tasks.k), width)
 
     trace, seconds = search_by_size(tasks, context, near_latents)
@@ -226,6 +237,29 @@ def latent_shortlists(latents: Tensor, index: ItemIndex, r: int, *, joint: bool 
                 of_item[slot, place] = nearness[slot, listed[slot] >= 0]
             mask &= np.arange(k)[:, None] == of_item.argmax(axis=0)
         return items, mask
+
+    return propose
+
+
+def regenerated_shortlists(
+    first: CandidateProposer, tasks: CompletionTasks, context: MethodContext, r: int
+) -> CandidateProposer:
+    """Candidates near latents that the generator emits anew for the rest of each partial outfit.
+
+    A latent of the whole completion is an item for the outfit as it was given; the best item beside one that S has
+    chosen since may be another. The first step takes the candidates of ``first``, see :func:`latent_shortlists`.
+    """
+
+    def propose(
+        row: int, conditions: OutfitConditions, hypothesis: Hypothesis, feasible: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        if not hypothesis.items:
+            return first(row, conditions, hypothesis, feasible)
+        free = hypothesis.free(tasks.k)
+        emitted = context.latents(tasks.take([row]).with_added(hypothesis.items, free))
+        latents = emitted.new_ones(1, tasks.k, emitted.shape[2])  # those of items already chosen are not looked at
+        latents[0, torch.from_numpy(free)] = emitted[0]
+        return latent_shortlists(latents, context.index, r)(0, conditions, hypothesis, feasible)
 
     return propose
 

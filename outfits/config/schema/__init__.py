@@ -10,8 +10,11 @@ from outfits.config.plugins import import_plugins
 from outfits.config.schema.data import DataConfig
 from outfits.config.schema.encoder import EncoderConfig
 from outfits.config.schema.evaluate import EvaluateConfig
+from outfits.config.schema.imaging_conditional import ImagineConfig
 from outfits.config.schema.index import IndexConfig
 from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
+from outfits.config.schema.multitask import MultitaskConfig
+from outfits.config.schema.parts import PartsConfig
 from outfits.config.schema.personal import PersonalConfig
 from outfits.config.schema.ray import ENGINES, RayConfig
 from outfits.config.schema.retrieval import RetrievalConfig
@@ -53,6 +56,9 @@ class Config:
     judge: JudgeConfig = section(JudgeConfig)
     retrieval: RetrievalConfig = section(RetrievalConfig)
     personal: PersonalConfig = section(PersonalConfig)
+    parts: PartsConfig = section(PartsConfig)
+    multitask: MultitaskConfig = section(MultitaskConfig)
+    imagine: ImagineConfig = section(ImagineConfig)
     targets: TargetsConfig = section(TargetsConfig)
     model: ModelConfig = section(ModelConfig)
     loss: LossConfig = section(LossConfig)

@@ -18,6 +18,8 @@ def _image_file(value: str) -> str:
 
 
 def _user(value: Any) -> Any:
+    if value is None:
+        return None
     ids = value if isinstance(value, list) else [value]
     if not ids or any(isinstance(one, list | dict | None.__class__) for one in ids):
         raise ValueError(f"{value!r} is neither the id of a user nor a list of ids of outfits")
@@ -56,13 +58,17 @@ class CompleteConfig:
     alpha: float | None = key(
         None, "weight of S against texts of conditions; null: the run's evaluate.alpha", ge=0, le=1
     )
-    user: Any = key(
+    user: Any | None = key(
         None,
         "whom to complete the outfit for: the id of a user of the run's data, or ids of outfits that a new user likes, "
         "as in user=[12,40]",
         check=_user,
     )
     beta: float | None = key(None, "weight of the user's preference; null: the run's personal.beta", ge=0)
+    imagine: bool = key(
+        False,
+        "also draw missing items as the generator had them in mind, beside those found; needs stage imagine",
+    )
     top: int = key(5, "outfits shown at most, best first", ge=1, le=100)
     out: str = key(
         "completions.png",

@@ -39,6 +39,8 @@ DATA_FORMATS = Table(
         DataFormat("polyvore_u", "outfits.data.polyvore_u:read_format"),
         DataFormat("fashion_hash_net", "outfits.data.fashion_hash_net:read_format"),
         DataFormat("hfgn", "outfits.data.hfgn:read_format"),
+        DataFormat("fashion_iq", "outfits.data.fashion_iq:read_format"),
+        DataFormat("fashion_gen", "outfits.data.fashion_gen:read_format", "by a signed form; for research"),
         DataFormat("tables", "outfits.data.tables:read_format"),
     ),
 )
@@ -67,7 +69,8 @@ class SplitConfig:
     )
     valid_share: float = key(
         0.05,
-        "polyvore_u, fashion_hash_net and hfgn: share of what is given for training kept for validation",
+        "polyvore_u, fashion_hash_net, hfgn, fashion_iq and fashion_gen: share of what is given for training kept for "
+        "validation",
         gt=0,
         lt=1,
     )
@@ -108,6 +111,16 @@ class TablesConfig:
         None, "users table: column with train, valid or test; null: as the outfit's, or by data.split.users"
     )
     user_time: str | None = key(None, "users table: column with a time, any number that grows; null: no times")
+    pairs: str | None = key(
+        None,
+        "pairs table, one row per (item, another image of it), CSV or Parquet, relative to data.root, for stage parts; "
+        "null: no pairs",
+    )
+    pair_item_id: str = key("item_id", "pairs table: column of the item's id")
+    pair_image: str = key("image", "pairs table: column of the other image's path relative to data.root")
+    pair_kind: str | None = key(
+        None, "pairs table: column that says how the image differs, as in cropped; null: all are called paired"
+    )
 
 
 @dataclass
@@ -125,6 +138,9 @@ class SyntheticConfig:
     )
     users: int = key(
         0, "number of users with a hidden taste, who like some of the outfits; 0: none, and no file of users", ge=0
+    )
+    further_images: int = key(
+        0, "number of times that every garment is drawn anew elsewhere and in another size, as in vary=1", ge=0
     )
     vary: float = key(
         0.0,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import absolute, key, located, section
+from outfits.config.schema.multitask import MultitaskEncoderConfig
 from outfits.registry import Entry, Table
 
 
@@ -30,6 +31,7 @@ IMAGE_ENCODERS = Table(
         EncoderEntry("classical", "outfits.encoders.classical:build_images", fitted=True),
         EncoderEntry("learned", "outfits.encoders.learned:build_images", fitted=True, network=True),
         EncoderEntry("open_clip", "outfits.encoders.open_clip:build_images", shared_space=True, network=True),
+        EncoderEntry("multitask", "outfits.encoders.multitask.encoder:build_images", fitted=True, shared_space=True),
         EncoderEntry("timm", "outfits.encoders.timm_images:build_images", fitted=True, network=True),
         EncoderEntry("joined", "outfits.encoders.joined:build_images", fitted=True),
         NO_ENCODER,
@@ -41,6 +43,7 @@ TEXT_ENCODERS = Table(
     (
         EncoderEntry("classical", "outfits.encoders.classical:build_texts", fitted=True),
         EncoderEntry("open_clip", "outfits.encoders.open_clip:build_texts", shared_space=True),
+        EncoderEntry("multitask", "outfits.encoders.multitask.encoder:build_texts", fitted=True, shared_space=True),
         EncoderEntry("sentence_transformers", "outfits.encoders.sentence:build_texts"),
         NO_ENCODER,
     ),
@@ -127,6 +130,7 @@ class EncoderConfig:
     )
     num_workers: int = key(2, "processes that decode images, per rank", ge=0)
     learned: LearnedConfig = section(LearnedConfig)
+    multitask: MultitaskEncoderConfig = section(MultitaskEncoderConfig)
     open_clip: OpenClipConfig = section(OpenClipConfig)
     sentence: SentenceConfig = section(SentenceConfig)
     timm: TimmConfig = section(TimmConfig)

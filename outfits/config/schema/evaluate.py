@@ -42,6 +42,9 @@ class EvaluateConfig:
         methods_shown("conditions"),
         "methods of the experiments with conditions; most_similar takes part where texts are conditions",
     )
+    imagine: bool = key(
+        False, "also draw missing items from the generator's latents; trains a decoder where the run has none"
+    )
     alpha: float = key(0.5, "weight of S against texts of conditions", ge=0, le=1)
     resamples: int = key(2000, "bootstrap resamples of paired confidence intervals", ge=100)
     distractors: int = key(3, "wrong answers per fill-in-the-blank question", ge=1)

@@ -98,6 +98,9 @@ class RerankConfig:
 class GeneratorBeamConfig:
     candidates: int = key(48, "r, nearest items per latent that the beam is built from", ge=1)
     width: int = key(4, "partial outfits kept at every step", ge=1)
+    regenerate: bool = key(
+        False, "ask the generator again at every step, for what each partial outfit still lacks; no further call of S"
+    )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.config.schema.imaging import ImagingConfig
 from outfits.config.schema.representation import RepresentationConfig
 from outfits.registry import Entry, Table
 
@@ -55,7 +56,7 @@ class GeneratorArchitecture:
 
 @dataclass
 class ModelConfig(GeneratorArchitecture):
-    """The generator and its training: section ``model``, which also holds the image model's."""
+    """The generator and its training: section ``model``, which also holds those of image and imaging models."""
 
     k: int = key(2, "number of items removed from an outfit, for training and in the experiment", ge=1, le=8)
     scorer_tokens: bool = key(
@@ -71,6 +72,7 @@ class ModelConfig(GeneratorArchitecture):
         le=1,
     )
     representation: RepresentationConfig = section(RepresentationConfig)
+    imaging: ImagingConfig = section(ImagingConfig)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import absolute, key, section
+from outfits.config.fields import file_or_package, key, section
 from outfits.registry import Entry, Table
 
 
@@ -42,19 +42,30 @@ class CorruptionConfig:
 
 
 @dataclass
-class PerceptualConfig:
-    """A distance in the features of a frozen network, besides that of pixels."""
+class FrozenNetworkConfig:
+    """A network whose features are compared and that no training changes."""
 
-    weight: float = key(0.0, "weight of the distance in a frozen network's features beside pixel_weight", ge=0)
     network: str | None = key(
         None, "the frozen network: learned:RUN_DIR, torchvision:ARCHITECTURE or timm:ARCHITECTURE"
     )
     weights: str | None = key(
-        None, "weights file of a torchvision or timm network: its state dict, .safetensors or .pt", check=absolute
+        None,
+        "weights of a torchvision or timm network: its state dict, .safetensors or .pt, or package:NAME for one inside "
+        "an installed Python package",
+        check=file_or_package,
     )
     layers: list[str] = key(
-        [], "layers compared, by name; [] is every block of a learned encoder, layer1 to layer3 of a residual network"
+        [],
+        "layers compared, by name; [] is every block of a learned encoder, layer1 to layer3 of a residual network, "
+        "blocks.0 to blocks.4 of an EfficientNet, the last activations before the first four poolings of a VGG",
     )
+
+
+@dataclass
+class PerceptualConfig(FrozenNetworkConfig):
+    """A distance in the features of a frozen network, besides that of pixels."""
+
+    weight: float = key(0.0, "weight of the distance in a frozen network's features beside pixel_weight", ge=0)
 
 
 @dataclass

@@ -84,6 +84,37 @@ STAGES = Table(
             "trains HFGN on what users like and measures it beside its peers by ranking all outfits",
             evaluation=Entry(run_files.RECOMMENDER, "pipeline.personal:evaluate_personal"),
         ),
+        Stage(
+            "parts",
+            "pipeline.parts:learn_parts",
+            ("dataset",),
+            "grnet",
+            "trains GRNet to find an item seen otherwise and measures it beside cosines of local features",
+            evaluation=Entry(run_files.GRNET, "pipeline.parts:evaluate_parts"),
+        ),
+        Stage(
+            "multitask",
+            "pipeline.multitask:learn_multitask",
+            ("dataset",),
+            "multitask",
+            "trains one model of images and texts for search, refinement, categories and captions, and measures it",
+            evaluation=Entry(run_files.MULTITASK, "pipeline.multitask:evaluate_multitask"),
+        ),
+        Stage(
+            "imaging",
+            "pipeline.imaging.stage:make_images",
+            ("dataset",),
+            "imaging",
+            "trains or runs a model that makes images of items, and shows and measures them",
+            evaluation=Entry(run_files.IMAGING, "pipeline.imaging.stage:make_images"),
+        ),
+        Stage(
+            "imagine",
+            "pipeline.imagine:learn_decoder",
+            ("embedded", "scorers", "generator"),
+            "decoder",
+            "trains a decoder of the generator's latents and measures the images of missing items that it draws",
+        ),
     ],
 )
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from outfits.config.schema.data import DataConfig
-from outfits.data.dataset import RawDataset
+from outfits.data.dataset import FurtherImage, RawDataset
 from outfits.data.maryland import read_maryland
 from outfits.data.synthetic.factors import FACTORS, read_factors
 from outfits.data.synthetic.tastes import read_users
-from outfits.data.synthetic.writing import SCORE, write_synthetic
+from outfits.data.synthetic.writing import MOVED, PAIRS, SCORE, write_synthetic
+from outfits.data.tables import read_table
 from outfits.errors import DataError
 
 
@@ -29,4 +30,9 @@ def read_format(config: DataConfig) -> RawDataset:
         )
     items = [replace(item, attributes=factors[item.item_id]) for item in raw.items]
     interactions = read_users(root) if config.synthetic.users else ()
-    return replace(raw, name="synthetic", items=items, interactions=interactions)
+    further: list[FurtherImage] = []
+    if config.synthetic.further_images:
+        pairs = read_table(root / PAIRS, "data.format")
+        rows = zip(pairs["item_id"], pairs["image"], strict=True)
+        further = [FurtherImage(item_id, root / image, MOVED) for item_id, image in rows]
+    return replace(raw, name="synthetic", items=items, interactions=interactions, further_images=further)

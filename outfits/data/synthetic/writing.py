@@ -26,6 +26,9 @@ from outfits.storage import writing
 
 MANIFEST = "synthetic.json"
 SCORE = "score"  # field of a graded outfit
+PAIRS = "pairs.csv"  # further images of items, in the folder FURTHER
+FURTHER = "further_images"
+MOVED = "moved"  # kind of further images
 # Raise this with every change of the written files.
 GENERATOR_VERSION = 2
 SHARES: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
@@ -40,7 +43,7 @@ _FILES = (
 _FIRST_SET_ID = 100_000_001
 _JPEG_QUALITY = 88
 # Each subject has its own stream, so that a change of one (more words, say) leaves the others unchanged.
-_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS, _PLACEMENTS, _GRADES, _USERS = range(8)
+_WARDROBE, _OUTFITS, _ITEMS, _PICTURES, _TASKS, _PLACEMENTS, _GRADES, _USERS, _FURTHER = range(9)
 
 
 def is_complete(root: Path, config: SyntheticConfig) -> bool:
@@ -103,7 +106,7 @@ def _is_there(root: Path, config: SyntheticConfig) -> bool:
 
 def _expected(config: SyntheticConfig) -> dict[str, object]:
     settings = asdict(config)
-    for choice in ("graded", "users"):
+    for choice in ("graded", "users", "further_images"):
         if not settings[choice]:
             del settings[choice]  # data sets written before there was this choice are still what they were
     return {"generator_version": GENERATOR_VERSION, **settings}
@@ -153,6 +156,8 @@ def _write(root: Path, config: SyntheticConfig) -> None:
         write_users(root, worn, wardrobe, np.random.default_rng([config.seed, _USERS]), config.users)
     write_factors(root, appearances, wardrobe, placements if config.vary else None)
     _write_pictures(root / "images", worn, wardrobe, placements, config)
+    if config.further_images:
+        _write_further(root, worn, wardrobe, config)
     _dump(_expected(config), root / MANIFEST)
 
 
@@ -225,14 +230,39 @@ def _write_pictures(
             places.setdefault(item.garment, []).append(folder / set_id / f"{index}.jpg")
         (folder / outfit[0].item_id.partition("_")[0]).mkdir(parents=True)
     for garment, paths in places.items():
-        rng = np.random.default_rng([config.seed, _PICTURES, garment])
-        buffer = BytesIO()
-        side, left, top = placements[garment].square(config.image_size, config.vary)
-        image = Image.new("RGB", (config.image_size, config.image_size), "white")
-        image.paste(draw_garment(wardrobe[garment], side, rng), (left, top))
-        image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        content = _picture(garment, wardrobe, placements[garment], config.vary, config)
         for path in paths:
-            path.write_bytes(buffer.getvalue())
+            path.write_bytes(content)
+
+
+def _picture(
+    garment: int, wardrobe: Sequence[Garment], placement: Placement, vary: float, config: SyntheticConfig
+) -> bytes:
+    """A garment's image as JPEG; its folds and pattern are the same at every place and size."""
+    rng = np.random.default_rng([config.seed, _PICTURES, garment])
+    buffer = BytesIO()
+    side, left, top = placement.square(config.image_size, vary)
+    image = Image.new("RGB", (config.image_size, config.image_size), "white")
+    image.paste(draw_garment(wardrobe[garment], side, rng), (left, top))
+    image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _write_further(
+    root: Path, worn: Sequence[Sequence[Appearance]], wardrobe: Sequence[Garment], config: SyntheticConfig
+) -> None:
+    """Draws each garment again at other places and sizes, and writes which items these images show."""
+    folder, rows = root / FURTHER, ["item_id,image"]
+    folder.mkdir()
+    appearances = sorted((item.garment, item.item_id) for outfit in worn for item in outfit)
+    for garment in dict.fromkeys(garment for garment, _ in appearances):
+        rng = np.random.default_rng([config.seed, _FURTHER, garment])
+        for number, placement in enumerate(draw_placements(config.further_images, rng)):
+            content = _picture(garment, wardrobe, placement, 1.0, config)
+            (folder / f"{garment}_{number}.jpg").write_bytes(content)
+    for garment, item_id in appearances:
+        rows += [f"{item_id},{FURTHER}/{garment}_{number}.jpg" for number in range(config.further_images)]
+    (root / PAIRS).write_text("\n".join([*rows, ""]), encoding="utf-8")
 
 
 def _dump(content: object, path: Path) -> None:

@@ -1,6 +1,5 @@
 """Encodes a catalogue's items by an image model, with held-out items, copies, and known factors."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.learned import image_tensor
-from outfits.encoders.packed import PackedImages, latents_of_images
+from outfits.encoders.packed import PackedImages, copies_of, latents_of_images
 from outfits.errors import ConfigError
 from outfits.representations.base import ImageModel
 
@@ -104,7 +103,7 @@ def encoded_items(
     """
     known = known_factors(catalogue, factors)
     positions = np.flatnonzero(images.present)
-    groups = _copies(images, positions)
+    groups = copies_of(images, positions)
     learned, watched = np.isin(positions, train), np.isin(positions, valid)
     new = watched & ~np.isin(groups, groups[learned])
     candidates = np.flatnonzero(new if new.any() else watched)
@@ -157,13 +156,3 @@ def known_factors(catalogue: Catalogue, names: Sequence[str] = ()) -> dict[str, 
     if any(np.array_equal(values, category) for values in chosen.values()):
         return chosen
     return {"item category" if "category" in chosen else "category": category, **chosen}
-
-
-def _copies(images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Gives equal numbers to items whose images are equal in every pixel, shape ``[n]``."""
-    numbers: dict[bytes, int] = {}
-    groups = np.empty(len(positions), dtype=np.int64)
-    for row, position in enumerate(positions):
-        content = images.pixels[position, :, :, :3].tobytes()
-        groups[row] = numbers.setdefault(hashlib.blake2b(content, digest_size=16).digest(), len(numbers))
-    return groups

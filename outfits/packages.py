@@ -7,6 +7,7 @@ from pathlib import Path
 from outfits.errors import ConfigError
 
 PACKAGE_PREFIX = "package:"
+WEIGHTS = ("*.safetensors", "*.pth", "*.pt", "*.bin")
 
 
 def packaged_file(package: str, patterns: tuple[str, ...], key: str, what: str) -> Path:
@@ -33,3 +34,12 @@ def packaged_file(package: str, patterns: tuple[str, ...], key: str, what: str) 
     if not found:
         raise ConfigError([f"{key}: package '{package}' holds no {what} (no {' or '.join(patterns)})"])
     return found[0]
+
+
+def weights_file(weights: str, key: str) -> Path:
+    """Returns the path of a file of weights, or of that within an installed package for ``package:NAME``.
+
+    Raises ConfigError, naming ``key``, if there is no such package or it holds no weights.
+    """
+    package = weights.removeprefix(PACKAGE_PREFIX)
+    return Path(weights) if package == weights else packaged_file(package, WEIGHTS, key, "weights")

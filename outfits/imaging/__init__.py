@@ -1,0 +1,1 @@
+"""Images made of items: enlarged, continued, in another style."""

@@ -1,0 +1,1 @@
+"""Reports the multi-task model."""

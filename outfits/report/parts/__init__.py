@@ -1,0 +1,1 @@
+"""The report on similarity from parts."""

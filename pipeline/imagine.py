@@ -1,0 +1,143 @@
+"""Stage ``imagine``: trains a decoder of the generator's latents, and measures the images of missing items."""
+
+from dataclasses import asdict
+
+import torch
+
+from datamodules.conditional import ConditionedImageDataModule
+from lightning_modules.conditional import ConditionalModule
+from lightning_modules.trainer import before_writing, on_rank_zero
+from outfits import run_files
+from outfits.completion.context import MethodContext
+from outfits.completion.from_latents.completion import complete_from_latents
+from outfits.completion.tasks import make_tasks
+from outfits.config.load import save_config
+from outfits.data.category_rule import forbidden_categories
+from outfits.data.dataset import OutfitDataset
+from outfits.encoders import build_item_encoder
+from outfits.errors import ConfigError
+from outfits.imaging.conditional import ConditionalGenerator
+from outfits.imaging.decoder import decoder_inputs, load_decoder, retrieval_vectors, save_decoder
+from outfits.models.generator import Generator
+from outfits.report.imaging.imagined import Imagined, measure_imagined
+from outfits.report.imaging.report import write_imaging_report
+from outfits.storage import write_atomically, writing
+from outfits.weights import weights_digest
+from pipeline.cached import fit_into_cache
+from pipeline.compatibility import Scorers
+from pipeline.dataset import encoder_source
+from pipeline.images import prepared_images
+from pipeline.run import Run, content_key
+
+NAME = "imagine"
+NOT_LEARNING = ("outfits", "shown")  # keys that the decoder does not depend on
+
+
+def learn_decoder(run: Run, dataset: OutfitDataset, scorers: Scorers, generator: Generator) -> ConditionalGenerator:
+    """Trains the decoder of the generator's latents, or finds it finished, and writes the report on imagined images.
+
+    Raises:
+        ConfigError: if the run's encoder sees no images.
+        DataError: if an image cannot be used, or there are too few.
+    """
+    if not dataset.catalogue.require_embeddings.image_dim:
+        raise ConfigError(["encoder.image: none sees no images, so that no item can be imagined; choose an encoder"])
+    data = _data(run, dataset, generator)
+    path = run.folder / run_files.DECODER
+    if not before_writing(path.exists):
+        _train(run, data, generator, dataset.catalogue.require_embeddings.key)
+    decoder = load_decoder(path, generator)
+    on_rank_zero(lambda: _report(run, dataset, scorers, generator, decoder, data))
+    return decoder
+
+
+def _data(run: Run, dataset: OutfitDataset, generator: Generator) -> ConditionedImageDataModule:
+    config = run.config.imagine
+    vectors = torch.from_numpy(retrieval_vectors(generator, dataset.catalogue.require_embeddings))
+    return ConditionedImageDataModule(
+        dataset,
+        prepared_images(run, dataset, NAME, config.image_size, config.background),
+        decoder_inputs(vectors).numpy(),
+        batch_size=config.batch_size,
+        num_workers=run.config.data.num_workers,
+        seed=run.config.seed,
+        split_seed=run.config.data.split.seed,
+    )
+
+
+def _train(run: Run, data: ConditionedImageDataModule, generator: Generator, embeddings_key: str) -> None:
+    config = run.config.imagine
+    key = content_key(
+        {name: value for name, value in asdict(config).items() if name not in NOT_LEARNING},
+        [data.images.key, *(data.items[split].tolist() for split in ("train", "valid"))],
+        weights_digest(generator),
+        embeddings_key,
+        run.config.seed,
+        *run.training_facts(),
+    )
+    folder, path = run.cache / "imaging" / f"{NAME}-{key}", run.folder / run_files.DECODER
+    trained = folder / run_files.DECODER
+    if before_writing(trained.exists):
+        run.log(NAME, f"reusing the decoder in {folder}")
+    else:
+        run.log(NAME, f"training the decoder on {len(data.items['train']):,} images, {config.epochs} epochs → {folder}")
+        fit_into_cache(
+            run,
+            folder,
+            NAME,
+            "-loss",
+            config,
+            lambda: ConditionalModule(
+                ConditionalGenerator(config, generator.latent_dim, config.image_size),
+                config,
+                config,
+                NAME,
+                noise=config.noise,
+            ),
+            data,
+            lambda model: save_decoder(model, trained, generator),
+        )
+    on_rank_zero(lambda: write_atomically(path, lambda file: file.write(trained.read_bytes())))
+
+
+def _report(
+    run: Run,
+    dataset: OutfitDataset,
+    scorers: Scorers,
+    generator: Generator,
+    decoder: ConditionalGenerator,
+    data: ConditionedImageDataModule,
+) -> None:
+    config, catalogue = run.config, dataset.catalogue
+    context = MethodContext(
+        catalogue,
+        scorer_module=scorers.scorer.module,
+        judge_module=None if scorers.judge is None else scorers.judge.module,
+        generator=generator,
+        search=config.targets,
+        index_config=config.index,
+        seed=config.seed,
+    )
+    tasks = make_tasks(
+        dataset.outfits.of(config.evaluate.split), config.model.k, 1, config.imagine.outfits, config.seed
+    )
+    latents = context.latents(tasks)
+    forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
+    imagined = Imagined(
+        context=context,
+        encoder=build_item_encoder(encoder_source(run, dataset)),
+        decoder=decoder,
+        images=data.images,
+        tasks=tasks,
+        latents=latents,
+        chosen=complete_from_latents(latents, context.index, forbidden),
+    )
+    result = measure_imagined(imagined, data.items, dataset.name, config.imagine, config.seed)
+    folder = run.folder / run_files.REPORT / run_files.IMAGINE
+    save_config(config, folder / run_files.CONFIG)
+    with writing(folder):
+        config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
+        paths = write_imaging_report(result, folder, config_yaml)
+    print(f"\n{result.text()}\n")
+    for name, path in paths.items():
+        print(f"{name:>16}: {path}")

@@ -1,0 +1,1 @@
+"""Stage ``imaging``: models that make images of items, a file a model."""

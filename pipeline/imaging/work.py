@@ -1,0 +1,129 @@
+"""What every imaging model works with: the run, its images, a frozen network, and networks trained into the cache."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.base import OutfitLoaders
+from datamodules.images import DistinctImageDataModule
+from lightning_modules.trainer import before_writing, on_rank_zero
+from outfits import run_files
+from outfits.config.schema.imaging import ImagingConfig
+from outfits.data.dataset import OutfitDataset
+from outfits.encoders.learned import image_tensor
+from outfits.representations.perceptual import FrozenFeatures
+from outfits.representations.store import frozen_features
+from outfits.storage import write_atomically, write_json, write_text
+from outfits.weights import save_network, weights_digest
+from pipeline.cached import fit_into_cache
+from pipeline.run import Run, content_key
+
+PLACE = "model.imaging.perceptual"
+TRAINING_KEYS = ("image_size", "background", "epochs", "batch_size", "lr", "weight_decay", "warmup", "patience")
+
+
+@dataclass(frozen=True)
+class ImagingWork:
+    """Holds what an imaging model is made from.
+
+    Attributes:
+        run: the run.
+        dataset: its data set, without embeddings.
+        data: different images of items, for training, validation and test.
+    """
+
+    run: Run
+    dataset: OutfitDataset
+    data: DistinctImageDataModule
+
+    @property
+    def config(self) -> ImagingConfig:
+        """Section ``model.imaging``."""
+        return self.run.config.model.imaging
+
+    def features(self, *layers: str) -> FrozenFeatures:
+        """Returns features of the configured frozen network, at its configured layers where none is named.
+
+        Raises the errors of :func:`outfits.representations.perceptual.network_features`.
+        """
+        config = self.config.perceptual
+        return frozen_features(replace(config, layers=list(layers)) if layers else config, PLACE)
+
+    def features_key(self, features: FrozenFeatures) -> list[str]:
+        """Returns JSON values that features depend on."""
+        return [weights_digest(features.network), *features.layers]
+
+    def trained(
+        self,
+        name: str,
+        metric: str,
+        build: Callable[[], L.LightningModule],
+        made_from: Any,
+        data: OutfitLoaders | None = None,
+    ) -> Path:
+        """Trains a network into the cache, or finds it there, and copies it into the run's folder.
+
+        Args:
+            name: of this training, and prefix of its logged metrics.
+            metric: as of :func:`pipeline.cached.fit_into_cache`.
+            build: makes the module, whose ``model`` is a :class:`outfits.weights.Network`.
+            made_from: JSON values that the weights depend on, besides the images and the keys of the training.
+            data: its data; None: the images.
+
+        Returns:
+            The network's file in the run's folder; ``training_time`` tells how long it took.
+        """
+        run, config, data = self.run, self.config, data or self.data
+        settings = {key: getattr(config, key) for key in TRAINING_KEYS}
+        images = [self.data.images.key, *(self.data.items[split].tolist() for split in ("train", "valid"))]
+        key = content_key(name, settings, made_from, images, run.config.seed, *run.training_facts())
+        folder = run.cache / "imaging" / f"{name}-{key}"
+        path, copy = folder / run_files.NETWORK, self.file(name)
+        if before_writing(path.exists):
+            run.log("imaging", f"reusing the {name} in {folder}")
+        else:
+            run.require("imaging", wanted_by="this model")
+            run.log("imaging", f"training the {name}, {config.epochs} epochs → {folder}")
+            started = time.perf_counter()
+
+            def save(network: Any) -> None:
+                write_json(folder / run_files.TRAINING, {"seconds": round(time.perf_counter() - started, 1)})
+                save_network(network, path)
+
+            fit_into_cache(run, folder, name, metric, config, build, data, save)
+
+        def keep() -> None:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(copy, lambda file: file.write(path.read_bytes()))
+            facts = (folder / run_files.TRAINING).read_text(encoding="utf-8")
+            write_text(copy.with_suffix(".json"), facts)
+
+        on_rank_zero(keep)
+        return copy
+
+    def images(self, split: str, most: int | None = None) -> Tensor:
+        """Returns images of a split, at most ``most`` spread evenly over it, ``[n, 3, S, S]`` in [0, 1]."""
+        return image_tensor(self.data.images.pixels[self.chosen(split, most)])[:, :3]
+
+    def chosen(self, split: str, most: int | None = None) -> NDArray[np.int64]:
+        """Returns catalogue positions of a split, at most ``most`` spread evenly over it."""
+        items = self.data.items[split]
+        if most is None or most >= len(items):
+            return items
+        return items[np.linspace(0, len(items) - 1, most).round().astype(np.int64)]
+
+    def file(self, name: str) -> Path:
+        """Returns the file of a trained network in the run's folder."""
+        return self.run.folder / run_files.IMAGING_NETWORKS / f"{name}.safetensors"
+
+    def training_time(self, name: str) -> float:
+        """Returns how long a training took, seconds; of an interrupted one, from its last start."""
+        return float(json.loads(self.file(name).with_suffix(".json").read_text())["seconds"])

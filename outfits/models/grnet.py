@@ -35,7 +35,8 @@ class PartsConv(nn.Module):
 
     def weights(self, receivers: Tensor, nodes: Tensor) -> Tensor:
         """w ``[B, U, V]`` of receiving nodes ``[B, U, dim]`` and all nodes ``[B, V, dim]``."""
-        return (self.outgoing(receivers) @ self.incoming(nodes).transpose(1, 2)).softmax(-1)
+        found: Tensor = (self.outgoing(receivers) @ self.incoming(nodes).transpose(1, 2)).softmax(-1)
+        return found
 
     def forward(self, nodes: Tensor, receivers: int | None = None) -> Tensor:
         """Updates nodes ``[B, V, dim]``, or so many of the first alone."""
@@ -80,7 +81,7 @@ class Grnet(Network[GrnetArchitecture]):
     def nodes(self, x: Tensor, y: Tensor) -> Tensor:
         """Similarity vectors ``[B, V, dim]`` of pyramids ``[B, R, d]``: the global one, then scale by scale."""
         found = [_unit(self.overall((x.mean(1) - y.mean(1)).square()))[:, None]]
-        for one, other in zip(x.split(self.cells, 1), y.split(self.cells, 1), strict=True):
+        for one, other in zip(torch.split(x, self.cells, 1), torch.split(y, self.cells, 1), strict=True):
             difference = (one[:, :, None] - other[:, None]).square()  # [B, cells, cells, d]
             found.append(_unit(self.local(difference)).flatten(1, 2))
         return torch.cat(found, 1)
@@ -121,4 +122,4 @@ class Grnet(Network[GrnetArchitecture]):
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / (vectors.norm(dim=-1, keepdim=True) + EPSILON)
+    return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + EPSILON)

@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo train evaluate page export smoke test test-slow lint format typecheck check bench study wheel clean
+.PHONY: help setup demo train evaluate page export smoke test test-slow lint format typecheck check bench gpu-check study wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench: $(STAMP) ## how fast S is asked about a catalogue, and an outfit complete
 	$(BIN)/python benchmarks/score_catalogue.py
 	$(BIN)/python benchmarks/complete.py
 	$(BIN)/python benchmarks/complete.py --items 1000000 --batches 1 --index ivf
+
+gpu-check: $(STAMP) ## does a GPU compute what the CPU does, and how fast? One table, under eight minutes; nothing without a GPU
+	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
 study: $(STAMP) ## the README's tables over three seeds; hours, resumable: make study ARGS="experiment=mango data.root=data/mango"
 	$(BIN)/python benchmarks/study.py $(ARGS)

@@ -62,20 +62,22 @@ def main(arguments: list[str] | None = None) -> float | None:
     return peak_memory(cpu)
 
 
-def random_catalogue(path: Path, items: int) -> Catalogue:
-    """A catalogue with random embeddings in a file, written block by block."""
-    rng = np.random.default_rng(0)
-    vectors = np.lib.format.open_memmap(path, "w+", np.float32, (items, IMAGE_DIM + TEXT_DIM))
-    for start in range(0, items, BLOCK):
-        vectors[start : start + BLOCK] = rng.standard_normal((len(vectors[start : start + BLOCK]), vectors.shape[1]))
-    vectors.flush()
-    del vectors
+def random_catalogue(path: Path, items: int, written: bool = False) -> Catalogue:
+    """A catalogue with random embeddings in a file, written block by block unless it is ``written``."""
+    if not written:
+        rng = np.random.default_rng(0)
+        vectors = np.lib.format.open_memmap(path, "w+", np.float32, (items, IMAGE_DIM + TEXT_DIM))
+        for start in range(0, items, BLOCK):
+            block = vectors[start : start + BLOCK]
+            block[:] = rng.standard_normal(block.shape)
+        vectors.flush()
+        del vectors
     features = ItemEmbeddings(
         np.load(path, mmap_mode="r"), np.ones((items, 2), dtype=bool), IMAGE_DIM, TEXT_DIM, key="random"
     )
     return Catalogue(
         item_ids=[str(number) for number in range(items)],
-        categories=rng.integers(CATEGORIES, size=items).astype(np.int32),
+        categories=np.random.default_rng(1).integers(CATEGORIES, size=items).astype(np.int32),
         category_names=[f"category {number}" for number in range(CATEGORIES)],
         texts=[""] * items,
         image_paths=[None] * items,

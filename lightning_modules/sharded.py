@@ -26,10 +26,16 @@ class ShardedPrediction(L.LightningModule):
         work: the work.
         inputs: input of shard ``s`` at position ``s``, made in the loader's processes; None: the shard's number.
         num_workers: loader processes per rank.
+        together: whether all ranks compute every shard together, in the same order, each its share of the catalogue.
     """
 
     def __init__(
-        self, pending: Sequence[int], work: ShardWork, inputs: Dataset[Any] | None = None, num_workers: int = 0
+        self,
+        pending: Sequence[int],
+        work: ShardWork,
+        inputs: Dataset[Any] | None = None,
+        num_workers: int = 0,
+        together: bool = False,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # a rank may have no shard left
@@ -37,10 +43,12 @@ class ShardedPrediction(L.LightningModule):
         self.work = work
         self.inputs = inputs
         self.num_workers = num_workers
+        self.together = together
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Loads this rank's shards."""
-        share = [shard for shard in self.pending if shard % self.trainer.world_size == self.trainer.global_rank]
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        share = [shard for shard in self.pending if self.together or shard % ranks == rank]
         dataset: Any = share if self.inputs is None else Subset(self.inputs, share)
         return DataLoader(dataset, batch_size=None, num_workers=self.num_workers, collate_fn=_as_it_is)
 
@@ -63,12 +71,13 @@ def run_shards(
     config: TrainerConfig,
     inputs: Dataset[Any] | None = None,
     num_workers: int = 0,
+    together: bool = False,
 ) -> None:
     """Computes shards on the trainer's devices and waits until every rank is done, see :class:`ShardedPrediction`.
 
     All ranks pass the same ``pending``: what :func:`lightning_modules.trainer.before_writing` found.
     """
-    module = ShardedPrediction(pending, work, inputs, num_workers)
+    module = ShardedPrediction(pending, work, inputs, num_workers, together)
     # trainer.precision is for training; its autocast would change results without changing the shards' keys.
     build_trainer(config, fast_dev_run=False, precision="32-true").predict(module, return_predictions=False)
     wait_for_all_ranks()

@@ -60,7 +60,9 @@ class SuperResolutionModule(L.LightningModule):
         """Measures whole enlarged images."""
         enlarged = self.model.enlarge(shrunk(batch.images, self.config.super_resolution.factor))
         for metric, values in fidelity(enlarged, batch.images, self.features[0]).items():
-            self.means[metric].update(values)
+            mean = self.means[metric]
+            assert isinstance(mean, MeanMetric)
+            mean.update(values)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means over the split; torchmetrics adds up sums and counts of all ranks."""

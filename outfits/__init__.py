@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from outfits.stylist import Garment, Stylist
     from outfits.stylist.publishing import export, push_to_hub
+    from outfits.stylist.updating import update_catalogue
 
 __version__ = "0.1.0"
-__all__ = ["Garment", "Stylist", "export", "push_to_hub"]
-_HOMES = {"export": "outfits.stylist.publishing", "push_to_hub": "outfits.stylist.publishing"}
+__all__ = ["Garment", "Stylist", "export", "push_to_hub", "update_catalogue"]
+_HOMES = {
+    "export": "outfits.stylist.publishing",
+    "push_to_hub": "outfits.stylist.publishing",
+    "update_catalogue": "outfits.stylist.updating",
+}
 
 
 def __getattr__(name: str) -> Any:

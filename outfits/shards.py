@@ -28,6 +28,9 @@ class ShardStore:
         shard_size: rows per shard.
         what: the contents in messages.
         counted: name of an array with one entry per row, whose length shows that a file fits.
+
+    Attributes:
+        sink: takes a finished shard instead of the folder, in a process that does not share it; None: the folder does.
     """
 
     def __init__(self, folder: Path, rows: int, shard_size: int, what: str, counted: str = "") -> None:
@@ -38,6 +41,7 @@ class ShardStore:
         self.shard_size = shard_size
         self.what = what
         self.counted = counted
+        self.sink: Callable[[int, Arrays], object] | None = None
 
     def __len__(self) -> int:
         """Counts the shards."""
@@ -81,5 +85,12 @@ class ShardStore:
         return parts
 
     def write(self, shard: int, arrays: Arrays) -> None:
-        """Writes a shard's file, atomically."""
-        write_arrays(self.path(shard), arrays)
+        """Writes a shard's file, atomically, or hands the shard to :attr:`sink`."""
+        if self.sink is None:
+            write_arrays(self.path(shard), arrays)
+        else:
+            self.sink(shard, arrays)
+
+    def name(self, shard: int) -> str:
+        """Names a shard by its folder and file, for a store of many folders; the folder's name tells its content."""
+        return f"{self.folder.parent.name}/{self.folder.name}/{self.path(shard).name}"

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,6 +88,13 @@ def write_json(path: Path, values: object) -> None:
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Writes named arrays as an uncompressed ``.npz``, atomically and without pickle."""
     write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+
+def arrays_as_bytes(arrays: Arrays) -> bytes:
+    """The content of the file of :func:`write_arrays`."""
+    content = BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
 
 
 def read_arrays(path: Path) -> Arrays | None:

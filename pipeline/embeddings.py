@@ -1,6 +1,5 @@
 """Stage ``embeddings``: computes a frozen vector for every item of the catalogue."""
 
-from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders import build_item_encoder
@@ -8,6 +7,7 @@ from outfits.encoders.embedding import embedded, embeddings_key
 from outfits.encoders.store import EmbeddingStore, embedding_work
 from pipeline.dataset import encoder_source, image_policies, log_undecodable, record_dataset
 from pipeline.run import Run
+from pipeline.shards import compute_shards
 
 
 def embed_dataset(run: Run, dataset: OutfitDataset) -> OutfitDataset:
@@ -37,7 +37,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         missing = before_writing(store.pending)
         run.log("embeddings", f"{len(catalogue):,} items, {len(missing)} of {len(store)} shards → {store.folder}")
         inputs = encoder.images(catalogue, config.shard_size, **policies)
-        run_shards(missing, embedding_work(encoder, store), run.config.trainer, inputs, config.num_workers)
+        compute_shards(run, "embeddings", store, missing, embedding_work(encoder, store), inputs)
         on_rank_zero(store.finish)
         embeddings = store.finish()
     else:

@@ -12,7 +12,6 @@ import wandb
 from numpy.typing import NDArray
 
 from callbacks.loggers import log_to_boards
-from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.completion.completion import MethodOutcome
@@ -49,6 +48,7 @@ from pipeline.generator import test_generator
 from pipeline.imagine import learn_decoder
 from pipeline.retrieval import retriever_of
 from pipeline.run import Run, content_key, wants
+from pipeline.shards import compute_shards
 from pipeline.student import student_of
 
 
@@ -233,7 +233,8 @@ class MethodEvaluator:
         missing = before_writing(store.pending)
         if missing:
             run.log("test", f"{text}: {len(missing)} of {len(store)} shards{_what(tasks)}")
-            run_shards(missing, evaluation_work(store, call, tasks, self.context), run.config.trainer)
+            work = evaluation_work(store, call, tasks, self.context)
+            compute_shards(run, "test", store, missing, work, together=run.config.targets.states == "dealt")
         else:
             run.log("test", f"{text}: reusing {folder}{_what(tasks)}")
         names = [self.outfits.outfit_ids[position] for position in tasks.outfits]

@@ -34,7 +34,7 @@ from outfits.report.parts.report import PartsResult, write_report
 from outfits.storage import write_atomically, writing
 from outfits.weights import save_network
 from pipeline.cached import fit_into_cache
-from pipeline.dataset import log_undecodable, record_dataset
+from pipeline.dataset import record_dataset
 from pipeline.embeddings import embed_dataset
 from pipeline.images import prepared_images
 from pipeline.run import Run, content_key
@@ -74,7 +74,6 @@ def _pyramids(run: Run, dataset: OutfitDataset) -> tuple[PackedImages, PyramidEn
     config, seed = run.config, run.config.data.split.seed
     network = build_network(config)
     images = prepared_images(run, dataset, "parts", network.image_size, network.background)
-    log_undecodable(run, "parts", dataset.catalogue, images.present)
     first = same_images(images)
     items = split_items(np.unique(first[first >= 0]), config.parts.shares, seed)
     run.log("parts", ", ".join(f"{len(some):,} {split}" for split, some in items.items()) + " items of distinct images")

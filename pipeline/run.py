@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch.loggers import Logger
 
 from callbacks.loggers import build_loggers
@@ -26,6 +28,9 @@ from outfits.errors import ArtifactError, ConfigError
 from outfits.processes import Stopped
 from outfits.scoring.capacity import resolve_precision
 from outfits.threads import use_threads
+
+if TYPE_CHECKING:
+    from pipeline.ray_engine import RayEngine
 
 # passes the folder from rank zero to the ranks that Lightning starts later
 RUN_DIR_VARIABLE = "OUTFITS_RUN_DIR"
@@ -42,6 +47,9 @@ MAY_DIFFER = (
     "plugins",
     "cache_dir",
     "stages",
+    "engine",
+    "ray",
+    "targets.states",
     "evaluate",
     "index",
     "wandb",
@@ -71,6 +79,14 @@ class Run:
     def cache(self) -> Path:
         """Folder of the products that runs share."""
         return Path(self.config.cache_dir)
+
+    @cached_property
+    def ray_engine(self) -> "RayEngine":
+        """The run's workers on a Ray cluster."""
+        # imported here, since Ray is an extra
+        from pipeline.ray_engine import RayEngine
+
+        return RayEngine(self.config.ray, tuple(self.config.plugins), torch.get_num_threads())
 
     def log(self, stage: str, what: str) -> None:
         """Prints one line of progress from rank zero, with minutes since the start."""

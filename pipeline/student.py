@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from lightning_modules.sharded import run_once, run_shards
+from lightning_modules.sharded import run_once
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.data.dataset import OutfitDataset
@@ -22,6 +22,7 @@ from outfits.models.student import TwoTower
 from outfits.shards import ShardStore
 from outfits.weights import save_network, weights_digest
 from pipeline.run import Run, content_key
+from pipeline.shards import compute_shards
 
 # options without influence on the student, or only through the tasks, which are in the key
 NOT_LEARNING = ("candidates", "share", "audit_share", "audit_min", "max_regret", "on_regret")
@@ -75,7 +76,7 @@ def teach_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
             what = f"S scores additions to {len(tasks):,} training tasks, {len(missing)} of {len(store)} shards"
             run.log("targets", f"teaching the student, round {number} of {len(split.rounds)}: {what}")
             teaching = teaching_work(store, tasks, scorer.module, catalogue, config, student, seed + number)
-            run_shards(missing, teaching, run.config.trainer)
+            compute_shards(run, "targets", store, missing, teaching)
         if not trained:
             run.log("targets", f"training the student → {path}")
             _train(run, dataset, scorer, rounds, path)

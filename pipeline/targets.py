@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.completion.tasks import CompletionTasks
@@ -24,6 +23,7 @@ from outfits.storage import write_json, write_text
 from outfits.weights import weights_digest
 from pipeline.compatibility import Scorers
 from pipeline.run import Run, content_key, wants
+from pipeline.shards import compute_shards
 from pipeline.student import TaughtStudent, student_of, teach_student
 
 
@@ -88,9 +88,10 @@ class TargetMiner:
         if missing:
             run.require("targets", wanted_by="the generator")
             run.log("targets", f"mining {len(missing)} of {len(store)} shards, {len(tasks):,} {name} tasks{small}")
-            run_shards(
-                missing, mining_work(store, self.scorer.module, catalogue, config, two_stage), run.config.trainer
-            )
+            work = mining_work(store, self.scorer.module, catalogue, config, two_stage)
+            # a shortlist needs no other rank
+            together = config.states == "dealt" and two_stage is None
+            compute_shards(run, "targets", store, missing, work, together=together)
         else:
             run.log("targets", f"reusing {len(tasks):,} {name} targets in {store.folder}{small}")
         return store.load()
@@ -156,7 +157,7 @@ class TargetMiner:
                 run.require("targets", wanted_by="two-stage mining")
                 two_stage = TwoStage(taught.module, candidates)
                 audit = audit_work(store, exact, self.scorer.module, catalogue, config, two_stage)
-                run_shards(missing, audit, run.config.trainer)
+                compute_shards(run, "targets", store, missing, audit)
             metrics, taken = audit_metrics(store, exact, candidates)
             audits.append(metrics)
             calls += taken

@@ -208,6 +208,30 @@ def test_devices_take_a_number_a_list_or_auto(value: str) -> None:
             "experiment=representation model.representation.pixel_weight=0",
             "model.representation.pixel_weight: and perceptual.weight are both 0",
         ),
+        (
+            "experiment=imaging model.imaging.super_resolution.losses=[]",
+            "model.imaging.super_resolution.losses: the list is empty; give pixel",
+        ),
+        (
+            "experiment=imaging model.imaging.super_resolution.crop=62",
+            "model.imaging.super_resolution.crop: 62 is not divisible by super_resolution.factor=4",
+        ),
+        (
+            "experiment=imaging model=texture model.imaging.texture.window=12",
+            "model.imaging.texture.window: 12 is even",
+        ),
+        (
+            "experiment=imaging model=texture model.imaging.texture.size=40",
+            "model.imaging.texture.size: 40 is less than texture.sample_size=48",
+        ),
+        (
+            "experiment=imaging model=style_transfer model.imaging.style_transfer.styles=[]",
+            "model.imaging.style_transfer.styles: the list is empty",
+        ),
+        (
+            "experiment=imaging model.imaging.perceptual.weights=null",
+            "model.imaging.perceptual.weights: is null, which would leave timm:tf_efficientnet_lite0",
+        ),
         ("experiment=representation model=contrastive encoder.text=none", "encoder.text: is none, but a contrastive"),
         (
             "experiment=representation model=contrastive model.representation.perceptual.weight=1 "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DistributedSampler
 
-from datamodules import CompatibilityDataModule, CompletionDataModule, ImageDataModule
+from datamodules import CompatibilityDataModule, CompletionDataModule, DistinctImageDataModule, ImageDataModule
 from datamodules.base import OutfitLoaders
 from outfits.completion.completion import SearchTrace
 from outfits.completion.tasks import make_tasks
@@ -152,6 +152,32 @@ def test_some_images_are_held_out_where_all_items_are_worn() -> None:
     data = ImageDataModule(dataset, images_of(dataset), texts)
     assert sorted([*data.items["train"], *data.items["valid"]]) == [n for n in range(len(texts)) if n != 4]
     assert 1 <= len(data.items["valid"]) < len(data.items["train"])
+
+
+@pytest.mark.parametrize("train", [2, 30], ids=["few-worn", "all-worn"])
+def test_every_different_image_is_in_one_split_and_none_of_test_was_seen(train: int) -> None:
+    dataset = a_dataset(train=train)
+    size = len(dataset.catalogue)
+    images = images_of(dataset, missing=1)
+    images.pixels[:, 0, 0, 0] = np.arange(size) // 2  # pairs of items share an image
+    items = DistinctImageDataModule(dataset, images).items
+    shown = {split: set((rows // 2).tolist()) for split, rows in items.items()}
+    assert all(len(shown[split]) == len(rows) > 0 for split, rows in items.items())
+    assert sorted([number for numbers in shown.values() for number in numbers]) == list(range(size // 2))
+    worn = set((np.unique(dataset.outfits.of("train").items) // 2).tolist())
+    if train == 2:
+        assert shown["train"] == worn
+        assert abs(len(items["valid"]) - len(items["test"])) <= 1
+    else:
+        assert len(items["train"]) > len(items["test"])
+
+
+def test_two_different_images_are_too_few_to_hold_some_out() -> None:
+    dataset = a_dataset()
+    images = images_of(dataset)
+    images.pixels[1:] = 1
+    with pytest.raises(DataError, match=r"2 different image\(s\) are too few"):
+        _ = DistinctImageDataModule(dataset, images).items
 
 
 class NothingToLearn(L.LightningModule):

@@ -1,8 +1,8 @@
 """The models, the catalogue and the counts of a run that completion methods use, on a device."""
 
 from copy import copy
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, Self, TypeVar, overload
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from outfits.completion.gradient.projection import ItemSpace
+from outfits.completion.search import expansion
 from outfits.completion.search.shortlists import Shortlists
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.index import IndexConfig
@@ -29,6 +30,7 @@ from outfits.models.retrieval import RetrievalTransformer
 from outfits.models.similarity import TextSimilarity
 from outfits.models.student import TwoTower
 from outfits.scoring.candidates import CandidateScorer
+from outfits.scoring.ranks import DealtScorer, ProcessGroupRanks
 
 T = TypeVar("T")
 
@@ -175,7 +177,9 @@ class MethodContext:
             joined = None
             if len(further.vectors):
                 own, count, model = self.categories[len(kept) :], self.num_categories, self.require_generator()
-                joined = index_items(model, further, own, count, self.device, self.index_config)
+                # few items: no table of their own
+                kind = self.index_config and replace(self.index_config, kind="flat")
+                joined = index_items(model, further, own, count, self.device, kind)
             changed = ChangedIndex(origin.index, kept, joined, self.categories)
             if self.device.type != "cuda" or changed.most_left <= GPU_MAX_NEIGHBOURS // 2:
                 return changed
@@ -280,15 +284,17 @@ class MethodContext:
             origin, kept, further = before
             scorer: CandidateScorer = getattr(origin, part)
             return scorer.over(kept, further.vectors, further.present, self.catalogue.categories)
-        return CandidateScorer(
+        ranks = ProcessGroupRanks.here() if search.states == "dealt" else None
+        build = CandidateScorer if ranks is None else partial(DealtScorer, ranks, expansion.CATALOGUE_PART)
+        return build(
             module,
             embeddings.vectors,
             embeddings.present,
             self.catalogue.categories,
-            self.device,
-            search.precision,
-            search.candidate_block,
-            self.num_categories,
+            device=self.device,
+            precision=search.precision,
+            block=search.candidate_block,
+            num_categories=self.num_categories,
             compile=search.compile == "always" or (search.compile == "auto" and planned_calls >= COMPILE_FROM),
         )
 

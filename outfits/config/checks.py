@@ -238,16 +238,57 @@ def _multitask_rules(config: Config) -> Iterator[Conflict]:
             yield "multitask.small.patch_size", text, "multitask.small.image_size", "multitask.model"
 
 
+def _imaging_rules(config: Config) -> Iterator[Conflict]:
+    if "imaging" not in config.stages:
+        return
+    imaging, name = config.model.imaging, "model.imaging"
+    texture, resolution, styles = imaging.texture, imaging.super_resolution, imaging.style_transfer
+    if imaging.kind == "super_resolution" and not resolution.losses:
+        yield f"{name}.super_resolution.losses", "the list is empty; give pixel, perceptual or both", f"{name}.kind"
+    if imaging.kind == "super_resolution" and resolution.crop % resolution.factor:
+        text = f"{resolution.crop} is not divisible by super_resolution.factor={resolution.factor}"
+        yield f"{name}.super_resolution.crop", text, f"{name}.kind", f"{name}.super_resolution.factor"
+    if imaging.kind == "style_transfer" and not styles.styles:
+        yield f"{name}.style_transfer.styles", "the list is empty; give at least one", f"{name}.kind"
+    if imaging.kind == "texture":
+        size, window = texture.sample_size, texture.window
+        if window % 2 == 0 or window > size:
+            text = f"{window} is even, or more than texture.sample_size={size}"
+            yield f"{name}.texture.window", text, f"{name}.kind", f"{name}.texture.sample_size"
+        if texture.size < size or texture.size % 16:
+            text = f"{texture.size} is less than texture.sample_size={size}, or not divisible by 16"
+            yield f"{name}.texture.size", text, f"{name}.kind", f"{name}.texture.sample_size"
+        if not texture.samples and not texture.fabrics:
+            yield f"{name}.texture.samples", "the list is empty and texture.fabrics is 0", f"{name}.texture.fabrics"
+    network, compares = imaging.perceptual, not imaging.kind.startswith("pixel")
+    if compares and network.network is None:
+        yield f"{name}.perceptual.network", "is null; name a network", f"{name}.kind"
+    elif compares and not f"{network.network}".startswith("learned:") and network.weights is None:
+        text = f"is null, which would leave {network.network} with random weights; give a file or package:NAME"
+        yield f"{name}.perceptual.weights", text, f"{name}.perceptual.network"
+    data = config.data
+    if data.format == "tables" and data.tables.image is None and data.images is None:
+        yield "data.tables.image", "is null, but imaging needs images; set it", "data.format", "data.images", "stages"
+
+
 def _index_rules(config: Config) -> Iterator[Conflict]:
     index, model = config.index, config.model
     if index.kind != "flat" and index.lists is not None and index.probes is not None and index.probes > index.lists:
         text = f"{index.probes} is more than index.lists={index.lists}; lower it"
         yield "index.probes", text, "index.kind", "index.lists"
+    if index.kind == "lance" and index.uri is None:
+        yield "index.uri", "is null, but index.kind=lance keeps its table there; name a folder or a URL", "index.kind"
     width = model.retrieval_dim
-    if index.kind == "ivf_pq" and model.retrieval != "item" and index.pq_bytes and width % index.pq_bytes:
+    if index.kind in ("ivf_pq", "lance") and model.retrieval != "item" and index.pq_bytes and width % index.pq_bytes:
         possible = ", ".join(str(size) for size in PQ_BYTES if width % size == 0)
         text = f"{index.pq_bytes} does not divide model.retrieval_dim={width}; {possible} do"
         yield "index.pq_bytes", text, "index.kind", "model.retrieval", "model.retrieval_dim"
+
+
+def _engine_rules(config: Config) -> Iterator[Conflict]:
+    if config.engine == "ray" and config.targets.precision == "auto":
+        text = "auto asks this machine, and the workers of engine=ray may be others; say fp32 or bf16"
+        yield "targets.precision", text, "engine"
 
 
 def _trainer_rules(trainer: TrainerConfig) -> Iterator[Conflict]:
@@ -273,5 +314,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _representation_rules(config)
     yield from _parts_rules(config)
     yield from _multitask_rules(config)
+    yield from _imaging_rules(config)
     yield from _index_rules(config)
+    yield from _engine_rules(config)
     yield from _trainer_rules(config.trainer)

@@ -26,7 +26,10 @@ TYPE_NAMES: dict[Any, str] = {
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 # Keys that may change once a run's data, models and targets exist; an entry that ends in a dot is a whole section.
-_EVERYWHERE = ("trainer.", "wandb.", "cache_dir", "data.root", "data.num_workers", "encoder.num_workers")
+_EVERYWHERE = (
+    "trainer.", "wandb.", "cache_dir", "data.root", "data.num_workers", "encoder.num_workers", "engine", "ray.",
+    "targets.states",
+)  # fmt: skip
 CHANGEABLE = {"train": _EVERYWHERE, "evaluate": ("evaluate.", "index.", "plugins", *_EVERYWHERE)}
 
 # Other spellings of a key: encoder.image is a text and cannot have keys below it.

@@ -16,7 +16,8 @@ class ItemEmbeddings:
     """Frozen item embeddings, image part first, text part after it.
 
     Attributes:
-        vectors: float32, shape ``[N, image_dim + text_dim]``, usually memory-mapped; a part that is absent is zero.
+        vectors: float32, shape ``[N, image_dim + text_dim]``, usually memory-mapped, also as float16; an absent part
+            is zero.
         present: bool, shape ``[N, 2]``: whether the item has an image, a text.
         image_dim: width of the image part, 0 without an image encoder.
         text_dim: width of the text part, 0 without a text encoder.
@@ -46,7 +47,8 @@ class ItemEmbeddings:
 
     def take(self, rows: NDArray[np.integer]) -> "ItemEmbeddings":
         """Selects the embeddings of these items, in this order."""
-        return replace(self, vectors=np.array(self.vectors[rows]), present=np.array(self.present[rows]))
+        vectors = np.array(self.vectors[rows], dtype=np.float32)
+        return replace(self, vectors=vectors, present=np.array(self.present[rows]))
 
     @property
     def image(self) -> NDArray[np.float32]:

@@ -48,11 +48,14 @@ class MapNetwork:
         """Maps ``[B, c, h, w]`` of images ``[B, 3, S, S]`` in [0, 1]."""
         raise NotImplementedError
 
+    def keep(self, folder: Path) -> None:
+        """Copies weights that are not to be had elsewhere to a run's own folder; by default there are none."""
+
 
 class TimmMaps(MapNetwork):
     """Maps of the stages that ``parts.timm`` names."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, kept: Path | None = None) -> None:
         settings = config.parts.timm
         self.features = TimmFeatures(settings, "parts.timm")
         self.image_size, self.background = settings.image_size, "keep"
@@ -64,12 +67,17 @@ class TimmMaps(MapNetwork):
 
 
 class LearnedMaps(MapNetwork):
-    """The coarsest maps of the convolutional encoder of an image model, that of ``encoder.learned.run``."""
+    """The coarsest maps of the convolutional encoder of an image model, that of ``encoder.learned.run`` or kept."""
 
-    def __init__(self, config: Config) -> None:
-        learned = LearnedImages(str(config.encoder.learned.run))
-        self.encoder: Any = learned.model.encoder
-        self.image_size, self.background, self.key = learned.model.image_size, learned.background, learned.key
+    def __init__(self, config: Config, kept: Path | None = None) -> None:
+        self.learned = LearnedImages(str(kept or config.encoder.learned.run))
+        self.encoder: Any = self.learned.model.encoder
+        self.image_size, self.background = self.learned.model.image_size, self.learned.background
+        self.key = self.learned.key
+
+    def keep(self, folder: Path) -> None:
+        """See :class:`MapNetwork`."""
+        self.learned.keep(folder)
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """See :class:`MapNetwork`."""
@@ -121,7 +129,8 @@ class PyramidEncoder:
         return np.concatenate(found)
 
     def save(self, path: Path) -> None:
-        """Writes the fit; the network's weights stay where they were loaded from."""
+        """Writes the fit, and beside it what the network keeps."""
+        self.network.keep(path.parent)
         write_state(path, self.key, {"mean": self.mean.numpy(), "components": self.components.numpy()})
 
 
@@ -151,14 +160,14 @@ def pooled_parts(maps: Sequence[Tensor], grids: Sequence[int]) -> Tensor:
     return torch.cat(scales, dim=1)
 
 
-def build_network(config: Config) -> MapNetwork:
-    """Builds the configured network.
+def build_network(config: Config, kept: Path | None = None) -> MapNetwork:
+    """Builds the configured network; ``kept`` is the folder of a run's own weights.
 
     Raises:
         ConfigError: if there is no such network, package, stage or run.
         ArtifactError: if its weights cannot be loaded.
     """
-    network: MapNetwork = PYRAMID_NETWORKS[config.parts.network].load()(config)
+    network: MapNetwork = PYRAMID_NETWORKS[config.parts.network].load()(config, kept)
     return network
 
 
@@ -182,4 +191,4 @@ def fit_pyramids(
 def load_pyramids(config: Config, path: Path) -> PyramidEncoder:
     """Builds the configured network again, with a fit of :meth:`PyramidEncoder.save`."""
     key, state = kept_state(path)
-    return PyramidEncoder(build_network(config), config.parts.grids, state, key)
+    return PyramidEncoder(build_network(config, path.parent), config.parts.grids, state, key)

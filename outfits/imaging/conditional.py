@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from outfits.config.schema.imaging_conditional import ConditionalArchitecture, ConditionalLoss
-from outfits.representations.blocks import NEARLY_WHITE, Decoder
+from outfits.imaging.upsampling import Upsampling
+from outfits.representations.blocks import NEARLY_WHITE
 from outfits.representations.losses import pixel_weight, squared_error
 from outfits.weights import Network
 
@@ -26,15 +27,22 @@ class ConditionalGenerator(Network[ConditionalArchitecture]):
         super().__init__(ConditionalArchitecture, config, inputs=inputs, image_size=image_size, view=view)
         hidden = config.hidden
         self.inputs, self.image_size = inputs, image_size
-        self.of_conditions = nn.Linear(inputs, hidden)
+        # normalised, so that conditions tell images apart from the first step on, however few inputs differ
+        self.of_conditions = nn.Sequential(nn.Linear(inputs, hidden), nn.LayerNorm(hidden))
         self.of_view = nn.Linear(view, hidden // 4) if view else None
         joined = hidden + (hidden // 4 if view else 0)
         self.both = nn.Sequential(
             nn.SiLU(), nn.Linear(joined, 2 * hidden), nn.SiLU(), nn.Linear(2 * hidden, 2 * hidden), nn.SiLU()
         )
-        self.upsampling = Decoder(image_size, config.width, 2 * hidden, 4, NEARLY_WHITE)
-        assert isinstance(self.upsampling.blocks[-1].bias, Tensor)
-        nn.init.constant_(self.upsampling.blocks[-1].bias[3:], -NEARLY_WHITE)  # white images have an empty mask
+        for layer in self.both:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+        self.upsampling = Upsampling(image_size, config.width, 2 * hidden, 4)
+        assert self.upsampling.last.bias is not None
+        with torch.no_grad():  # at first a white image with an empty mask
+            self.upsampling.last.weight.mul_(0.1)
+            self.upsampling.last.bias.copy_(torch.tensor([*[NEARLY_WHITE] * 3, -NEARLY_WHITE]))
 
     def forward(self, conditions: Tensor, view: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Draws images ``[B, 3, S, S]`` and masks ``[B, 1, S, S]``, both in [0, 1].

@@ -97,5 +97,6 @@ def _split(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns logits ``[B, M, ...]`` and means, log scales, coefficients ``[B, 3, M, ...]``."""
     mixtures = parameters.shape[1] // 10
     logits, rest = parameters[:, :mixtures], parameters[:, mixtures:]
-    means, log_scales, coefficients = rest.unflatten(1, (3, 3, mixtures)).unbind(dim=1)
+    of_channels = rest.reshape(len(rest), 3, 3, mixtures, *rest.shape[2:])
+    means, log_scales, coefficients = of_channels.unbind(dim=1)
     return logits, means, log_scales.clamp(min=LEAST_LOG_SCALE), coefficients.tanh()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from outfits.config.schema.imaging_pixels import PixelArchitecture
 from outfits.imaging.logistic_mixture import bits_per_dimension, log_likelihood, sample_pixels
-from outfits.representations.blocks import Decoder
+from outfits.imaging.upsampling import Upsampling
 from outfits.weights import Network
 
 S = TypeVar("S")
@@ -27,7 +27,7 @@ class CategoryMap(nn.Module):
     def __init__(self, categories: int, image_size: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(categories, CONDITION)
-        self.decoder = Decoder(image_size, CONDITION, CONDITION, CONDITION)
+        self.decoder = Upsampling(image_size, CONDITION, CONDITION, CONDITION)
 
     def forward(self, categories: Tensor) -> Tensor:
         """Computes the maps."""

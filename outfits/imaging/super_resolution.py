@@ -29,7 +29,7 @@ class ResidualBlock(nn.Sequential):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps ``[B, w, s, s]`` to the same shape."""
-        branch: Tensor = super().forward(maps)
+        branch: Tensor = super().forward(maps)  # type: ignore[no-untyped-call]
         return maps + RESIDUAL_SCALE * branch
 
 

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from outfits.config.schema.index import IndexConfig
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
-from outfits.index.category_index import CategoryIndex
+from outfits.index.build import build_index
 from outfits.index.hubness import HubnessIndex
 from outfits.index.item_index import ItemIndex
 from outfits.models.generator import Generator
+from outfits.weights import weights_digest
+
+LOOKED_AT = 4096  # embeddings whose content names a table, beside their key
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,27 @@ def index_items(
     """Indexes items of these categories ``[N]`` as :func:`index_catalogue` does."""
     model.to(device)
     vectors = MappedVectors(model.retrieval_vectors, items, model.latent_dim, device)
+    name = _table_name(model, items, categories, config) if config is not None and config.kind == "lance" else ""
     if config is None or not config.hubness or not len(model.references):
-        return CategoryIndex(vectors, categories, device, num_categories=num_categories, config=config)
+        return build_index(vectors, categories, device, num_categories=num_categories, config=config, name=name)
     return HubnessIndex(
-        vectors, categories, device, references=model.references, num_categories=num_categories, config=config
+        vectors,
+        categories,
+        device,
+        references=model.references,
+        num_categories=num_categories,
+        config=config,
+        name=name,
+    )
+
+
+def _table_name(model: Generator, items: ItemEmbeddings, categories: NDArray[np.integer], config: IndexConfig) -> str:
+    """Name of the table of these items in the model's space: equal for equal weights, items and settings."""
+    from outfits.index.lance_index import table_name
+
+    # a key tells what embeddings were made of; without one, and as a second look, their content does
+    step = max(1, len(items.vectors) // LOOKED_AT) if items.key else 1
+    settings = [config.hubness, config.lists, config.pq_bytes, config.min_items]
+    return table_name(
+        weights_digest(model), items.key, repr(settings), np.asarray(categories), np.array(items.vectors[::step])
     )

@@ -17,6 +17,7 @@ from outfits.index.proposals import GPU_MAX_NEIGHBOURS as GPU_MAX_NEIGHBOURS  # 
 import faiss  # isort: skip
 
 BLOCK = 2**15  # vectors that are normalised at once
+LISTS = ("ivf", "ivf_pq")  # kinds of index that this one makes, beside flat
 GATHERED = 2**22  # numbers of proposed vectors that are compared at once, 16 MiB of them
 
 
@@ -175,7 +176,7 @@ class CategoryIndex:
             for category in np.flatnonzero(~self.empty_categories).tolist()
         }
         least = self.config.min_items if self.config.kind != "ivf_pq" else max(self.config.min_items, CODES)
-        large = [category for category, rows in parts.items() if self.config.kind != "flat" and len(rows) >= least]
+        large = [category for category, rows in parts.items() if self.config.kind in LISTS and len(rows) >= least]
         inverted = inverted_proposals([parts[category] for category in large], self.config, self.device)
         lists = dict(zip(large, inverted, strict=True))
         return {

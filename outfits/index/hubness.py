@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outfits.config.schema.index import IndexConfig
-from outfits.index.category_index import CategoryIndex, Vectors, unit_rows
+from outfits.index.build import build_index
+from outfits.index.category_index import Vectors, unit_rows
 from outfits.index.proposals import code_bytes
 
 NEIGHBOURS = 50
@@ -51,7 +52,7 @@ class CorrectedVectors:
 
 
 class HubnessIndex:
-    """A category index of corrected values; an :class:`outfits.index.item_index.ItemIndex`.
+    """An index of corrected values, of any kind; an :class:`outfits.index.item_index.ItemIndex`.
 
     Where that speaks of cosines, these are cosines less the item's correction.
 
@@ -62,6 +63,7 @@ class HubnessIndex:
         references: latents that the corrections are measured with, of unit length, shape ``[Q, r]``.
         num_categories: ``C``.
         config: kind of index, and as ``hubness`` the weight of the correction.
+        name: of the table of a kind that keeps one.
     """
 
     def __init__(
@@ -73,14 +75,17 @@ class HubnessIndex:
         references: Tensor,
         num_categories: int,
         config: IndexConfig,
+        name: str = "",
     ) -> None:
         width = vectors.shape[1]
         # product codes need a width that their number divides
-        parts = code_bytes(config, width) if config.kind == "ivf_pq" else 1
+        parts = code_bytes(config, width) if config.kind in ("ivf_pq", "lance") else 1
         self._zeros = -(width + 2) % parts
-        config = replace(config, pq_bytes=parts) if config.kind == "ivf_pq" else config
+        config = replace(config, pq_bytes=parts) if config.kind in ("ivf_pq", "lance") else config
         corrected = CorrectedVectors(vectors, references.to(device), config.hubness, width + 2 + self._zeros)
-        self._index = CategoryIndex(corrected, categories, device, num_categories=num_categories, config=config)
+        self._index = build_index(
+            corrected, categories, device, num_categories=num_categories, config=config, name=name
+        )
         self._length = (2 * (1 + config.hubness**2)) ** 0.5  # of query times item
         self.categories = self._index.categories
         self.num_categories = self._index.num_categories

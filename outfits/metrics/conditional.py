@@ -56,7 +56,8 @@ def _facts(images: Tensor, masks: Tensor) -> NDArray[np.float64]:
     mass = masks[:, 0].double()  # [n, S, S]
     area = mass.sum(dim=(1, 2)).clamp(min=1e-6)
     across, down = (mass.sum(dim=1) * axis).sum(dim=1) / area, (mass.sum(dim=2) * axis).sum(dim=1) / area
-    light = (images.double().mean(dim=1) * mass).sum(dim=(1, 2)) / area
+    inside = mass.pow(8)  # edges, where the background mixes in, hardly count
+    light = (images.double().mean(dim=1) * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1e-6)
     return torch.stack([across, down, area, light.clamp(min=1e-6)]).cpu().numpy()
 
 

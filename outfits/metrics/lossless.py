@@ -44,7 +44,8 @@ def histogram_bits(train: NDArray[np.uint8], images: NDArray[np.uint8]) -> NDArr
     """
     counts = np.stack([np.bincount(train[..., channel].ravel(), minlength=LEVELS) for channel in range(3)]) + 1.0
     bits = -np.log2(counts / counts.sum(axis=1, keepdims=True))
-    return np.stack([bits[channel][images[..., channel]].mean(axis=(1, 2)) for channel in range(3)]).mean(axis=0)
+    of_channels = np.stack([bits[channel][images[..., channel]].mean(axis=(1, 2)) for channel in range(3)])
+    return np.asarray(of_channels.mean(axis=0), dtype=np.float64)
 
 
 def _length(pixels: NDArray[np.uint8], encoding: str) -> int:

@@ -1,6 +1,7 @@
 """Measures how well a model's likelihood tells broken images from whole ones."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ SCORES = {
 
 
 def oddness_scores(
-    model: PixelModel, images: NDArray[np.uint8], categories: NDArray[np.int64]
+    model: PixelModel[Any], images: NDArray[np.uint8], categories: NDArray[np.int64]
 ) -> dict[str, NDArray[np.float64]]:
     """Scores images ``[n, S, S, 3]``; more is odder; each of shape ``[n]``.
 
@@ -33,7 +34,7 @@ def oddness_scores(
 
 
 def detection(
-    model: PixelModel, images: NDArray[np.uint8], categories: NDArray[np.int64], seed: int
+    model: PixelModel[Any], images: NDArray[np.uint8], categories: NDArray[np.int64], seed: int
 ) -> dict[str, dict[str, float]]:
     """Computes, for every fault and score, the area under the ROC curve of the same images with and without the fault.
 

@@ -102,7 +102,7 @@ def teaching_work(
             shard_tasks, before = tasks.take(store.rows_of(shard)), context.scorer.calls
             states = (len(shard_tasks), tasks.k)
             arrays: Arrays = {
-                "embeddings": np.zeros((*states, context.scorer.item_tokens.shape[1]), dtype=np.float32),
+                "embeddings": np.zeros((*states, context.require_scorer_module().config.width), dtype=np.float32),
                 "candidates": np.full((*states, width), -1, dtype=np.int64),
                 "logits": np.full((*states, width), -np.inf, dtype=np.float32),
             }

@@ -9,6 +9,7 @@ from outfits.config.schema.parts import GrnetArchitecture
 from outfits.weights import Network
 
 EPSILON = 1e-8  # added to lengths
+SHARPNESS = 8.0  # factor of inner products of unit vectors in edges at the start
 NEAR = 1e-6  # mean squared distance of parts from which on images count as different
 
 
@@ -28,14 +29,18 @@ class PartsConv(nn.Module):
         self.outgoing = nn.Linear(dim, dim, bias=False)
         self.incoming = nn.Linear(dim, dim, bias=False)
         self.update = DenseGCNConv(dim, dim, bias=False)
+        for linear in (self.outgoing, self.incoming):
+            # nodes begin by looking at those like them; from small random T every node would be the mean of all
+            linear.weight.data = SHARPNESS**0.5 * torch.eye(dim)
 
-    def weights(self, nodes: Tensor) -> Tensor:
-        """w ``[B, V, V]`` of nodes ``[B, V, dim]``."""
-        return (self.outgoing(nodes) @ self.incoming(nodes).transpose(1, 2)).softmax(-1)
+    def weights(self, receivers: Tensor, nodes: Tensor) -> Tensor:
+        """w ``[B, U, V]`` of receiving nodes ``[B, U, dim]`` and all nodes ``[B, V, dim]``."""
+        found: Tensor = (self.outgoing(receivers) @ self.incoming(nodes).transpose(1, 2)).softmax(-1)
+        return found
 
-    def forward(self, nodes: Tensor) -> Tensor:
-        """Updates nodes ``[B, V, dim]``."""
-        return F.relu(self.update(nodes, self.weights(nodes), add_loop=False))
+    def forward(self, nodes: Tensor, receivers: int | None = None) -> Tensor:
+        """Updates nodes ``[B, V, dim]``, or so many of the first alone."""
+        return F.relu(self.update(nodes, self.weights(nodes[:, :receivers], nodes), add_loop=False))
 
 
 class Grnet(Network[GrnetArchitecture]):
@@ -63,6 +68,9 @@ class Grnet(Network[GrnetArchitecture]):
         self.overall = nn.Linear(feature_dim, config.dim, bias=config.bias)
         self.layers = nn.ModuleList(PartsConv(config.dim) for _ in range(config.layers))
         self.readout = nn.Linear(config.dim, 1)
+        for linear in (self.local, self.overall):
+            # differences of unit vectors are about 1/d in every coordinate, small beside the bias
+            linear.weight.data *= max(1.0, feature_dim / 4)
         self.cells = [grid * grid for grid in config.grids]
 
     @property
@@ -73,7 +81,7 @@ class Grnet(Network[GrnetArchitecture]):
     def nodes(self, x: Tensor, y: Tensor) -> Tensor:
         """Similarity vectors ``[B, V, dim]`` of pyramids ``[B, R, d]``: the global one, then scale by scale."""
         found = [_unit(self.overall((x.mean(1) - y.mean(1)).square()))[:, None]]
-        for one, other in zip(x.split(self.cells, 1), y.split(self.cells, 1), strict=True):
+        for one, other in zip(torch.split(x, self.cells, 1), torch.split(y, self.cells, 1), strict=True):
             difference = (one[:, :, None] - other[:, None]).square()  # [B, cells, cells, d]
             found.append(_unit(self.local(difference)).flatten(1, 2))
         return torch.cat(found, 1)
@@ -84,8 +92,8 @@ class Grnet(Network[GrnetArchitecture]):
 
     def read(self, nodes: Tensor) -> Tensor:
         """Logits r ``[B]`` of graphs ``[B, V, dim]``, the global node first."""
-        for layer in self.layers:
-            nodes = layer(nodes)
+        for number, layer in enumerate(self.layers, start=1):
+            nodes = layer(nodes, 1 if number == len(self.layers) else None)  # of the last, the global node is read
         logits: Tensor = self.readout(nodes[:, 0])[:, 0]
         return logits
 
@@ -114,4 +122,4 @@ class Grnet(Network[GrnetArchitecture]):
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / (vectors.norm(dim=-1, keepdim=True) + EPSILON)
+    return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + EPSILON)

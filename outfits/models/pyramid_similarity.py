@@ -89,14 +89,14 @@ def part_agreement(model: Grnet, one: NDArray[np.float32], other: NDArray[np.flo
 
 @dataclass(frozen=True)
 class CataloguePyramids:
-    """Pyramids of a catalogue's images as they are, in half precision.
+    """Pyramids of a catalogue's images as they are.
 
     Attributes:
-        pyramids: of the distinct images, float16, shape ``[D, R, d]``.
+        pyramids: of the distinct images, float32, shape ``[D, R, d]``.
         rows: the row of every item, int64, shape ``[N]``; -1 without an image.
     """
 
-    pyramids: NDArray[np.float16]
+    pyramids: NDArray[np.float32]
     rows: NDArray[np.int64]
 
     @classmethod
@@ -107,7 +107,7 @@ class CataloguePyramids:
         order = np.argsort(items)
         first = same_images(images)
         rows = np.searchsorted(items[order], first)
-        pyramids = np.concatenate([found for _, found in parts])[order].astype(np.float16)
+        pyramids = np.concatenate([found for _, found in parts])[order].astype(np.float32)
         return cls(pyramids, np.where(first >= 0, rows, -1))
 
     def save(self, path: Path) -> None:
@@ -122,5 +122,5 @@ class CataloguePyramids:
 
     def take(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Pyramids of items that have an image, float32, shape ``[n, R, d]``."""
-        found: NDArray[np.float32] = self.pyramids[self.rows[items]].astype(np.float32)
+        found: NDArray[np.float32] = self.pyramids[self.rows[items]]
         return found

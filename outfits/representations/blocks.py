@@ -41,7 +41,7 @@ class Encoder(nn.Sequential):
 
         The network sees one minus the image: the white background is 0, as the padding of convolutions is.
         """
-        flatten, linear = self[-2:]
+        *_, flatten, linear = self
         vectors: Tensor = linear(flatten(self.maps(images)[-1]))
         return vectors
 
@@ -49,7 +49,7 @@ class Encoder(nn.Sequential):
         """Maps after every halving, the coarsest last, ``[B, c, side, side]``."""
         h = (1.0 - images).contiguous(memory_format=torch.channels_last)
         found = []
-        for block in self[:-2]:
+        for block in list(self)[:-2]:
             h = block(h)
             found.append(h)
         return found

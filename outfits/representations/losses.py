@@ -39,10 +39,11 @@ def feature_distance(features: list[Tensor], targets: list[Tensor]) -> Tensor:
 def perceptual_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
     r"""Squared distance in a frozen network's features, maps ``[B, c, h, w]`` of some layers; shape ``[]``.
 
-    :math:`\sum_l \frac{1}{C_l H_l W_l} \|\phi_l(x) - \phi_l(y)\|^2`, mean over the batch (arXiv 1603.08155,
-    equation 2).
+    :math:`\sum_l w_l \frac{1}{C_l H_l W_l} \|\phi_l(x) - \phi_l(y)\|^2`, mean over the batch (arXiv 1603.08155, eq. 2).
+    The weight of a layer is one over the mean square of its target maps, which differ by factors between layers.
     """
-    return torch.stack([F.mse_loss(map_, target) for map_, target in zip(features, targets, strict=True)]).sum()
+    pairs = zip(features, targets, strict=True)
+    return torch.stack([F.mse_loss(map_, target) / target.square().mean() for map_, target in pairs]).sum()
 
 
 def total_variation(maps: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -59,22 +60,26 @@ class FrozenFeatures(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-        self._maps: list[Tensor] = []
+        self._maps: dict[str, Tensor] = {}
         for name in self.layers:
-            known[name].register_forward_hook(self._keep)
+            known[name].register_forward_hook(partial(self._keep, name))
 
-    def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        self._maps.append(output)
+    def _keep(self, name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self._maps[name] = output
         if len(self._maps) == len(self.layers):
             raise _Complete
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Returns the layers' maps of images ``[B, 3, S, S]`` in [0, 1], in the order of execution."""
-        self._maps = []
+    def named(self, images: Tensor) -> dict[str, Tensor]:
+        """Returns the maps of images ``[B, 3, S, S]`` in [0, 1] by layer, in the order of execution."""
+        self._maps = {}
         with suppress(_Complete):
             self.network((images - self.mean) / self.std)
-        maps, self._maps = self._maps, []
+        maps, self._maps = self._maps, {}
         return maps
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Returns the maps of images ``[B, 3, S, S]`` in [0, 1], in the order of execution."""
+        return list(self.named(images).values())
 
 
 def network_features(

@@ -1,7 +1,8 @@
 """Scores sets of catalogue items with a frozen S; every search calls S here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from outfits.data.category_rule import forbidden_categories
 from outfits.models.compatibility import OutfitTransformer
 from outfits.scoring.capacity import block_size, resolve_precision
 from outfits.scoring.engine import ItemStates, ScoringEngine
+
+T = TypeVar("T")
 
 OWN_PASSES_FROM = 256
 """Number of candidates from which an outfit has forward passes of its own, which share what is computed of it."""
@@ -74,7 +77,7 @@ class CandidateScorer:
         self.has_items = np.isin(np.arange(self.num_categories), self.categories)
         self._categories = torch.from_numpy(self.categories).to(self.device)
         self._engine = ScoringEngine(self._scorer, self.precision, compile)
-        self._items = self._states_of(vectors, present)
+        self._items = self._catalogue_states(vectors, present)
         self._external: ItemStates | None = None
 
     def __len__(self) -> int:
@@ -120,6 +123,14 @@ class CandidateScorer:
         changed._items = ItemStates(*(torch.cat(parts) for parts in zip(*states, strict=True)))
         return changed
 
+    def parts(self, size: int) -> Iterable[int]:
+        """First items of the parts of the catalogue, of ``size`` items each, that this process scores: all of them."""
+        return range(0, len(self), size)
+
+    def gather(self, value: T) -> list[T]:
+        """What every process that scores a share of the catalogue found: this one's alone."""
+        return [value]
+
     def taken_categories(self, outfits: Tensor) -> NDArray[np.bool_]:
         """Categories of the items of outfits ``[B, n]``, which the rule forbids to add; bool, ``[B, C]``."""
         return forbidden_categories(outfits.cpu().numpy(), self.categories, self.num_categories)
@@ -138,6 +149,10 @@ class CandidateScorer:
     def item_tokens(self) -> Tensor:
         """Tokens of the catalogue's items as the engine keeps them, float32, shape ``[N, width]``."""
         return self._items.tokens
+
+    def tokens(self, rows: slice | Tensor) -> Tensor:
+        """Tokens of the items at ascending positions ``rows``, a slice, or ``[n]`` in any order, ``[n, width]``."""
+        return self._items.tokens[rows]
 
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
         """The engine's set embeddings of outfits ``[B, n]``, float32, ``[B, width]``; one call of S each."""
@@ -195,34 +210,47 @@ class CandidateScorer:
                     self.calls += len(items)
                     for block in self._blocks(len(items)):
                         states = shared or given.at(outfit[block])
-                        found = self._engine.addition_logits(states, self._items.at(items[block]))
+                        found = self._engine.addition_logits(states, self._catalogue_at(items[block]))
                         logits[first + outfit[block], place[block]] = found
         return logits
+
+    def _catalogue_states(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemStates:
+        """States of the catalogue's items that this process keeps."""
+        return self._states_of(vectors, present)
 
     def _states_of(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> ItemStates:
         """States of items, computed in blocks, so that embeddings may be larger than the memory."""
         states = self._engine.empty_states(len(vectors))
-        with torch.inference_mode():
-            for block in self._blocks(len(vectors)):
-                found = self._engine.item_states(
-                    torch.from_numpy(np.array(vectors[block], dtype=np.float32)).to(self.device),
-                    torch.from_numpy(np.array(present[block])).to(self.device),
-                )
-                states.tokens[block], states.first[block] = found.tokens, found.first
+        for block in self._blocks(len(vectors)):
+            found = self._states_of_block(vectors, present, block)
+            states.tokens[block], states.first[block] = found.tokens, found.first
         return states
+
+    def _states_of_block(self, vectors: NDArray[np.float32], present: NDArray[np.bool_], block: slice) -> ItemStates:
+        with torch.inference_mode():
+            return self._engine.item_states(
+                torch.from_numpy(np.array(vectors[block], dtype=np.float32)).to(self.device),
+                torch.from_numpy(np.array(present[block])).to(self.device),
+            )
+
+    def _catalogue_at(self, positions: Tensor) -> ItemStates:
+        """States of catalogue items at positions ``[...]``."""
+        return self._items.at(positions)
 
     def _at(self, positions: Tensor) -> ItemStates:
         """States of items and external items at positions ``[...]``."""
         if self._external is None:
-            return self._items.at(positions)
+            return self._catalogue_at(positions)
         is_external = positions >= len(self)
-        states = self._items.at(positions.masked_fill(is_external, 0))
+        states = self._catalogue_at(positions.masked_fill(is_external, 0))
         external = self._external.at(positions[is_external] - len(self))
         states.tokens[is_external], states.first[is_external] = external.tokens, external.first
         return states
 
-    def _blocks(self, count: int) -> Iterator[slice]:
-        return (slice(start, min(start + self.block, count)) for start in range(0, count, self.block))
+    def _blocks(self, count: int, first: int = 0, last: int | None = None) -> Iterator[slice]:
+        """Blocks of ``count`` things, those from ``first`` on, where one begins, that begin before ``last``."""
+        starts = range(first, count if last is None else last, self.block)
+        return (slice(start, min(start + self.block, count)) for start in starts)
 
     def _positions(self, positions: Tensor) -> Tensor:
         return positions.to(self.device, torch.int64)

@@ -18,10 +18,12 @@ from outfits.completion.generation import GeneratedOutfit, Generation, generate,
 from outfits.completion.methods import complete
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
+from outfits.config.schema import Config
 from outfits.config.schema.methods import methods_needing, spec_of
 from outfits.config.schema.multitask import REFINEMENT
+from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import is_outfit
-from outfits.data.outfits import SPLITS
+from outfits.data.outfits import SPLITS, Outfits
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import ImageSource, decode_image
 from outfits.errors import ArtifactError, ConfigError, DataError
@@ -152,14 +154,15 @@ class Stylist:
         store.add(added, frozenset(item.item_id for item in added if item.item_id in exported), images)
         return now.refreshed()
 
-    def remove(self, item_id: str) -> "Stylist":
-        """Takes an item out of the run's catalogue and returns a stylist without it; this one still has it.
+    def remove(self, *item_ids: str) -> "Stylist":
+        """Takes items out of the run's catalogue and returns a stylist without them; this one still has them.
 
         Raises:
-            DataError: with the nearest ids if there is no such item.
+            DataError: with the nearest ids if there is no such item; then none is removed.
         """
         stylist = self.refreshed()
-        self._run.changes.remove(str(stylist.item(item_id).id))
+        for item_id in [str(stylist.item(item_id).id) for item_id in item_ids]:
+            self._run.changes.remove(item_id)
         return stylist.refreshed()
 
     def __repr__(self) -> str:
@@ -182,6 +185,36 @@ class Stylist:
     def categories(self) -> Sequence[str]:
         """Names of all categories."""
         return self._run.catalogue.category_names
+
+    @property
+    def exported(self) -> "Stylist":
+        """A stylist of the catalogue as it was when the models were trained."""
+        return self._exported
+
+    @property
+    def changed_ids(self) -> frozenset[str]:
+        """Ids of items that joined, or came back changed, since the models were trained."""
+        return frozenset(item.item_id for item in self._run.changes.read().added) if self._version else frozenset()
+
+    @property
+    def config(self) -> Config:
+        """The run's configuration."""
+        return self._run.config
+
+    @property
+    def outfits(self) -> Outfits:
+        """The outfits of the run's data whose items all are in the catalogue."""
+        return self._run.outfits
+
+    @property
+    def embeddings(self) -> ItemEmbeddings:
+        """Embeddings of the catalogue's items."""
+        return self._run.catalogue.require_embeddings
+
+    @property
+    def item_categories(self) -> NDArray[np.int32]:
+        """Category of every item, positions in :attr:`categories`, shape ``[N]``."""
+        return self._run.catalogue.categories
 
     @property
     def k_max(self) -> int:

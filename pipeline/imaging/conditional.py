@@ -1,6 +1,6 @@
 """Conditional generation: an image and its mask from category, attributes and view."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -20,6 +20,7 @@ from outfits.metrics.images import fidelity
 from outfits.report.imaging.conditional import changed_sheet, drawn_sheet, mean_images, mixture_sheet, view_sheet
 from outfits.report.imaging.result import ImageSheet, ImagingResult, MetricTable, Value
 from outfits.weights import load_network
+from pipeline.imaging.image_sets import set_table
 from pipeline.imaging.work import ImagingWork
 
 NAME = "conditional"
@@ -53,6 +54,7 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
     )
     model = load_network(ConditionalGenerator, ConditionalArchitecture, path, NAME, "train it again")[0]
     test = work.data.items["test"]
+    ways = _ways(work, model, codes)
     obeyed = obeyed_views(model, torch.from_numpy(codes[test]), config.view, work.run.config.seed)
     steps = -(-len(train) // work.config.batch_size) * work.config.epochs
     told = ", ".join(f"{name} ({len(values)})" for name, values in code.values.items())
@@ -74,7 +76,8 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
             "Training": f"{work.training_time(NAME):,.0f} s",
         },
         tables=[
-            _fidelity_table(work, model, codes),
+            _fidelity_table(work, ways),
+            set_table(work, {name: draw(np.arange(len(test)))[:, :3] for name, draw in ways.items()}),
             MetricTable(
                 "views",
                 "Views: what is asked for and what is drawn",
@@ -88,9 +91,9 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
     )
 
 
-def _fidelity_table(work: ImagingWork, model: ConditionalGenerator, codes: NDArray[np.float32]) -> MetricTable:
+def _ways(work: ImagingWork, model: ConditionalGenerator, codes: NDArray[np.float32]) -> dict[str, Draw]:
+    """Returns what draws test items, by the rows ``[n]`` of the split, as image and mask ``[n, 4, S, S]``."""
     test, train = work.data.items["test"], work.data.items["train"]
-    features = work.features()
     categories = work.dataset.catalogue.categories
     pixels = work.data.images.pixels
     nearest = train[(codes[test] @ codes[train].T).argmax(axis=1)]
@@ -100,11 +103,15 @@ def _fidelity_table(work: ImagingWork, model: ConditionalGenerator, codes: NDArr
     def drawn(rows: NDArray[np.int64]) -> Tensor:
         return torch.cat(model(torch.from_numpy(codes[test[rows]])), dim=1)
 
-    ways: dict[str, Draw] = {
+    return {
         "Network": drawn,
         "Training item with most equal attributes": lambda rows: image_tensor(pixels[nearest[rows]]),
         "Category's mean image": lambda rows: torch.from_numpy(means[rows]).permute(0, 3, 1, 2),
     }
+
+
+def _fidelity_table(work: ImagingWork, ways: Mapping[str, Draw]) -> MetricTable:
+    test, pixels, features = work.data.items["test"], work.data.images.pixels, work.features()
     rows: dict[str, list[Value]] = {}
     for name, draw in ways.items():
         parts: list[Tensor] = []

@@ -19,6 +19,7 @@ from outfits.report.imaging.result import ImageSheet, ImagingResult, MetricTable
 from outfits.report.representation.sheets import framed, sheet, tiles
 from outfits.representations.perceptual import FrozenFeatures
 from outfits.weights import load_network
+from pipeline.imaging.image_sets import set_table
 from pipeline.imaging.work import ImagingWork
 
 BATCH, RESAMPLES = 32, 2000
@@ -44,7 +45,9 @@ def enlarge_images(work: ImagingWork) -> ImagingResult:
     }
     ways |= {loss: network.enlarge for loss, network in networks.items()}
     originals = work.images("test")
-    measured = {name: _measured(enlarge, originals, options.factor, features) for name, enlarge in ways.items()}
+    small = [shrunk(some, options.factor) for some in torch.split(originals, BATCH)]
+    enlarged = {name: torch.cat([enlarge(some) for some in small]) for name, enlarge in ways.items()}
+    measured = {name: _measured(images, originals, features) for name, images in enlarged.items()}
     network = next(iter(networks.values()))
     size = work.config.image_size
     return ImagingResult(
@@ -63,7 +66,10 @@ def enlarge_images(work: ImagingWork) -> ImagingResult:
             "Receptive field": f"{network.receptive_field} small pixels",
             **{f"Training, {loss}": f"{work.training_time(_name(loss)):,.0f} s" for loss in networks},
         },
-        tables=[_table(measured, work.run.config.seed)],
+        tables=[
+            _table(measured, work.run.config.seed),
+            set_table(work, {NAMES[name]: images for name, images in enlarged.items()}),
+        ],
         sheets=_sheets(work, ways),
     )
 
@@ -91,10 +97,10 @@ def _trained(work: ImagingWork, loss: str, features: FrozenFeatures) -> SuperRes
     return load_network(SuperResolution, SuperResolutionArchitecture, path, "super-resolution", "train it again")[0]
 
 
-def _measured(enlarge: Enlarge, originals: Tensor, factor: int, features: FrozenFeatures) -> Measured:
-    parts = [
-        fidelity((enlarge(shrunk(some, factor)) * 255).round() / 255, some, features) for some in originals.split(BATCH)
-    ]
+def _measured(images: Tensor, originals: Tensor, features: FrozenFeatures) -> Measured:
+    """Measures enlarged images, rounded to 8 bits."""
+    pairs = zip(torch.split(images, BATCH), torch.split(originals, BATCH), strict=True)
+    parts = [fidelity((some * 255).round() / 255, true, features) for some, true in pairs]
     return {name: torch.cat([part[name] for part in parts]).double().numpy() for name in parts[0]}
 
 

@@ -19,9 +19,12 @@ from outfits import run_files
 from outfits.config.schema.imaging import ImagingConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders.learned import image_tensor
+from outfits.errors import ConfigError
+from outfits.imaging.progress import Progress
+from outfits.imaging.swatches import drawn_swatch, fabric_square
 from outfits.representations.perceptual import FrozenFeatures
 from outfits.representations.store import frozen_features
-from outfits.storage import write_atomically, write_json, write_text
+from outfits.storage import Arrays, read_arrays, write_arrays, write_atomically, write_json, write_text
 from outfits.weights import save_network, weights_digest
 from pipeline.cached import fit_into_cache
 from pipeline.run import Run, content_key
@@ -108,6 +111,56 @@ class ImagingWork:
 
         on_rank_zero(keep)
         return copy
+
+    def kept(self, name: str, made_from: Any, make: Callable[[], Arrays]) -> Arrays:
+        """Makes arrays, or reads them from the cache, where they survive a kill; ``made_from`` are JSON values.
+
+        ``seconds`` tells how long it took.
+        """
+        key = content_key(name, made_from, self.run.config.seed)
+        path = self.run.cache / "imaging" / f"{name}-{key}.npz"
+        arrays = read_arrays(path)
+        if arrays is None:
+            self.run.require("imaging", wanted_by="this model")
+            started = time.perf_counter()
+            arrays = {**make(), "seconds": np.array(time.perf_counter() - started)}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_arrays(path, arrays)
+        return arrays
+
+    def progress(self, what: str, every: float = 20.0) -> Progress:
+        """Logs how far a synthesis is, every so many seconds."""
+        told = time.perf_counter()
+
+        def tell(done: int, steps: int, value: float) -> bool:
+            nonlocal told
+            if time.perf_counter() - told >= every:
+                told = time.perf_counter()
+                self.run.log("imaging", f"{what}: {done:,} of {steps:,}, at {value:.4f}")
+            return True
+
+        return tell
+
+    def swatch(self, source: str, side: int, place: int, key: str) -> Tensor:
+        """Returns a fabric ``[3, side, side]`` in [0, 1]; raises ConfigError, naming ``key``, if there is none.
+
+        Args:
+            source: ``drawn:PATTERN`` or ``item:ID``.
+            side: pixels.
+            place: which of several, which chooses a drawn one's colour.
+            key: the configuration key.
+        """
+        kind, _, name = source.partition(":")
+        if kind == "drawn":
+            return drawn_swatch(name, side, place, seed=self.run.config.seed, key=key)
+        ids = self.dataset.catalogue.item_ids
+        if kind != "item" or name not in ids:
+            raise ConfigError([f"{key}: {source!r} is neither drawn:PATTERN nor item:ID of the catalogue"])
+        maps = image_tensor(self.data.images.pixels[[list(ids).index(name)]])[0]
+        found = fabric_square(maps[:3], maps[3:], side)
+        if found is None:
+            raise ConfigError([f"{key}: {source} has no square of {side} pixels of fabric; choose a larger image_size"])
+        return found
 
     def images(self, split: str, most: int | None = None) -> Tensor:
         """Returns images of a split, at most ``most`` spread evenly over it, ``[n, 3, S, S]`` in [0, 1]."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 import torch
@@ -246,12 +246,49 @@ def expand(
         _feasible(hypothesis, ~taken & scorer.has_items, conditions, named(row))
         for hypothesis, taken in zip(hypotheses, forbidden, strict=True)
     ]
+
+    def score() -> list[Expansions]:
+        return _scored(query, row, conditions, hypotheses, current, feasible, keep)
+
+    best = score() if query.propose is not None else _of_all_ranks(scorer, score, keep)
+    return [expansions.best_first() for expansions in best]
+
+
+def _of_all_ranks(scorer: CandidateScorer, score: Callable[[], list[Expansions]], keep: int | None) -> list[Expansions]:
+    """Joins the expansions, and the calls of S, of all processes that score a share of the catalogue.
+
+    An error on one rank is raised on all of them, which would else wait for it.
+    """
+    before, error, best = scorer.calls, None, []
+    try:
+        best = score()
+    except ValueError as raised:
+        error = str(raised)
+    found = scorer.gather((best, scorer.calls - before, error))
+    scorer.calls = before + sum(calls for _, calls, _ in found)
+    for _, _, reason in found:
+        if reason is not None:
+            raise ValueError(reason)
+    joined = [reduce(Expansions.joined, of_ranks) for of_ranks in zip(*(best for best, _, _ in found), strict=True)]
+    return joined if keep is None else [one.best_of_each(keep) if len(one) else one for one in joined]
+
+
+def _scored(
+    query: SearchQuery,
+    row: int,
+    conditions: OutfitConditions,
+    hypotheses: Sequence[Hypothesis],
+    current: Tensor,
+    feasible: Sequence[NDArray[np.bool_]],
+    keep: int | None,
+) -> list[Expansions]:
+    """The ``keep`` best expansions of each hypothesis, in no order; ``current`` are the partial outfits ``[H, n]``."""
     best = [Expansions.none() for _ in hypotheses]
     for candidates, masks in _parts(query, row, conditions, hypotheses, feasible):
         asked = np.full((len(hypotheses), max(map(len, candidates))), -1, dtype=np.int64)
         for place, (found, mask) in enumerate(zip(candidates, masks, strict=True)):
             asked[place, : len(found)] = np.where(mask.any(axis=0), found, -1)
-        logits = scorer.addition_logits(current, torch.from_numpy(asked)).cpu()
+        logits = query.scorer.addition_logits(current, torch.from_numpy(asked)).cpu()
         if torch.isnan(logits).any() or torch.isposinf(logits).any():
             raise ValueError("S gave a logit that is not finite; its weights or the item embeddings are damaged")
         for place, (hypothesis, found, mask) in enumerate(zip(hypotheses, candidates, masks, strict=True)):
@@ -262,7 +299,7 @@ def expand(
             best[place] = best[place].joined(scored)
             if keep is not None and len(best[place]):
                 best[place] = best[place].best_of_each(keep)
-    return [expansions.best_first() for expansions in best]
+    return best
 
 
 def named(row: int) -> str:
@@ -306,7 +343,7 @@ def _parts(
             ],
         )
         return
-    for start in range(0, len(scorer), CATALOGUE_PART):
+    for start in scorer.parts(CATALOGUE_PART):
         items = np.arange(start, min(start + CATALOGUE_PART, len(scorer)))
         masks = []
         for hypothesis, allowed in zip(hypotheses, feasible, strict=True):

@@ -22,14 +22,14 @@ BLOCK = 2**15  # items whose vectors are computed at once
 class UnitBall:
     """A student's vectors of all items as unit vectors, computed block by block while an index reads them."""
 
-    def __init__(self, student: TwoTower, tokens: Tensor) -> None:
+    def __init__(self, student: TwoTower, scorer: CandidateScorer) -> None:
         self._student = student
-        self._tokens = tokens
+        self._scorer = scorer
         self._longest = max(
             float(self._vectors(slice(start, start + BLOCK)).norm(dim=1).max())
-            for start in range(0, len(tokens), BLOCK)
+            for start in range(0, len(scorer), BLOCK)
         )
-        self.shape = (len(tokens), student.config.width + 2)
+        self.shape = (len(scorer), student.config.width + 2)
 
     def __getitem__(self, rows: slice) -> Tensor:
         within = self._vectors(rows) / max(self._longest, 1e-12)
@@ -38,7 +38,7 @@ class UnitBall:
 
     def _vectors(self, rows: slice) -> Tensor:
         with torch.inference_mode():
-            return self._student.items(self._tokens[rows])
+            return self._student.items(self._scorer.tokens(rows))
 
 
 class Shortlists:
@@ -56,10 +56,10 @@ class Shortlists:
 
     def __init__(self, student: TwoTower, scorer: CandidateScorer, index: IndexConfig | None = None) -> None:
         self._student = student.to(scorer.device)
-        self._tokens = scorer.item_tokens
+        self._scorer = scorer
         self._categories = scorer.categories[: len(scorer)]
         self._index = CategoryIndex(
-            UnitBall(self._student, self._tokens),
+            UnitBall(self._student, scorer),
             self._categories,
             scorer.device,
             num_categories=scorer.num_categories,
@@ -92,7 +92,7 @@ class Shortlists:
     def guesses(self, state: NDArray[np.float32], items: NDArray[np.int64]) -> NDArray[np.float64]:
         """The student's estimates of S, in [0, 1], shape ``[len(items)]``, from the ``state`` of :meth:`ranked`."""
         with torch.inference_mode():
-            tokens = self._tokens[torch.from_numpy(items).to(self._tokens.device)]
+            tokens = self._scorer.tokens(torch.from_numpy(items).to(self._scorer.device))
             vectors = self._student.items(tokens).cpu().numpy()
         guesses: NDArray[np.float64] = expit(vectors.astype(np.float64) @ state[:-1] + state[-1])
         return guesses

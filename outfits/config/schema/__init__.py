@@ -16,6 +16,7 @@ from outfits.config.schema.model import LossConfig, ModelConfig, OptimizerConfig
 from outfits.config.schema.multitask import MultitaskConfig
 from outfits.config.schema.parts import PartsConfig
 from outfits.config.schema.personal import PersonalConfig
+from outfits.config.schema.ray import ENGINES, RayConfig
 from outfits.config.schema.retrieval import RetrievalConfig
 from outfits.config.schema.scorer import JudgeConfig, ScorerConfig
 from outfits.config.schema.stages import MAIN_JOB, STAGES
@@ -43,6 +44,12 @@ class Config:
     stages: list[str] = key(
         MAIN_JOB, "stages to run, in this order; a stage whose product exists is not repeated", choices=STAGES
     )
+    engine: str = key(
+        "lightning",
+        "what computes shards of embeddings, targets, teaching and evaluation: lightning, on the trainer's devices, or "
+        "ray, on a Ray cluster (extra ray), with equal results; training is always Lightning's",
+        choices=ENGINES,
+    )
     data: DataConfig = section(DataConfig)
     encoder: EncoderConfig = section(EncoderConfig)
     scorer: ScorerConfig = section(ScorerConfig)
@@ -57,6 +64,7 @@ class Config:
     loss: LossConfig = section(LossConfig)
     optimizer: OptimizerConfig = section(OptimizerConfig)
     trainer: TrainerConfig = section(TrainerConfig)
+    ray: RayConfig = section(RayConfig)
     index: IndexConfig = section(IndexConfig)
     evaluate: EvaluateConfig = section(EvaluateConfig)
     wandb: WandbConfig = section(WandbConfig)

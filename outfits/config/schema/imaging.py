@@ -15,9 +15,16 @@ IMAGING_MODELS = Table(
         Entry("conditional", "pipeline.imaging.conditional:draw_from_attributes"),
         Entry("pixelcnn", "pipeline.imaging.pixels:draw_by_pixels"),
         Entry("pixelrnn", "pipeline.imaging.pixels:draw_by_pixels"),
+        Entry("texture", "pipeline.imaging.texture:continue_fabrics"),
+        Entry("style_transfer", "pipeline.imaging.style_transfer:transfer_styles"),
     ),
 )
 """Functions of an :class:`pipeline.imaging.work.ImagingWork` that return an ``ImagingResult``."""
+
+
+# Activations of EfficientNet-Lite0's stem and of the wide convolutions within its blocks, whose outputs are narrow and
+# without activation: Gram matrices of these hold too little of a texture.
+GRAM_LAYERS = ["bn1", *(f"blocks.{block}.bn1" for block in ("1.0", "1.1", "2.0", "2.1", "3.1"))]
 
 
 @dataclass
@@ -41,8 +48,8 @@ class SuperResolutionArchitecture:
     """What the network of super-resolution is built from."""
 
     factor: int = key(4, "super_resolution: how many times a side is enlarged", choices=(2, 4))
-    width: int = key(48, "super_resolution: channels", ge=4)
-    blocks: int = key(8, "super_resolution: residual blocks of two convolutions at the low resolution", ge=1)
+    width: int = key(32, "super_resolution: channels", ge=4)
+    blocks: int = key(6, "super_resolution: residual blocks of two convolutions at the low resolution", ge=1)
 
 
 @dataclass
@@ -55,7 +62,57 @@ class SuperResolutionConfig(SuperResolutionArchitecture):
         choices=("pixel", "perceptual"),
     )
     crop: int = key(64, "side of the squares cut from training images around garments, pixels", ge=16)
-    pixel_weight: float = key(1.0, "perceptual: weight of the squared error beside it", ge=0)
+    pixel_weight: float = key(10.0, "perceptual: weight of the squared error beside it", ge=0)
+
+
+@dataclass
+class TextureConfig:
+    """Texture synthesis: samples of fabric, nearest neighbours and Gram matrices."""
+
+    samples: list[str] = key(
+        ["drawn:stripes", "drawn:dots", "drawn:checks"],
+        "texture: fabrics to continue, each drawn:PATTERN or item:ID, the square of a garment that varies most",
+    )
+    fabrics: int = key(2, "texture: further fabrics cut from test images, those that vary most", ge=0)
+    sample_size: int = key(48, "texture: side of a sample, pixels", ge=16)
+    size: int = key(96, "texture: side of what is made of it, pixels; at least sample_size, divisible by 16", ge=32)
+    window: int = key(
+        21, "texture, nearest neighbour: side of the neighbourhood, odd; more than a repeat of the fabric", ge=3
+    )
+    tolerance: float = key(
+        0.1, "texture, nearest neighbour: a pixel is drawn among neighbourhoods up to this share farther", ge=0
+    )
+    layers: list[str] = key(GRAM_LAYERS, "texture, Gram: layers of the frozen network")
+    steps: int = key(300, "texture, Gram: evaluations of loss and gradient", ge=1)
+    colour_weight: float = key(3.0, "texture, Gram: weight of the colours' own Gram matrices, at three sizes", ge=0)
+    smoothness_weight: float = key(2.0, "texture, Gram: weight of the squared difference of neighbours", ge=0)
+
+
+@dataclass
+class StyleArchitecture:
+    """What the feed-forward network of style transfer is built from, besides the number of styles."""
+
+    width: int = key(16, "style_transfer: channels at full size; four times as many in the middle", ge=4)
+    blocks: int = key(3, "style_transfer: residual blocks", ge=1)
+
+
+@dataclass
+class StyleTransferConfig(StyleArchitecture):
+    """Style transfer: styles, loss, network and optimisation."""
+
+    styles: list[str] = key(
+        ["drawn:stripes", "drawn:dots", "drawn:checks"], "style_transfer: styles, as model.imaging.texture.samples"
+    )
+    content_layers: list[str] = key(["blocks.2"], "style_transfer: layers whose features are kept")
+    style_layers: list[str] = key(GRAM_LAYERS, "style_transfer: layers whose Gram matrices are the style's")
+    content_weight: float = key(1.0, "style_transfer: weight of the content's error", ge=0)
+    style_weight: float = key(5.0, "style_transfer: weight of the style's error", ge=0)
+    colour_weight: float = key(
+        3.0, "style_transfer: weight within the style's error of the colours' own Gram matrices, at three sizes", ge=0
+    )
+    smoothness_weight: float = key(20.0, "style_transfer: weight of the squared difference of neighbours", ge=0)
+    steps: int = key(200, "style_transfer: evaluations of loss and gradient when pixels are optimised", ge=1)
+    optimised: int = key(2, "style_transfer: test images whose pixels are optimised, in every style", ge=1)
 
 
 @dataclass
@@ -67,14 +124,19 @@ class ImagingConfig:
         128, "side of the square that images are padded to with white, pixels", choices=(16, 32, 64, 128, 256)
     )
     background: str = key("keep", "keep the image's background, or cut it out: make it white", choices=("keep", "cut"))
-    epochs: int = key(10, "training epochs", ge=1)
+    epochs: int = key(4, "training epochs", ge=1)
     batch_size: int = key(16, "images per optimiser step and rank", ge=1)
     lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
     weight_decay: float = key(1e-4, "AdamW weight decay", ge=0)
     warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
     patience: int = key(0, "early stopping: validations without a better one; 0 never stops early", ge=0)
     shown: int = key(8, "images on a sheet of the report", ge=1)
+    set_layers: list[str] = key(
+        ["blocks.6"], "layers of the frozen network whose means tell how far sets of images are from each other"
+    )
     perceptual: ImageNetConfig = section(ImageNetConfig)
     super_resolution: SuperResolutionConfig = section(SuperResolutionConfig)
     conditional: ConditionalConfig = section(ConditionalConfig)
     pixels: PixelsConfig = section(PixelsConfig)
+    texture: TextureConfig = section(TextureConfig)
+    style_transfer: StyleTransferConfig = section(StyleTransferConfig)

@@ -19,4 +19,4 @@ class PixelsConfig(PixelArchitecture):
     """PixelCNN and PixelRNN: the network and what its report shows."""
 
     known_rows: float = key(0.5, "pixelcnn, pixelrnn: share of an image's rows that a completion is given", gt=0, lt=1)
-    completions: int = key(3, "pixelcnn, pixelrnn: completions of an image, and samples of a category, shown", ge=1)
+    completions: int = key(2, "pixelcnn, pixelrnn: completions of an image, and samples of a category, shown", ge=1)

@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 
-from outfits.config.fields import key
+from outfits.config.fields import absolute, key
 
 PQ_BYTES = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)  # the sizes that FAISS supports on GPUs too
+
+
+def located_database(uri: str) -> str:
+    """Makes the path of a database absolute; leaves URLs."""
+    return uri if "://" in uri else absolute(uri)
 
 
 @dataclass
@@ -12,20 +17,31 @@ class IndexConfig:
     kind: str = key(
         "flat",
         "how the items nearest to a latent are found, within each category: flat (all are compared, exact), ivf (those "
-        "in the nearest inverted lists, in 8 bits per number) or ivf_pq (the same by product latents of pq_bytes); the "
-        "best of what the lists propose are compared exactly",
-        choices=("flat", "ivf", "ivf_pq"),
+        "in the nearest inverted lists, in 8 bits per number), ivf_pq (the same by product latents of pq_bytes) or "
+        "lance (a LanceDB table at index.uri, extra lance); the best of what lists propose are compared exactly",
+        choices=("flat", "ivf", "ivf_pq", "lance"),
     )
-    min_items: int = key(500, "categories with fewer items stay flat, whatever index.kind is", ge=1)
+    uri: str | None = key(
+        None,
+        "lance: the database of the table: a folder, a URL of an object store as in s3://BUCKET/FOLDER, or db://NAME "
+        "of a LanceDB server",
+        check=located_database,
+    )
+    min_items: int = key(
+        500, "categories, and tables of lance, with fewer items stay flat, whatever index.kind is", ge=1
+    )
     lists: int | None = key(
-        None, "ivf and ivf_pq: inverted lists of a category; null: twice the square root of its number of items", ge=1
+        None,
+        "ivf and ivf_pq: inverted lists of a category; null: twice the square root of its items. lance: of the table; "
+        "null: one for 4,096 items",
+        ge=1,
     )
     probes: int | None = key(
-        None, "ivf and ivf_pq: lists searched for a latent; null: every twelfth, and 8 at least", ge=1
+        None, "lists searched for a latent; null: every twelfth, and 8 at least; lance: as LanceDB has it", ge=1
     )
     pq_bytes: int | None = key(
         None,
-        "ivf_pq: bytes of an item's code, a divisor of the latents' width; null: about a quarter of that width",
+        "ivf_pq and lance: bytes of an item's code, a divisor of the latents' width; null: about a quarter of it",
         choices=PQ_BYTES,
     )
     hubness: float = key(
@@ -34,4 +50,4 @@ class IndexConfig:
         "cosine to a latent, so that items near to everything are not always chosen; 0: no correction",
         ge=0,
     )
-    refine: int = key(4, "ivf_pq: items compared exactly for each item asked for", ge=1)
+    refine: int = key(4, "ivf_pq and lance: items compared exactly for each item asked for", ge=1)

@@ -13,7 +13,7 @@ PYRAMID_NETWORKS = Table(
         Entry("learned", "outfits.encoders.pyramid:LearnedMaps"),
     ),
 )
-"""Image networks whose maps are pooled to parts: functions of the configuration."""
+"""Image networks whose maps are pooled to parts: functions of configuration and a run's own folder or None."""
 
 VIEW_KINDS = ("plain", "moved", "cropped", "occluded")
 

@@ -79,4 +79,10 @@ class TargetsConfig:
         "compile S for searching (needs a C++ compiler, on GPUs Triton; twenty seconds); auto: from 5 million calls on",
         choices=("auto", "always", "never"),
     )
+    states: str = key(
+        "whole",
+        "what every rank keeps of S's states of items, 16 bytes per item and unit of scorer.width: whole, or dealt, "
+        "its share of them, and all ranks search for the same outfits together, with equal results",
+        choices=("whole", "dealt"),
+    )
     two_stage: TwoStageConfig = section(TwoStageConfig)

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from outfits.data.synthetic.wardrobe import WINTER, Garment
 
+FABRIC_SIZE = 160  # of a garment whose fabric is drawn alone, pixels
 SIZE = 240  # Drawn at this many pixels and then reduced, which smooths the edges.
 Points = Sequence[tuple[float, float]]
 RGB = tuple[int, int, int]
@@ -133,6 +134,13 @@ def cloth_colour(garment: Garment) -> RGB:
     ]
     red, green, blue = colorsys.hsv_to_rgb(hue, min(1.0, saturation * vivid), min(1.0, value * bright))
     return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def draw_fabric(main: RGB, pattern: str, size: int, rng: np.random.Generator) -> Image.Image:
+    """Draws a square of unlit cloth, RGB, at most ``FABRIC_SIZE`` pixels wide; ``rng`` draws the offset."""
+    cloth = np.broadcast_to(_patterned(main, pattern, rng), (SIZE, SIZE, 3)).astype(np.uint8)
+    whole = Image.fromarray(cloth).resize((FABRIC_SIZE, FABRIC_SIZE), Image.Resampling.LANCZOS)
+    return whole.crop((0, 0, size, size))
 
 
 def _patterned(main: RGB, pattern: str, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class PixelImages:
         return _tensor(self.pixels)
 
 
-def sample_sheet(model: PixelModel, images: PixelImages, count: int, seed: int) -> ImageSheet:
+def sample_sheet(model: PixelModel[Any], images: PixelImages, count: int, seed: int) -> ImageSheet:
     """Draws samples of the images' categories below them."""
     told = torch.from_numpy(images.categories)
     drawn = [model.sample(told, seed + number) for number in range(count)]
@@ -45,7 +46,7 @@ def sample_sheet(model: PixelModel, images: PixelImages, count: int, seed: int) 
     return ImageSheet("samples", "Samples", sheet(rows, labels, images.names), note)
 
 
-def completion_sheet(model: PixelModel, images: PixelImages, known: int, count: int, seed: int) -> ImageSheet:
+def completion_sheet(model: PixelModel[Any], images: PixelImages, known: int, count: int, seed: int) -> ImageSheet:
     """Completes the lower rows of images, ``known`` rows given."""
     told, whole = torch.from_numpy(images.categories), images.tensor
     given = whole.clone()
@@ -57,7 +58,7 @@ def completion_sheet(model: PixelModel, images: PixelImages, known: int, count: 
     return ImageSheet("completions", "Completed images", sheet(rows, labels, images.names), note)
 
 
-def fault_sheet(model: PixelModel, images: PixelImages, seed: int) -> ImageSheet:
+def fault_sheet(model: PixelModel[Any], images: PixelImages, seed: int) -> ImageSheet:
     """Shows each fault and, below it, the bits of every pixel."""
     rows, labels = [], []
     broken = {"whole": images.pixels, **{name: with_fault(images.pixels, name, seed) for name in FAULTS}}

@@ -1,0 +1,34 @@
+"""A table of how far sets of made images are from the training images, beside held-out images as the floor."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from outfits.metrics.image_sets import pooled_features, set_distances
+from outfits.report.imaging.result import MetricTable, Value
+from pipeline.imaging.work import ImagingWork
+
+BATCH, MOST = 32, 1000
+
+
+def set_table(work: ImagingWork, made: Mapping[str, Tensor]) -> MetricTable:
+    """Compares sets of images ``[n, 3, S, S]`` in [0, 1], by name, with the training images; so the test images."""
+    features = work.features(*work.config.set_layers)
+    real = pooled_features(torch.split(work.images("train", MOST), BATCH), features)
+    sets = {"Held-out images (the floor)": work.images("test", MOST), **made}
+    rows: dict[str, list[Value]] = {}
+    for name, images in sets.items():
+        found = set_distances(pooled_features(torch.split(images, BATCH), features), real, seed=work.run.config.seed)
+        rows[name] = [len(images), found["frechet"], found["kernel"], found["kernel_deviation"]]
+    network = str(work.config.perceptual.network)
+    return MetricTable(
+        "sets",
+        "Distance of sets of images to the training images",
+        ("Images", "Fréchet distance", "Kernel distance", "its deviation over subsets"),
+        rows,
+        f"In mean features of {network} at {', '.join(work.config.set_layers)}, each divided by its deviation among "
+        f"the {len(real):,} training images; not comparable with FID and KID, whose network is another. The Fréchet "
+        "distance is larger for smaller sets.",
+        digits=4,
+    )

@@ -1,5 +1,7 @@
 """Trains networks from conditions to an image and its mask."""
 
+from typing import cast
+
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -66,7 +68,7 @@ class ConditionalModule(L.LightningModule):
         """Averages the same terms on images as they are."""
         drawn = self.model(batch.conditions)
         for term, values in image_and_mask_loss(drawn, batch.images, batch.masks, self.loss).items():
-            self.means[term].update(values)
+            cast(MeanMetric, self.means[term]).update(values)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means over the split; torchmetrics adds up sums and counts of all ranks."""

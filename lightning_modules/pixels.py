@@ -1,5 +1,7 @@
 """Trains models of images pixel by pixel on their likelihood."""
 
+from typing import Any
+
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -23,7 +25,7 @@ class PixelModule(L.LightningModule):
         name: prefix of logged metrics.
     """
 
-    def __init__(self, config: ImagingConfig, network: type[PixelModel], categories: int, name: str) -> None:
+    def __init__(self, config: ImagingConfig, network: type[PixelModel[Any]], categories: int, name: str) -> None:
         super().__init__()
         self.config = config
         self.name = name

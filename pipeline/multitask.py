@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def evaluate_multitask(run: Run, dataset: OutfitDataset) -> None:
     learn_multitask(run, dataset)
 
 
-def _trained_backbone(run: Run, backbone: Backbone, items: MultitaskItems, names: list[str]) -> Backbone:
+def _trained_backbone(run: Run, backbone: Backbone, items: MultitaskItems, names: Sequence[str]) -> Backbone:
     """The CLIP model with weights: a small one is trained if it is not in the cache."""
     config, small = run.config.multitask, run.config.multitask.small
     if config.model != SMALL:
@@ -70,7 +71,7 @@ def _trained_backbone(run: Run, backbone: Backbone, items: MultitaskItems, names
 class _Trainings:
     """Trains networks around one CLIP model on the same items, each into the cache."""
 
-    def __init__(self, run: Run, items: MultitaskItems, names: list[str], backbone: Backbone) -> None:
+    def __init__(self, run: Run, items: MultitaskItems, names: Sequence[str], backbone: Backbone) -> None:
         self.run, self.items, self.names, self.backbone = run, items, names, backbone
 
     def file(

@@ -1,5 +1,6 @@
 """The decoder of the generator's latents: an image for any vector of the retrieval space."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def retrieval_vectors(generator: Generator, items: ItemEmbeddings) -> NDArray[np
 
 def decoder_inputs(latents: Tensor) -> Tensor:
     """Scales latents ``[..., r]`` to length √r, so that a coordinate is about 1 whatever the width."""
-    return F.normalize(latents, dim=-1) * latents.shape[-1] ** 0.5
+    return F.normalize(latents, dim=-1) * math.sqrt(latents.shape[-1])
 
 
 def beside(inputs: Tensor, noise: float) -> Tensor:
@@ -50,7 +51,7 @@ def beside(inputs: Tensor, noise: float) -> Tensor:
 def decoded(decoder: ConditionalGenerator, latents: Tensor) -> tuple[Tensor, Tensor]:
     """Decodes latents ``[n, r]`` of any length to images ``[n, 3, S, S]`` and masks ``[n, 1, S, S]``, on the CPU."""
     weight = next(decoder.parameters())
-    parts = [decoder(decoder_inputs(some.to(weight))) for some in latents.split(BATCH)]
+    parts = [decoder(decoder_inputs(some.to(weight))) for some in torch.split(latents, BATCH)]
     return torch.cat([part[0] for part in parts]).cpu(), torch.cat([part[1] for part in parts]).cpu()
 
 

@@ -47,7 +47,7 @@ def pil_images(images: Tensor) -> list[Image.Image]:
 
 def embed_images(encoder: ItemEncoder, images: Tensor) -> ItemEmbeddings:
     """Embeds images ``[n, 3, S, S]`` in [0, 1] as items without a text, by the run's encoder."""
-    parts = [encoder.encode(pil_images(some), [""] * len(some)) for some in images.split(BATCH)]
+    parts = [encoder.encode(pil_images(some), [""] * len(some)) for some in torch.split(images, BATCH)]
     vectors, present = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return ItemEmbeddings(vectors, present, encoder.image_dim, encoder.text_dim)
 

@@ -64,7 +64,7 @@ class ProcessGroupRanks:
         """See :class:`Ranks`; by gloo, since what is exchanged lies in the main memory."""
         if self._group is None:
             default = dist.get_backend() == "gloo"
-            self._group = dist.group.WORLD if default else dist.new_group(backend="gloo")  # type: ignore[no-untyped-call]
+            self._group = dist.group.WORLD if default else dist.new_group(backend="gloo")
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, value, group=self._group)
         return found

@@ -153,7 +153,7 @@ def _loss(exported: Stylist, now: Stylist, outfits: int, reference: str) -> Furt
             np.array([found[0].score for found in stylist.complete_many(given, k, method=method, top=1)])
             for method in (reference, "generator")
         )
-        return of_reference - of_generator
+        return np.asarray(of_reference - of_generator, dtype=np.float64)
 
     return FurtherLoss.of(lost(now) - lost(exported)) if len(given) > 1 else None
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from outfits.report.imaging.result import ImageSheet, ImagingResult, MetricTable
 from outfits.weights import load_network
 from pipeline.imaging.work import ImagingWork
 
-NETWORKS: dict[str, tuple[type[PixelModel], str]] = {
+NETWORKS: dict[str, tuple[type[PixelModel[Any]], str]] = {
     "pixelcnn": (GatedPixelCnn, "Gated PixelCNN"),
     "pixelrnn": (RowLstm, "PixelRNN, row LSTM"),
 }
@@ -78,7 +79,9 @@ def draw_by_pixels(work: ImagingWork) -> ImagingResult:
     )
 
 
-def _built(network: type[PixelModel], config: PixelArchitecture, categories: int, image_size: int) -> PixelModel:
+def _built(
+    network: type[PixelModel[Any]], config: PixelArchitecture, categories: int, image_size: int
+) -> PixelModel[Any]:
     return network(config, categories, image_size)
 
 
@@ -116,7 +119,7 @@ def _bits_table(
     )
 
 
-def _sheets(work: ImagingWork, model: PixelModel, scores: Mapping[str, NDArray[np.float64]]) -> list[ImageSheet]:
+def _sheets(work: ImagingWork, model: PixelModel[Any], scores: Mapping[str, NDArray[np.float64]]) -> list[ImageSheet]:
     images, told = _split(work, "test")
     names, seed, options = work.dataset.catalogue.category_names, work.run.config.seed, work.config.pixels
     whole = PixelImages(images, told, [names[category] for category in told.tolist()])

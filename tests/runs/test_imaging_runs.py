@@ -75,17 +75,23 @@ def test_a_model_is_trained_once_reported_and_measured_again(model: str, place: 
         assert results_of(place.run)["tables"] == results["tables"]
 
 
-def test_one_step_of_training_already_lowers_the_style_loss(place: Place) -> None:
+def test_optimised_pixels_lower_the_style_loss(place: Place) -> None:
     here("train", arguments(place, "style_transfer")).succeeded()
     losses = {row: values["Loss"] for row, values in results_of(place.run)["tables"]["losses"].items()}
     assert losses["Optimisation"] < losses["Unchanged"]
 
 
-def test_a_killed_training_goes_on(place: Place) -> None:
-    options = arguments(place, "super_resolution", "model.imaging.epochs=2")
-    killed("checkpoint", 1, options)
-    said = here("train", options).succeeded().output
-    assert "training the super_resolution_pixel" in said
+def test_a_killed_training_goes_on_to_the_same_network(place: Place, tmp_path: Path) -> None:
+    options = ("model.imaging.epochs=2", "model.imaging.super_resolution.losses=[pixel]")
+    killed(
+        "lightning_modules.super_resolution:SuperResolutionModule.on_validation_epoch_end",
+        2,
+        arguments(place, "super_resolution", *options),
+    )
+    here("train", arguments(place, "super_resolution", *options)).succeeded()
+    whole = Place(place.data, tmp_path / "other", tmp_path / "whole")
+    here("train", arguments(whole, "super_resolution", *options)).succeeded()
+    assert results_of(place.run)["tables"] == results_of(whole.run)["tables"]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_run_is_compared_measured_again_and_used(place: Place, tmp_path: Path)
 def test_a_killed_run_ends_with_the_same_model(place: Place, tmp_path: Path) -> None:
     here("train", place.arguments(*SMALL)).succeeded()
     other = replace(place, run=tmp_path / "other", cache=tmp_path / "other-cache")
-    killed("lightning_modules.multitask:MultitaskModule.on_validation_epoch_end", 4, other.arguments(*SMALL))
+    killed("lightning_modules.multitask:MultitaskModule.on_validation_epoch_end", 3, other.arguments(*SMALL))
     assert not (other.run / "multitask_model.safetensors").exists()
     here("train", other.arguments(*SMALL)).succeeded()
     assert (other.run / "multitask_model.safetensors").read_bytes() == (

@@ -118,7 +118,8 @@ class Grnet(Network[GrnetArchitecture]):
 
     def similarity(self, x: Tensor, y: Tensor) -> Tensor:
         """S_X ``[B]`` of pyramids ``[B, R, d]`` and ``[B, R, d]``, pair by pair."""
-        return 1 - 2 * torch.exp(-self.evidence(x, y))
+        found: Tensor = 1 - 2 * torch.exp(-self.evidence(x, y))
+        return found
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What a method costs and what it reaches, with and without the correction for hubs, as a table and a plot.
 
-``python benchmarks/tradeoff.py --run RUN_DIR --hubness 0 0.3`` evaluates a finished run once for every weight of the
+``python benchmarks/tradeoff.py --run RUN_DIR --hubness 0,0.3`` evaluates a finished run once for every weight of the
 correction; further arguments are ``key=value`` of evaluate.py. Methods that do not search the generator's space are the
 same each time and drawn once. Mean S, the judge's mean and the share of distinct items, against calls of S per outfit.
 """
@@ -100,16 +100,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluates, prints the table and writes it with its plot; the last weight's report stays with the run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished run")
-    parser.add_argument("--hubness", type=float, nargs="+", default=[0.0, 0.3], help="weights of the correction")
+    parser.add_argument("--hubness", default="0,0.3", help="weights of the correction")
     parser.add_argument("--threads", type=int, default=2, help="threads of an evaluation")
     parser.add_argument("--out", type=Path, default=Path("tradeoff.png"), help="plot, beside its table")
     options, configuration = parser.parse_known_args(argv)
     wrong = key_values(configuration)
     if wrong is not None:
         parser.error(f"{wrong}: not of the form KEY=VALUE")
-    table = measured(
-        {weight: evaluate(options.run, weight, configuration, options.threads) for weight in options.hubness}
-    )
+    weights = [float(weight) for weight in options.hubness.split(",")]
+    table = measured({weight: evaluate(options.run, weight, configuration, options.threads) for weight in weights})
     table.to_csv(options.out.with_suffix(".csv"))
     print(table.to_string(float_format="{:.4g}".format))
     options.out.write_bytes(image_bytes(draw(table)))

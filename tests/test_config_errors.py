@@ -83,7 +83,7 @@ def test_wrong_value_starts_no_conflict_of_its_own() -> None:
         ("max_epoch=3", "trainer.max_epochs"),
         ("trainer.device=2", "trainer.devices"),
         ("scorrer.negatives.hard_star=0.1", "scorer.negatives.hard_start"),
-        ("batch_size=3", "scorer.batch_size"),
+        ("scorer.batchsize=3", "scorer.batch_size"),
         ("trainer.devices.a=3", "trainer.devices"),
     ],
 )
@@ -325,7 +325,7 @@ def test_empty_file_and_empty_section_set_nothing(tmp_path: Path) -> None:
 def test_missing_recipe_names_near_and_available_ones(tmp_path: Path) -> None:
     line = error_of("experiment=mangoes")
     assert line.startswith(
-        "experiment: no recipe 'mangoes'; did you mean mango? available: compatibility, disentanglement, imaging, mango"
+        "experiment: no recipe 'mangoes'; did you mean mango? available: compatibility, disentanglement, imagine, "
     )
     assert error_of(f"experiment={tmp_path}/no.yaml") == f"experiment: {tmp_path}/no.yaml does not exist"
 

@@ -166,7 +166,7 @@ def test_every_different_image_is_in_one_split_and_none_of_test_was_seen(train: 
     assert sorted([number for numbers in shown.values() for number in numbers]) == list(range(size // 2))
     worn = set((np.unique(dataset.outfits.of("train").items) // 2).tolist())
     if train == 2:
-        assert shown["train"] == worn
+        assert shown["train"] <= worn  # some join those held out, of which there are too few
         assert abs(len(items["valid"]) - len(items["test"])) <= 1
     else:
         assert len(items["train"]) > len(items["test"])

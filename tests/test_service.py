@@ -22,7 +22,7 @@ from outfits.completion.methods import METHODS
 from outfits.config.load import load_serve
 from outfits.config.schema.serve import LOOPBACK, PROPOSING_METHODS, ServeConfig
 from outfits.errors import ConfigError
-from outfits.models.similarity import MODALITIES
+from outfits.models.similarity import MODALITIES, PARTS
 from outfits.stylist import ItemRef
 from tests.test_visit import bomb, photo_bytes
 from tests.tiny_run import make_run
@@ -438,7 +438,7 @@ def test_the_page_of_the_documentation_fetches_nothing(client: TestClient) -> No
 
 
 def test_names_of_choices_are_those_of_the_stylist(stylist: Stylist) -> None:
-    assert get_args(Similar.model_fields["modality"].annotation) == MODALITIES
+    assert get_args(Similar.model_fields["modality"].annotation) == (*MODALITIES, PARTS)
     assert all(stylist.can(name) and name in METHODS for name in PROPOSING_METHODS)
     for method in get_args(Generate.model_fields["method"].annotation):
         assert stylist.generate("red", size=2, method=method)

@@ -84,7 +84,7 @@ def test_a_write_limit_is_named_and_what_was_finished_stays(
     tmp_path: Path, place: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     load_dataset(load_config(arguments_of(place)).data)  # writes the drawn data
-    with write_limit(8_000):
+    with write_limit(16_000):
         line = line_of(train.main, arguments_of(place), capsys)
     assert line.startswith(f"system error: cache_dir: {tmp_path / 'cache_dir'}")
     assert line.endswith(os.strerror(errno.EFBIG))

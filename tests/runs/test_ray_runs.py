@@ -14,9 +14,9 @@ pytestmark = pytest.mark.slow
 try:
     import ray  # noqa: F401
 except ImportError:
-    needs_ray = pytest.mark.skip(reason="needs the extra ray")
+    needs_ray = [pytest.mark.skip(reason="needs the extra ray")]
 else:
-    needs_ray = pytest.mark.usefixtures()
+    needs_ray = []
 
 ENGINES = {
     "ray": pytest.param(["engine=ray", "ray.workers=2"], marks=needs_ray, id="ray"),

@@ -123,4 +123,5 @@ class Grnet(Network[GrnetArchitecture]):
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + EPSILON)
+    scaled: Tensor = vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + EPSILON)
+    return scaled

@@ -83,7 +83,7 @@ def test_wrong_value_starts_no_conflict_of_its_own() -> None:
         ("max_epoch=3", "trainer.max_epochs"),
         ("trainer.device=2", "trainer.devices"),
         ("scorrer.negatives.hard_star=0.1", "scorer.negatives.hard_start"),
-        ("scorer.batchsize=3", "scorer.batch_size"),
+        ("batch_size=3", "scorer.batch_size"),
         ("trainer.devices.a=3", "trainer.devices"),
     ],
 )

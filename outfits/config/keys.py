@@ -179,4 +179,6 @@ def key_error(name: str, schema: type, place: str) -> str:
         return f"is now {RENAMED[name]}"
     parent = name.rpartition(".")[0]
     same = [parent] if parent in known else [full for full in known if full.rpartition(".")[2] == last]
+    if len(same) > 3 and not parent:
+        same = same[:1]  # of a name in many sections, the first section's
     return f"no such key{suggestion(same) if 0 < len(same) <= 3 else did_you_mean(name, [*known, *sections(schema)])}"

@@ -36,7 +36,25 @@ class Tower(Protocol):
         """The tower's vector from the states after the last layer, shape ``[B, D]``, not of unit length."""
 
 
-class OpenClipVision:
+class OpenClipBlocks:
+    """The halves of open_clip's residual blocks."""
+
+    _blocks: Any
+
+    def attend(self, layer: int, x: Tensor, mask: Tensor | None) -> Tensor:
+        """See :class:`Tower`."""
+        block = self._blocks[layer]
+        found: Tensor = x + block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=mask))
+        return found
+
+    def feed(self, layer: int, x: Tensor) -> Tensor:
+        """See :class:`Tower`."""
+        block = self._blocks[layer]
+        found: Tensor = block.ls_2(block.mlp(block.ln_2(x)))
+        return found
+
+
+class OpenClipVision(OpenClipBlocks):
     """The image tower of an open_clip ViT."""
 
     def __init__(self, visual: VisionTransformer) -> None:
@@ -50,14 +68,6 @@ class OpenClipVision:
         """Patches of images ``[B, 3, S, S]``."""
         found: Tensor = self._visual._embeds(inputs)
         return found
-
-    def attend(self, layer: int, x: Tensor, mask: Tensor | None) -> Tensor:
-        """See :class:`Tower`."""
-        return _attend(self._blocks[layer], x, mask)
-
-    def feed(self, layer: int, x: Tensor) -> Tensor:
-        """See :class:`Tower`."""
-        return _feed(self._blocks[layer], x)
 
     def finish(self, x: Tensor, inputs: Tensor) -> Tensor:
         """See :class:`Tower`."""
@@ -100,7 +110,7 @@ class TimmVision:
         return found
 
 
-class OpenClipText:
+class OpenClipText(OpenClipBlocks):
     """The text tower of an open_clip model: that of ``CLIP`` itself, or the ``text`` of a ``CustomTextCLIP``."""
 
     def __init__(self, clip: nn.Module) -> None:
@@ -134,14 +144,6 @@ class OpenClipText:
         holder = self._holder
         found: Tensor = holder.token_embedding(inputs) + holder.positional_embedding[: inputs.shape[1]]
         return found
-
-    def attend(self, layer: int, x: Tensor, mask: Tensor | None) -> Tensor:
-        """See :class:`Tower`."""
-        return _attend(self._blocks[layer], x, mask)
-
-    def feed(self, layer: int, x: Tensor) -> Tensor:
-        """See :class:`Tower`."""
-        return _feed(self._blocks[layer], x)
 
     def finish(self, x: Tensor, inputs: Tensor) -> Tensor:
         """See :class:`Tower`."""
@@ -192,13 +194,3 @@ def padding(tokens: Tensor) -> Tensor:
 def unit(x: Tensor) -> Tensor:
     """Rows of unit length."""
     return F.normalize(x, dim=-1)
-
-
-def _attend(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    found: Tensor = x + block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=mask))
-    return found
-
-
-def _feed(block: Any, x: Tensor) -> Tensor:
-    found: Tensor = block.ls_2(block.mlp(block.ln_2(x)))
-    return found

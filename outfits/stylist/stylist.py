@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,6 @@ from outfits.stylist.garments import Garment, embed_text
 from outfits.stylist.imagining import ImaginedItem, decoder_of, drawn_items, imagined_latents
 from outfits.stylist.loading import LoadedRun, changed_run, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
-from outfits.stylist.parts import PartComparison, PartsSearch
-from outfits.stylist.refining import Refiner, multitask_of
 from outfits.stylist.requests import (
     AllowedCategories,
     ConditionTexts,
@@ -53,6 +52,10 @@ from outfits.stylist.requests import (
     tasks_of,
 )
 from outfits.stylist.results import ItemMatch, ItemRef, OutfitForUser, OutfitMatch, StyledOutfit
+
+if TYPE_CHECKING:
+    from outfits.stylist.parts import PartComparison, PartsSearch
+    from outfits.stylist.refining import Refiner
 
 
 class Stylist:
@@ -670,7 +673,7 @@ class Stylist:
         found = parts.similar(parts.pyramid(piece, catalogue), catalogue, others, top)
         return [ItemMatch(self._parser.item(place), similarity) for place, similarity in found]
 
-    def compare_parts(self, item: Piece, other: Piece) -> PartComparison:
+    def compare_parts(self, item: Piece, other: Piece) -> "PartComparison":
         """Compares the parts of two items' images: S_X, and which parts speak for one item and which against it.
 
         Raises:
@@ -688,10 +691,12 @@ class Stylist:
         return (self._run.folder / run_files.GRNET).is_file()
 
     @cached_property
-    def parts(self) -> PartsSearch:
+    def parts(self) -> "PartsSearch":
         """GRNet over the catalogue; raises :class:`ArtifactError` if the run has no stage ``parts``."""
         if self._exported is not self:
             return self._exported.parts
+        from outfits.stylist.parts import PartsSearch  # here, since timm takes seconds to import
+
         return PartsSearch(self._run.folder, self._run.config, self._run.catalogue)
 
     @property
@@ -705,6 +710,8 @@ class Stylist:
         config = self._run.config.encoder
         if "multitask" not in (config.image, config.text):
             return ()
+        from outfits.stylist.refining import multitask_of  # here, since open_clip takes seconds to import
+
         model = multitask_of(self.encoder)
         return () if model is None else tuple(model.tasks)
 
@@ -750,7 +757,9 @@ class Stylist:
         return self._refiner.categorise(self._refiner.prepared(image), text)
 
     @cached_property
-    def _refiner(self) -> Refiner:
+    def _refiner(self) -> "Refiner":
+        from outfits.stylist.refining import Refiner, multitask_of
+
         model = multitask_of(self.encoder)
         if model is None:
             text = "this run has no multi-task model; train one with experiment=multitask, and a run with that encoder"

@@ -58,6 +58,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file, atomically; makes a missing folder."""
+    write_atomically(target, lambda file: file.write(source.read_bytes()))
+
+
 def reserve(path: Path) -> None:
     """Takes the disk space of a sparse file; OSError where there is too little, which would end a process that maps it.
 

@@ -22,7 +22,7 @@ from outfits.metrics.evaluate_scorer import measure_compatibility, measure_given
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.models.published import load_published
-from outfits.storage import write_atomically, write_json
+from outfits.storage import copy_file, write_json
 from outfits.weights import save_network, weights_digest
 from pipeline.cached import fit_into_cache
 from pipeline.run import Run, content_key
@@ -63,9 +63,9 @@ def train_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
         judge_seed = config.seed + config.judge.seed_offset
         judge = _train_one(run, dataset, outfits_of_judge, judge_config, judge_seed, "judge")
     if is_rank_zero():
-        _copy(scorer / run_files.SCORER, run.folder / run_files.SCORER)
+        copy_file(scorer / run_files.SCORER, run.folder / run_files.SCORER)
         if judge is not None:
-            _copy(judge / run_files.SCORER, run.folder / run_files.JUDGE)
+            copy_file(judge / run_files.SCORER, run.folder / run_files.JUDGE)
     frozen = load_scorer(scorer / run_files.SCORER)
     frozen_judge = None if judge is None else load_scorer(judge / run_files.SCORER)
     return measure_scorers(run, dataset, frozen, frozen_judge, outfits_of_scorer)
@@ -79,10 +79,6 @@ def load_scorers(run: Run, dataset: OutfitDataset) -> Scorers:
     judge = load_scorer(run.folder / run_files.JUDGE, judge_sha256) if judge_sha256 else None
     outfits_of_scorer, _ = scorer_and_judge_outfits(run, dataset)
     return measure_scorers(run, dataset, scorer, judge, outfits_of_scorer)
-
-
-def _copy(source: Path, target: Path) -> None:
-    write_atomically(target, lambda file: file.write(source.read_bytes()))
 
 
 def scorer_and_judge_outfits(run: Run, dataset: OutfitDataset) -> tuple[Outfits, Outfits]:

@@ -1,6 +1,7 @@
 """Stage ``imagine``: trains a decoder of the generator's latents, and measures the images of missing items."""
 
 from dataclasses import asdict
+from functools import partial
 
 import torch
 
@@ -11,7 +12,6 @@ from outfits import run_files
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.completion import complete_from_latents
 from outfits.completion.tasks import make_tasks
-from outfits.config.load import save_config
 from outfits.data.category_rule import forbidden_categories
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders import build_item_encoder
@@ -21,12 +21,13 @@ from outfits.imaging.decoder import decoder_inputs, load_decoder, retrieval_vect
 from outfits.models.generator import Generator
 from outfits.report.imaging.imagined import Imagined, measure_imagined
 from outfits.report.imaging.report import write_imaging_report
-from outfits.storage import write_atomically, writing
+from outfits.storage import copy_file
 from outfits.weights import weights_digest
 from pipeline.cached import fit_into_cache
 from pipeline.compatibility import Scorers
 from pipeline.dataset import encoder_source
 from pipeline.images import prepared_images
+from pipeline.reports import leave_report
 from pipeline.run import Run, content_key
 
 NAME = "imagine"
@@ -97,7 +98,7 @@ def _train(run: Run, data: ConditionedImageDataModule, generator: Generator, emb
             data,
             lambda model: save_decoder(model, trained, generator),
         )
-    on_rank_zero(lambda: write_atomically(path, lambda file: file.write(trained.read_bytes())))
+    on_rank_zero(lambda: copy_file(trained, path))
 
 
 def _report(
@@ -133,11 +134,4 @@ def _report(
         chosen=complete_from_latents(latents, context.index, forbidden),
     )
     result = measure_imagined(imagined, data.items, dataset.name, config.imagine, config.seed)
-    folder = run.folder / run_files.REPORT / run_files.IMAGINE
-    save_config(config, folder / run_files.CONFIG)
-    with writing(folder):
-        config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
-        paths = write_imaging_report(result, folder, config_yaml)
-    print(f"\n{result.text()}\n")
-    for name, path in paths.items():
-        print(f"{name:>16}: {path}")
+    leave_report(run, run_files.IMAGINE, result.text(), partial(write_imaging_report, result))

@@ -4,23 +4,24 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from datamodules.multitask import MultitaskDataModule, MultitaskItems
 from lightning_modules.multitask import MultitaskModule
 from lightning_modules.trainer import before_writing, build_trainer, on_rank_zero
 from outfits import run_files
-from outfits.config.load import save_config
 from outfits.config.schema.multitask import RETRIEVAL, SMALL, MultitaskArchitecture, MultitaskConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders.content import weights_sha256
 from outfits.encoders.multitask.store import Backbone, StoredNetwork, load_multitask, plain, save_multitask
 from outfits.metrics.multitask import Gallery, measure
 from outfits.report.multitask.report import MultitaskResult, examples, write_report
-from outfits.storage import write_atomically, writing
+from outfits.storage import copy_file
 from pipeline.cached import fit_into_cache
 from pipeline.dataset import record_dataset
 from pipeline.multitask_items import STAGE, prepare_multitask
+from pipeline.reports import leave_report
 from pipeline.run import Run, content_key
 
 ALL, PLAIN = "multitask", "plain"  # rows of the report
@@ -44,7 +45,7 @@ def learn_multitask(run: Run, dataset: OutfitDataset) -> StoredNetwork:
     singles = list(config.tasks) if len(config.tasks) > 1 and (config.single_tasks or config.distil > 0) else []
     alone = {task: trainings.file(task, replace(config, tasks=[task], distil=0.0)) for task in singles}
     trained = trainings.file(ALL, config, alone if config.distil > 0 else {})
-    on_rank_zero(lambda: write_atomically(path, lambda file: file.write(trained.read_bytes())))
+    on_rank_zero(lambda: copy_file(trained, path))
     before_writing(path.exists)
     models = {ALL: load_multitask(path)} | {task: load_multitask(file) for task, file in alone.items()}
     network = trainings.backbone.network(plain(config), len(names)).eval().requires_grad_(False)
@@ -146,15 +147,5 @@ def _report(run: Run, dataset: OutfitDataset, items: MultitaskItems, models: dic
         rows[name] = (model.network, measure(model, gallery, tasks, config.beam, seed))
     result = MultitaskResult.of(rows, dataset.name, split, seed)
     shown = examples(models[ALL], gallery, dataset.catalogue, config.beam, seed)
-
-    def write() -> None:
-        folder = run.folder / run_files.REPORT / run_files.MULTITASK_REPORT
-        save_config(run.config, folder / run_files.CONFIG)
-        with writing(folder):
-            config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
-            paths = write_report(result, shown, folder, config_yaml)
-        print(f"\n{result.table()}\n")
-        for name, path in paths.items():
-            print(f"{name:>16}: {path}")
-
-    on_rank_zero(write)
+    write = partial(write_report, result, shown)
+    on_rank_zero(lambda: leave_report(run, run_files.MULTITASK_REPORT, result.table(), write))

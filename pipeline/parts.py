@@ -11,7 +11,6 @@ from lightning_modules.parts import PartsModule
 from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
-from outfits.config.load import save_config
 from outfits.data.dataset import FurtherImage, OutfitDataset
 from outfits.encoders.packed import PackedImages
 from outfits.encoders.pyramid import PyramidEncoder, build_network, fit_pyramids
@@ -31,12 +30,13 @@ from outfits.models.grnet import Grnet
 from outfits.models.pyramid_similarity import CataloguePyramids
 from outfits.report.parts.examples import examples
 from outfits.report.parts.report import PartsResult, write_report
-from outfits.storage import write_atomically, writing
+from outfits.storage import copy_file
 from outfits.weights import save_network
 from pipeline.cached import fit_into_cache
 from pipeline.dataset import record_dataset
 from pipeline.embeddings import embed_dataset
 from pipeline.images import prepared_images
+from pipeline.reports import leave_report
 from pipeline.run import Run, content_key
 
 NOT_LEARNING = ("queries", "shares", "views", "copies", "network", "timm", "feature_dim")  # the pyramids' key has these
@@ -57,7 +57,7 @@ def learn_parts(run: Run, dataset: OutfitDataset) -> Grnet:
     path = run.folder / run_files.GRNET
     if not before_writing(path.exists):
         trained = _trained(run, dataset, views) / run_files.GRNET
-        on_rank_zero(lambda: write_atomically(path, lambda file: file.write(trained.read_bytes())))
+        on_rank_zero(lambda: copy_file(trained, path))
     model = load_grnet(path)
     _report(run, dataset, ViewImages(views.plan, images, encoder.prepare, run.config.data.split.seed), views, model)
     on_rank_zero(lambda: _export(run, encoder, images, views))
@@ -125,15 +125,8 @@ def _report(run: Run, dataset: OutfitDataset, images: ViewImages, views: ViewPyr
     result = PartsResult.of(ranks, dataset.name, split, seed)
 
     def write() -> None:
-        folder = run.folder / run_files.REPORT / run_files.PARTS
-        save_config(run.config, folder / run_files.CONFIG)
-        with writing(folder):
-            config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
-            shown = examples(views, split, images, model, ranks)
-            paths = write_report(result, shown, folder, config_yaml)
-        print(f"\n{result.table()}\n")
-        for name, written in paths.items():
-            print(f"{name:>16}: {written}")
+        shown = examples(views, split, images, model, ranks)
+        leave_report(run, run_files.PARTS, result.table(), partial(write_report, result, shown))
 
     on_rank_zero(write)
 

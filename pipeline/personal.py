@@ -13,7 +13,6 @@ from datamodules.personal import PersonalDataModule
 from lightning_modules.personal import PersonalModule
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
-from outfits.config.load import save_config
 from outfits.config.schema.personal import RECOMMENDERS
 from outfits.data.dataset import OutfitDataset
 from outfits.data.users import UserOutfits
@@ -23,11 +22,12 @@ from outfits.metrics.personal import Evaluation
 from outfits.models.frozen import load_recommender
 from outfits.models.hfgn import Hfgn
 from outfits.report.personal.report import PersonalResult, examples, write_report
-from outfits.storage import write_atomically, writing
+from outfits.storage import copy_file, write_atomically
 from outfits.weights import save_network
 from pipeline.cached import fit_into_cache
 from pipeline.dataset import record_dataset
 from pipeline.embeddings import embed_dataset
+from pipeline.reports import leave_report
 from pipeline.run import Run, content_key
 
 NOT_LEARNING = ("peers", "beta", "cold_users")  # keys that no model depends on
@@ -44,7 +44,7 @@ def learn_personal(run: Run, dataset: OutfitDataset) -> Hfgn:
     path = run.folder / run_files.RECOMMENDER
     if not before_writing(path.exists):
         trained = _trained(run, dataset, users, graph, "hfgn") / run_files.RECOMMENDER
-        on_rank_zero(lambda: write_atomically(path, lambda file: file.write(trained.read_bytes())))
+        on_rank_zero(lambda: copy_file(trained, path))
     recommender = load_recommender(path)
     models: dict[str, Any] = {"hfgn": recommender}
     models |= {name: _peer(run, dataset, users, graph, name) for name in run.config.personal.peers}
@@ -57,14 +57,8 @@ def learn_personal(run: Run, dataset: OutfitDataset) -> Hfgn:
         of_users, of_outfits = (part.numpy() for part in recommender.vectors(graph))
 
     def write() -> None:
-        folder = run.folder / run_files.REPORT / run_files.PERSONAL
-        save_config(run.config, folder / run_files.CONFIG)
-        with writing(folder):
-            config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
-            paths = write_report(result, examples(dataset, split, of_users, of_outfits), folder, config_yaml)
-        print(f"\n{result.table()}\n")
-        for name, written in paths.items():
-            print(f"{name:>16}: {written}")
+        shown = examples(dataset, split, of_users, of_outfits)
+        leave_report(run, run_files.PERSONAL, result.table(), partial(write_report, result, shown))
 
     on_rank_zero(write)
     return recommender

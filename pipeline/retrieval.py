@@ -12,7 +12,6 @@ from lightning_modules.retrieval import RetrievalModule
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.completion.context import MethodContext
-from outfits.config.load import save_config
 from outfits.config.schema.retrieval import RETRIEVERS
 from outfits.data.dataset import OutfitDataset
 from outfits.metrics.retrieval import (
@@ -27,11 +26,12 @@ from outfits.metrics.retrieval import (
 from outfits.models.frozen import FrozenScorer, load_retriever
 from outfits.models.retrieval import RetrievalTransformer, Retriever
 from outfits.report.retrieval.report import RetrievalResult, write_report
-from outfits.storage import write_atomically, writing
+from outfits.storage import copy_file
 from outfits.weights import load_network, save_network
 from pipeline.cached import fit_into_cache
 from pipeline.compatibility import Scorers, load_scorers, scorer_and_judge_outfits
 from pipeline.embeddings import embed_dataset
+from pipeline.reports import leave_report
 from pipeline.run import Run, content_key
 
 MOST_CALLS = 5_000_000  # of S beside the retriever, about a minute on two cores
@@ -60,7 +60,7 @@ def retriever_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Retr
     path = run.folder / run_files.RETRIEVER
     if not before_writing(path.exists):
         trained = _trained(run, dataset, scorer, "transformer")
-        on_rank_zero(lambda: write_atomically(path, lambda file: file.write(trained.read_bytes())))
+        on_rank_zero(lambda: copy_file(trained, path))
     return load_retriever(path, scorer.sha256)
 
 
@@ -95,18 +95,8 @@ def report_retrieval(run: Run, dataset: OutfitDataset, scorers: Scorers, retriev
         pools=pools,
         recall={name: pool_recall(pools, scores) for name, scores in rows.items()},
     )
-
-    def write() -> None:
-        folder = run.folder / run_files.REPORT / run_files.RETRIEVAL
-        save_config(run.config, folder / run_files.CONFIG)
-        with writing(folder):
-            config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
-            paths = write_report(result, catalogue, rows["retrieval"], folder, config_yaml)
-        print(f"\n{result.table()}\n")
-        for name, path in paths.items():
-            print(f"{name:>16}: {path}")
-
-    on_rank_zero(write)
+    write = partial(write_report, result, catalogue, rows["retrieval"])
+    on_rank_zero(lambda: leave_report(run, run_files.RETRIEVAL, result.table(), write))
 
 
 def _peer(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, name: str) -> Retriever:

@@ -1,17 +1,19 @@
 """Stage ``imaging``: runs the configured model on the catalogue's images and reports what it makes."""
 
+from functools import partial
+
 from datamodules.images import DistinctImageDataModule
 from lightning_modules.trainer import on_rank_zero
 from outfits import run_files
-from outfits.config.load import save_config
 from outfits.config.schema.imaging import IMAGING_MODELS
 from outfits.data.dataset import OutfitDataset
 from outfits.report.imaging.report import write_imaging_report
 from outfits.report.imaging.result import ImagingResult
-from outfits.storage import write_json, writing
+from outfits.storage import write_json
 from pipeline.dataset import record_dataset
 from pipeline.images import prepared_images
 from pipeline.imaging.work import ImagingWork
+from pipeline.reports import leave_report
 from pipeline.run import Run
 
 
@@ -36,17 +38,10 @@ def make_images(run: Run, dataset: OutfitDataset) -> ImagingResult:
     counts = ", ".join(f"{len(items):,} {split}" for split, items in data.items.items())
     run.log("imaging", f"{config.kind}: different images: {counts}")
     result: ImagingResult = IMAGING_MODELS[config.kind].load()(ImagingWork(run, dataset, data))
-    folder = run.folder / run_files.REPORT / run_files.IMAGING_NETWORKS
 
     def write() -> None:
-        save_config(run.config, folder / run_files.CONFIG)
-        with writing(folder):
-            config_yaml = (folder / run_files.CONFIG).read_text(encoding="utf-8")
-            paths = write_imaging_report(result, folder, config_yaml)
+        leave_report(run, run_files.IMAGING_NETWORKS, result.text(), partial(write_imaging_report, result))
         write_json(run.folder / run_files.IMAGING, {"kind": config.kind})  # last: evaluate.py goes by it
-        print(f"\n{result.text()}\n")
-        for name, path in paths.items():
-            print(f"{name:>16}: {path}")
 
     on_rank_zero(write)
     return result

@@ -22,9 +22,10 @@ from outfits.encoders.learned import image_tensor
 from outfits.errors import ConfigError
 from outfits.imaging.progress import Progress
 from outfits.imaging.swatches import drawn_swatch, fabric_square
+from outfits.report.examples import evenly_spread
 from outfits.representations.perceptual import FrozenFeatures
 from outfits.representations.store import frozen_features
-from outfits.storage import Arrays, read_arrays, write_arrays, write_atomically, write_json, write_text
+from outfits.storage import Arrays, copy_file, read_arrays, write_arrays, write_json, write_text
 from outfits.weights import save_network, weights_digest
 from pipeline.cached import fit_into_cache
 from pipeline.run import Run, content_key
@@ -105,7 +106,7 @@ class ImagingWork:
 
         def keep() -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(copy, lambda file: file.write(path.read_bytes()))
+            copy_file(path, copy)
             facts = (folder / run_files.TRAINING).read_text(encoding="utf-8")
             write_text(copy.with_suffix(".json"), facts)
 
@@ -169,9 +170,7 @@ class ImagingWork:
     def chosen(self, split: str, most: int | None = None) -> NDArray[np.int64]:
         """Returns catalogue positions of a split, at most ``most`` spread evenly over it."""
         items = self.data.items[split]
-        if most is None or most >= len(items):
-            return items
-        return items[np.linspace(0, len(items) - 1, most).round().astype(np.int64)]
+        return items if most is None else items[evenly_spread(len(items), most)]
 
     def file(self, name: str) -> Path:
         """Returns the file of a trained network in the run's folder."""

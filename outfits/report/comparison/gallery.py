@@ -17,6 +17,7 @@ from outfits.data.dataset import Item
 from outfits.encoders.images import DECODING_ERRORS, decode_image
 from outfits.report.comparison.method import MethodResult, by_outfit
 from outfits.report.drawing import data_uri, drawable, font, shortened
+from outfits.report.examples import evenly_spread
 from outfits.report.style import PRINT, colours, family, label
 
 THUMBNAIL = (132, 176)  # width and height in pixels, the 3:4 of most product images
@@ -50,7 +51,7 @@ def gallery_outfits(
         return []
     largest = by_outfit(max(outcomes.values(), key=len))
     shown = []
-    for row in np.linspace(0, len(largest) - 1, min(count, len(largest))).round().astype(np.int64):
+    for row in evenly_spread(len(largest), count):
         outfit_id, removed = str(largest.require_outfit_ids[row]), items_at(catalogue, largest.tasks.removed[row])
         completions = {} if "original" in outcomes else {"original": removed}
         scores: dict[str, dict[str, float]] = {}

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from outfits import run_files
 from outfits.report.drawing import data_uri
 from outfits.report.imaging.result import ImagingResult
-from outfits.report.pages import render
+from outfits.report.pages import render, write_page
 from outfits.report.representation.sheets import sheet_bytes
-from outfits.storage import write_json, write_text
 
 
 def write_imaging_report(result: ImagingResult, folder: Path, config_yaml: str) -> dict[str, Path]:
@@ -18,17 +16,10 @@ def write_imaging_report(result: ImagingResult, folder: Path, config_yaml: str) 
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
-    paths = {
-        "page": folder / run_files.PAGE,
-        "table": folder / run_files.RESULTS_TABLE,
-        "results": folder / run_files.RESULTS,
-    }
     drawn = {sheet.name: sheet_bytes(sheet.image) for sheet in result.sheets}
-    for name, content in drawn.items():
-        paths[name] = folder / f"{name}.png"
-        paths[name].write_bytes(content)
-    result.frame().to_csv(paths["table"], index=False)
+    sheets = {name: folder / f"{name}.png" for name in drawn}
+    for name, path in sheets.items():
+        path.write_bytes(drawn[name])
     images = {name: data_uri("png", content) for name, content in drawn.items()}
-    write_text(paths["page"], render("imaging.html.j2", result=result, images=images, config_yaml=config_yaml))
-    write_json(paths["results"], result.to_json())  # last: it says that the report is there
-    return paths
+    page = render("imaging.html.j2", result=result, images=images, config_yaml=config_yaml)
+    return write_page(folder, page, result.frame(), result.to_json()) | sheets

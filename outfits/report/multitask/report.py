@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from outfits import run_files
 from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
@@ -19,8 +18,8 @@ from outfits.metrics.captions import MEASURES
 from outfits.metrics.intervals import share_interval
 from outfits.metrics.multitask import GALLERIES, REFINED_AT, RETRIEVED_AT, Gallery, Measured
 from outfits.report.comparison.gallery import items_at
-from outfits.report.pages import render
-from outfits.storage import write_json, write_text
+from outfits.report.examples import evenly_spread
+from outfits.report.pages import render, write_page
 
 EXAMPLES, SHOWN = 8, 6  # refinements, and results of each
 DESCRIBED = 8  # images with category and caption
@@ -171,13 +170,6 @@ class Examples:
 
 def write_report(result: MultitaskResult, shown: Examples, folder: Path, config_yaml: str) -> dict[str, Path]:
     """Writes page and tables into a folder; returns the paths by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {
-        "page": folder / run_files.PAGE,
-        "table": folder / run_files.RESULTS_TABLE,
-        "results": folder / run_files.RESULTS,
-    }
-    result.frame().to_csv(paths["table"], index=False)
     page = render(
         "multitask.html.j2",
         result=result,
@@ -192,9 +184,7 @@ def write_report(result: MultitaskResult, shown: Examples, folder: Path, config_
         examples=shown,
         config_yaml=config_yaml,
     )
-    write_text(paths["page"], page)
-    write_json(paths["results"], result.to_json())  # last: it says that the report is there
-    return paths
+    return write_page(folder, page, result.frame(), result.to_json())
 
 
 def examples(model: StoredNetwork, gallery: Gallery, catalogue: Catalogue, beam: int, seed: int) -> Examples:
@@ -203,7 +193,7 @@ def examples(model: StoredNetwork, gallery: Gallery, catalogue: Catalogue, beam:
     refinements = []
     if REFINEMENT in tasks and gallery.refinements is not None:
         asked = gallery.refinements.questions(seed)
-        questions = [asked[place] for place in _spread(len(asked), EXAMPLES)]
+        questions = [asked[place] for place in evenly_spread(len(asked), EXAMPLES)]
         pixels = gallery.pixels
         targets = image_vectors(model, pixels[images], REFINEMENT)
         references = np.array([one.reference for one in questions])
@@ -216,7 +206,7 @@ def examples(model: StoredNetwork, gallery: Gallery, catalogue: Catalogue, beam:
             refinements.append(RefinementExample(items_at(catalogue, np.array([one.reference]))[0], one.text, found))
     described = []
     if RECOGNITION in tasks or CAPTIONING in tasks:
-        some = images[_spread(len(images), DESCRIBED)]
+        some = images[evenly_spread(len(images), DESCRIBED)]
         pixels = gallery.pixels[some]
         captions = captions_of(model, pixels, beam) if CAPTIONING in tasks else [""] * len(some)
         texts = [""] * len(some)
@@ -224,7 +214,3 @@ def examples(model: StoredNetwork, gallery: Gallery, catalogue: Catalogue, beam:
         items = items_at(catalogue, some)
         described = [DescribedItem(*parts) for parts in zip(items, names, captions, strict=True)]
     return Examples(refinements, described)
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(np.int64)).tolist() if count else []

@@ -14,6 +14,7 @@ from outfits.metrics.parts import PartsRanks
 from outfits.models.grnet import Grnet
 from outfits.models.pyramid_similarity import evidence_of, global_vectors, part_agreement, similarity_of
 from outfits.report.drawing import data_uri
+from outfits.report.examples import evenly_spread
 from outfits.report.parts.heat import heat_map
 
 EXAMPLES, SHOWN = 4, 3  # queries of each bucket, and answers to each
@@ -49,7 +50,7 @@ def examples(
     gallery_rows, (_, gallery) = views.plan.rows(split, AS_IT_IS), views.gallery(split)
     for bucket, (true, pyramids) in views.queries(split).items():
         rows = views.plan.rows(split, bucket)
-        for place in np.unique(np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).round().astype(int)).tolist():
+        for place in evenly_spread(len(rows), EXAMPLES).tolist():
             query, image = pyramids[place], _picture(images.image(int(rows[place])))
             cosine = global_vectors(gallery) @ query[0]
             nearest = np.argsort(-cosine, kind="stable")[: ranks.candidates]

@@ -7,11 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from outfits import run_files
 from outfits.metrics.parts import FOUND_AT, PartsRanks
-from outfits.report.pages import render
+from outfits.report.pages import render, write_page
 from outfits.report.parts.examples import PartsExample
-from outfits.storage import write_json, write_text
 
 ROWS = {
     "global": "Cosine of the global vector",
@@ -109,16 +107,7 @@ def write_report(
     result: PartsResult, examples: Sequence[PartsExample], folder: Path, config_yaml: str
 ) -> dict[str, Path]:
     """Writes page and tables into a folder; returns the paths by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {
-        "page": folder / run_files.PAGE,
-        "table": folder / run_files.RESULTS_TABLE,
-        "results": folder / run_files.RESULTS,
-    }
-    result.frame().to_csv(paths["table"], index=False)
     page = render(
         "parts.html.j2", result=result, names=ROWS, depths=FOUND_AT, examples=examples, config_yaml=config_yaml
     )
-    write_text(paths["page"], page)
-    write_json(paths["results"], result.to_json())  # last: it says that the report is there
-    return paths
+    return write_page(folder, page, result.frame(), result.to_json())

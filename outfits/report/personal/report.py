@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from outfits import run_files
 from outfits.data.dataset import Item, OutfitDataset
 from outfits.metrics.paired import paired_interval
 from outfits.metrics.personal import MEASURES, RANKED_AT, RESAMPLES, Measured, by_user, over_users
 from outfits.report.comparison.gallery import items_at
-from outfits.report.pages import render
-from outfits.storage import write_json, write_text
+from outfits.report.examples import evenly_spread
+from outfits.report.pages import render, write_page
 
 EXAMPLES, SHOWN = 6, 5  # users, and outfits of each
 HEADLINE = ("hr@10", "recall@10", "ndcg@10", "ndcg_of_hits@10", "auc")
@@ -148,19 +147,10 @@ def write_report(
     result: PersonalResult, examples: Sequence[Example], folder: Path, config_yaml: str
 ) -> dict[str, Path]:
     """Writes page and tables into a folder; returns the paths by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {
-        "page": folder / run_files.PAGE,
-        "table": folder / run_files.RESULTS_TABLE,
-        "results": folder / run_files.RESULTS,
-    }
-    result.frame().to_csv(paths["table"], index=False)
     page = render(
         "personal.html.j2", result=result, names=ROWS, headline=HEADLINE, examples=examples, config_yaml=config_yaml
     )
-    write_text(paths["page"], page)
-    write_json(paths["results"], result.to_json())  # last: it says that the report is there
-    return paths
+    return write_page(folder, page, result.frame(), result.to_json())
 
 
 def examples(
@@ -171,7 +161,7 @@ def examples(
     assert liked is not None
     asked = np.unique(liked.pairs(split)[0])
     shown = []
-    for user in asked[np.unique(np.linspace(0, len(asked) - 1, min(EXAMPLES, len(asked))).round().astype(np.int64))]:
+    for user in asked[evenly_spread(len(asked), EXAMPLES)]:
         known, wanted = liked.liked(user, "train"), set(liked.liked(user, split).tolist())
         preferences = outfits @ users[user]
         preferences[liked.liked(user, "train", "valid") if split == "test" else known] = -np.inf

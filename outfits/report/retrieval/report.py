@@ -13,8 +13,9 @@ from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import Item
 from outfits.metrics.retrieval import RECALL_AT, Pool, PoolScores, mean_recall
 from outfits.report.comparison.gallery import items_at
-from outfits.report.pages import render
-from outfits.storage import write_json, write_text
+from outfits.report.examples import evenly_spread
+from outfits.report.pages import render, write_page
+from outfits.storage import write_json
 
 EXAMPLES, SHOWN = 12, 6  # questions with pictures, and answers to each
 
@@ -118,15 +119,8 @@ def write_report(
     result: RetrievalResult, catalogue: Catalogue, scores: PoolScores, folder: Path, config_yaml: str
 ) -> dict[str, Path]:
     """Writes page, tables and pools into a folder; ``scores`` are the retriever's. Returns the paths by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {
-        "page": folder / run_files.PAGE,
-        "table": folder / run_files.RESULTS_TABLE,
-        "pools": folder / run_files.POOLS,
-        "results": folder / run_files.RESULTS,
-    }
-    result.frame(catalogue).to_csv(paths["table"], index=False)
-    write_json(paths["pools"], pools_as_json(result.pools, catalogue))
+    pools = folder / run_files.POOLS
+    write_json(pools, pools_as_json(result.pools, catalogue))
     sizes = [len(pool.items) for pool in result.pools]
     page = render(
         "retrieval.html.j2",
@@ -138,9 +132,7 @@ def write_report(
         examples=examples(result.pools, catalogue, scores),
         config_yaml=config_yaml,
     )
-    write_text(paths["page"], page)
-    write_json(paths["results"], result.to_json())  # last: it says that the report is there
-    return paths
+    return {"pools": pools, **write_page(folder, page, result.frame(catalogue), result.to_json())}
 
 
 def pools_as_json(pools: Sequence[Pool], catalogue: Catalogue) -> dict[str, Any]:
@@ -161,8 +153,7 @@ def pools_as_json(pools: Sequence[Pool], catalogue: Catalogue) -> dict[str, Any]
 def examples(pools: Sequence[Pool], catalogue: Catalogue, scores: PoolScores) -> list[Example]:
     """The middle question of categories spread evenly over the pools, with the retriever's first answers."""
     shown = []
-    places = np.unique(np.linspace(0, len(pools) - 1, min(EXAMPLES, len(pools))).round().astype(np.int64))
-    for pool in (pools[place] for place in places.tolist()):
+    for pool in (pools[place] for place in evenly_spread(len(pools), EXAMPLES).tolist()):
         row = len(pool.given) // 2
         given, answer = pool.given[row], pool.answers[row : row + 1]
         values = scores(Pool(pool.category, pool.items, [given], answer))[0]

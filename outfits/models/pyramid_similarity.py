@@ -59,7 +59,7 @@ def similarity_of(evidence: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class PartAgreement:
-    """Which parts of two images speak for one item, and which against it.
+    """Which parts of two images speak more, and which less, than the others for their showing one item.
 
     Attributes:
         grids: cells along a side of each scale.
@@ -71,12 +71,15 @@ class PartAgreement:
     second: NDArray[np.float32]
 
     def maps(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Effects of either image's cells in the finest grid, ``[g, g]``."""
+        """Effects of either image's cells in the finest grid, less the mean of that image's, ``[g, g]``.
+
+        Most of a part's nodes join different places, which look alike in no two images, so that r may gain from the
+        loss of every part: what tells is the difference between parts.
+        """
         cells = max(self.grids)
         start = sum(grid * grid for grid in self.grids[: self.grids.index(cells)])
-        first, second = (
-            part[start : start + cells * cells].reshape(cells, cells) for part in (self.first, self.second)
-        )
+        finest = (part[start : start + cells * cells] for part in (self.first, self.second))
+        first, second = ((part - part.mean()).reshape(cells, cells) for part in finest)
         return first, second
 
 

@@ -23,8 +23,8 @@ def parts_section(stylist: Stylist, state: gr.State, selected: gr.State, message
     """Adds the section to the page that is being built; hidden where the run has no GRNet."""
     with gr.Accordion("The same item, seen otherwise", open=False, visible=stylist.compares_parts):
         gr.Markdown(
-            "Compares the parts of pictures. Left the selected item, right one of the catalogue: blue parts speak for "
-            "one item, orange ones against it."
+            "Compares the parts of pictures. Left the selected item, right one of the catalogue: blue parts speak "
+            "more for one item than the others, orange ones less."
         )
         ask = gr.Button("Find what looks like the selected item")
         found = gr.Gallery(

@@ -31,7 +31,7 @@ from outfits.scoring.preferences import Preferences, UserPreference
 from outfits.stylist.export import read_users
 from outfits.stylist.loading import load_run
 
-BETAS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+BETAS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 HUES = {colour.name: colour.hue for colour in COLOURS}
 REMOVED = 2
 
@@ -128,7 +128,7 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
         left.axhline(shares.loc[name, "fits"], linestyle=style, color="#8b949e", linewidth=1)
         left.annotate(name, (0, shares.loc[name, "fits"]), xytext=(2, 3), textcoords="offset points", fontsize=8)
     left.plot(places, shares.loc[swept, "S"], "s-", color="#0072b2", label="S of the completed outfit")
-    left.set(xticks=places, xticklabels=[f"{beta:g}" for beta in BETAS], ylim=(0, 1.02))
+    left.set(xticks=places, xticklabels=[f"{beta:g}" for beta in BETAS], ylim=(0, 1.06))
     left.set(xlabel="weight of the user's preference", ylabel="share, S")
     left.legend(loc="center right")
     figure.savefig(path, dpi=120)

@@ -47,6 +47,11 @@ class OutfitParser:
         self._embedded: OrderedDict[int, tuple[Garment, Embedded]] = OrderedDict()
         self._category = {name: number for number, name in enumerate(catalogue.category_names)}
 
+    @property
+    def encoder(self) -> ItemEncoder:
+        """The run's item encoder, loaded at its first use."""
+        return self._encoder()
+
     def read_all(self, outfits: Sequence[Sequence[str | Garment]]) -> list[PartialOutfit]:
         """Parses several outfits; see :meth:`read`."""
         return [self.read(outfit) for outfit in outfits]
@@ -98,9 +103,9 @@ class OutfitParser:
     def embed(self, garment: Garment) -> Embedded:
         """Embeds a garment; once, if its image is in memory, where it cannot change unseen."""
         if not isinstance(garment.image, Image.Image):
-            return embed_garment(self._encoder(), garment)
+            return embed_garment(self.encoder, garment)
         if id(garment) not in self._embedded:
-            self._embedded[id(garment)] = garment, embed_garment(self._encoder(), garment)
+            self._embedded[id(garment)] = garment, embed_garment(self.encoder, garment)
             if len(self._embedded) > REMEMBERED:
                 self._embedded.popitem(last=False)
         return self._embedded[id(garment)][1]

@@ -12,12 +12,10 @@ from scipy.special import expit
 from torch import Tensor
 
 from outfits import run_files
-from outfits.completion.completion import MethodOutcome
 from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
-from outfits.completion.generation import GeneratedOutfit, Generation, generate, generate_with_generator
+from outfits.completion.generation import generate, generate_with_generator
 from outfits.completion.methods import complete
-from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall, resolve_call
 from outfits.config.schema import Config
 from outfits.config.schema.methods import methods_needing, spec_of
@@ -34,6 +32,7 @@ from outfits.naming import did_you_mean, normalised
 from outfits.scoring.preferences import Preferences, UserPreference
 from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, grow_capsule
 from outfits.stylist.changes import AddedItem, image_file
+from outfits.stylist.completing import completed_outfits, conditions_of, generated_outfit
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder, read_users
 from outfits.stylist.garments import Garment, embed_text
@@ -46,7 +45,6 @@ from outfits.stylist.requests import (
     Piece,
     User,
     batches,
-    category_lists,
     check_counts,
     one_for_each,
     tasks_of,
@@ -330,7 +328,7 @@ class Stylist:
         call = self._call(method)
         partial_outfits = self._parser.read_all(outfits)
         conditions = [
-            self._conditions(k, categories_of_items, text, alpha)
+            conditions_of(self._parser, k, categories_of_items, text, alpha)
             for categories_of_items, text in zip(
                 one_for_each(categories, len(partial_outfits), "categories"),
                 one_for_each(texts, len(partial_outfits), "texts"),
@@ -350,7 +348,7 @@ class Stylist:
                 tasks = replace(tasks, preference=UserPreference(preferences, of_users[rows], weight))
             completions = complete(call, tasks, context)
             for place, row in enumerate(rows):
-                found[row] = self._completed(partial_outfits[row], completions, place, tasks, context)
+                found[row] = completed_outfits(self._parser, partial_outfits[row], completions, place, tasks, context)
         return found
 
     def imagine(
@@ -383,7 +381,7 @@ class Stylist:
         """
         check_counts(k=k)
         partial_outfit = self._parser.read(items)
-        conditions = self._conditions(k, categories, texts, self._alpha(None))
+        conditions = conditions_of(self._parser, k, categories, texts, self._alpha(None))
         places = None if found is None else [self._parser.position(item_id) for item_id in found]
         latents = imagined_latents(self._context(partial_outfit), partial_outfit, k, conditions, places)
         refs = [self._parser.item(int(item)) for item in latents.found]
@@ -468,7 +466,7 @@ class Stylist:
                 )
             else:
                 generation = generate_with_generator(call, context, vector, max_items, size=size, alpha=alpha, top=top)
-            found.append([self._generated(outfit, generation) for outfit in generation.outfits])
+            found.append([generated_outfit(self._parser, outfit, generation) for outfit in generation.outfits])
         return found
 
     def score(self, items: Sequence[Piece], *, rule: bool = True) -> float:
@@ -977,28 +975,6 @@ class Stylist:
             return context
         return context.with_external(partial_outfit.external, partial_outfit.external_categories)
 
-    def _conditions(
-        self, k: int, categories: AllowedCategories, texts: ConditionTexts, alpha: float
-    ) -> Conditions | None:
-        """Conditions for one outfit, None where there are none."""
-        texts_of_items = [texts] * k if isinstance(texts, str) else [""] * k if texts is None else list(texts)
-        if len(texts_of_items) != k:
-            raise ConfigError(
-                [f"texts: {len(texts_of_items)} texts for k={k} missing items; give one, or one for each"]
-            )
-        texts_of_items = ["" if text is None else text for text in texts_of_items]
-        lists = category_lists(categories, k)
-        if not any(str(text).strip() for text in texts_of_items) and all(names is None for names in lists):
-            return None
-        conditions = Conditions.none(1, k, len(self.categories), self._run.catalogue.require_embeddings.text_dim, alpha)
-        for slot, names in enumerate(lists):
-            if names is not None:
-                conditions.allowed[0, slot] = self._parser.allowed(names)
-        for slot, text in enumerate(texts_of_items):
-            if str(text).strip():
-                conditions.texts[0, slot] = embed_text(self.encoder, text)
-        return conditions
-
     def _text_similarity(self) -> TextSimilarity:
         similarity = self._run.context.similarity
         if similarity is None:
@@ -1022,57 +998,3 @@ class Stylist:
             return 1.0
         logits = self._context(partial_outfit).scorer.ragged_logits([partial_outfit.positions])
         return float(expit(logits.double().cpu().numpy()[0]))
-
-    def _completed(
-        self,
-        partial_outfit: PartialOutfit,
-        completions: MethodOutcome,
-        place: int,
-        tasks: CompletionTasks,
-        context: MethodContext,
-    ) -> list[StyledOutfit]:
-        conditions = tasks.conditions
-        answers = [completions.chosen[place]]
-        if completions.alternatives is not None:
-            others = completions.alternatives[place]
-            answers = [answer for answer in others if (answer >= 0).all()] or answers
-        similarity: NDArray[np.float32] | None = None
-        if conditions is not None and conditions.has_text[place].any() and context.similarity is not None:
-            similarity = context.similarity(conditions.texts[place])  # [k, N]
-        scores = expit(
-            context.scorer.ragged_logits([np.concatenate([partial_outfit.positions, answer]) for answer in answers])
-            .double()
-            .cpu()
-            .numpy()
-        )
-        found = []
-        for number, (answer, score) in enumerate(zip(answers[: tasks.alternatives], scores.tolist(), strict=False)):
-            texts = None if similarity is None else float(similarity[np.arange(len(answer)), answer].sum())
-            alpha = 1.0 if conditions is None else conditions.alpha
-            objective, preference = score if texts is None else alpha * score + (1 - alpha) * texts, None
-            if tasks.preference is not None:
-                whole = np.concatenate([partial_outfit.positions, answer])
-                preference = float(replace(tasks.preference, beta=1.0)(place, whole[None])[0])
-                objective += tasks.preference.beta * preference
-            added = tuple(self._parser.item(int(item)) for item in answer)
-            steps = completions.step_scores
-            found.append(
-                StyledOutfit(
-                    items=(*partial_outfit.items, *added),
-                    added=added,
-                    score=score,
-                    rule_kept=is_outfit(context.categories[np.concatenate([partial_outfit.positions, answer])]),
-                    objective=objective,
-                    similarity=texts,
-                    step_scores=() if steps is None or number else tuple(steps[place].tolist()),
-                    calls=int(completions.calls[place]),
-                    preference=preference,
-                )
-            )
-        return found
-
-    def _generated(self, outfit: GeneratedOutfit, generation: Generation) -> StyledOutfit:
-        items = tuple(self._parser.item(item) for item in outfit.items)
-        return StyledOutfit(
-            items, items, outfit.score, True, outfit.objective, outfit.similarity, calls=generation.calls
-        )

@@ -82,7 +82,7 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
                 "views",
                 "Views: what is asked for and what is drawn",
                 ("Correlation", "Drawn change per asked one"),
-                {name: list(values) for name, values in obeyed.items()},
+                {name: [None if np.isnan(value) else value for value in pair] for name, pair in obeyed.items()},
                 "Of each test item one random view. Place is the centre of the drawn mask, size the root of its area, "
                 "brightness the mean within it; 1 and 1 is obedience.",
             ),
@@ -142,8 +142,9 @@ def _sheets(
     sheets = [
         drawn_sheet(model, told, maps[:, :3], maps[:, 3:], means[:, :3], heads),
         view_sheet(model, told, heads),
-        mixture_sheet(model, told, heads),
     ]
+    if len(shown) > 1:
+        sheets.append(mixture_sheet(model, told, heads))
     if len(code.values) > 1:
         sheets.append(changed_sheet(model, code, told[:4], heads[:4]))
     return sheets

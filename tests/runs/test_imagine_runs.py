@@ -55,6 +55,14 @@ def test_a_model_is_trained_once_and_measured_again(model: str, place: Place) ->
     assert results_of(place.run, "imaging")["tables"] == results["tables"]
 
 
+def test_one_image_without_views_is_reported(place: Place) -> None:
+    still = ("model.imaging.shown=1", "model.imaging.conditional.view.place=0")
+    here("train", [*place.arguments(), "model=conditional", *SMALL, *OF_MODEL["conditional"], *still]).succeeded()
+    results = results_of(place.run, "imaging")
+    assert "mixtures" not in results["sheets"]
+    assert set(results["tables"]["views"]["downwards"].values()) == {None}
+
+
 def test_a_finished_run_learns_to_imagine(place: Place) -> None:
     stages = "stages=[embeddings,compatibility,targets,generator,imagine]"
     here("train", [*place.arguments(), stages, *IMAGINE]).succeeded()

@@ -54,7 +54,7 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
     )
     model = load_network(ConditionalGenerator, ConditionalArchitecture, path, NAME, "train it again")[0]
     test = work.data.items["test"]
-    ways = _ways(work, model, codes)
+    ways = _ways(work, model, code, codes)
     obeyed = obeyed_views(model, torch.from_numpy(codes[test]), config.view, work.run.config.seed)
     steps = -(-len(train) // work.config.batch_size) * work.config.epochs
     told = ", ".join(f"{name} ({len(values)})" for name, values in code.values.items())
@@ -91,12 +91,14 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
     )
 
 
-def _ways(work: ImagingWork, model: ConditionalGenerator, codes: NDArray[np.float32]) -> dict[str, Draw]:
+def _ways(
+    work: ImagingWork, model: ConditionalGenerator, code: AttributeCode, codes: NDArray[np.float32]
+) -> dict[str, Draw]:
     """Returns what draws test items, by the rows ``[n]`` of the split, as image and mask ``[n, 4, S, S]``."""
     test, train = work.data.items["test"], work.data.items["train"]
     categories = work.dataset.catalogue.categories
     pixels = work.data.images.pixels
-    nearest = train[(codes[test] @ codes[train].T).argmax(axis=1)]
+    nearest = train[code.nearest(codes[test], codes[train])]
     means = mean_images(pixels[train], categories[train], categories[test])
 
     @torch.inference_mode()
@@ -105,7 +107,7 @@ def _ways(work: ImagingWork, model: ConditionalGenerator, codes: NDArray[np.floa
 
     return {
         "Network": drawn,
-        "Training item with most equal attributes": lambda rows: image_tensor(pixels[nearest[rows]]),
+        "Training item of the category with most equal attributes": lambda rows: image_tensor(pixels[nearest[rows]]),
         "Category's mean image": lambda rows: torch.from_numpy(means[rows]).permute(0, 3, 1, 2),
     }
 

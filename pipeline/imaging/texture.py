@@ -9,7 +9,8 @@ from torch import Tensor
 
 from outfits.encoders.content import content_hash
 from outfits.encoders.learned import image_tensor
-from outfits.imaging.gram_texture import NOISE, gram_distance, synthesised
+from outfits.errors import ConfigError
+from outfits.imaging.gram_texture import gram_distance, noise_about, synthesised
 from outfits.imaging.neighbour_texture import grown
 from outfits.imaging.swatches import fabric_square
 from outfits.report.imaging.result import ImageSheet, ImagingResult, MetricTable, Value
@@ -30,14 +31,17 @@ def continue_fabrics(work: ImagingWork) -> ImagingResult:
         source: work.swatch(source, config.sample_size, place, KEY) for place, source in enumerate(config.samples)
     }
     samples |= _fabrics(work)
+    if not samples:
+        text = f"no test image has a square of {config.sample_size} pixels of fabric; choose a larger image_size"
+        raise ConfigError([f"model.imaging.texture.fabrics: {text}"])
     rows: dict[str, list[Value]] = {}
     made: dict[str, list[Tensor]] = {}
     for name, sample in samples.items():
         neighbour, gram = _by_neighbours(work, name, sample), _by_gram(work, name, sample, features)
         images = [_tensor(neighbour["image"]), _tensor(gram["image"])]
-        mean = sample.mean(dim=(1, 2))[None, :, None, None]
-        noise = torch.randn(1, 3, config.size, config.size, generator=torch.Generator().manual_seed(0))
-        compared = [*images, (mean + NOISE * noise).clamp(0, 1), mean.expand(-1, -1, config.size, config.size)]
+        noise = noise_about(sample[None], config.size, work.run.config.seed)
+        mean = sample.mean(dim=(1, 2))[None, :, None, None].expand_as(noise)
+        compared = [*images, noise, mean]
         distances = [float(gram_distance(image, sample[None], features)) for image in compared]
         rows[name] = [*distances, float(neighbour["seconds"]), float(gram["seconds"])]
         made[name] = images

@@ -21,7 +21,7 @@ from outfits.data.dataset import OutfitDataset
 from outfits.encoders.learned import image_tensor
 from outfits.errors import ConfigError
 from outfits.imaging.progress import Progress
-from outfits.imaging.swatches import drawn_swatch, fabric_square
+from outfits.imaging.swatches import drawn_swatch, fabric_square, mirrored
 from outfits.report.examples import evenly_spread
 from outfits.representations.perceptual import FrozenFeatures
 from outfits.representations.store import frozen_features
@@ -142,7 +142,7 @@ class ImagingWork:
 
         return tell
 
-    def swatch(self, source: str, side: int, place: int, key: str) -> Tensor:
+    def swatch(self, source: str, side: int, place: int, key: str, *, mirror: bool = False) -> Tensor:
         """Returns a fabric ``[3, side, side]`` in [0, 1]; raises ConfigError, naming ``key``, if there is none.
 
         Args:
@@ -150,6 +150,8 @@ class ImagingWork:
             side: pixels.
             place: which of several, which chooses a drawn one's colour.
             key: the configuration key.
+            mirror: cuts an item's square of a half, quarter or eighth of the side, the largest that its garment holds,
+                and fills the rest by mirroring.
         """
         kind, _, name = source.partition(":")
         if kind == "drawn":
@@ -158,10 +160,11 @@ class ImagingWork:
         if kind != "item" or name not in ids:
             raise ConfigError([f"{key}: {source!r} is neither drawn:PATTERN nor item:ID of the catalogue"])
         maps = image_tensor(self.data.images.pixels[[list(ids).index(name)]])[0]
-        found = fabric_square(maps[:3], maps[3:], side)
-        if found is None:
-            raise ConfigError([f"{key}: {source} has no square of {side} pixels of fabric; choose a larger image_size"])
-        return found
+        sides = [side // part for part in (2, 4, 8)] if mirror else [side]
+        for cut in sides:
+            if (found := fabric_square(maps[:3], maps[3:], cut)) is not None:
+                return mirrored(found, side)
+        raise ConfigError([f"{key}: {source} has no square of {cut} pixels of fabric; choose a larger image_size"])
 
     def images(self, split: str, most: int | None = None) -> Tensor:
         """Returns images of a split, at most ``most`` spread evenly over it, ``[n, 3, S, S]`` in [0, 1]."""

@@ -21,6 +21,7 @@ from pipeline.imaging.work import ImagingWork
 LOOKED_AT = 200  # test images among which the fabrics that vary most are looked for
 ENLARGED = 2
 KEY = "model.imaging.texture.samples"
+OF_GRAM = ("size", "steps", "colour_weight", "smoothness_weight")  # keys that its images depend on, besides the layers
 
 
 def continue_fabrics(work: ImagingWork) -> ImagingResult:
@@ -107,7 +108,7 @@ def _by_gram(work: ImagingWork, name: str, sample: Tensor, features: FrozenFeatu
         done = synthesised(sample[None], features, config, seed=seed, progress=work.progress(f"{name}, Gram"))
         return {"image": done.image[0].permute(1, 2, 0).numpy(), "losses": np.array(done.losses)}
 
-    used = {key: value for key, value in asdict(config).items() if key in ("size", "steps", "smoothness_weight")}
+    used = {key: value for key, value in asdict(config).items() if key in OF_GRAM}
     made_from = [_digest(sample.numpy()), used, work.features_key(features)]
     return work.kept("gram_texture", made_from, make)
 

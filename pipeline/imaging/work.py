@@ -61,9 +61,11 @@ class ImagingWork:
         config = self.config.perceptual
         return frozen_features(replace(config, layers=list(layers)) if layers else config, PLACE)
 
-    def features_key(self, features: FrozenFeatures) -> list[str]:
+    def features_key(self, features: FrozenFeatures) -> list[Any]:
         """Returns JSON values that features depend on."""
-        return [weights_digest(features.network), *features.layers]
+        normalisation = [part.flatten().tolist() for part in (features.mean, features.std)]
+        # architectures of equal weights differ, for example, in their padding, which str names
+        return [weights_digest(features.network), str(features.network), normalisation, *features.layers]
 
     def trained(
         self,

@@ -25,7 +25,7 @@ from outfits.imaging.swatches import drawn_swatch, fabric_square, mirrored
 from outfits.report.examples import evenly_spread
 from outfits.representations.perceptual import FrozenFeatures
 from outfits.representations.store import frozen_features
-from outfits.storage import Arrays, copy_file, read_arrays, write_arrays, write_json, write_text
+from outfits.storage import Arrays, copy_file, read_arrays, write_arrays, write_json
 from outfits.weights import save_network, weights_digest
 from pipeline.cached import fit_into_cache
 from pipeline.run import Run, content_key
@@ -75,7 +75,7 @@ class ImagingWork:
         made_from: Any,
         data: OutfitLoaders | None = None,
     ) -> Path:
-        """Trains a network into the cache, or finds it there, and copies it into the run's folder.
+        """Finds a network in the run's folder, else in the cache, else trains it into the cache; the run has a copy.
 
         Args:
             name: of this training, and prefix of its logged metrics.
@@ -87,12 +87,14 @@ class ImagingWork:
         Returns:
             The network's file in the run's folder; ``training_time`` tells how long it took.
         """
-        run, config, data = self.run, self.config, data or self.data
+        run, config, data, copy = self.run, self.config, data or self.data, self.file(name)
+        if before_writing(copy.exists):
+            return copy
         settings = {key: getattr(config, key) for key in TRAINING_KEYS}
         images = [self.data.images.key, *(self.data.items[split].tolist() for split in ("train", "valid"))]
         key = content_key(name, settings, made_from, images, run.config.seed, *run.training_facts())
         folder = run.cache / "imaging" / f"{name}-{key}"
-        path, copy = folder / run_files.NETWORK, self.file(name)
+        path = folder / run_files.NETWORK
         if before_writing(path.exists):
             run.log("imaging", f"reusing the {name} in {folder}")
         else:
@@ -107,10 +109,8 @@ class ImagingWork:
             fit_into_cache(run, folder, name, metric, config, build, data, save)
 
         def keep() -> None:
-            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(folder / run_files.TRAINING, copy.with_suffix(".json"))
             copy_file(path, copy)
-            facts = (folder / run_files.TRAINING).read_text(encoding="utf-8")
-            write_text(copy.with_suffix(".json"), facts)
 
         on_rank_zero(keep)
         return copy

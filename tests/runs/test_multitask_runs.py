@@ -1,6 +1,7 @@
 """The multi-task model through the entry points."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,4 +77,9 @@ def test_a_killed_run_ends_with_the_same_model(place: Place, tmp_path: Path) -> 
     assert (other.run / "multitask_model.safetensors").read_bytes() == (
         place.run / "multitask_model.safetensors"
     ).read_bytes()
-    assert results_of(other) == results_of(place)
+    first = results_of(place)
+    assert results_of(other) == first
+    shutil.rmtree(place.cache / "multitask")
+    again = here("evaluate", [f"run={place.run}", f"cache_dir={place.cache}"]).succeeded().output
+    assert "training " not in again, "the run has its model"
+    assert results_of(place) == first

@@ -43,6 +43,7 @@ def learn_multitask(run: Run, dataset: OutfitDataset) -> StoredNetwork:
     if finished is None:
         run.require(STAGE, wanted_by="a later stage")
     config, prepared = run.config.multitask, prepare_multitask(run, dataset)
+    prepared.items.require(config.tasks, run.config.evaluate.split)  # before anything is trained
     names = dataset.catalogue.category_names
     backbone = _trained_backbone(run, prepared.backbone, prepared.items, names, finished)
     trainings = Trainings(run, prepared.items, names, backbone)

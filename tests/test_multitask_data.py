@@ -257,6 +257,21 @@ def test_galleries_of_refinements() -> None:
     assert refinement_ranks(queries, targets, images, several, gallery, "split").tolist() == [1]
 
 
+@pytest.mark.parametrize(("categories", "found"), [([0, 0, 1, 0], 0.0), ([0, 0, 1, 1], 1.0)], ids=["both", "other"])
+def test_an_image_of_two_categories_is_a_candidate_in_both(
+    categories: list[int], found: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items 2 and 3 are one image, which is as near to the reference, item 0, as itself."""
+    monkeypatch.setattr("outfits.metrics.multitask.REFINED_AT", (2,))
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3)).astype(np.uint8)
+    pixels[2:] = pixels[0]
+    given = GivenRefinements([Refinement(0, 1, ("in red",))])
+    gallery = Gallery(
+        pixels, np.array([0, 1, 2, 2]), [""] * 4, np.array(categories), np.arange(4), given, by_category=True
+    )
+    assert measure(stored(a_network()), gallery, [REFINEMENT], 1, 0).values["image_alone_split_r@2"] == found
+
+
 def test_all_tasks_are_measured() -> None:
     pytest.importorskip("pycocoevalcap")
     data = some_items("test")

@@ -68,6 +68,13 @@ def test_a_run_is_compared_measured_again_and_used(place: Place, tmp_path: Path)
     assert stylist.categorise(str(stylist.item(item).image_path))[0][0] in stylist.categories
 
 
+def test_a_split_without_refinements_is_named_before_training(place: Place) -> None:
+    few = ("data.synthetic.items=60", "data.synthetic.outfits=60", "data.split.shares=[0.8,0.19,0.01]")
+    said = here("train", place.arguments(*SMALL, *few))
+    assert "the test split has" in said.mistake()
+    assert "multitask: training" not in said.output
+
+
 def test_a_killed_run_ends_with_the_same_model(place: Place, tmp_path: Path) -> None:
     here("train", place.arguments(*SMALL)).succeeded()
     other = replace(place, run=tmp_path / "other", cache=tmp_path / "other-cache")

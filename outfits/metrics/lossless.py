@@ -34,7 +34,7 @@ def sheet_bits(images: NDArray[np.uint8], encoding: str) -> float:
     fit = (LONGEST // side) ** 2
     if count > fit:
         parts = [images[start : start + fit] for start in range(0, count, fit)]
-        return sum(sheet_bits(part, encoding) * len(part) for part in parts) / count
+        return float(sum(sheet_bits(part, encoding) * len(part) for part in parts) / count)
     across = math.ceil(math.sqrt(count))
     filled = np.full((math.ceil(count / across) * across, *images.shape[1:]), LEVELS - 1, dtype=np.uint8)
     filled[:count] = images

@@ -19,6 +19,7 @@ from training import key_values, train
 from outfits.data.catalogue import Catalogue
 from outfits.encoders.multitask.encoder import Multitask
 from outfits.report.multitask.report import ROWS
+from outfits.storage import write_json
 from outfits.stylist.refining import Refiner
 
 HEADLINE = {
@@ -27,7 +28,7 @@ HEADLINE = {
     "recognition": ("image_alone_accuracy", "with_text_accuracy"),
     "captioning": ("cider", "bleu4"),
 }
-"""The first of a task's measures says which model is ahead."""
+"""Measures of a task in the table."""
 BASELINES = ("sum_split_r@10", "image_alone_split_r@10", "text_alone_split_r@10")
 
 
@@ -45,10 +46,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.query is not None:
         print(json.dumps(query_times(options.query, options.items)))
         return
+    check_arguments(options.folder, arguments)
     results = [results_of(options.folder, seed, arguments, options.threads) for seed in range(options.seeds)]
     frame = table(results)
     frame.to_csv(options.folder / "multitask.csv", index=False)
     print(frame.to_string(index=False, float_format="{:.3f}".format))
+
+
+def check_arguments(folder: Path, arguments: Sequence[str]) -> None:
+    """Ends the program if the folder's runs have other arguments, whose results would stand for those of these."""
+    path, given = folder / "arguments.json", sorted(arguments)
+    if not path.exists():
+        write_json(path, given)
+    elif (before := json.loads(path.read_text(encoding="utf-8"))) != given:
+        raise SystemExit(f"--folder {folder} holds runs with {' '.join(before) or 'no arguments'}; give another folder")
 
 
 def results_of(

@@ -136,10 +136,11 @@ class DistinctImageDataModule(ImageDataModule):
         held = np.setdiff1d(groups, train)
         rng = np.random.default_rng([self.split_seed, len(train)])
         if len(held) < 2 * FEWEST_HELD_OUT and len(train):
-            held = np.union1d(held, rng.choice(train, max(2, round(2 * HELD_OUT * len(train))), replace=False))
+            more = min(len(train), max(4, round(2 * HELD_OUT * len(train))))
+            held = np.union1d(held, rng.choice(train, more, replace=False))
             train = np.setdiff1d(train, held)
-        if len(train) < 2 or len(held) < 2:
-            raise DataError(f"{len(first)} different image(s) are too few: 2 to train on and 2 to hold out are needed")
+        if len(train) < 2 or len(held) < 4:  # of two test images a distance of sets can be computed
+            raise DataError(f"{len(first)} different image(s) are too few: 2 to train on and 4 to hold out are needed")
         valid, test = np.array_split(rng.permutation(held), 2)
         return {
             "train": usable[first[train]],

@@ -52,6 +52,15 @@ class MultitaskItems:
             return len(self.refinements[split])
         return len(self.items[split] if task == RECOGNITION else self.with_text(split))
 
+    def require(self, tasks: Sequence[str], split: str) -> None:
+        """Raises DataError if a task has fewer than two samples in a split."""
+        for task in tasks:
+            if self.size(task, split) < 2:
+                raise DataError(
+                    f"the {split} split has {self.size(task, split)} samples of the task {task}; leave it out of "
+                    "multitask.tasks, or give the split more items"
+                )
+
 
 class BatchMaker:
     """Makes batches of rows of a task's samples in a split.
@@ -180,12 +189,7 @@ class MultitaskDataModule(OutfitLoaders):
     def make_samples(self, split: str) -> TaskBatches | FixedTaskBatches:
         """Makes the batches of a split."""
         config = self.config
-        for task in config.tasks:
-            if self.data.size(task, split) < 2:
-                raise DataError(
-                    f"the {split} split has {self.data.size(task, split)} samples of the task {task}; leave it out of "
-                    "multitask.tasks, or give the split more items"
-                )
+        self.data.require(config.tasks, split)
         make = BatchMaker(self.data, self.tokens, split, config.text_dropout)
         kind: Callable[..., Any] = TaskBatches if split == "train" else FixedTaskBatches
         found: TaskBatches | FixedTaskBatches = kind(make, config.tasks, self.batch_size, self.seed)

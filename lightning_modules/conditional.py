@@ -22,7 +22,7 @@ class ConditionalModule(L.LightningModule):
     """Trains a conditional generator on weighted squared errors.
 
     With ``views`` training images are moved, enlarged and brightened at random, and the network is told how; with
-    ``noise`` the conditions are unit vectors, and training draws vectors beside them.
+    ``noise`` the conditions are inputs of a decoder of latents, and training draws vectors beside them.
 
     Args:
         model: the network.

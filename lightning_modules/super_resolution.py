@@ -45,14 +45,12 @@ class SuperResolutionModule(L.LightningModule):
         options = self.config.super_resolution
         originals = garment_crops(batch, options.crop)
         enlarged = self.model(shrunk(originals, options.factor))
-        loss = options.pixel_weight * F.mse_loss(enlarged, originals)
-        if self.loss == "pixel":
-            loss = F.mse_loss(enlarged, originals)
-        else:
+        loss = F.mse_loss(enlarged, originals)
+        if self.loss == "perceptual":
             (features,) = self.features
             with torch.no_grad():
                 targets = features(originals)
-            loss = loss + perceptual_loss(features(enlarged), targets)
+            loss = options.pixel_weight * loss + perceptual_loss(features(enlarged), targets)
         self.log(f"{self.name}/train_loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from datamodules.multitask import MultitaskDataModule, MultitaskItems
 from lightning_modules.multitask import MultitaskModule
 from lightning_modules.trainer import before_writing, build_trainer, on_rank_zero
@@ -37,17 +39,21 @@ def learn_multitask(run: Run, dataset: OutfitDataset) -> StoredNetwork:
     """
     record_dataset(run, dataset)
     path = run.folder / run_files.MULTITASK
-    if not before_writing(path.exists):
+    finished = load_multitask(path) if before_writing(path.exists) else None
+    if finished is None:
         run.require(STAGE, wanted_by="a later stage")
     config, prepared = run.config.multitask, prepare_multitask(run, dataset)
+    prepared.items.require(config.tasks, run.config.evaluate.split)  # before anything is trained
     names = dataset.catalogue.category_names
-    trainings = _Trainings(run, prepared.items, names, _trained_backbone(run, prepared.backbone, prepared.items, names))
+    backbone = _trained_backbone(run, prepared.backbone, prepared.items, names, finished)
+    trainings = Trainings(run, prepared.items, names, backbone)
     singles = list(config.tasks) if len(config.tasks) > 1 and (config.single_tasks or config.distil > 0) else []
     alone = {task: trainings.file(task, replace(config, tasks=[task], distil=0.0)) for task in singles}
-    trained = trainings.file(ALL, config, alone if config.distil > 0 else {})
-    on_rank_zero(lambda: copy_file(trained, path))
-    before_writing(path.exists)
-    models = {ALL: load_multitask(path)} | {task: load_multitask(file) for task, file in alone.items()}
+    if finished is None:
+        trained = trainings.file(ALL, config, alone if config.distil > 0 else {})
+        on_rank_zero(lambda: copy_file(trained, path))
+        before_writing(path.exists)
+    models = {ALL: finished or load_multitask(path)} | {task: load_multitask(file) for task, file in alone.items()}
     network = trainings.backbone.network(plain(config), len(names)).eval().requires_grad_(False)
     models[PLAIN] = StoredNetwork(network, trainings.backbone.tokens, names, "")
     _report(run, dataset, prepared.items, models)
@@ -59,17 +65,23 @@ def evaluate_multitask(run: Run, dataset: OutfitDataset) -> None:
     learn_multitask(run, dataset)
 
 
-def _trained_backbone(run: Run, backbone: Backbone, items: MultitaskItems, names: Sequence[str]) -> Backbone:
-    """The CLIP model with weights: a small one is trained if it is not in the cache."""
+def _trained_backbone(
+    run: Run, backbone: Backbone, items: MultitaskItems, names: Sequence[str], finished: StoredNetwork | None
+) -> Backbone:
+    """The CLIP model with weights: a small one is that of a finished network, or trained if it is not in the cache."""
     config, small = run.config.multitask, run.config.multitask.small
     if config.model != SMALL:
         return backbone
+    if finished is not None and config.backbone == "frozen":
+        same = np.array_equal(finished.network.vocabulary.numpy(), backbone.vocabulary)
+        if same and finished.network.clip_settings == backbone.settings:
+            return replace(backbone, weights=finished.network.clip)
     contrastive = replace(config, tasks=[RETRIEVAL], backbone="trained", epochs=small.epochs, lr=small.lr, distil=0.0)
-    file = _Trainings(run, items, names, backbone).file(PLAIN, contrastive, architecture=plain(config))
+    file = Trainings(run, items, names, backbone).file(PLAIN, contrastive, architecture=plain(config))
     return replace(backbone, weights=load_multitask(file).network.clip)
 
 
-class _Trainings:
+class Trainings:
     """Trains networks around one CLIP model on the same items, each into the cache."""
 
     def __init__(self, run: Run, items: MultitaskItems, names: Sequence[str], backbone: Backbone) -> None:
@@ -91,13 +103,14 @@ class _Trainings:
             architecture: of its adapters; None: that of ``config``.
         """
         run, items, backbone, teachers = self.run, self.items, self.backbone, teachers or {}
-        texts_and_images = json.dumps([list(items.texts), items.image_ids.tolist(), items.categories.tolist()])
+        texts_and_numbers = json.dumps([list(items.texts), items.image_ids.tolist(), items.categories.tolist()])
         key = content_key(
             {key: value for key, value in asdict(config).items() if key not in NOT_LEARNING},
             backbone.settings.to_json(),
             None if backbone.weights is None else weights_sha256(backbone.weights),
             backbone.vocabulary.tolist(),
-            hashlib.sha256(texts_and_images.encode()).hexdigest(),
+            items.images.key,
+            hashlib.sha256(texts_and_numbers.encode()).hexdigest(),
             [items.items[split].tolist() for split in ("train", "valid")],
             [items.refinements[split].facts() for split in ("train", "valid") if split in items.refinements],
             sorted(file.parent.name for file in teachers.values()),

@@ -84,7 +84,7 @@ def prepare_multitask(run: Run, dataset: OutfitDataset) -> Prepared:
 def _texts(dataset: OutfitDataset, items: NDArray[np.int64], differences: dict[str, list[str]]) -> Iterable[str]:
     """All texts that are learned from."""
     yield from (dataset.catalogue.texts[item] for item in items.tolist())
-    yield from sorted(attribute_texts(differences, dataset.catalogue))
+    yield from sorted(attribute_texts(differences, dataset.catalogue, items))
     for one in dataset.refinements.get("train", ()):
         yield from one.captions
 

@@ -175,11 +175,12 @@ def test_every_different_image_is_in_one_split_and_none_of_test_was_seen(
         assert len(items["train"]) > len(items["test"])
 
 
-def test_two_different_images_are_too_few_to_hold_some_out() -> None:
+@pytest.mark.parametrize("different", [1, 2, 5])
+def test_few_different_images_are_too_few_to_hold_some_out(different: int) -> None:
     dataset = a_dataset()
     images = images_of(dataset)
-    images.pixels[1:] = 1
-    with pytest.raises(DataError, match=r"2 different image\(s\) are too few"):
+    images.pixels[:] = np.minimum(np.arange(len(images.pixels)), different - 1)[:, None, None, None]
+    with pytest.raises(DataError, match=rf"{different} different image\(s\) are too few"):
         _ = DistinctImageDataModule(dataset, images).items
 
 

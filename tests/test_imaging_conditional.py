@@ -51,6 +51,16 @@ def test_items_are_coded_by_the_values_of_training_items() -> None:
     assert code.place("colour") == slice(2, 4)
 
 
+def test_the_nearest_item_is_of_the_category_before_all_other_attributes() -> None:
+    code = AttributeCode({"category": ("bags", "hats"), "colour": ("red", "blue"), "pattern": ("plain", "dots")})
+    rows = {"bag": [1, 0, 1, 0, 1, 0], "hat": [0, 1, 1, 0, 1, 0], "blue bag": [1, 0, 0, 1, 0, 1]}
+    codes = {name: np.array([row], dtype=np.float32) for name, row in rows.items()}
+    among = np.concatenate([codes["hat"], codes["blue bag"]])
+    assert code.nearest(codes["bag"], among).tolist() == [1]
+    assert code.nearest(codes["bag"], np.concatenate([among, codes["bag"]])).tolist() == [2]
+    assert code.nearest(codes["bag"], among[:1]).tolist() == [0], "no bag to choose"
+
+
 def test_an_attribute_that_items_lack_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"attributes: the items have no attribute 'color'; did you mean colour"):
         AttributeCode.of(_catalogue(), np.array([0]), ["color"], 64)

@@ -107,6 +107,7 @@ def test_fidelity_is_that_of_its_definitions() -> None:
     measured = fidelity((originals + 0.1), originals, lambda images: [images])
     torch.testing.assert_close(measured["psnr"], torch.full((4,), 20.0), atol=1e-3, rtol=0)
     same = fidelity(originals, originals, lambda images: [images])
+    torch.testing.assert_close(same["psnr"], torch.full((4,), 100.0))
     torch.testing.assert_close(same["ssim"], torch.ones(4))
     torch.testing.assert_close(same["distance"], torch.zeros(4))
 

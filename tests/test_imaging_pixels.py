@@ -10,6 +10,7 @@ from outfits.imaging.logistic_mixture import log_likelihood, means_and_log_scale
 from outfits.imaging.pixel_model import PixelModel
 from outfits.imaging.pixelcnn import GatedPixelCnn
 from outfits.imaging.pixelrnn import RowLstm
+from outfits.metrics import lossless
 from outfits.metrics.lossless import encoded_bits, histogram_bits, sheet_bits
 from outfits.metrics.oddness import detection
 
@@ -163,6 +164,15 @@ def test_one_file_for_all_images_has_one_header(encoding: str) -> None:
     images = np.full((10, 8, 8, 3), 255, dtype=np.uint8)
     images[:, 2:5, 2:5] = np.random.default_rng(0).integers(0, 256, (10, 1, 1, 3))
     assert 0 < sheet_bits(images, encoding) < 0.5 * encoded_bits(images, encoding).mean()
+
+
+def test_a_column_too_long_for_webp_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.zeros((8192, 2, 2, 3), dtype=np.uint8)  # a column of 16,384 pixels
+    images[:, 1:] = np.random.default_rng(0).integers(0, 256, (8192, 1, 1, 3))
+    whole = sheet_bits(images, "webp")
+    assert 0 < whole < encoded_bits(images[:8], "webp").mean()
+    monkeypatch.setattr(lossless, "LONGEST", 2 * 64)  # two files of 4,096 images each
+    assert whole < sheet_bits(images, "webp") < 1.5 * whole
 
 
 @pytest.mark.parametrize("name", FAULTS)

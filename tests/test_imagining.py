@@ -17,10 +17,11 @@ from outfits.config.schema.imaging_conditional import ConditionalArchitecture
 from outfits.config.schema.model import GeneratorArchitecture
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
+from outfits.encoders.packed import PackedImages
 from outfits.errors import ArtifactError, ConfigError
 from outfits.imaging.conditional import ConditionalGenerator
 from outfits.imaging.decoder import beside, decoder_inputs, load_decoder, retrieval_vectors, save_decoder
-from outfits.metrics.imagined import completed_scores, retrieved
+from outfits.metrics.imagined import completed_scores, retrieved, seen_share
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
 from outfits.serving import visit as visits
@@ -95,6 +96,23 @@ def test_images_find_items_by_rank_and_category() -> None:
     assert retrieved(items.take(np.array([5])), np.array([wanted]), catalogue).ranks.tolist() == [3]
     nearest = np.argsort(-cosines, kind="stable")[:10]
     assert found.category_share[1] == pytest.approx((catalogue.categories[nearest] == 1).mean())
+
+
+def test_images_look_items_up_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    items, wanted = _items(12), np.arange(12)[::-1].copy()
+    catalogue = _catalogue(items, [0, 1, 2] * 4)
+    whole = retrieved(items, wanted, catalogue)
+    monkeypatch.setattr("outfits.metrics.imagined.BATCH", 5)
+    parts = retrieved(items, wanted, catalogue)
+    assert parts.ranks.tolist() == whole.ranks.tolist()
+    assert parts.values() == whole.values()
+
+
+def test_the_share_of_seen_images_counts_copies() -> None:
+    pixels = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(4, axis=3)
+    pixels[4] = pixels[0]
+    images = PackedImages(pixels, np.ones(6, dtype=np.bool_))
+    assert seen_share(images, np.array([4, 2, 3, 1]), np.array([0, 1])) == 0.5
 
 
 def test_real_items_in_the_place_of_images_score_as_themselves() -> None:

@@ -2,6 +2,9 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +29,8 @@ from outfits.encoders.packed import PackedImages
 from outfits.errors import ConfigError, DataError
 from outfits.metrics.captions import caption_measures, words_of
 from outfits.metrics.multitask import Gallery, first_right, measure, recalls, refinement_ranks
+from outfits.report.multitask.report import examples
+from pipeline.multitask import Trainings
 from tests.multitask_models import CONFIG, TEXTS, a_network, small_backbone, spoilt, stored
 
 DIFFERENCES = {"colour": ["in {value}", "{value} instead of {reference}"], "pattern": ["with {value}"]}
@@ -93,8 +98,10 @@ def test_differences_that_cannot_be_read_are_refused(line: str, message: str) ->
 
 
 def test_a_vocabulary_has_every_word_of_a_refinement() -> None:
-    words = " ".join(attribute_texts(DIFFERENCES, a_catalogue())).split()
+    words = " ".join(attribute_texts(DIFFERENCES, a_catalogue(), np.arange(6))).split()
     assert set(words) == {"in", "instead", "of", "with", "red", "navy", "plain", "dots"}
+    learned = " ".join(attribute_texts(DIFFERENCES, a_catalogue(), np.array([0, 1]))).split()
+    assert set(words) - set(learned) == {"dots"}, "of no training item"
 
 
 # Splits of items
@@ -250,6 +257,21 @@ def test_galleries_of_refinements() -> None:
     assert refinement_ranks(queries, targets, images, several, gallery, "split").tolist() == [1]
 
 
+@pytest.mark.parametrize(("categories", "found"), [([0, 0, 1, 0], 0.0), ([0, 0, 1, 1], 1.0)], ids=["both", "other"])
+def test_an_image_of_two_categories_is_a_candidate_in_both(
+    categories: list[int], found: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items 2 and 3 are one image, which is as near to the reference, item 0, as itself."""
+    monkeypatch.setattr("outfits.metrics.multitask.REFINED_AT", (2,))
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3)).astype(np.uint8)
+    pixels[2:] = pixels[0]
+    given = GivenRefinements([Refinement(0, 1, ("in red",))])
+    gallery = Gallery(
+        pixels, np.array([0, 1, 2, 2]), [""] * 4, np.array(categories), np.arange(4), given, by_category=True
+    )
+    assert measure(stored(a_network()), gallery, [REFINEMENT], 1, 0).values["image_alone_split_r@2"] == found
+
+
 def test_all_tasks_are_measured() -> None:
     pytest.importorskip("pycocoevalcap")
     data = some_items("test")
@@ -266,6 +288,40 @@ def test_all_tasks_are_measured() -> None:
     untrained = measure(stored(a_network()), gallery, [REFINEMENT], 1, 0)
     for depth in (1, 10, 50):
         assert untrained.values[f"refined_split_r@{depth}"] == untrained.values[f"sum_split_r@{depth}"]
+
+
+@pytest.mark.parametrize("by_category", [False, True])
+def test_examples_search_what_is_measured_without_the_reference(by_category: bool) -> None:
+    data, catalogue = some_items("test"), a_catalogue()
+    given = GivenRefinements([Refinement(3, 2, ("in red",)), Refinement(0, 1, ("in red",))])
+    gallery = Gallery(
+        data.images.pixels, data.image_ids, data.texts, data.categories, np.arange(6), given, by_category=by_category
+    )
+    shown = examples(stored(spoilt(a_network())), gallery, catalogue, 1, 0).refinements
+    assert [one.reference.item_id for one in shown] == ["i3", "i0"]
+    found = [{item.item_id for item, _ in one.found} for one in shown]
+    # item 4 has the image of item 0, item 3 is alone in its category
+    assert found == (
+        [set(), {"i1", "i2", "i5"}] if by_category else [{"i0", "i1", "i2", "i5"}, {"i1", "i2", "i3", "i5"}]
+    )
+
+
+# Places in the cache
+
+
+def test_a_training_depends_on_the_content_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images that differ as before, but are others."""
+    folders: list[str] = []
+    monkeypatch.setattr("pipeline.multitask.fit_into_cache", lambda run, folder, *_: folders.append(folder.name))
+    config: Any = SimpleNamespace(seed=0, data=SimpleNamespace(num_workers=0))
+    run: Any = SimpleNamespace(cache=tmp_path, config=config, training_facts=list, log=lambda *_: None)
+    items, backbone = some_items(), small_backbone()
+    items = replace(items, items={"train": np.arange(4), "valid": np.arange(4, 6)})
+    for key in ("one", "other", "one"):
+        images = replace(items.images, key=key)
+        trainings = Trainings(run, replace(items, images=images), ["Shirts", "Bags"], backbone)
+        trainings.file("multitask", CONFIG)
+    assert folders[0] == folders[2] != folders[1]
 
 
 def test_captions_equal_to_a_reference_are_best() -> None:

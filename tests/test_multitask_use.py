@@ -1,6 +1,7 @@
 """A multi-task model in use: as an item encoder, by the stylist, on the page and by the service."""
 
 import base64
+import errno
 import json
 from pathlib import Path
 
@@ -160,6 +161,33 @@ def test_vectors_of_the_catalogue_are_kept_and_checked(
     monkeypatch.setattr(Refiner, "_item_image", lambda *_: pytest.fail("the vectors were there"))
     again = Stylist.load(run).refine(stylist.item_ids[0], "in red", top=5)
     assert [match.item.id for match in again] == [match.item.id for match in first]
+
+
+def test_an_image_that_comes_later_is_found(run: Path, stylist: Stylist, tmp_path: Path) -> None:
+    vectors = run / run_files.STYLIST / run_files.STYLIST_REFINEMENT
+    vectors.unlink(missing_ok=True)
+    asked, late = stylist.item_ids[:2]
+    path = stylist.item(late).image_path
+    assert path is not None
+    away = Path(path).rename(tmp_path / "away")
+    assert late not in [match.item.id for match in Stylist.load(run).refine(asked, "in red", top=1000)]
+    away.rename(path)
+    assert late in [match.item.id for match in Stylist.load(run).refine(asked, "in red", top=1000)]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_run_that_may_only_be_read_refines(run: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, arrays: object) -> None:
+        raise OSError(number, "refused", str(path))
+
+    (run / run_files.STYLIST / run_files.STYLIST_REFINEMENT).unlink(missing_ok=True)
+    monkeypatch.setattr("outfits.stylist.refining.write_arrays", refuse)
+    stylist = Stylist.load(run)
+    if number == errno.EROFS:
+        assert stylist.refine(stylist.item_ids[0], "in red", top=3)
+    else:
+        with pytest.raises(OSError, match="refused"):
+            stylist.refine(stylist.item_ids[0], "in red", top=3)
 
 
 def test_captions_and_categories(stylist: Stylist) -> None:

@@ -162,12 +162,15 @@ class AttributeRefinements:
         return value, group[value], text.lower()
 
 
-def attribute_texts(differences: Mapping[str, Sequence[str]], catalogue: Catalogue) -> set[str]:
-    """Pieces of all texts that :class:`AttributeRefinements` can have, for a vocabulary."""
+def attribute_texts(
+    differences: Mapping[str, Sequence[str]], catalogue: Catalogue, items: NDArray[np.int64]
+) -> set[str]:
+    """Pieces of all texts that :class:`AttributeRefinements` of these items can have, for a vocabulary."""
     found = set()
     for name, texts in differences.items():
         found |= {text.replace(WANTED, " ").replace(REFERENCE, " ").lower() for text in texts}
-        found |= {value.lower() for value in catalogue.attributes[name] if value}
+        values = catalogue.attributes[name]
+        found |= {values[item].lower() for item in items.tolist() if values[item]}
     return found
 
 

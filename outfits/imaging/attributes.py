@@ -56,6 +56,15 @@ class AttributeCode:
         parts = [columns[name][:, None] == np.array(values)[None] for name, values in self.values.items()]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
+    def nearest(self, codes: NDArray[np.float32], among: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Rows of ``among`` ``[m, d]`` of the category of each code ``[n, d]`` with most equal attributes, ``[n]``.
+
+        Where none has the category, those with most equal attributes.
+        """
+        weights = np.ones(len(self), dtype=np.float32)
+        weights[self.place(CATEGORY)] = len(self.values)  # more than all other attributes together
+        return np.asarray(((codes * weights) @ among.T).argmax(axis=1))
+
     def place(self, name: str) -> slice:
         """Returns the columns of an attribute."""
         start = 0

@@ -21,22 +21,20 @@ def gram_matrix(maps: Tensor, mask: Tensor | None = None) -> Tensor:
     return flat @ flat.transpose(1, 2) / weight.sum(dim=2, keepdim=True).clamp(min=1e-6)
 
 
-def gram_loss(grams: Sequence[Tensor], targets: Sequence[Tensor], weights: Sequence[float] = ()) -> Tensor:
-    r"""Returns :math:`\sum_l w_l \|G_l - \hat G_l\|^2 / \|\hat G_l\|^2`, shape ``[B]``.
+def gram_loss(grams: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    r"""Returns :math:`\sum_l \|G_l - \hat G_l\|^2 / \|\hat G_l\|^2`, shape ``[B]``.
 
-    Layers differ by factors, so each error is relative to its target; ``weights`` are 1 unless given.
+    Layers differ by factors, so each error is relative to its target, where Gatys et al. divide by fixed sizes.
 
     Args:
         grams: Gram matrices ``[B, c, c]`` of some layers.
         targets: those to reach, ``[B, c, c]`` or ``[1, c, c]``.
-        weights: of the layers.
     """
     terms = [
         (gram - target).square().sum(dim=(1, 2)) / target.square().sum(dim=(1, 2))
         for gram, target in zip(grams, targets, strict=True)
     ]
-    scale = torch.tensor(weights or [1.0] * len(terms), device=terms[0].device)
-    return (torch.stack(terms) * scale[:, None]).sum(dim=0)
+    return torch.stack(terms).sum(dim=0)
 
 
 COARSENESS = (1, 4, 16)  # sides of the squares that colours are averaged over, pixels

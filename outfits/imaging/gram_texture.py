@@ -13,6 +13,12 @@ from outfits.representations.perceptual import FrozenFeatures
 NOISE = 0.15  # deviation of the first image about the sample's mean colour
 
 
+def noise_about(sample: Tensor, size: int, seed: int) -> Tensor:
+    """Draws noise ``[1, 3, size, size]`` about the mean colour of a sample ``[1, 3, h, w]``."""
+    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    return (sample.mean(dim=(2, 3), keepdim=True) + NOISE * noise).clamp(0.0, 1.0)
+
+
 @torch.no_grad()
 def gram_distance(images: Tensor, sample: Tensor, features: FrozenFeatures) -> Tensor:
     """Returns the relative error of the images' Gram matrices, ``[B]``: 0 for the sample ``[1, 3, h, w]`` itself."""
@@ -32,8 +38,7 @@ def synthesised(
         seed: of the noise.
         progress: see :func:`outfits.imaging.optimisation.optimised`.
     """
-    noise = torch.randn(1, 3, config.size, config.size, generator=torch.Generator().manual_seed(seed))
-    start = (sample.mean(dim=(2, 3), keepdim=True) + NOISE * noise).clamp(0.0, 1.0)
+    start = noise_about(sample, config.size, seed)
     with torch.no_grad():
         targets = [gram_matrix(map_) for map_ in features(sample)]
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LEVELS = 256
-LEAST_LOG_SCALE = -7.0  # exp(-7) is a quarter of a level: narrower ones are the same distribution over levels
+LEAST_LOG_SCALE = -7.0  # exp(-7) is a ninth of a level: 97% of a component at a level's middle are on that level
 HALF_LEVEL = 1.0 / (LEVELS - 1)
 
 
@@ -89,7 +89,7 @@ def sample_pixels(parameters: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def bits_per_dimension(nats: Tensor, dimensions: int) -> Tensor:
-    """Converts negative log likelihoods of whole pictures, nats, to bits per channel value."""
+    """Converts negative log likelihoods of whole images, nats, to bits per channel value."""
     return nats / (dimensions * math.log(2.0))
 
 

@@ -1,6 +1,7 @@
 """Optimises the pixels of an image."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +12,13 @@ from outfits.imaging.progress import Progress, silent
 TOLD_EVERY = 25  # steps
 
 
+class _Spent(Exception):
+    """Ends a line search, which has no limit of its own, after the last evaluation."""
+
+
 @dataclass(frozen=True)
 class Optimised:
-    """An image ``[B, 3, S, S]`` in [0, 1] that reached ``losses[-1]``, and the loss after every step before."""
+    """An image ``[B, 3, S, S]`` in [0, 1] that reached ``losses[-1]``, and before that the loss of every evaluation."""
 
     image: Tensor
     losses: list[float]
@@ -47,13 +52,16 @@ def optimised(
         losses.append(float(loss.detach()))
         if losses[-1] < best[1]:
             best = image.detach().clone(), losses[-1]
+        if len(losses) == steps:
+            raise _Spent
         return loss
 
     told = -TOLD_EVERY
     while len(losses) < steps:
-        optimizer.step(evaluate)  # type: ignore[no-untyped-call]
+        with suppress(_Spent):
+            optimizer.step(evaluate)  # type: ignore[no-untyped-call]
         if len(losses) - told >= TOLD_EVERY:
             told = len(losses)
-            if not progress(min(told, steps), steps, best[1]):
+            if not progress(told, steps, best[1]):
                 break
     return Optimised(best[0], [*losses, best[1]])

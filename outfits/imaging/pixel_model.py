@@ -1,4 +1,4 @@
-"""The interface of models of pictures pixel by pixel, from top left to bottom right."""
+"""The interface of models of images pixel by pixel, from top left to bottom right."""
 
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
@@ -44,7 +44,7 @@ class PixelModel(Network[PixelArchitecture], ABC, Generic[S]):
     Args:
         config: section ``imaging.pixels``.
         categories: number of categories.
-        image_size: side S of the pictures, pixels.
+        image_size: side S of the images, pixels.
     """
 
     def __init__(self, config: PixelArchitecture, categories: int, image_size: int) -> None:
@@ -86,12 +86,12 @@ class PixelModel(Network[PixelArchitecture], ABC, Generic[S]):
 
     @torch.inference_mode()
     def sample(self, categories: Tensor, seed: int, known: Tensor | None = None, rows: int = 0) -> Tensor:
-        """Draws pictures pixel by pixel.
+        """Draws images pixel by pixel.
 
         Args:
-            categories: of the pictures, shape ``[B]``.
+            categories: of the images, shape ``[B]``.
             seed: of the draws.
-            known: pictures to be completed, in [0, 1], shape ``[B, 3, S, S]``.
+            known: images to be completed, in [0, 1], shape ``[B, 3, S, S]``.
             rows: how many rows of ``known`` stay as they are, from the top.
 
         Returns:

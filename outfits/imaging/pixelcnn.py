@@ -22,7 +22,8 @@ class GatedLayer(nn.Module):
 
     The vertical stack convolves the rows above a pixel, all columns, the horizontal one the columns before it in its
     own row and adds the vertical stack's map of the same place. Since no convolution is masked by zeroed weights, the
-    rows above have no blind spot. Both are conditioned: :math:`\tanh(Wx + Vs) \odot \sigma(W'x + V's)`.
+    rows above have no blind spot. Unlike the paper's, the vertical stack adds its input too. Both are conditioned:
+    :math:`\tanh(Wx + Vs) \odot \sigma(W'x + V's)`.
 
     Shapes:
         vertical and horizontal maps ``[B, width, R, S]``, condition ``[B, CONDITION, R, S]`` of R rows.
@@ -53,7 +54,7 @@ class GatedLayer(nn.Module):
 class GatedPixelCnn(PixelModel[list[Tensor]]):
     """The gated PixelCNN (van den Oord et al. 2016, arXiv 1606.05328), conditional on the category.
 
-    The picture enters shifted: the vertical stack begins with the rows above a pixel, the horizontal one with the
+    The image enters shifted: the vertical stack begins with the rows above a pixel, the horizontal one with the
     columns before it. White enters as zero, as the padding does.
     """
 

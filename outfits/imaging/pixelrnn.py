@@ -45,7 +45,8 @@ class RowLstmLayer(nn.Module):
 class RowLstm(PixelModel[tuple[Tensor, States]]):
     """PixelRNN with row LSTMs (van den Oord et al. 2016), conditional on the category.
 
-    The receptive field of a pixel is a triangle: every row above widens by one column on either side per layer.
+    The receptive field of a pixel is a triangle, which widens by one column on either side per row above. The first
+    convolution sees the pixel's own row alone, where the paper's sees 7 × 7 pixels.
     """
 
     def __init__(self, config: PixelArchitecture, categories: int, image_size: int) -> None:

@@ -26,6 +26,14 @@ def drawn_swatch(pattern: str, side: int, place: int = 0, *, seed: int = 0, key:
     return torch.from_numpy(pixels).permute(2, 0, 1) / 255
 
 
+def mirrored(square: Tensor, side: int) -> Tensor:
+    """Repeats a square of fabric ``[3, s, s]`` by mirroring until it fills ``[3, side, side]``."""
+    period = square.shape[-1]
+    places = torch.arange(side) % (2 * period)
+    places = torch.minimum(places, 2 * period - 1 - places)
+    return square[:, places][:, :, places]
+
+
 def fabric_square(image: Tensor, foreground: Tensor, side: int) -> Tensor | None:
     """Cuts the square of a garment's fabric that varies most, ``[3, side, side]``; None where no square is whole.
 
@@ -34,6 +42,8 @@ def fabric_square(image: Tensor, foreground: Tensor, side: int) -> Tensor | None
         foreground: probability that a pixel belongs to the garment, ``[1, S, S]``.
         side: of the square, pixels.
     """
+    if side > image.shape[-1]:
+        return None
     inside = F.avg_pool2d((foreground[None] > EDGE).float(), side, stride=1)[0, 0]
     means, squares = (F.avg_pool2d(part[None], side, stride=1)[0] for part in (image, image.square()))
     variance = (squares - means.square()).sum(dim=0)

@@ -13,6 +13,7 @@ from torch import Tensor
 from outfits.completion.context import MethodContext
 from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.encoders.base import ItemEncoder
+from outfits.encoders.packed import PackedImages, copies_of
 
 CUTOFFS = (1, 10)
 TIE = 1e-6  # cosines this close are equal: those of items with the same image
@@ -58,12 +59,22 @@ def retrieved(found: ItemEmbeddings, wanted: NDArray[np.integer], catalogue: Cat
     Items with the same image as the wanted one are no mistakes: they are as near, and do not count as nearer.
     """
     items = catalogue.require_embeddings
-    pictured = items.present[:, 0]
-    cosines = np.where(pictured, found.image @ np.asarray(items.image).T, -np.inf)  # [Q, N]
-    own = np.take_along_axis(cosines, wanted[:, None].astype(np.int64), axis=1)
-    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, : CUTOFFS[-1]]
-    right = catalogue.categories[nearest] == catalogue.categories[wanted][:, None]
-    return Retrieved((cosines > own + TIE).sum(axis=1), right[:, 0], right.mean(axis=1))
+    pictured, images = items.present[:, 0], np.asarray(items.image)
+    ranks, right = [], []
+    for start in range(0, len(wanted), BATCH):  # so that no matrix is Q × N
+        asked = wanted[start : start + BATCH].astype(np.int64)
+        cosines = np.where(pictured, found.image[start : start + BATCH] @ images.T, -np.inf)
+        ranks.append((cosines > np.take_along_axis(cosines, asked[:, None], axis=1) + TIE).sum(axis=1))
+        nearest = np.argsort(-cosines, axis=1, kind="stable")[:, : CUTOFFS[-1]]
+        right.append(catalogue.categories[nearest] == catalogue.categories[asked][:, None])
+    same_category = np.concatenate(right)
+    return Retrieved(np.concatenate(ranks), same_category[:, 0], same_category.mean(axis=1))
+
+
+def seen_share(images: PackedImages, wanted: NDArray[np.int64], train: NDArray[np.int64]) -> float:
+    """Share of items ``wanted`` whose image, pixel by pixel, is that of a training item; both catalogue positions."""
+    numbers = copies_of(images, np.concatenate([train, wanted]))
+    return float(np.isin(numbers[len(train) :], numbers[: len(train)]).mean())
 
 
 def completed_scores(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LEVELS = 256
+LONGEST = 16383  # pixels of a WebP file's side
 ENCODINGS = {
     "png": {"format": "PNG", "optimize": True},
     "webp": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6},
@@ -26,15 +27,20 @@ def sheet_bits(images: NDArray[np.uint8], encoding: str) -> float:
     """Bits per channel value of all images ``[n, S, S, 3]`` in one file, so that its header counts for nothing.
 
     They are one column, or a square grid whose last row is filled up with white, whichever file is shorter. All but
-    the pixels that fill up are counted as content.
+    the pixels that fill up are counted as content. A column longer than :data:`LONGEST` is left out, and a grid larger
+    than that is several files.
     """
     count, side = images.shape[:2]
+    fit = (LONGEST // side) ** 2
+    if count > fit:
+        parts = [images[start : start + fit] for start in range(0, count, fit)]
+        return float(sum(sheet_bits(part, encoding) * len(part) for part in parts) / count)
     across = math.ceil(math.sqrt(count))
     filled = np.full((math.ceil(count / across) * across, *images.shape[1:]), LEVELS - 1, dtype=np.uint8)
     filled[:count] = images
     grid = filled.reshape(-1, across, side, side, 3).transpose(0, 2, 1, 3, 4).reshape(-1, across * side, 3)
-    column = images.reshape(-1, side, 3)
-    return 8.0 * min(_length(np.ascontiguousarray(layout), encoding) for layout in (column, grid)) / images.size
+    layouts = [grid] if count * side > LONGEST else [images.reshape(-1, side, 3), grid]
+    return 8.0 * min(_length(np.ascontiguousarray(layout), encoding) for layout in layouts) / images.size
 
 
 def histogram_bits(train: NDArray[np.uint8], images: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -59,6 +59,16 @@ class Gallery:
         found: NDArray[np.int64] = items[np.unique(self.image_ids[items], return_index=True)[1]]
         return np.sort(found)
 
+    def candidates(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Equal numbers for equal candidates of refinements ``[n]``: images, of each category where each is searched.
+
+        An image in two categories, as FashionIQ has them, is a candidate in both.
+        """
+        if not self.by_category:
+            return self.image_ids[items]
+        found: NDArray[np.int64] = self.image_ids[items] * (int(self.categories.max()) + 1) + self.categories[items]
+        return found
+
     def texts_of(self, items: NDArray[np.int64]) -> list[str]:
         """Texts of items."""
         return [self.texts[item] for item in items.tolist()]
@@ -84,9 +94,9 @@ def measure(model: StoredNetwork, gallery: Gallery, tasks: Sequence[str], beam: 
         _retrieval(found, model, gallery)
     if REFINEMENT in tasks and gallery.refinements is not None:
         _refinement(found, model, gallery, seed)
-    if RECOGNITION in own:
+    if RECOGNITION in tasks and RECOGNITION in own:
         _recognition(found, model, gallery)
-    if CAPTIONING in own:
+    if CAPTIONING in tasks and CAPTIONING in own:
         _captioning(found, model, gallery, beam)
     return found
 
@@ -125,9 +135,8 @@ def _refinement(found: Measured, model: StoredNetwork, gallery: Gallery, seed: i
     network, questions = model.network, gallery.refinements.questions(seed)
     search, pixels = network.task_or_none(RETRIEVAL), gallery.pixels
     references, texts = np.array([one.reference for one in questions]), [one.text for one in questions]
-    images = gallery.distinct(
-        np.union1d(gallery.items, np.concatenate([references, *(one.right for one in questions)]))
-    )
+    every = np.union1d(gallery.items, np.concatenate([references, *(one.right for one in questions)]))
+    images = every[np.unique(gallery.candidates(every), return_index=True)[1]]
     distinct_texts, of_text = np.unique(np.array(texts), return_inverse=True)
     plain_images = image_vectors(model, pixels[images], search)
     place = {int(gallery.image_ids[item]): row for row, item in enumerate(images.tolist())}
@@ -159,22 +168,19 @@ def refinement_ranks(
     Args:
         queries: shape ``[Q, D]``.
         targets: of ``images``, shape ``[G, D]``.
-        images: candidates, catalogue positions, each image once.
+        images: catalogue positions, one for each number of :meth:`Gallery.candidates`.
         questions: what is asked.
         gallery: the split.
         kind: of :data:`GALLERIES`.
     """
-    ids = gallery.image_ids[images]
-    in_gallery = np.ones(len(images), dtype=np.bool_)
-    if kind == "split":
-        in_gallery = np.isin(ids, gallery.image_ids[gallery.items])
-    else:
+    ids, named = gallery.candidates(images), gallery.items
+    if kind != "split":
         named = np.concatenate([[one.reference, *one.right.tolist()] for one in questions])
-        in_gallery = np.isin(ids, gallery.image_ids[named])
+    in_gallery = np.isin(ids, gallery.candidates(named))
     ranks = []
     for some in blocks(len(questions), BLOCK):
         scores = queries[some] @ targets.T
-        right = np.stack([np.isin(ids, gallery.image_ids[one.right]) for one in questions[some]])
+        right = np.stack([np.isin(ids, gallery.candidates(one.right)) for one in questions[some]])
         allowed = np.tile(in_gallery, (len(scores), 1))
         if gallery.by_category:
             own = gallery.categories[[one.reference for one in questions[some]]]

@@ -1,5 +1,6 @@
 """What a run's multi-task encoder does beside embedding: refines, captions and categorises."""
 
+import errno
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +53,7 @@ class Refiner:
     def gallery(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Vectors of all items as refinements find them ``[N, d]``, zero where there is no image, and which have one.
 
-        Embeds the catalogue's images at the first call, unless the run's folder has the vectors.
+        Embeds the catalogue's images at the first call, unless the run's folder has their vectors.
 
         Raises:
             ArtifactError: if no item has an image.
@@ -71,7 +72,9 @@ class Refiner:
             from_before = [places[item] for item in kept]
             vectors[kept], present[kept] = of_before[from_before], there[from_before]
         elif (stored := self._stored()) is not None:
-            return stored
+            vectors, present = stored
+            missing = np.flatnonzero(~present).tolist()  # whose images may have come since
+        before = int(present.sum())
         for start in range(0, len(missing), BATCH):
             some = [
                 (item, image)
@@ -86,11 +89,8 @@ class Refiner:
                 "no image of the catalogue can be opened, by which refinements find items; give data_root, the folder "
                 "of the data set"
             )
-        if self._before is None and self._folder is not None:
-            key = np.array([self.model.key, *catalogue.item_ids])
-            write_arrays(
-                self._folder / run_files.STYLIST_REFINEMENT, {"key": key, "vectors": vectors, "present": present}
-            )
+        if self._before is None and present.sum() > before:
+            self._store(vectors, present)
         return vectors, present
 
     def refine(self, image: NDArray[np.uint8], text: str) -> NDArray[np.float32]:
@@ -167,6 +167,19 @@ class Refiner:
             draft_size=2 * settings.image_size,
         )
         return None if image is None else settings.prepare(image)
+
+    def _store(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> None:
+        """Keeps the vectors in the run's folder, unless that may only be read."""
+        if self._folder is None:
+            return
+        key = np.array([self.model.key, *self.catalogue.item_ids])
+        try:
+            write_arrays(
+                self._folder / run_files.STYLIST_REFINEMENT, {"key": key, "vectors": vectors, "present": present}
+            )
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
 
     def _stored(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
         """The vectors that the run's folder has of this catalogue and model."""

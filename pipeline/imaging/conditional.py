@@ -54,7 +54,7 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
     )
     model = load_network(ConditionalGenerator, ConditionalArchitecture, path, NAME, "train it again")[0]
     test = work.data.items["test"]
-    ways = _ways(work, model, codes)
+    ways = _ways(work, model, code, codes)
     obeyed = obeyed_views(model, torch.from_numpy(codes[test]), config.view, work.run.config.seed)
     steps = -(-len(train) // work.config.batch_size) * work.config.epochs
     told = ", ".join(f"{name} ({len(values)})" for name, values in code.values.items())
@@ -82,7 +82,7 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
                 "views",
                 "Views: what is asked for and what is drawn",
                 ("Correlation", "Drawn change per asked one"),
-                {name: list(values) for name, values in obeyed.items()},
+                {name: [None if np.isnan(value) else value for value in pair] for name, pair in obeyed.items()},
                 "Of each test item one random view. Place is the centre of the drawn mask, size the root of its area, "
                 "brightness the mean within it; 1 and 1 is obedience.",
             ),
@@ -91,12 +91,14 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
     )
 
 
-def _ways(work: ImagingWork, model: ConditionalGenerator, codes: NDArray[np.float32]) -> dict[str, Draw]:
+def _ways(
+    work: ImagingWork, model: ConditionalGenerator, code: AttributeCode, codes: NDArray[np.float32]
+) -> dict[str, Draw]:
     """Returns what draws test items, by the rows ``[n]`` of the split, as image and mask ``[n, 4, S, S]``."""
     test, train = work.data.items["test"], work.data.items["train"]
     categories = work.dataset.catalogue.categories
     pixels = work.data.images.pixels
-    nearest = train[(codes[test] @ codes[train].T).argmax(axis=1)]
+    nearest = train[code.nearest(codes[test], codes[train])]
     means = mean_images(pixels[train], categories[train], categories[test])
 
     @torch.inference_mode()
@@ -105,7 +107,7 @@ def _ways(work: ImagingWork, model: ConditionalGenerator, codes: NDArray[np.floa
 
     return {
         "Network": drawn,
-        "Training item with most equal attributes": lambda rows: image_tensor(pixels[nearest[rows]]),
+        "Training item of the category with most equal attributes": lambda rows: image_tensor(pixels[nearest[rows]]),
         "Category's mean image": lambda rows: torch.from_numpy(means[rows]).permute(0, 3, 1, 2),
     }
 
@@ -142,8 +144,9 @@ def _sheets(
     sheets = [
         drawn_sheet(model, told, maps[:, :3], maps[:, 3:], means[:, :3], heads),
         view_sheet(model, told, heads),
-        mixture_sheet(model, told, heads),
     ]
+    if len(shown) > 1:
+        sheets.append(mixture_sheet(model, told, heads))
     if len(code.values) > 1:
         sheets.append(changed_sheet(model, code, told[:4], heads[:4]))
     return sheets

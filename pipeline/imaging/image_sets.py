@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from outfits.metrics.image_sets import pooled_features, set_distances
+from outfits.report.examples import evenly_spread
 from outfits.report.imaging.result import MetricTable, Value
 from pipeline.imaging.work import ImagingWork
 
@@ -13,10 +14,15 @@ BATCH, MOST = 32, 1000
 
 
 def set_table(work: ImagingWork, made: Mapping[str, Tensor]) -> MetricTable:
-    """Compares sets of images ``[n, 3, S, S]`` in [0, 1], by name, with the training images; so the test images."""
+    """Compares sets of images ``[n, 3, S, S]`` in [0, 1], one for each test image, with the training images.
+
+    The test images are compared too. Of every set the same :data:`MOST` at most count, since the Fréchet distance
+    depends on their number.
+    """
     features = work.features(*work.config.set_layers)
     real = pooled_features(torch.split(work.images("train", MOST), BATCH), features)
-    sets = {"Held-out images (the floor)": work.images("test", MOST), **made}
+    sets = {"Held-out images (the floor)": work.images("test", MOST)}
+    sets |= {name: images[evenly_spread(len(images), MOST)] for name, images in made.items()}
     rows: dict[str, list[Value]] = {}
     for name, images in sets.items():
         found = set_distances(pooled_features(torch.split(images, BATCH), features), real, seed=work.run.config.seed)

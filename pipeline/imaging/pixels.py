@@ -38,7 +38,7 @@ def draw_by_pixels(work: ImagingWork) -> ImagingResult:
         kind,
         "-bits",
         lambda: PixelModule(work.config, network, categories, kind),
-        [getattr(work.config.pixels, field.name) for field in fields(PixelArchitecture)],
+        made_from(work),
     )
     model = load_network(partial(_built, network), PixelArchitecture, path, title, "train it again")[0]
     images, told = _split(work, "test")
@@ -77,6 +77,14 @@ def draw_by_pixels(work: ImagingWork) -> ImagingResult:
         ],
         sheets=_sheets(work, model, oddness_scores(model, images, told)),
     )
+
+
+def made_from(work: ImagingWork) -> list[Any]:
+    """Returns JSON values that the weights depend on besides the images: the architecture and the items' categories."""
+    architecture = [getattr(work.config.pixels, field.name) for field in fields(PixelArchitecture)]
+    catalogue = work.dataset.catalogue
+    told = [catalogue.categories[work.data.items[split]].tolist() for split in ("train", "valid")]
+    return [*architecture, len(catalogue.category_names), told]
 
 
 def _built(

@@ -1,6 +1,7 @@
 """Style transfer: garments in other patterns, by one network and by optimisation of the pixels on the same loss."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -89,7 +90,8 @@ def transfer_styles(work: ImagingWork) -> ImagingResult:
     """Trains the network, or finds it finished, and paints test images by it and by optimisation."""
     config = work.config.style_transfer
     size = work.config.image_size
-    styles = torch.stack([work.swatch(source, size, place, KEY) for place, source in enumerate(config.styles)])
+    sources = enumerate(config.styles)
+    styles = torch.stack([work.swatch(source, size, place, KEY, mirror=True) for place, source in sources])
     features = work.features(*dict.fromkeys([*config.content_layers, *config.style_layers]))
     objective = StyleObjective(config, features, styles)
     used = {key: value for key, value in asdict(config).items() if key not in ("styles", "steps", "optimised")}
@@ -129,7 +131,7 @@ def transfer_styles(work: ImagingWork) -> ImagingResult:
 
 
 def _contents(work: ImagingWork) -> Contents:
-    """Takes test images spread evenly over those that show a garment."""
+    """Takes test images spread evenly over the split."""
     chosen = work.chosen("test", work.config.shown)
     maps = image_tensor(work.data.images.pixels[chosen])
     catalogue = work.dataset.catalogue
@@ -140,7 +142,8 @@ def _contents(work: ImagingWork) -> Contents:
 def _compared(painter: Painter, contents: Contents, names: list[str]) -> tuple[MetricTable, ImageSheet, str]:
     """Paints images in every style by both ways; also counts the steps after which optimisation is as good."""
     sums: dict[str, dict[str, list[float]]] = {way: {} for way in ("unchanged", "network", "optimisation")}
-    rows, labels, steps = [], [], []
+    rows, labels = [], []
+    steps: list[int | None] = []
     for style, name in enumerate(names):
         painted: dict[str, list[Tensor]] = {"network": [], "optimisation": []}
         for row in range(len(contents)):
@@ -155,7 +158,7 @@ def _compared(painter: Painter, contents: Contents, names: list[str]) -> tuple[M
                 for measure, value in {**painter.measured(image, one, weights), "seconds": took}.items():
                     sums[way].setdefault(measure, []).append(value)
             reached = np.flatnonzero(np.array(losses) <= sums["network"]["loss"][-1])
-            steps.append(int(reached[0]) + 1 if len(reached) else len(losses))
+            steps.append(int(reached[0]) + 1 if len(reached) else None)
             painted["network"].append(fed)
             painted["optimisation"].append(best)
         for way, images in painted.items():
@@ -178,8 +181,15 @@ def _compared(painter: Painter, contents: Contents, names: list[str]) -> tuple[M
     return (
         table,
         ImageSheet("compared", "One pass of the network beside optimisation", drawn, note),
-        f"{np.median(steps):.0f}",
+        _median(steps),
     )
+
+
+def _median(steps: Sequence[int | None]) -> str:
+    """Writes the lower median of steps, None being more than all."""
+    found = sorted(step for step in steps if step is not None)
+    middle = (len(steps) - 1) // 2
+    return f"{found[middle]}" if middle < len(found) else "never reached by most"
 
 
 def _all_styles(painter: Painter, contents: Contents, styles: Tensor, names: list[str]) -> ImageSheet:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from outfits.encoders.content import content_hash
 from outfits.encoders.learned import image_tensor
-from outfits.imaging.gram_texture import NOISE, gram_distance, synthesised
+from outfits.errors import ConfigError
+from outfits.imaging.gram_texture import gram_distance, noise_about, synthesised
 from outfits.imaging.neighbour_texture import grown
 from outfits.imaging.swatches import fabric_square
 from outfits.report.imaging.result import ImageSheet, ImagingResult, MetricTable, Value
@@ -20,6 +21,7 @@ from pipeline.imaging.work import ImagingWork
 LOOKED_AT = 200  # test images among which the fabrics that vary most are looked for
 ENLARGED = 2
 KEY = "model.imaging.texture.samples"
+OF_GRAM = ("size", "steps", "colour_weight", "smoothness_weight")  # keys that its images depend on, besides the layers
 
 
 def continue_fabrics(work: ImagingWork) -> ImagingResult:
@@ -30,14 +32,17 @@ def continue_fabrics(work: ImagingWork) -> ImagingResult:
         source: work.swatch(source, config.sample_size, place, KEY) for place, source in enumerate(config.samples)
     }
     samples |= _fabrics(work)
+    if not samples:
+        text = f"no test image has a square of {config.sample_size} pixels of fabric; choose a larger image_size"
+        raise ConfigError([f"model.imaging.texture.fabrics: {text}"])
     rows: dict[str, list[Value]] = {}
     made: dict[str, list[Tensor]] = {}
     for name, sample in samples.items():
         neighbour, gram = _by_neighbours(work, name, sample), _by_gram(work, name, sample, features)
         images = [_tensor(neighbour["image"]), _tensor(gram["image"])]
-        mean = sample.mean(dim=(1, 2))[None, :, None, None]
-        noise = torch.randn(1, 3, config.size, config.size, generator=torch.Generator().manual_seed(0))
-        compared = [*images, (mean + NOISE * noise).clamp(0, 1), mean.expand(-1, -1, config.size, config.size)]
+        noise = noise_about(sample[None], config.size, work.run.config.seed)
+        mean = sample.mean(dim=(1, 2))[None, :, None, None].expand_as(noise)
+        compared = [*images, noise, mean]
         distances = [float(gram_distance(image, sample[None], features)) for image in compared]
         rows[name] = [*distances, float(neighbour["seconds"]), float(gram["seconds"])]
         made[name] = images
@@ -103,7 +108,7 @@ def _by_gram(work: ImagingWork, name: str, sample: Tensor, features: FrozenFeatu
         done = synthesised(sample[None], features, config, seed=seed, progress=work.progress(f"{name}, Gram"))
         return {"image": done.image[0].permute(1, 2, 0).numpy(), "losses": np.array(done.losses)}
 
-    used = {key: value for key, value in asdict(config).items() if key in ("size", "steps", "smoothness_weight")}
+    used = {key: value for key, value in asdict(config).items() if key in OF_GRAM}
     made_from = [_digest(sample.numpy()), used, work.features_key(features)]
     return work.kept("gram_texture", made_from, make)
 

@@ -21,11 +21,11 @@ from outfits.data.dataset import OutfitDataset
 from outfits.encoders.learned import image_tensor
 from outfits.errors import ConfigError
 from outfits.imaging.progress import Progress
-from outfits.imaging.swatches import drawn_swatch, fabric_square
+from outfits.imaging.swatches import drawn_swatch, fabric_square, mirrored
 from outfits.report.examples import evenly_spread
 from outfits.representations.perceptual import FrozenFeatures
 from outfits.representations.store import frozen_features
-from outfits.storage import Arrays, copy_file, read_arrays, write_arrays, write_json, write_text
+from outfits.storage import Arrays, copy_file, read_arrays, write_arrays, write_json
 from outfits.weights import save_network, weights_digest
 from pipeline.cached import fit_into_cache
 from pipeline.run import Run, content_key
@@ -61,9 +61,11 @@ class ImagingWork:
         config = self.config.perceptual
         return frozen_features(replace(config, layers=list(layers)) if layers else config, PLACE)
 
-    def features_key(self, features: FrozenFeatures) -> list[str]:
+    def features_key(self, features: FrozenFeatures) -> list[Any]:
         """Returns JSON values that features depend on."""
-        return [weights_digest(features.network), *features.layers]
+        normalisation = [part.flatten().tolist() for part in (features.mean, features.std)]
+        # architectures of equal weights differ, for example, in their padding, which str names
+        return [weights_digest(features.network), str(features.network), normalisation, *features.layers]
 
     def trained(
         self,
@@ -73,7 +75,7 @@ class ImagingWork:
         made_from: Any,
         data: OutfitLoaders | None = None,
     ) -> Path:
-        """Trains a network into the cache, or finds it there, and copies it into the run's folder.
+        """Finds a network in the run's folder, else in the cache, else trains it into the cache; the run has a copy.
 
         Args:
             name: of this training, and prefix of its logged metrics.
@@ -85,12 +87,14 @@ class ImagingWork:
         Returns:
             The network's file in the run's folder; ``training_time`` tells how long it took.
         """
-        run, config, data = self.run, self.config, data or self.data
+        run, config, data, copy = self.run, self.config, data or self.data, self.file(name)
+        if before_writing(copy.exists):
+            return copy
         settings = {key: getattr(config, key) for key in TRAINING_KEYS}
         images = [self.data.images.key, *(self.data.items[split].tolist() for split in ("train", "valid"))]
         key = content_key(name, settings, made_from, images, run.config.seed, *run.training_facts())
         folder = run.cache / "imaging" / f"{name}-{key}"
-        path, copy = folder / run_files.NETWORK, self.file(name)
+        path = folder / run_files.NETWORK
         if before_writing(path.exists):
             run.log("imaging", f"reusing the {name} in {folder}")
         else:
@@ -105,10 +109,8 @@ class ImagingWork:
             fit_into_cache(run, folder, name, metric, config, build, data, save)
 
         def keep() -> None:
-            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(folder / run_files.TRAINING, copy.with_suffix(".json"))
             copy_file(path, copy)
-            facts = (folder / run_files.TRAINING).read_text(encoding="utf-8")
-            write_text(copy.with_suffix(".json"), facts)
 
         on_rank_zero(keep)
         return copy
@@ -142,7 +144,7 @@ class ImagingWork:
 
         return tell
 
-    def swatch(self, source: str, side: int, place: int, key: str) -> Tensor:
+    def swatch(self, source: str, side: int, place: int, key: str, *, mirror: bool = False) -> Tensor:
         """Returns a fabric ``[3, side, side]`` in [0, 1]; raises ConfigError, naming ``key``, if there is none.
 
         Args:
@@ -150,6 +152,8 @@ class ImagingWork:
             side: pixels.
             place: which of several, which chooses a drawn one's colour.
             key: the configuration key.
+            mirror: cuts an item's square of a half, quarter or eighth of the side, the largest that its garment holds,
+                and fills the rest by mirroring.
         """
         kind, _, name = source.partition(":")
         if kind == "drawn":
@@ -158,10 +162,11 @@ class ImagingWork:
         if kind != "item" or name not in ids:
             raise ConfigError([f"{key}: {source!r} is neither drawn:PATTERN nor item:ID of the catalogue"])
         maps = image_tensor(self.data.images.pixels[[list(ids).index(name)]])[0]
-        found = fabric_square(maps[:3], maps[3:], side)
-        if found is None:
-            raise ConfigError([f"{key}: {source} has no square of {side} pixels of fabric; choose a larger image_size"])
-        return found
+        sides = [side // part for part in (2, 4, 8)] if mirror else [side]
+        for cut in sides:
+            if (found := fabric_square(maps[:3], maps[3:], cut)) is not None:
+                return mirrored(found, side)
+        raise ConfigError([f"{key}: {source} has no square of {cut} pixels of fabric; choose a larger image_size"])
 
     def images(self, split: str, most: int | None = None) -> Tensor:
         """Returns images of a split, at most ``most`` spread evenly over it, ``[n, 3, S, S]`` in [0, 1]."""

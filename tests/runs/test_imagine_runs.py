@@ -1,6 +1,7 @@
 """Images drawn from attributes, pixel by pixel and from the generator's latents, through the entry points."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,18 @@ def test_a_model_is_trained_once_and_measured_again(model: str, place: Place) ->
     if model != "conditional":
         bits = results["tables"]["bits"]
         assert all(0 < row["Mean"] < 12 for row in bits.values())
+    shutil.rmtree(place.cache / "imaging")
     said = here("evaluate", [f"run={place.run}"]).succeeded().output
     assert "training the" not in said
     assert results_of(place.run, "imaging")["tables"] == results["tables"]
+
+
+def test_one_image_without_views_is_reported(place: Place) -> None:
+    still = ("model.imaging.shown=1", "model.imaging.conditional.view.place=0")
+    here("train", [*place.arguments(), "model=conditional", *SMALL, *OF_MODEL["conditional"], *still]).succeeded()
+    results = results_of(place.run, "imaging")
+    assert "mixtures" not in results["sheets"]
+    assert set(results["tables"]["views"]["downwards"].values()) == {None}
 
 
 def test_a_finished_run_learns_to_imagine(place: Place) -> None:

@@ -1,6 +1,7 @@
 """The multi-task model through the entry points."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,13 @@ def test_a_run_is_compared_measured_again_and_used(place: Place, tmp_path: Path)
     assert stylist.categorise(str(stylist.item(item).image_path))[0][0] in stylist.categories
 
 
+def test_a_split_without_refinements_is_named_before_training(place: Place) -> None:
+    few = ("data.synthetic.items=60", "data.synthetic.outfits=60", "data.split.shares=[0.8,0.19,0.01]")
+    said = here("train", place.arguments(*SMALL, *few))
+    assert "the test split has" in said.mistake()
+    assert "multitask: training" not in said.output
+
+
 def test_a_killed_run_ends_with_the_same_model(place: Place, tmp_path: Path) -> None:
     here("train", place.arguments(*SMALL)).succeeded()
     other = replace(place, run=tmp_path / "other", cache=tmp_path / "other-cache")
@@ -76,4 +84,9 @@ def test_a_killed_run_ends_with_the_same_model(place: Place, tmp_path: Path) -> 
     assert (other.run / "multitask_model.safetensors").read_bytes() == (
         place.run / "multitask_model.safetensors"
     ).read_bytes()
-    assert results_of(other) == results_of(place)
+    first = results_of(place)
+    assert results_of(other) == first
+    shutil.rmtree(place.cache / "multitask")
+    again = here("evaluate", [f"run={place.run}", f"cache_dir={place.cache}"]).succeeded().output
+    assert "training " not in again, "the run has its model"
+    assert results_of(place) == first

@@ -101,7 +101,8 @@ class StyleTransferConfig(StyleArchitecture):
     """Style transfer: styles, loss, network and optimisation."""
 
     styles: list[str] = key(
-        ["drawn:stripes", "drawn:dots", "drawn:checks"], "style_transfer: styles, as model.imaging.texture.samples"
+        ["drawn:stripes", "drawn:dots", "drawn:checks"],
+        "style_transfer: styles, each drawn:PATTERN or item:ID, a square of its fabric, mirrored to the image's size",
     )
     content_layers: list[str] = key(["blocks.2"], "style_transfer: layers whose features are kept")
     style_layers: list[str] = key(GRAM_LAYERS, "style_transfer: layers whose Gram matrices are the style's")

@@ -49,7 +49,7 @@ class ImagineConfig(ConditionalArchitecture, ConditionalLoss):
     background: str = key("keep", "background of the images: keep, or cut (white)", choices=("keep", "cut"))
     noise: float = key(
         0.5,
-        "length of the noise added in training to items' vectors of unit length, since latents lie beside items",
+        "most that noise is long which training adds to items' vectors of unit length, since latents lie beside items",
         ge=0,
     )
     epochs: int = key(20, "training epochs", ge=1)

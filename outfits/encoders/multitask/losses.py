@@ -37,17 +37,15 @@ def contrasts(queries: Tensor, targets: Tensor, scale: Tensor, excluded: Tensor 
     return logits if excluded is None else logits.masked_fill(excluded, -torch.inf)
 
 
-def soft_cross_entropy(student: Tensor, teacher: Tensor, present: Tensor | None = None) -> Tensor:
+def soft_cross_entropy(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Mean over rows of :math:`-\sum_j p_j \log q_j`, p and q the softmax of the teacher's and the student's logits.
 
     Args:
         student: logits, shape ``[..., C]``.
         teacher: logits of the same shape, without gradients; minus infinity in both is no choice.
-        present: rows that count, bool, shape ``[...]``; None: all.
     """
     wanted, log_found = teacher.softmax(-1), student.log_softmax(-1)
-    rows = -torch.where(wanted > 0, wanted * log_found, 0.0).sum(-1)
-    return rows.mean() if present is None else rows[present].mean()
+    return -torch.where(wanted > 0, wanted * log_found, 0.0).sum(-1).mean()
 
 
 def word_loss(logits: Tensor, targets: Tensor) -> Tensor:

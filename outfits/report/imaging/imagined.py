@@ -16,14 +16,15 @@ from outfits.encoders.learned import image_tensor
 from outfits.encoders.packed import PackedImages
 from outfits.imaging.conditional import ConditionalGenerator
 from outfits.imaging.decoder import decoded, retrieval_vectors
-from outfits.metrics.imagined import Retrieved, completed_scores, embed_images, ratio, retrieved
+from outfits.metrics.imagined import Retrieved, completed_scores, embed_images, ratio, retrieved, seen_share
+from outfits.report.examples import evenly_spread
 from outfits.report.imaging.conditional import STEPS, mean_images
 from outfits.report.imaging.result import ImageSheet, ImagingResult, MetricTable, Value
 from outfits.report.representation.sheets import MARK, framed, sheet, tiles
 
 STREAM = 51  # first number of the seed of random items
 IMAGINED, MEAN = "Imagined: the latent decoded", "Mean image of its category"
-BATCH = 64
+HELD_OUT = 1000  # held-out items that are decoded, at most
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def measure_imagined(
     scores = {name: completed_scores(context, imagined.tasks.given, each, own) for name, each in embedded.items()}
     real = catalogue.require_embeddings.take(wanted)
     scores = {"The item found, image and text": completed_scores(context, imagined.tasks.given, real, own), **scores}
-    held = items["test"]
+    held = items["test"][evenly_spread(len(items["test"]), HELD_OUT)]
     held_drawn = decoded(imagined.decoder, torch.from_numpy(vectors[held]))[0]
     cosines = (
         torch.nn.functional.normalize(imagined.latents.flatten(0, 1), dim=-1) * torch.from_numpy(vectors[wanted])
@@ -103,6 +104,7 @@ def measure_imagined(
             "Missing items": len(wanted),
             "Different items found": len(np.unique(wanted)),
             "Training images": len(items["train"]),
+            "Found items whose image trained the decoder": f"{seen_share(imagined.images, wanted, items['train']):.0%}",
             "Parameters of the decoder": sum(parameter.numel() for parameter in imagined.decoder.parameters()),
             "Cosine of latent and item found": f"{float(cosines.mean()):.3f}",
             "Found at 10, times the mean image's": f"{ratio(found, IMAGINED, MEAN):.1f}",
@@ -167,16 +169,16 @@ def _sheets(
         rows.append(torch.cat([marked, tiles(imagined.pixels(given))]))
         labels.append("\n".join(names[catalogue.categories[item]] for item in chosen))
     heads = ["imagined", "mask", "found"] * k + ["given"]
-    held = items["test"][np.linspace(0, len(items["test"]) - 1, 10).round().astype(int)]
+    held = items["test"][evenly_spread(len(items["test"]), 10)]
     ends = torch.from_numpy(vectors[held])
     shares = torch.linspace(0.0, 1.0, STEPS)[:, None]
     mixed = [
         tiles(decoded(imagined.decoder, (1 - shares) * one + shares * other)[0])
-        for one, other in zip(ends[0:8:2], ends[1:8:2], strict=True)
+        for one, other in zip(ends[0:8:2], ends[1:8:2], strict=False)
     ]
     pair_names = [
         f"{names[catalogue.categories[one]]} to\n{names[catalogue.categories[other]]}"
-        for one, other in zip(held[0:8:2], held[1:8:2], strict=True)
+        for one, other in zip(held[0:8:2], held[1:8:2], strict=False)
     ]
     return [
         ImageSheet("imagined", "Imagined items and those found", sheet(rows, labels, heads)),

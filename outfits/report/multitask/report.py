@@ -199,8 +199,10 @@ def examples(model: StoredNetwork, gallery: Gallery, catalogue: Catalogue, beam:
         references = np.array([one.reference for one in questions])
         queries = refined_queries(model, pixels[references], [one.text for one in questions])
         for one, scores in zip(questions, queries @ targets.T, strict=True):
-            own = gallery.image_ids[images] == gallery.image_ids[one.reference]
-            order = images[np.argsort(-np.where(own, -np.inf, scores), kind="stable")[:SHOWN]]
+            candidates = gallery.image_ids[images] != gallery.image_ids[one.reference]
+            if gallery.by_category:
+                candidates &= gallery.categories[images] == gallery.categories[one.reference]
+            order = images[candidates][np.argsort(-scores[candidates], kind="stable")[:SHOWN]]
             right = np.isin(gallery.image_ids[order], gallery.image_ids[one.right]).tolist()
             found = list(zip(items_at(catalogue, order), right, strict=True))
             refinements.append(RefinementExample(items_at(catalogue, np.array([one.reference]))[0], one.text, found))

@@ -731,7 +731,7 @@ class Stylist:
             DataError: if the item has no image, or the encoder knows no word of the text.
         """
         refiner, allowed = self._refiner, self._allowed_items(category)
-        similarity = refiner.refine(refiner.prepared(self._image_of(item)), text)
+        similarity = refiner.refine(refiner.prepared(*self._image_of(item)), text)
         allowed = allowed & refiner.gallery[1]
         if isinstance(item, str):
             allowed[self._parser.position(item)] = False
@@ -739,7 +739,7 @@ class Stylist:
 
     def caption(self, item: Piece) -> str:
         """A text for the image of a catalogue item or an external garment; errors as of :meth:`refine`."""
-        return self._refiner.caption(self._refiner.prepared(self._image_of(item)), self._run.config.multitask.beam)
+        return self._refiner.caption(self._refiner.prepared(*self._image_of(item)), self._run.config.multitask.beam)
 
     def categorise(self, image: ImageSource, text: str = "") -> list[tuple[str, float]]:
         """Categories of a photo with their probabilities, the likeliest first, by the run's multi-task encoder.
@@ -768,16 +768,20 @@ class Stylist:
             return Refiner(model, self._run.catalogue, None, self._exported._refiner)
         return Refiner(model, self._run.catalogue, self._run.folder / run_files.STYLIST)
 
-    def _image_of(self, item: Piece) -> ImageSource:
-        """The image of a catalogue item or a garment; DataError if it has none."""
+    def _image_of(self, item: Piece) -> tuple[ImageSource, str | None]:
+        """The image of an item, and its name in messages, None: its file's; DataError if there is none.
+
+        Messages name catalogue items by id, since a service must not tell where its files lie.
+        """
         if isinstance(item, Garment):
-            image, name = item.path or item.image, f"own {item.category}"
+            image, name, of_item = item.path or item.image, None, f"own {item.category}"
         else:
             ref = self.item(item)
-            image, name = ref.image_path, f"item {ref.id!r}"
+            image, of_item = ref.image_path, f"item {ref.id!r}"
+            name = f"of {of_item}"
         if image is None:
-            raise DataError(f"{name} has no image, which this needs")
-        return image
+            raise DataError(f"{of_item} has no image, which this needs")
+        return image, name
 
     def likely_categories(self, image: ImageSource, text: str = "", nearest: int = 15) -> list[tuple[str, float]]:
         """Categories of the catalogue items most similar to a photo, with their shares, the likeliest first.

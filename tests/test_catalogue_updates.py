@@ -1,6 +1,7 @@
 """A run's catalogue brought up to date: what is embedded, what stays, and when models should be trained anew."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_an_item_that_changed_is_named_twice(run: Path) -> None:
     assert changed.stylist.item(str(item.id)).text == "purple velvet"
 
 
+def test_ids_in_another_form_are_those_of_the_catalogue(run: Path) -> None:
+    name = unicodedata.normalize("NFD", " café ")
+    new = {name: Garment(Stylist.load(run).categories[0], "red")}
+    counts = [update_catalogue(run, new, outfits=0).added for _ in range(2)]
+    assert counts == [1, 0]
+    assert update_catalogue(run, removed=[name], outfits=0).removed == 1
+
+
 def test_figures_of_an_unchanged_catalogue_do_not_ask_for_training(run: Path) -> None:
     update = update_catalogue(run, outfits=6)
     assert update.loss is not None
@@ -101,6 +110,12 @@ def test_few_unfamiliar_items_prove_nothing() -> None:
 def test_mistakes_are_one_line(run: Path) -> None:
     with pytest.raises(ConfigError, match="reference: the run has no model for original"):
         update_catalogue(run, reference="original")
+    with pytest.raises(ConfigError, match="reference: 'greedy' is not one of"):
+        update_catalogue(run, reference="greedy")
+    with pytest.raises(ConfigError, match="outfits: must be at least 0, not -1"):
+        update_catalogue(run, outfits=-1)
+    with pytest.raises(TypeError, match="removed is a list of ids"):
+        update_catalogue(run, removed="coat-3")
     with pytest.raises(DataError, match="category"):
         update_catalogue(run, {"mine": Garment("no such category", "red")})
 

@@ -282,8 +282,8 @@ class Stylist:
 
         Raises:
             ArtifactError: if the run lacks what the method needs, or knows no users.
-            ConfigError: if there is no such method, it does not follow users, or texts are given and the run has no
-                text encoder.
+            ConfigError: if there is no such method, it does not follow users, ``beta`` is below 0 or given without a
+                user, or texts are given and the run has no text encoder.
             DataError: if an item, a category or an image cannot be used, the category rule leaves no completion, or
                 there is no such user.
 
@@ -338,7 +338,7 @@ class Stylist:
             )
         ]
         of_users = self._user_vectors(one_for_each(users, len(partial_outfits), "users"))
-        weight = self._run.config.personal.beta if beta is None else beta
+        weight = self._beta(beta, of_users is not None)
         found: list[list[StyledOutfit]] = [[] for _ in partial_outfits]
         for rows in batches(partial_outfits, conditions):
             of_rows = [given for row in rows if (given := conditions[row]) is not None]
@@ -966,6 +966,15 @@ class Stylist:
         if not 0 <= weight <= 1:
             raise ConfigError([f"alpha: must lie in [0, 1], not {weight}"])
         return weight
+
+    def _beta(self, beta: float | None, for_users: bool) -> float:
+        if beta is None:
+            return self._run.config.personal.beta
+        if not 0 <= beta < np.inf:
+            raise ConfigError([f"beta: must be at least 0, not {beta}"])
+        if not for_users:
+            raise ConfigError(["beta: weighs the preference of a user; say whose with user"])
+        return beta
 
     def _call(self, method: str) -> MethodCall:
         if method.partition(":")[0] in methods_needing("removed"):

@@ -14,6 +14,7 @@ from outfits.data.outfits import SPLITS
 from outfits.errors import ConfigError
 from outfits.index.category_index import CategoryIndex
 from outfits.mining.audit import Share, upper_bound
+from outfits.naming import normalised
 from outfits.stylist.garments import Garment
 from outfits.stylist.stylist import Stylist
 
@@ -96,15 +97,26 @@ def update_catalogue(
         reference: the search that the generator is compared with; a two-stage search in large catalogues.
 
     Raises:
-        ConfigError: if the reference is no method of the run.
+        ConfigError: if the reference is no method of the run, or the number of outfits is negative.
         DataError: if a garment cannot be used.
+        TypeError: if ``removed`` is one id, not a list of some.
     """
+    if isinstance(removed, str):
+        raise TypeError(f"removed is a list of ids, as in [{removed!r}]")
+    if outfits < 0:
+        raise ConfigError([f"outfits: must be at least 0, not {outfits}"])
     stylist = run.refreshed() if isinstance(run, Stylist) else Stylist.load(run)
-    if not stylist.can(resolve_call(reference, stylist.config.evaluate).name):
+    try:
+        call = resolve_call(reference, stylist.config.evaluate)
+    except ValueError as error:
+        raise ConfigError([f"reference: {error}"]) from None
+    if not stylist.can(call.name):
         raise ConfigError([f"reference: the run has no model for {reference}; greedy_k needs none beside S"])
-    leaving = [item_id for item_id in dict.fromkeys(removed) if item_id in stylist]
+    # in the form that the catalogue has them in, or an update that is repeated would add them again
+    leaving = [item_id for item_id in dict.fromkeys(map(normalised, removed)) if item_id in stylist]
     stylist = stylist.remove(*leaving) if leaving else stylist
-    joining = {item_id: garment for item_id, garment in (added or {}).items() if item_id not in stylist}
+    named = {normalised(item_id): garment for item_id, garment in (added or {}).items()}
+    joining = {item_id: garment for item_id, garment in named.items() if item_id not in stylist}
     names = list(joining)
     for start in range(0, len(names), AT_ONCE):
         stylist = stylist.add({name: joining[name] for name in names[start : start + AT_ONCE]})

@@ -197,6 +197,12 @@ def test_tuples_of_fashion_hash_net_are_outfits_of_users(tmp_path: Path) -> None
     (tmp_path / "tuples_val_posi").write_text(header + "0,3,-1,1,7\n")
     with pytest.raises(DataError, match="tuples_val_posi, line 2: .*names no shoe"):
         read(config)
+    (tmp_path / "tuples_val_posi").write_text(header + "0\n")
+    with pytest.raises(DataError, match="tuples_val_posi, line 2: '' has not an item for each of top,top,bottom,shoe"):
+        read(config)
+    (tmp_path / "image_list_top").write_text("top0.jpg\n\ntop1.jpg\n")
+    with pytest.raises(DataError, match="image_list_top: line 2 is blank"):
+        read(config)
 
 
 def test_the_layout_of_hfgn_keeps_a_share_for_validation(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from outfits.shards import ShardStore, ShardWork
 from outfits.storage import Arrays, arrays_as_bytes, write_atomically
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_WITHOUT_ONE = 60.0  # without a finished shard, after which a line says what the cluster has
 SECONDS_FOR_RANKS = 120  # that the workers of a crew wait for each other
 
 Log = Callable[[str], object]
@@ -142,7 +143,7 @@ class RayEngine:
             while done < total:
                 for crew in crews:
                     self._give(crew, left)
-                crew, shard = self._first_ready(ray, crews)
+                crew, shard = self._first_ready(ray, crews, log)
                 try:
                     content = self._answer(ray, crew, shard)
                 except _Lost as reason:
@@ -198,12 +199,22 @@ class RayEngine:
             shard = left.popleft()
             crew.shards[shard] = [worker.run.remote(shard) for worker in crew.workers]
 
-    @staticmethod
-    def _first_ready(ray: Any, crews: Sequence[Crew]) -> tuple[Crew, int]:
-        """A crew and a shard that its first worker has finished, or failed at."""
+    def _first_ready(self, ray: Any, crews: Sequence[Crew], log: Log) -> tuple[Crew, int]:
+        """A crew and a shard that its first worker has finished, or failed at.
+
+        Workers for which the cluster has no place are waited for, since one may still be growing; a line says so.
+        """
         waiting = {crew.shards[shard][0]: (crew, shard) for crew in crews for shard in crew.shards}
-        (ready,), _ = ray.wait(list(waiting), num_returns=1)
-        return waiting[ready]
+        while True:
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=SECONDS_WITHOUT_ONE)
+            if ready:
+                return waiting[ready[0]]
+            has, config = ray.cluster_resources(), self.config
+            log(
+                f"no shard was finished for {SECONDS_WITHOUT_ONE:.0f} seconds; the cluster has {has.get('CPU', 0):g} "
+                f"CPUs and {has.get('GPU', 0):g} GPUs for {sum(len(crew.workers) for crew in crews)} workers with "
+                f"{config.cpus:g} and {config.gpus:g} each"
+            )
 
     @staticmethod
     def _answer(ray: Any, crew: Crew, shard: int) -> bytes | None:
@@ -247,6 +258,7 @@ def connect(config: RayConfig) -> Any:
     except ImportError as error:
         raise ConfigError(["engine: ray needs the package ray; pip install 'outfits[ray]'"]) from error
     if ray.is_initialized():
+        _check_gpus(ray, config)
         return ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -265,7 +277,20 @@ def connect(config: RayConfig) -> Any:
         raise ConfigError([f"ray.address: {text}"]) from error
     finally:
         SIGNALS.keep()  # Ray sets a handler of its own
+    _check_gpus(ray, config)
     return ray
+
+
+def _check_gpus(ray: Any, config: RayConfig) -> None:
+    """Raises ConfigError for GPUs that this machine lacks, for which workers would wait without end."""
+    there = ray.cluster_resources().get("GPU", 0)
+    if config.address == "local" and config.gpus * config.workers > there:
+        raise ConfigError(
+            [
+                f"ray.gpus: {config.workers} workers with {config.gpus:g} each need more than the {there:g} GPUs of "
+                "this machine; lower ray.gpus or ray.workers, or name a cluster with ray.address"
+            ]
+        )
 
 
 def _device() -> torch.device:

@@ -12,6 +12,7 @@ from outfits import Garment, Stylist, update_catalogue
 from outfits.errors import ConfigError, DataError
 from outfits.index.lance_index import LanceIndex
 from outfits.mining.audit import Share
+from outfits.stylist.changes import ChangeStore
 from outfits.stylist.updating import FurtherLoss, reasons
 from tests.tiny_run import make_run
 
@@ -49,6 +50,15 @@ def test_only_what_is_new_is_embedded_and_everything_else_stays(run: Path, monke
     assert again.loss is None
     changed = {path for path, content in files.items() if path.read_bytes() != content}
     assert changed == set()  # weights, targets' counts, the exported catalogue
+
+
+def test_changes_are_read_once_and_not_for_every_item(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stylist = update_catalogue(run, alike(Stylist.load(run), 3), outfits=0).stylist
+    asked: list[object] = []
+    read = ChangeStore.read
+    monkeypatch.setattr(ChangeStore, "read", lambda store: asked.append(store) or read(store))
+    assert update_catalogue(stylist, outfits=0).joined == 3
+    assert len(asked) <= 2
 
 
 def test_an_item_that_changed_is_named_twice(run: Path) -> None:

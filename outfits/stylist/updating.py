@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from outfits.completion.tasks import make_tasks
 from outfits.config.method_calls import resolve_call
+from outfits.config.schema.targets import TwoStageConfig
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.outfits import SPLITS
 from outfits.errors import ConfigError
@@ -22,7 +23,7 @@ AT_ONCE = 256  # items that join in one change: what a stopped update keeps
 REFERENCES = 20_000  # items of the exported catalogue that others are compared with
 FAMILIAR = 0.01  # share of the exported items that count as unfamiliar by definition
 UNFAMILIAR = 0.05  # share of the items that joined from which on S should see outfits of such items
-LARGEST_LOSS = 0.005  # as targets.two_stage.max_regret
+LARGEST_LOSS = TwoStageConfig().max_regret
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def update_catalogue(
     names = list(joining)
     for start in range(0, len(names), AT_ONCE):
         stylist = stylist.add({name: joining[name] for name in names[start : start + AT_ONCE]})
-    exported = stylist.exported
-    new = [place for place, item_id in enumerate(stylist.item_ids) if _joined(stylist, exported, item_id)]
+    exported, changed = stylist.exported, stylist.changed_ids  # which are read from the disk
+    new = [place for place, one in enumerate(stylist.item_ids) if one not in exported or one in changed]
     loss = _loss(exported, stylist, outfits, reference) if outfits else None
     unfamiliar = _unfamiliar(exported, stylist, np.array(new)) if new else None
     return CatalogueUpdate(stylist, len(joining), len(leaving), len(new), loss, unfamiliar, reasons(loss, unfamiliar))
@@ -141,11 +142,6 @@ def reasons(loss: FurtherLoss | None, unfamiliar: Share | None) -> tuple[str, ..
             f"(95 % interval {unfamiliar.low:.0%} to {unfamiliar.high:.0%}): train S on outfits that hold such items"
         )
     return tuple(found)
-
-
-def _joined(stylist: Stylist, exported: Stylist, item_id: str) -> bool:
-    """Whether an item joined after training; one that came back changed did."""
-    return item_id not in exported or item_id in stylist.changed_ids
 
 
 def _loss(exported: Stylist, now: Stylist, outfits: int, reference: str) -> FurtherLoss | None:

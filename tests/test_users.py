@@ -133,6 +133,12 @@ def test_the_users_table_is_read(tables: DataConfig) -> None:
     assert not any("likes" in name for name in without.counts)
 
 
+def test_a_table_without_rows_is_no_table_of_users(tables: DataConfig) -> None:
+    (Path(tables.root) / "users.csv").write_text("user_id,outfit_id,split,when\n")
+    with pytest.raises(DataError, match="users.csv has no rows; set data.tables.users=null"):
+        load_dataset(tables)
+
+
 @pytest.mark.parametrize(
     ("row", "error"),
     [

@@ -12,6 +12,7 @@ from outfits import Garment, Stylist, update_catalogue
 from outfits.errors import ConfigError, DataError
 from outfits.index.lance_index import LanceIndex
 from outfits.mining.audit import Share
+from outfits.stylist import updating
 from outfits.stylist.changes import ChangeStore
 from outfits.stylist.updating import FurtherLoss, reasons
 from tests.tiny_run import make_run
@@ -50,6 +51,22 @@ def test_only_what_is_new_is_embedded_and_everything_else_stays(run: Path, monke
     assert again.loss is None
     changed = {path for path, content in files.items() if path.read_bytes() != content}
     assert changed == set()  # weights, targets' counts, the exported catalogue
+
+
+def test_what_another_process_adds_meanwhile_stays(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stylist, add = Stylist.load(run), Stylist.add
+    first, second = (alike(stylist, 1, name) for name in ("first", "second"))
+
+    def meanwhile(self: Stylist, items: dict[str, Garment]) -> Stylist:
+        monkeypatch.setattr(Stylist, "add", add)
+        Stylist.load(run).add(second)
+        return add(self, items)
+
+    monkeypatch.setattr(updating, "AT_ONCE", 1)
+    monkeypatch.setattr(Stylist, "add", meanwhile)
+    update = update_catalogue(run, first | second, outfits=0)
+    assert (update.added, update.joined) == (1, 2)
+    assert update.stylist.item_ids == [*stylist.item_ids, *sorted([*first, *second], reverse=True)]
 
 
 def test_changes_are_read_once_and_not_for_every_item(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

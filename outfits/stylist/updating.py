@@ -117,15 +117,16 @@ def update_catalogue(
     leaving = [item_id for item_id in dict.fromkeys(map(normalised, removed)) if item_id in stylist]
     stylist = stylist.remove(*leaving) if leaving else stylist
     named = {normalised(item_id): garment for item_id, garment in (added or {}).items()}
-    joining = {item_id: garment for item_id, garment in named.items() if item_id not in stylist}
-    names = list(joining)
+    names, joined = list(named), 0
     for start in range(0, len(names), AT_ONCE):
-        stylist = stylist.add({name: joining[name] for name in names[start : start + AT_ONCE]})
+        stylist = stylist.refreshed()  # another process may have added some meanwhile
+        some = {name: named[name] for name in names[start : start + AT_ONCE] if name not in stylist}
+        stylist, joined = stylist.add(some) if some else stylist, joined + len(some)
     exported, changed = stylist.exported, stylist.changed_ids  # which are read from the disk
     new = [place for place, one in enumerate(stylist.item_ids) if one not in exported or one in changed]
     loss = _loss(exported, stylist, outfits, reference) if outfits else None
     unfamiliar = _unfamiliar(exported, stylist, np.array(new)) if new else None
-    return CatalogueUpdate(stylist, len(joining), len(leaving), len(new), loss, unfamiliar, reasons(loss, unfamiliar))
+    return CatalogueUpdate(stylist, joined, len(leaving), len(new), loss, unfamiliar, reasons(loss, unfamiliar))
 
 
 def reasons(loss: FurtherLoss | None, unfamiliar: Share | None) -> tuple[str, ...]:

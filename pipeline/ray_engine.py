@@ -22,7 +22,8 @@ from outfits.storage import Arrays, arrays_as_bytes, write_atomically
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_WITHOUT_ONE = 60.0  # without a finished shard, after which a line says what the cluster has
-SECONDS_FOR_RANKS = 120  # that the workers of a crew wait for each other
+MINUTES_FOR_RANKS = 240  # that the workers of a crew wait for each other, as trainer.timeout_minutes
+SECONDS_AFTER_ERROR = 10.0  # of one worker of a crew, in which it shows whether another has died
 
 Log = Callable[[str], object]
 
@@ -38,6 +39,7 @@ class ShardWorker:
     def __init__(self, plugins: Sequence[str], threads: int) -> None:
         import_plugins(list(plugins))
         torch.set_num_threads(threads)
+        self._alone = True
         self._finished: dict[int, Arrays] = {}
 
     def begin(self, packed: list[Any], remote: RemoteShards | None) -> None:
@@ -66,12 +68,18 @@ class ShardWorker:
 
     def join(self, address: str, rank: int, size: int) -> None:
         """Becomes a rank of a crew."""
+        self._alone = False
         torch.distributed.init_process_group(
-            "gloo", address, timedelta(seconds=SECONDS_FOR_RANKS), rank=rank, world_size=size
+            "gloo", address, timedelta(minutes=MINUTES_FOR_RANKS), rank=rank, world_size=size
         )
 
     def run(self, shard: int) -> bytes | None:
-        """Computes a shard; returns the content of its file unless it is left in the folder."""
+        """Computes a shard; returns the content of its file unless it is left in the folder.
+
+        Raises ArtifactError if the worker is one of a crew and found no others.
+        """
+        if not (self._alone or torch.distributed.is_initialized()):
+            raise ArtifactError("the workers of the Ray cluster do not reach each other; open its nodes' ports")
         with torch.inference_mode():  # as under Lightning's prediction
             if self._compute is None:
                 self._compute = self._work(_device())
@@ -200,15 +208,23 @@ class RayEngine:
             crew.shards[shard] = [worker.run.remote(shard) for worker in crew.workers]
 
     def _first_ready(self, ray: Any, crews: Sequence[Crew], log: Log) -> tuple[Crew, int]:
-        """A crew and a shard that its first worker has finished, or failed at.
+        """A crew and a shard that its first worker has finished, or one has failed at.
 
         Workers for which the cluster has no place are waited for, since one may still be growing; a line says so.
         """
-        waiting = {crew.shards[shard][0]: (crew, shard) for crew in crews for shard in crew.shards}
+        waiting = {
+            answer: (crew, shard, place)
+            for crew in crews
+            for shard, answers in crew.shards.items()
+            for place, answer in enumerate(answers)
+        }
         while True:
             ready, _ = ray.wait(list(waiting), num_returns=1, timeout=SECONDS_WITHOUT_ONE)
             if ready:
-                return waiting[ready[0]]
+                crew, shard, place = waiting.pop(ready[0])
+                if place == 0 or _failed(ray, ready[0]):
+                    return crew, shard
+                continue
             has, config = ray.cluster_resources(), self.config
             log(
                 f"no shard was finished for {SECONDS_WITHOUT_ONE:.0f} seconds; the cluster has {has.get('CPU', 0):g} "
@@ -221,10 +237,15 @@ class RayEngine:
         """The first worker's answer, once all have finished; raises the work's own error, or _Lost."""
         failed: Exception | None = None
         content: bytes | None = None
-        for place, answer in enumerate(crew.shards[shard]):
+        first, *_ = left = list(crew.shards[shard])
+        while left:
+            # in the order in which they come: the others of a worker that died may wait for it
+            ready, left = ray.wait(left, num_returns=1, timeout=None if failed is None else SECONDS_AFTER_ERROR)
+            if not ready:
+                break
             try:
-                given = ray.get(answer)
-                content = given if place == 0 else content
+                given = ray.get(ready[0])
+                content = given if ready[0] == first else content
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause if isinstance(error.cause, Exception) else error
                 failed = cause if isinstance(cause, OutfitError) else error
@@ -291,6 +312,15 @@ def _check_gpus(ray: Any, config: RayConfig) -> None:
                 "this machine; lower ray.gpus or ray.workers, or name a cluster with ray.address"
             ]
         )
+
+
+def _failed(ray: Any, answer: Any) -> bool:
+    """Whether the answer that is there is an error."""
+    try:
+        ray.get(answer)
+    except ray.exceptions.RayError:
+        return True
+    return False
 
 
 def _device() -> torch.device:

@@ -196,6 +196,37 @@ def test_a_crew_computes_every_shard_together(tmp_path: Path) -> None:
     assert sum("died" in line for line in told.lines) == 1
 
 
+def test_a_crew_does_not_wait_for_a_worker_that_died(tmp_path: Path) -> None:
+    """The first worker waits where no closed connection tells it that the other is gone."""
+    told, flag, began = Told(tmp_path, 2), tmp_path / "killed", time.monotonic()
+
+    def start(device: torch.device) -> Callable[[int], None]:
+        def compute(shard: int) -> None:
+            first = not flag.exists()
+            if first and torch.distributed.get_rank() == 1:
+                flag.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if first:
+                time.sleep(300)
+            store.write(shard, {"square": store.rows_of(shard) ** 2})
+
+        return compute
+
+    store = told.store
+    told.engine.run(store, store.pending(), start, together=True, log=told.lines.append)
+    assert sum("died" in line for line in told.lines) == 1
+    assert time.monotonic() - began < 60
+
+
+def test_a_worker_that_finds_no_others_does_not_compute_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "MINUTES_FOR_RANKS", 0.02)
+    worker = ray_engine.ShardWorker((), 1)
+    with pytest.raises(RuntimeError):
+        worker.join("tcp://127.0.0.1:1", 1, 2)
+    with pytest.raises(ArtifactError, match="workers of the Ray cluster do not reach each other"):
+        worker.run(0)
+
+
 def test_mining_and_embedding_are_those_of_lightning(tmp_path: Path) -> None:
     """The works of a run themselves, to the bit; tests/runs compares whole runs."""
     world, config = World(), TargetsConfig(candidates=5, candidate_block=7)

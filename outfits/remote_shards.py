@@ -1,8 +1,10 @@
 """Finished shards in a folder of any file system that fsspec knows: local, S3, Google Cloud Storage, memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from outfits.errors import ConfigError, one_line
+from outfits.errors import ConfigError, SystemFault, one_line
 from outfits.shards import ShardStore
 from outfits.storage import write_atomically
 
@@ -27,21 +29,35 @@ class RemoteShards:
             self._files, self._folder = url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             raise ConfigError([f"ray.shards: {url} cannot be used ({one_line(error)})"]) from error
+        self._url = url
 
     def put(self, name: str, content: bytes) -> None:
-        """Leaves a shard's file."""
+        """Leaves a shard's file; raises SystemFault if it cannot be written."""
         path = self._path(name)
-        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(path, content)
+        with self._one_line("written"):
+            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._files.pipe_file(path, content)
 
     def fetch(self, store: ShardStore, shard: int) -> bool:
-        """Copies a shard's file into its store; returns whether it is there and fits."""
-        try:
-            content: bytes = self._files.cat_file(self._path(store.name(shard)))
-        except FileNotFoundError:
-            return False
+        """Copies a shard's file into its store; returns whether it is there and fits.
+
+        Raises SystemFault if the folder cannot be read.
+        """
+        with self._one_line("read"):
+            try:
+                content: bytes = self._files.cat_file(self._path(store.name(shard)))
+            except FileNotFoundError:
+                return False
         write_atomically(store.path(shard), lambda file: file.write(content))
         return store.read(shard) is not None
+
+    @contextmanager
+    def _one_line(self, done: str) -> Iterator[None]:
+        # every file system of fsspec has errors of its own
+        try:
+            yield
+        except Exception as error:
+            raise SystemFault(f"ray.shards: {self._url} cannot be {done} ({one_line(error, 160)})") from error
 
     def _path(self, name: str) -> str:
         return f"{str(self._folder).rstrip('/')}/{name}"

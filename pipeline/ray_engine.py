@@ -21,7 +21,9 @@ from outfits.shards import ShardStore, ShardWork
 from outfits.storage import Arrays, arrays_as_bytes, write_atomically
 
 SECONDS_BETWEEN_LINES = 10.0
-SECONDS_FOR_RANKS = 120  # that the workers of a crew wait for each other
+SECONDS_WITHOUT_ONE = 60.0  # without a finished shard, after which a line says what the cluster has
+MINUTES_FOR_RANKS = 240  # that the workers of a crew wait for each other, as trainer.timeout_minutes
+SECONDS_AFTER_ERROR = 10.0  # of one worker of a crew, in which it shows whether another has died
 
 Log = Callable[[str], object]
 
@@ -37,6 +39,7 @@ class ShardWorker:
     def __init__(self, plugins: Sequence[str], threads: int) -> None:
         import_plugins(list(plugins))
         torch.set_num_threads(threads)
+        self._alone = True
         self._finished: dict[int, Arrays] = {}
 
     def begin(self, packed: list[Any], remote: RemoteShards | None) -> None:
@@ -65,12 +68,18 @@ class ShardWorker:
 
     def join(self, address: str, rank: int, size: int) -> None:
         """Becomes a rank of a crew."""
+        self._alone = False
         torch.distributed.init_process_group(
-            "gloo", address, timedelta(seconds=SECONDS_FOR_RANKS), rank=rank, world_size=size
+            "gloo", address, timedelta(minutes=MINUTES_FOR_RANKS), rank=rank, world_size=size
         )
 
     def run(self, shard: int) -> bytes | None:
-        """Computes a shard; returns the content of its file unless it is left in the folder."""
+        """Computes a shard; returns the content of its file unless it is left in the folder.
+
+        Raises ArtifactError if the worker is one of a crew and found no others.
+        """
+        if not (self._alone or torch.distributed.is_initialized()):
+            raise ArtifactError("the workers of the Ray cluster do not reach each other; open its nodes' ports")
         with torch.inference_mode():  # as under Lightning's prediction
             if self._compute is None:
                 self._compute = self._work(_device())
@@ -142,7 +151,7 @@ class RayEngine:
             while done < total:
                 for crew in crews:
                     self._give(crew, left)
-                crew, shard = self._first_ready(ray, crews)
+                crew, shard = self._first_ready(ray, crews, log)
                 try:
                     content = self._answer(ray, crew, shard)
                 except _Lost as reason:
@@ -198,22 +207,45 @@ class RayEngine:
             shard = left.popleft()
             crew.shards[shard] = [worker.run.remote(shard) for worker in crew.workers]
 
-    @staticmethod
-    def _first_ready(ray: Any, crews: Sequence[Crew]) -> tuple[Crew, int]:
-        """A crew and a shard that its first worker has finished, or failed at."""
-        waiting = {crew.shards[shard][0]: (crew, shard) for crew in crews for shard in crew.shards}
-        (ready,), _ = ray.wait(list(waiting), num_returns=1)
-        return waiting[ready]
+    def _first_ready(self, ray: Any, crews: Sequence[Crew], log: Log) -> tuple[Crew, int]:
+        """A crew and a shard that its first worker has finished, or one has failed at.
+
+        Workers for which the cluster has no place are waited for, since one may still be growing; a line says so.
+        """
+        waiting = {
+            answer: (crew, shard, place)
+            for crew in crews
+            for shard, answers in crew.shards.items()
+            for place, answer in enumerate(answers)
+        }
+        while True:
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=SECONDS_WITHOUT_ONE)
+            if ready:
+                crew, shard, place = waiting.pop(ready[0])
+                if place == 0 or _failed(ray, ready[0]):
+                    return crew, shard
+                continue
+            has, config = ray.cluster_resources(), self.config
+            log(
+                f"no shard was finished for {SECONDS_WITHOUT_ONE:.0f} seconds; the cluster has {has.get('CPU', 0):g} "
+                f"CPUs and {has.get('GPU', 0):g} GPUs for {sum(len(crew.workers) for crew in crews)} workers with "
+                f"{config.cpus:g} and {config.gpus:g} each"
+            )
 
     @staticmethod
     def _answer(ray: Any, crew: Crew, shard: int) -> bytes | None:
         """The first worker's answer, once all have finished; raises the work's own error, or _Lost."""
         failed: Exception | None = None
         content: bytes | None = None
-        for place, answer in enumerate(crew.shards[shard]):
+        first, *_ = left = list(crew.shards[shard])
+        while left:
+            # in the order in which they come: the others of a worker that died may wait for it
+            ready, left = ray.wait(left, num_returns=1, timeout=None if failed is None else SECONDS_AFTER_ERROR)
+            if not ready:
+                break
             try:
-                given = ray.get(answer)
-                content = given if place == 0 else content
+                given = ray.get(ready[0])
+                content = given if ready[0] == first else content
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause if isinstance(error.cause, Exception) else error
                 failed = cause if isinstance(cause, OutfitError) else error
@@ -247,6 +279,7 @@ def connect(config: RayConfig) -> Any:
     except ImportError as error:
         raise ConfigError(["engine: ray needs the package ray; pip install 'outfits[ray]'"]) from error
     if ray.is_initialized():
+        _check_gpus(ray, config)
         return ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -265,7 +298,29 @@ def connect(config: RayConfig) -> Any:
         raise ConfigError([f"ray.address: {text}"]) from error
     finally:
         SIGNALS.keep()  # Ray sets a handler of its own
+    _check_gpus(ray, config)
     return ray
+
+
+def _check_gpus(ray: Any, config: RayConfig) -> None:
+    """Raises ConfigError for GPUs that this machine lacks, for which workers would wait without end."""
+    there = ray.cluster_resources().get("GPU", 0)
+    if config.address == "local" and config.gpus * config.workers > there:
+        raise ConfigError(
+            [
+                f"ray.gpus: {config.workers} workers with {config.gpus:g} each need more than the {there:g} GPUs of "
+                "this machine; lower ray.gpus or ray.workers, or name a cluster with ray.address"
+            ]
+        )
+
+
+def _failed(ray: Any, answer: Any) -> bool:
+    """Whether the answer that is there is an error."""
+    try:
+        ray.get(answer)
+    except ray.exceptions.RayError:
+        return True
+    return False
 
 
 def _device() -> torch.device:

@@ -1,6 +1,7 @@
 """A run's catalogue brought up to date: what is embedded, what stays, and when models should be trained anew."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from outfits import Garment, Stylist, update_catalogue
 from outfits.errors import ConfigError, DataError
 from outfits.index.lance_index import LanceIndex
 from outfits.mining.audit import Share
+from outfits.stylist import updating
+from outfits.stylist.changes import ChangeStore
 from outfits.stylist.updating import FurtherLoss, reasons
 from tests.tiny_run import make_run
 
@@ -50,12 +53,45 @@ def test_only_what_is_new_is_embedded_and_everything_else_stays(run: Path, monke
     assert changed == set()  # weights, targets' counts, the exported catalogue
 
 
+def test_what_another_process_adds_meanwhile_stays(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stylist, add = Stylist.load(run), Stylist.add
+    first, second = (alike(stylist, 1, name) for name in ("first", "second"))
+
+    def meanwhile(self: Stylist, items: dict[str, Garment]) -> Stylist:
+        monkeypatch.setattr(Stylist, "add", add)
+        Stylist.load(run).add(second)
+        return add(self, items)
+
+    monkeypatch.setattr(updating, "AT_ONCE", 1)
+    monkeypatch.setattr(Stylist, "add", meanwhile)
+    update = update_catalogue(run, first | second, outfits=0)
+    assert (update.added, update.joined) == (1, 2)
+    assert update.stylist.item_ids == [*stylist.item_ids, *sorted([*first, *second], reverse=True)]
+
+
+def test_changes_are_read_once_and_not_for_every_item(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stylist = update_catalogue(run, alike(Stylist.load(run), 3), outfits=0).stylist
+    asked: list[object] = []
+    read = ChangeStore.read
+    monkeypatch.setattr(ChangeStore, "read", lambda store: asked.append(store) or read(store))
+    assert update_catalogue(stylist, outfits=0).joined == 3
+    assert len(asked) <= 2
+
+
 def test_an_item_that_changed_is_named_twice(run: Path) -> None:
     stylist = Stylist.load(run)
     item = stylist.item(stylist.item_ids[0])
     changed = update_catalogue(run, {str(item.id): Garment(item.category, "purple velvet")}, [str(item.id)], outfits=0)
     assert (changed.added, changed.removed, changed.joined) == (1, 1, 1)
     assert changed.stylist.item(str(item.id)).text == "purple velvet"
+
+
+def test_ids_in_another_form_are_those_of_the_catalogue(run: Path) -> None:
+    name = unicodedata.normalize("NFD", " café ")
+    new = {name: Garment(Stylist.load(run).categories[0], "red")}
+    counts = [update_catalogue(run, new, outfits=0).added for _ in range(2)]
+    assert counts == [1, 0]
+    assert update_catalogue(run, removed=[name], outfits=0).removed == 1
 
 
 def test_figures_of_an_unchanged_catalogue_do_not_ask_for_training(run: Path) -> None:
@@ -101,6 +137,12 @@ def test_few_unfamiliar_items_prove_nothing() -> None:
 def test_mistakes_are_one_line(run: Path) -> None:
     with pytest.raises(ConfigError, match="reference: the run has no model for original"):
         update_catalogue(run, reference="original")
+    with pytest.raises(ConfigError, match="reference: 'greedy' is not one of"):
+        update_catalogue(run, reference="greedy")
+    with pytest.raises(ConfigError, match="outfits: must be at least 0, not -1"):
+        update_catalogue(run, outfits=-1)
+    with pytest.raises(TypeError, match="removed is a list of ids"):
+        update_catalogue(run, removed="coat-3")
     with pytest.raises(DataError, match="category"):
         update_catalogue(run, {"mine": Garment("no such category", "red")})
 

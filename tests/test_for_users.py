@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,6 +191,20 @@ def test_an_unknown_user_or_outfit_is_an_error_of_one_line(stylist: Stylist) -> 
         stylist.recommend(["o"])
     with pytest.raises(ConfigError, match="at least one outfit"):
         stylist.recommend([])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"user": "u1", "beta": float("nan")}, "beta: must be at least 0, not nan"),
+        ({"user": "u1", "beta": -1.0}, "beta: must be at least 0, not -1.0"),
+        ({"beta": 2.0}, "beta: weighs the preference of a user"),
+    ],
+    ids=["no number", "negative", "of no user"],
+)
+def test_a_weight_that_cannot_be_one_is_refused(stylist: Stylist, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        stylist.complete(stylist.item_ids[:1], k=1, method="greedy_k", **given)
 
 
 def test_a_run_without_users_says_so(root: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A LanceDB table as the index: against the flat one, with lists, and while items join and leave."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,12 +9,13 @@ import torch
 
 from outfits.config.load import load_config
 from outfits.config.schema.index import IndexConfig
-from outfits.errors import ConfigError
+from outfits.errors import ArtifactError, ConfigError
 from outfits.index.category_index import CategoryIndex
 from outfits.index.hubness import HubnessIndex
 
 pytest.importorskip("lancedb", reason="needs the extra lance")
 
+from outfits.index import lance_index
 from outfits.index.lance_index import LanceIndex, connect, table_name
 
 CATEGORIES, WIDTH = 4, 16
@@ -140,6 +142,44 @@ def test_items_join_and_leave_while_others_read(tmp_path: Path, lists: bool) -> 
     again = index.changed(np.arange(len(vectors)), further[:1], [3])
     assert len(again) == len(index) + 1
     assert len(changed) == len(kept) + 7
+
+
+def test_a_table_that_another_process_begins_to_write_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "db" / "items-a-0begun.lance").mkdir(parents=True)
+    assert "items-a-0begun" in connect(config(tmp_path)).list_tables().tables
+    assert_same(built(tmp_path).search(queries(), 3), flat().search(queries(), 3))
+
+
+def test_what_is_wrong_with_a_table_is_one_line(tmp_path: Path) -> None:
+    index = built(tmp_path)
+    for file in (tmp_path / "db" / f"{index.name}.lance" / "data").iterdir():
+        file.write_bytes(b"damaged")
+    for refused, said in (
+        (lambda: index.search(queries(), 3), "cannot be searched"),
+        (lambda: index.cosines(queries()), "cannot be read"),
+        (lambda: built(tmp_path), "cannot be read"),
+        (lambda: LanceIndex.open(index.config, "none", CATEGORIES), "table none cannot be opened"),
+    ):
+        with pytest.raises(ArtifactError, match=f"^artifact error: index.uri: .*{said}") as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_two_changes_at_once_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest: bool) -> None:
+    index, every = built(tmp_path), np.arange(len(items()[0]))
+    batches = lance_index._batches
+
+    def raced(*given: Any) -> Any:
+        monkeypatch.undo()  # the other process, between the first one's restoring and its adding
+        index.changed(every[1:], items(6)[0][:5], [1] * 5)
+        return batches(*given)
+
+    if not newest:
+        index.changed(every[:-1])  # so that both restore their version
+    monkeypatch.setattr(lance_index, "_batches", raced)
+    with pytest.raises(ArtifactError, match="changed"):
+        index.changed(every, items(5)[0][:3], [0, 0, 0])
 
 
 def test_the_correction_of_hubs_is_that_of_the_flat_index(tmp_path: Path) -> None:

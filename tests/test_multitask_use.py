@@ -3,6 +3,7 @@
 import base64
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,19 @@ def test_items_that_join_can_be_found(stylist: Stylist) -> None:
         changed.remove("mine")
 
 
+def test_an_item_that_came_back_changed_is_found_by_its_new_image(run: Path, tmp_path: Path) -> None:
+    stylist = Stylist.load(shutil.copytree(run, tmp_path / "run"))
+    item, asked = stylist.item(stylist.item_ids[3]), stylist.item_ids[0]
+    garment = Garment("Bags", image=draw_garment("bag", "teal", 64, 64))
+    before = {match.item.id: match.similarity for match in stylist.refine(asked, "in teal", top=1000)}
+    changed = stylist.remove(str(item.id)).add({str(item.id): garment, "twin": garment})
+    found = {match.item.id: match.similarity for match in changed.refine(asked, "in teal", top=1000)}
+    assert found[item.id] == pytest.approx(found["twin"], abs=1e-6)
+    assert found[item.id] != pytest.approx(before[item.id], abs=1e-4)
+    without = changed.remove(str(item.id)).add({str(item.id): Garment("Bags", "teal")})
+    assert item.id not in [match.item.id for match in without.refine(asked, "in teal", top=1000)]
+
+
 def test_vectors_of_the_catalogue_are_kept_and_checked(
     run: Path, stylist: Stylist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,3 +278,20 @@ def test_the_service_refines(stylist: Stylist, plain: Stylist) -> None:
         assert [match["item"]["id"] for match in json.loads(answer.body)["matches"]] == expected
     call = Call("refine", Refine.model_validate({"item": plain.item_ids[0], "text": "in red"}))
     assert Answering(plain, ServeConfig()).answer([call])[0].status == 422
+
+
+@pytest.mark.parametrize("left", [None, b"no image"], ids=["no file", "no image"])
+def test_an_image_that_is_lost_is_told_by_item_and_not_by_path(run: Path, tmp_path: Path, left: bytes | None) -> None:
+    stylist = Stylist.load(shutil.copytree(run, tmp_path / "run"))
+    changed = stylist.add({"mine": Garment("Bags", image=draw_garment("bag", "teal", 64, 64))})
+    path = changed.item("mine").image_path
+    assert path is not None
+    path.unlink()
+    if left is not None:
+        path.write_bytes(left)
+    call = Call("refine", Refine.model_validate({"item": "mine", "text": "in red"}))
+    (answer,) = Answering(changed, ServeConfig()).answer([call])
+    (detail,) = json.loads(answer.body)["detail"]
+    assert answer.status == 422
+    assert "image of item 'mine'" in detail["message"]
+    assert str(tmp_path) not in detail["message"]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,24 @@ def test_a_garment_without_a_text_is_named_by_its_category(tmp_path: Path) -> No
     table = _explain(stylist, visit)[1]
     assert f"**{visit.items[0].ref.category}" not in table
     assert re.search(r"\| \*\*\d\. \S+\*\* \|", table)
+
+
+def test_the_models_are_used_in_turns_which_a_capsule_gives_back(tmp_path: Path) -> None:
+    from outfits.serving.page import _capsule, _explain
+    from outfits.serving.turns import TURN
+
+    stylist = Stylist.load(make_run(tmp_path))
+    visit = visits.take_outfit(Visit(), stylist.outfit(stylist.outfit_ids[0]))
+    steps = _capsule(stylist, visit, 20, 0.5)
+    next(steps)  # and two more can begin
+    assert [TURN.acquire(blocking=False) for _ in range(3)] == [True, True, False]
+    asked = threading.Thread(target=_explain, args=(stylist, visit))
+    asked.start()
+    asked.join(0.3)
+    assert asked.is_alive()
+    TURN.release(2)
+    asked.join(10)
+    assert not asked.is_alive()
 
 
 @pytest.mark.parametrize("empty", ["removed", "cleared"])

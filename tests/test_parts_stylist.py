@@ -115,6 +115,16 @@ def test_a_changed_catalogue_is_searched_by_parts(folder: Path, tmp_path: Path) 
     assert item.id not in [match.item.id for match in gone.similar("turned", top=12, modality="parts")]
 
 
+def test_an_image_that_is_lost_is_told_by_item_and_not_by_path(folder: Path, tmp_path: Path) -> None:
+    stylist = Stylist.load(shutil.copytree(folder, tmp_path / "run"))
+    changed = stylist.add({"mine": Garment(stylist.categories[0], image=Image.new("RGB", (64, 64), "red"))})
+    path = changed.item("mine").image_path
+    assert path is not None
+    path.unlink()
+    with pytest.raises(DataError, match="^data error: there is no image of item 'mine'$"):
+        changed.similar("mine", modality="parts")
+
+
 def test_what_has_no_parts_is_refused(stylist: Stylist, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no image, so it has no parts"):
         stylist.similar(Garment(stylist.categories[0], "red"), modality="parts")

@@ -1,7 +1,9 @@
 """Work in shards on a Ray cluster of two workers on this machine."""
 
 import os
+import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,7 @@ from tests.tiny_world import World, tasks_of
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 
+from pipeline import ray_engine  # noqa: E402
 from pipeline.ray_engine import RayEngine, connect  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -193,6 +196,38 @@ def test_a_crew_computes_every_shard_together(tmp_path: Path) -> None:
     assert sum("died" in line for line in told.lines) == 1
 
 
+def test_a_crew_does_not_wait_for_a_worker_that_died(tmp_path: Path) -> None:
+    """The first worker waits where no closed connection tells it that the other is gone."""
+    told, began = Told(tmp_path, 2), time.monotonic()
+
+    def start(device: torch.device) -> Callable[[int], None]:
+        def compute(shard: int) -> None:
+            rank = torch.distributed.get_rank()
+            flag = tmp_path / f"rank {rank}"
+            if not flag.exists():
+                flag.touch()
+                if rank == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(300)
+            store.write(shard, {"square": store.rows_of(shard) ** 2})
+
+        return compute
+
+    store = told.store
+    told.engine.run(store, store.pending(), start, together=True, log=told.lines.append)
+    assert sum("died" in line for line in told.lines) == 1
+    assert time.monotonic() - began < 60
+
+
+def test_a_worker_that_finds_no_others_does_not_compute_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "MINUTES_FOR_RANKS", 0.02)
+    worker = ray_engine.ShardWorker((), 1)
+    with pytest.raises(RuntimeError):
+        worker.join("tcp://127.0.0.1:1", 1, 2)
+    with pytest.raises(ArtifactError, match="workers of the Ray cluster do not reach each other"):
+        worker.run(0)
+
+
 def test_mining_and_embedding_are_those_of_lightning(tmp_path: Path) -> None:
     """The works of a run themselves, to the bit; tests/runs compares whole runs."""
     world, config = World(), TargetsConfig(candidates=5, candidate_block=7)
@@ -220,6 +255,30 @@ def test_mining_and_embedding_are_those_of_lightning(tmp_path: Path) -> None:
             assert mine.keys() == its.keys()
             for name, array in mine.items():
                 np.testing.assert_array_equal(array, its[name], err_msg=name)
+
+
+def test_gpus_that_this_machine_lacks_are_one_line(tmp_path: Path) -> None:
+    told = Told(tmp_path, gpus=100.0)
+    with pytest.raises(ConfigError, match=r"ray.gpus: 2 workers with 100 each need more than the \d+ GPUs"):
+        told.run(squares(told.store))
+
+
+def test_workers_without_a_place_are_waited_for_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engine, "SECONDS_WITHOUT_ONE", 0.2)
+    told, released = Told(tmp_path, 2), tmp_path / "released"
+
+    def log(line: str) -> None:
+        told.lines.append(line)
+        released.touch()
+
+    def wait(shard: int) -> None:
+        while not released.exists():
+            time.sleep(0.05)
+
+    told.engine.run(told.store, told.store.pending(), squares(told.store, wait), log=log)
+    assert re.match(
+        r"no shard was finished for 0 seconds; the cluster has \d+ CPUs and \d+ GPUs for 1 workers", told.lines[0]
+    )
 
 
 def test_a_cluster_that_is_not_there_is_one_line() -> None:

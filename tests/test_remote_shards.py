@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from outfits.config.load import load_config
-from outfits.errors import ConfigError
+from outfits.errors import ConfigError, SystemFault
 from outfits.remote_shards import RemoteShards
 from outfits.shards import ShardStore
 from outfits.storage import arrays_as_bytes
@@ -51,6 +51,15 @@ def test_a_store_of_objects_keeps_shards(tmp_path: Path, monkeypatch: pytest.Mon
         ]
     finally:
         running.stop()
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    remote, store = RemoteShards(f"file://{tmp_path}/file/remote"), store_in(tmp_path)
+    with pytest.raises(SystemFault, match=r"^system error: ray.shards: file://.* cannot be written \(.*\)$"):
+        remote.put(store.name(0), b"")
+    with pytest.raises(SystemFault, match=r"^system error: ray.shards: file://.* cannot be read \(.*\)$"):
+        remote.fetch(store, 0)
 
 
 def test_a_file_system_that_is_not_there_is_one_line() -> None:

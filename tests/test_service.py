@@ -175,6 +175,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("/complete", {**ONE, "k": 10**400}, "k"),
     ("/complete", {**ONE, "k": True}, "k"),
     ("/complete", {**ONE, "k": 0}, "k"),
+    ("/complete", {**ONE, "k": 8}, "k"),  # more than the generator has learned
     ("/complete", {**ONE, "alpha": 2}, "alpha"),
     ("/complete", {**ONE, "methd": "beam"}, "methd"),
     ("/complete", {**ONE, "method": "exhaustive"}, "method"),
@@ -192,6 +193,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("/score", {"items": [{"category": "Hats", "image": "AAAA", "photo": "x"}]}, "items.0.image"),
     ("/explain", {"items": ["ID"]}, "items"),
     ("/similar", {"item": "../../etc/passwd"}, "item"),
+    ("/similar", {"item": "ID", "modality": "parts"}, "modality"),
+    ("/refine", {"item": "ID", "text": "in red"}, ""),
     ("/search", {"text": "xyzzy"}, ""),
     ("/generate", {"text": "red", "size": 9}, "size"),
     ("/items", {"items": [{"id": "ID", "category": "Hats", "text": "red"}]}, ""),

@@ -133,6 +133,12 @@ def test_the_users_table_is_read(tables: DataConfig) -> None:
     assert not any("likes" in name for name in without.counts)
 
 
+def test_a_table_without_rows_is_no_table_of_users(tables: DataConfig) -> None:
+    (Path(tables.root) / "users.csv").write_text("user_id,outfit_id,split,when\n")
+    with pytest.raises(DataError, match="users.csv has no rows; set data.tables.users=null"):
+        load_dataset(tables)
+
+
 @pytest.mark.parametrize(
     ("row", "error"),
     [
@@ -196,6 +202,12 @@ def test_tuples_of_fashion_hash_net_are_outfits_of_users(tmp_path: Path) -> None
     assert question.answers == ("top_3", "top_2", "top_0", "top_1")
     (tmp_path / "tuples_val_posi").write_text(header + "0,3,-1,1,7\n")
     with pytest.raises(DataError, match="tuples_val_posi, line 2: .*names no shoe"):
+        read(config)
+    (tmp_path / "tuples_val_posi").write_text(header + "0\n")
+    with pytest.raises(DataError, match="tuples_val_posi, line 2: '' has not an item for each of top,top,bottom,shoe"):
+        read(config)
+    (tmp_path / "image_list_top").write_text("top0.jpg\n\ntop1.jpg\n")
+    with pytest.raises(DataError, match="image_list_top: line 2 is blank"):
         read(config)
 
 

@@ -1,6 +1,7 @@
 """What a visitor of the page can do, without the page."""
 
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -141,6 +142,9 @@ def test_an_outfit_has_a_largest_size(stylist: Stylist) -> None:
         visit = visits.add_item(visit, stylist, item)
     with pytest.raises(OutfitError, match="at most 20"):
         visits.add_item(visit, stylist, last)
+    proposed = visits.complete(with_items(stylist), stylist, CompletionRequest(k=2)).proposals
+    with pytest.raises(OutfitError, match="at most 20"):
+        visits.take(replace(visit, proposals=proposed), 0)
 
 
 def test_conditions_are_heeded(stylist: Stylist) -> None:
@@ -164,6 +168,14 @@ def test_locked_items_stay_and_the_others_are_asked_for_again(stylist: Stylist) 
         assert [item.category for item in proposal.outfit.added] == [locked.items[3].ref.category]
     with pytest.raises(OutfitError, match="no added item"):
         visits.ask_again(visits.lock(visit, [2, 3]), stylist)
+
+
+def test_more_than_the_generator_learned_is_asked_for_again_without_its_images(stylist: Stylist) -> None:
+    added = [replace(entry, added=True) for entry in with_items(stylist, stylist.k_max + 2).items[1:]]
+    visit = replace(with_items(stylist, 1), request=CompletionRequest(imagine=True))
+    again = visits.ask_again(replace(visit, items=(*visit.items, *added)), stylist)
+    assert len(added) == stylist.k_max + 1
+    assert all(proposal.imagined == () for proposal in again.proposals)
 
 
 def test_another_one_is_never_one_that_was_shown(stylist: Stylist) -> None:

@@ -27,7 +27,7 @@ def read_format(config: DataConfig) -> RawDataset:
     """
     root = root_of(config)
     require_some(root, [root / name for name in FILES.values()], LAYOUT)
-    names = {category: [line for _, line in read_lines(root / f"image_list_{category}")] for category in CATEGORIES}
+    names = {category: _image_names(root / f"image_list_{category}") for category in CATEGORIES}
     folder = image_folder(root)
     items = [
         Item(_item_id(category, number), category, "", None if folder is None else folder / name)
@@ -47,6 +47,16 @@ def read_format(config: DataConfig) -> RawDataset:
         {"test": list(_questions(root / QUESTIONS, names))} if (root / QUESTIONS).is_file() else {},
         interactions=interactions,
     )
+
+
+def _image_names(path: Path) -> list[str]:
+    """Image names of a list; DataError for a blank line, since tuples count the lines."""
+    names = []
+    for number, line in read_lines(path):
+        names.append(line)
+        if number != len(names):
+            raise DataError(f"{path}: line {len(names):,} is blank, but tuples count its lines; fetch the file again")
+    return names
 
 
 def _item_id(category: str, number: int) -> str:
@@ -69,12 +79,16 @@ def _tuples(path: Path, names: dict[str, list[str]]) -> list[tuple[str, str, tup
 def _worn(numbers: list[str], categories: list[str], names: dict[str, list[str]], place: str) -> tuple[str, ...]:
     """Item ids of a tuple; -1 is no item."""
     worn = []
-    for number, category in zip(numbers, categories, strict=False):
+    if len(numbers) != len(categories):
+        raise DataError(
+            f"{place}: {','.join(numbers)!r} has not an item for each of {','.join(categories)}; mend the line"
+        )
+    for number, category in zip(numbers, categories, strict=True):
         try:
             position = int(number)
         except ValueError:
             position = -2
-        if not -1 <= position < len(names[category]) or len(numbers) != len(categories):
+        if not -1 <= position < len(names[category]):
             raise DataError(
                 f"{place}: {','.join(numbers)!r} names no {category} of image_list_{category}; mend the line"
             )

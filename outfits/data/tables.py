@@ -338,6 +338,8 @@ def _outfits(table: Table, config: TablesConfig) -> list[RawOutfit]:
 
 def _interactions(table: Table, config: TablesConfig) -> list[Interaction]:
     rows = len(table.places)
+    if not rows:
+        raise DataError(f"{table.path} has no rows; set data.tables.users=null for data without users")
     user_ids = _required(table, config.user_id, "the row belongs to no user")
     outfit_ids = _required(table, config.user_outfit_id, "the row names no outfit")
     splits: Sequence[str | None] = [None] * rows if config.user_split is None else _splits(table, config.user_split)

@@ -63,6 +63,8 @@ def reason(error: BaseException) -> str:
     """Why an image cannot be decoded, in one line."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image of a format that is known"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return error.strerror  # messages name the file themselves
     return one_line(error)
 
 

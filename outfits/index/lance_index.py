@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -42,18 +43,15 @@ class LanceIndex:
         config: kind ``lance``.
 
     Raises:
-        ArtifactError: if the table cannot be read.
+        ArtifactError: if the table cannot be read, now or by a search to come.
     """
 
     def __init__(self, table: Any, num_categories: int, config: IndexConfig) -> None:
         self._table = table
         self.config = config
         self.num_categories = num_categories
-        # names and numbers of an older lancedb would differ; whatever it raises, the way out is the same
-        try:
+        with _one_line(f"table {table.name} cannot be read"):
             columns = table.search().select(["key", "category"]).limit(table.count_rows()).to_arrow()
-        except Exception as error:
-            raise ArtifactError(f"index.uri: table {table.name} cannot be read ({one_line(error, 160)})") from error
         keys = columns["key"].to_numpy()
         order = np.argsort(keys)
         self._keys: NDArray[np.int64] = keys[order]
@@ -86,7 +84,10 @@ class LanceIndex:
         if np.shape(categories) != (items,) or not items:
             raise ValueError(f"{items} vectors need as many categories, not {list(np.shape(categories))}")
         for found in sorted(one for one in _names(base) if one.startswith(f"{name}-")):
-            tags = base.open_table(found).tags.list()
+            try:
+                tags = base.open_table(found).tags.list()
+            except Exception:  # lancedb's own; another process has begun to write it, or it is damaged
+                continue
             if READY in tags:
                 return cls.open(config, found, num_categories, int(tags[READY]["version"]))
         # Two processes may write at once, each a table of its own; one that was stopped is never ready.
@@ -102,16 +103,19 @@ class LanceIndex:
             raise ConfigError(
                 [f"index.uri: no table can be written to {config.uri} ({one_line(error, 160)})"]
             ) from error
-        cls._index(table, items, width, config)
-        table.tags.create(READY, table.version)
+        with _one_line(f"table {table.name} gets no index"):
+            cls._index(table, items, width, config)
+            table.tags.create(READY, table.version)
         return cls(table, num_categories, config)
 
     @classmethod
     def open(cls, config: IndexConfig, name: str, num_categories: int, version: int | None = None) -> "LanceIndex":
-        """Opens a table by its whole name at a version, None: the newest."""
-        table = connect(config).open_table(name)
-        if version is not None:
-            table.checkout(version)
+        """Opens a table by its whole name at a version, None: the newest; ArtifactError if it cannot be read."""
+        base = connect(config)
+        with _one_line(f"table {name} cannot be opened"):
+            table = base.open_table(name)
+            if version is not None:
+                table.checkout(version)
         return cls(table, num_categories, config)
 
     @staticmethod
@@ -152,27 +156,39 @@ class LanceIndex:
             kept: positions of the items that stay, shape ``[K]``.
             vectors: further items' vectors, shape ``[m, r]``.
             categories: their categories, shape ``[m]``.
+
+        Raises:
+            ArtifactError: if the table cannot be changed, or another process changes it at the same time.
         """
-        table = connect(self.config).open_table(self.name)
-        if table.version != self.version:
-            table.checkout(self.version)
-            table.restore()
-        gone = np.delete(self._keys, kept).tolist()
-        for start in range(0, len(gone), IDS_OF_A_DELETION):
-            table.delete(f"key IN ({', '.join(map(str, gone[start : start + IDS_OF_A_DELETION]))})")
-        if vectors is not None and len(categories):
-            first = int(self._keys[-1]) + 1
-            keys = np.arange(first, first + len(categories))
-            rows = _batches(vectors, np.asarray(categories), keys, table.schema, [])
-            table.add(pa.Table.from_batches(rows, schema=table.schema))
-        return type(self)(table, self.num_categories, self.config)
+        base = connect(self.config)
+        further = 0 if vectors is None else len(categories)
+        with _one_line(f"table {self.name} cannot be changed"):
+            table = base.open_table(self.name)
+            if table.version != self.version:
+                table.checkout(self.version)
+                table.restore()
+            gone = np.delete(self._keys, kept).tolist()
+            for start in range(0, len(gone), IDS_OF_A_DELETION):
+                table.delete(f"key IN ({', '.join(map(str, gone[start : start + IDS_OF_A_DELETION]))})")
+            if vectors is not None and further:
+                first = int(self._keys[-1]) + 1
+                rows = _batches(vectors, np.asarray(categories), np.arange(first, first + further), table.schema, [])
+                table.add(pa.Table.from_batches(rows, schema=table.schema))
+        found = type(self)(table, self.num_categories, self.config)
+        if len(found) != len(kept) + further:
+            raise ArtifactError(
+                f"index.uri: table {self.name} was changed by another process at the same time; change it again"
+            )
+        return found
 
     def optimised(self) -> "LanceIndex":
         """An index of a new version, whose lists have the items that joined too."""
-        table = connect(self.config).open_table(self.name)
-        table.checkout(self.version)
-        table.restore()
-        table.optimize()
+        base = connect(self.config)
+        with _one_line(f"table {self.name} cannot be optimised"):
+            table = base.open_table(self.name)
+            table.checkout(self.version)
+            table.restore()
+            table.optimize()
         return type(self)(table, self.num_categories, self.config)
 
     def search(self, queries: NDArray[np.float32] | Tensor, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -195,10 +211,11 @@ class LanceIndex:
         """Cosine of every item to every query ``[Q, r]``, shape ``[Q, N]``; reads the whole table."""
         rows = self._unit_queries(queries)
         cosines = np.empty((len(rows), len(self)), dtype=np.float32)
-        for batch in self._table.search().select(["key", "vector"]).limit(len(self)).to_batches(BLOCK):
-            positions = np.searchsorted(self._keys, batch.column("key").to_numpy())
-            vectors = _matrix(batch.column("vector"), self._width)
-            cosines[:, positions] = np.einsum("qr,nr->qn", rows, vectors)
+        with _one_line(f"table {self.name} cannot be read"):
+            for batch in self._table.search().select(["key", "vector"]).limit(len(self)).to_batches(BLOCK):
+                positions = np.searchsorted(self._keys, batch.column("key").to_numpy())
+                vectors = _matrix(batch.column("vector"), self._width)
+                cosines[:, positions] = np.einsum("qr,nr->qn", rows, vectors)
         return cosines
 
     def _nearest(
@@ -246,7 +263,8 @@ class LanceIndex:
                 asked = asked.refine_factor(self.config.refine)
                 if self.config.probes is not None:
                     asked = asked.nprobes(self.config.probes)
-            found = asked.limit(n).select(["key", "vector", "_distance"]).to_arrow().combine_chunks()
+            with _one_line(f"table {self.name} cannot be searched"):
+                found = asked.limit(n).select(["key", "vector", "_distance"]).to_arrow().combine_chunks()
             count = found.num_rows
             distances[row, :count] = found["_distance"].to_numpy()
             keys[row, :count] = found["key"].to_numpy()
@@ -280,6 +298,19 @@ def connect(config: IndexConfig) -> Any:
         return lancedb.connect(config.uri)
     except Exception as error:  # lancedb has errors of its own for every kind of store
         raise ConfigError([f"index.uri: no database at {config.uri} ({one_line(error, 160)})"]) from error
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Raises ArtifactError with what is wrong for errors of lancedb, which has other ones for every kind of store."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ArtifactError(
+            f"index.uri: {what} ({one_line(error, 160)}); if it stays so, delete the table, it is written again"
+        ) from error
 
 
 def _names(base: Any) -> list[str]:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from outfits.config.schema.methods import methods_needing
 from outfits.config.schema.serve import ServeConfig
 from outfits.errors import ConfigError, DataError, OutfitError, one_line
+from outfits.models.similarity import PARTS
 from outfits.naming import normalised
 from outfits.serving import requests
 from outfits.serving.photos import read_image
@@ -83,7 +85,7 @@ class Answering:
                 first.k,
                 categories=[request.categories for request in asked],
                 texts=[request.texts for request in asked],
-                method=self._method(first.method),
+                method=self._method(first.method, first.k),
                 top=first.top,
                 alpha=first.alpha,
             )
@@ -99,7 +101,7 @@ class Answering:
             asked.k,
             categories=asked.categories,
             texts=asked.texts,
-            method=self._method(asked.method),
+            method=self._method(asked.method, asked.k),
             top=asked.top,
             alpha=asked.alpha,
         )
@@ -120,6 +122,8 @@ class Answering:
     def similar(self, call: Call) -> dict[str, Any]:
         """Finds items like one."""
         asked: Any = call.request
+        if asked.modality == PARTS and not self.stylist.compares_parts:
+            raise FieldError("modality", "the run has no model for parts")
         piece = self._piece(call, asked.item, "item")
         return {"matches": self.stylist.similar(piece, asked.top, category=asked.category, modality=asked.modality)}
 
@@ -163,9 +167,12 @@ class Answering:
         self.stylist = self.stylist.remove(item_id).prepared()
         return {"removed": item_id, "items": len(self.stylist)}
 
-    def _method(self, name: str) -> str:
+    def _method(self, name: str, k: int = 1) -> str:
         if not self.stylist.can(name):
             raise FieldError("method", f"the run has no model for {name}")
+        most = self.stylist.k_max
+        if k > most and name in methods_needing("generator"):
+            raise FieldError("k", f"the run's generator has learned {most} missing items at most; greedy_k finds more")
         return name
 
     def _pieces(self, call: Call, items: Sequence[Any]) -> list[Piece]:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from threading import Semaphore
 from typing import Any
 
 import gradio as gr
@@ -18,6 +17,7 @@ from outfits.report.comparison.gallery import image_or_tile
 from outfits.serving import visit as visits
 from outfits.serving.keeping import keep_visit
 from outfits.serving.parts import parts_section
+from outfits.serving.turns import TURN, error_line
 from outfits.serving.visit import CompletionRequest, Visit, VisitItem
 from outfits.stylist import ItemRef, Stylist
 
@@ -37,7 +37,6 @@ CSS = """
 """
 VISIT_SECONDS = 1800  # that an outfit outlives the visit
 CACHE_SECONDS = 300  # that an image which was shown stays on the disk, and how often old ones are looked for
-BUSY = Semaphore(2)  # of the models, whatever the number of visitors
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]  # no font is fetched from anywhere
 
 
@@ -158,12 +157,12 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             """Runs an action of the visit; an error is one line, and the visit stays as it was."""
 
             def act(visit: Visit, *values: Any) -> list[Any]:
-                with BUSY:
+                with TURN:
                     try:
                         new = _kept(action(visit, *values), visit, config)
                         return [*show(new, ""), *_show_proposals(new), -1]
                     except OutfitError as error:
-                        return [*show(visit, _line(error)), *_show_proposals(visit), gr.skip()]
+                        return [*show(visit, error_line(error)), *_show_proposals(visit), gr.skip()]
 
             return act
 
@@ -214,9 +213,10 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
 
         def look(words: str, category: str, at: int) -> list[Any]:
             try:
-                ids = _found(stylist, words, None if category == "all" else category)
+                with TURN:
+                    ids = _found(stylist, words, None if category == "all" else category)
             except OutfitError as error:
-                return [(), [], 0, _line(error)]
+                return [(), [], 0, error_line(error)]
             at = min(max(at, 0), max(0, len(ids) - 1) // SHOWN * SHOWN)
             some = ids[at : at + SHOWN]
             return [tuple(some), [_picture(stylist.item(one)) for one in some], at, ""]
@@ -349,9 +349,10 @@ def _explain(stylist: Stylist, visit: Visit) -> list[Any]:
     if not visit.items:
         return [[], "", "put at least two items into the outfit first"]
     try:
-        found = stylist.explain(visit.pieces)
+        with TURN:
+            found = stylist.explain(visit.pieces)
     except OutfitError as error:
-        return [[], "", _line(error)]
+        return [[], "", error_line(error)]
     pictures = [_picture(item.ref, item.image) for item in visit.items]
     pictures[found.suspect] = (pictures[found.suspect][0], "← the one to change")
     lines = ["| item | S without it | S with the best other one |", "|---|---|---|"]
@@ -372,15 +373,19 @@ def _explain(stylist: Stylist, visit: Visit) -> list[Any]:
 def _capsule(stylist: Stylist, visit: Visit, items: float, threshold: float) -> Iterator[list[Any]]:
     """Shows the capsule after every item that joins, so that it can be stopped between two."""
     own = [item.image for item in visit.items]
+    steps = stylist.grow_capsule(visit.pieces, int(items), threshold=float(threshold))
     try:
-        with BUSY:
-            for found in stylist.grow_capsule(visit.pieces, int(items), threshold=float(threshold)):
-                images = [*own, *([None] * found.chosen)]
-                pictures = [_picture(*pair) for pair in zip(found.items, images, strict=True)]
-                good = f"**{len(found.outfits):,}** outfits of three or four items with S from {threshold:.2f} on."
-                yield [pictures, good, ""]
+        while True:
+            with TURN:  # of each step, so that a long capsule keeps nobody waiting
+                found = next(steps, None)
+            if found is None:
+                return
+            images = [*own, *([None] * found.chosen)]
+            pictures = [_picture(*pair) for pair in zip(found.items, images, strict=True)]
+            good = f"**{len(found.outfits):,}** outfits of three or four items with S from {threshold:.2f} on."
+            yield [pictures, good, ""]
     except OutfitError as error:
-        yield [[], "", _line(error)]
+        yield [[], "", error_line(error)]
 
 
 def _picture(ref: ItemRef, photo: Image.Image | None = None) -> tuple[Image.Image, str]:
@@ -396,9 +401,3 @@ def _picture(ref: ItemRef, photo: Image.Image | None = None) -> tuple[Image.Imag
 @lru_cache(maxsize=512)
 def _catalogue_picture(ref: ItemRef) -> Image.Image:
     return image_or_tile(Item(ref.name, ref.category, ref.text, ref.image_path), SIZE)
-
-
-def _line(error: OutfitError) -> str:
-    """An error as one line of plain text, as Markdown shows it."""
-    text = " ".join(str(error).split())
-    return html.escape(text.partition(": ")[2] or text)

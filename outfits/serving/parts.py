@@ -1,6 +1,5 @@
 """The page's section of items that look like the selected one part by part, with heat maps of the parts that agree."""
 
-import html
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ from outfits.data.dataset import Item
 from outfits.errors import DataError, OutfitError
 from outfits.report.comparison.gallery import image_or_tile
 from outfits.report.parts.heat import heat_map
+from outfits.serving.turns import TURN, error_line
 from outfits.serving.visit import Visit
 from outfits.stylist import ItemMatch, ItemRef, Stylist
 
@@ -39,12 +39,12 @@ def alike(stylist: Stylist, visit: Visit, place: int) -> list[Any]:
         if not 0 <= place < len(visit.items):
             raise DataError("choose an item of the outfit first")
         entry = visit.items[place]
-        matches = stylist.similar(entry.piece, SHOWN, modality="parts")
-        own = entry.image or _picture(entry.ref)
-        return [[_compared(stylist, visit, place, own, match) for match in matches], ""]
+        with TURN:
+            matches = stylist.similar(entry.piece, SHOWN, modality="parts")
+            own = entry.image or _picture(entry.ref)
+            return [[_compared(stylist, visit, place, own, match) for match in matches], ""]
     except OutfitError as error:
-        text = " ".join(str(error).split())
-        return [[], html.escape(text.partition(": ")[2] or text)]
+        return [[], error_line(error)]
 
 
 def _compared(

@@ -194,7 +194,7 @@ def take(visit: Visit, number: int) -> Visit:
     kept = visit.kept if outfit.given else ()
     there = {entry.piece for entry in kept if isinstance(entry.piece, str)}
     new = [VisitItem(str(item.id), item, added=True) for item in outfit.added if item.id not in there]
-    return replace(visit, items=(*kept, *new))
+    return replace(_changed(visit, (*kept, *new)), proposals=visit.proposals)
 
 
 def lock(visit: Visit, places: Sequence[int]) -> Visit:
@@ -210,11 +210,12 @@ def ask_again(visit: Visit, stylist: Stylist) -> Visit:
     loose = [entry for entry in visit.items if entry.added and not entry.locked]
     if not loose:
         raise DataError("no added item is unlocked; unlock one, or complete the outfit first")
-    method = visit.request.method if len(loose) <= stylist.k_max else "greedy_k"
+    learned = len(loose) <= stylist.k_max  # by the generator
     request = replace(
         visit.request,
         k=len(loose),
-        method=method,
+        method=visit.request.method if learned else "greedy_k",
+        imagine=visit.request.imagine and learned,
         categories=tuple((entry.ref.category,) for entry in loose),
         texts=(),
     )

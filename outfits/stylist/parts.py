@@ -129,17 +129,19 @@ class PartsSearch:
                     found.append(self.stored.take(np.array([kept]))[0])
             elif path is not None:
                 places.append(position)
-                found.append(self._of_file(path))
+                found.append(self._of_file(path, f"of item {catalogue.item_ids[position]!r}"))
         shape = (0, *self.stored.pyramids.shape[1:])
         return np.array(places, dtype=np.int64), np.stack(found) if found else np.zeros(shape, dtype=np.float32)
 
-    def _encoded(self, source: ImageSource) -> Pyramid:
+    def _encoded(self, source: ImageSource, name: str | None = None) -> Pyramid:
+        """The pyramid of an image, which messages call by this name or by its file's."""
         encoder = self._encoder()
         try:
             image = decode_image(source, 2 * encoder.network.image_size)
         except FileNotFoundError:
-            raise DataError(f"there is no image {image_name(source)}; paths count from the working folder") from None
+            text = name or f"{image_name(source)}; paths count from the working folder"
+            raise DataError(f"there is no image {text}") from None
         except DECODING_ERRORS as error:
-            raise DataError(f"image {image_name(source)} cannot be opened ({reason(error)})") from error
+            raise DataError(f"image {name or image_name(source)} cannot be opened ({reason(error)})") from error
         pyramid: Pyramid = encoder.encode([encoder.prepare(image)])[0]
         return pyramid

@@ -65,8 +65,13 @@ class Refiner:
         missing = list(range(len(catalogue)))
         if self._before is not None:
             of_before, there = self._before.gallery
-            known = self._before.catalogue.positions
-            places = [known.get(item_id, -1) for item_id in catalogue.item_ids]
+            before = self._before.catalogue
+            places = [before.positions.get(item_id, -1) for item_id in catalogue.item_ids]
+            # an item may have come back under its id with another image
+            places = [
+                place if place >= 0 and before.image_paths[place] == path else -1
+                for place, path in zip(places, catalogue.image_paths, strict=True)
+            ]
             missing = [item for item, place in enumerate(places) if place < 0]
             kept = [item for item, place in enumerate(places) if place >= 0]
             from_before = [places[item] for item in kept]
@@ -135,15 +140,15 @@ class Refiner:
         chances = logits[0].float().softmax(-1).cpu().numpy()
         return [(stored.categories[one], float(chances[one])) for one in np.argsort(-chances, kind="stable").tolist()]
 
-    def prepared(self, source: ImageSource) -> NDArray[np.uint8]:
-        """Decodes and resizes an image for the model; raises DataError if it cannot be opened."""
+    def prepared(self, source: ImageSource, name: str | None = None) -> NDArray[np.uint8]:
+        """Decodes and resizes an image for the model; DataError, with its name or file, if it cannot be opened."""
         settings = self.model.stored.network.clip_settings
         try:
             image = decode_image(source, 2 * settings.image_size)
         except FileNotFoundError:
-            raise DataError(f"there is no image {image_name(source)}") from None
+            raise DataError(f"there is no image {name or image_name(source)}") from None
         except DECODING_ERRORS as error:
-            raise DataError(f"image {image_name(source)} cannot be opened ({reason(error)})") from error
+            raise DataError(f"image {name or image_name(source)} cannot be opened ({reason(error)})") from error
         found: NDArray[np.uint8] = settings.prepare(image)
         return found
 

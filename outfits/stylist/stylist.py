@@ -280,8 +280,8 @@ class Stylist:
 
         Raises:
             ArtifactError: if the run lacks what the method needs, or knows no users.
-            ConfigError: if there is no such method, it does not follow users, or texts are given and the run has no
-                text encoder.
+            ConfigError: if there is no such method, it does not follow users, ``beta`` is below 0 or given without a
+                user, or texts are given and the run has no text encoder.
             DataError: if an item, a category or an image cannot be used, the category rule leaves no completion, or
                 there is no such user.
 
@@ -336,7 +336,7 @@ class Stylist:
             )
         ]
         of_users = self._user_vectors(one_for_each(users, len(partial_outfits), "users"))
-        weight = self._run.config.personal.beta if beta is None else beta
+        weight = self._beta(beta, of_users is not None)
         found: list[list[StyledOutfit]] = [[] for _ in partial_outfits]
         for rows in batches(partial_outfits, conditions):
             of_rows = [given for row in rows if (given := conditions[row]) is not None]
@@ -729,7 +729,7 @@ class Stylist:
             DataError: if the item has no image, or the encoder knows no word of the text.
         """
         refiner, allowed = self._refiner, self._allowed_items(category)
-        similarity = refiner.refine(refiner.prepared(self._image_of(item)), text)
+        similarity = refiner.refine(refiner.prepared(*self._image_of(item)), text)
         allowed = allowed & refiner.gallery[1]
         if isinstance(item, str):
             allowed[self._parser.position(item)] = False
@@ -737,7 +737,7 @@ class Stylist:
 
     def caption(self, item: Piece) -> str:
         """A text for the image of a catalogue item or an external garment; errors as of :meth:`refine`."""
-        return self._refiner.caption(self._refiner.prepared(self._image_of(item)), self._run.config.multitask.beam)
+        return self._refiner.caption(self._refiner.prepared(*self._image_of(item)), self._run.config.multitask.beam)
 
     def categorise(self, image: ImageSource, text: str = "") -> list[tuple[str, float]]:
         """Categories of a photo with their probabilities, the likeliest first, by the run's multi-task encoder.
@@ -766,16 +766,20 @@ class Stylist:
             return Refiner(model, self._run.catalogue, None, self._exported._refiner)
         return Refiner(model, self._run.catalogue, self._run.folder / run_files.STYLIST)
 
-    def _image_of(self, item: Piece) -> ImageSource:
-        """The image of a catalogue item or a garment; DataError if it has none."""
+    def _image_of(self, item: Piece) -> tuple[ImageSource, str | None]:
+        """The image of an item, and its name in messages, None: its file's; DataError if there is none.
+
+        Messages name catalogue items by id, since a service must not tell where its files lie.
+        """
         if isinstance(item, Garment):
-            image, name = item.path or item.image, f"own {item.category}"
+            image, name, of_item = item.path or item.image, None, f"own {item.category}"
         else:
             ref = self.item(item)
-            image, name = ref.image_path, f"item {ref.id!r}"
+            image, of_item = ref.image_path, f"item {ref.id!r}"
+            name = f"of {of_item}"
         if image is None:
-            raise DataError(f"{name} has no image, which this needs")
-        return image
+            raise DataError(f"{of_item} has no image, which this needs")
+        return image, name
 
     def likely_categories(self, image: ImageSource, text: str = "", nearest: int = 15) -> list[tuple[str, float]]:
         """Categories of the catalogue items most similar to a photo, with their shares, the likeliest first.
@@ -960,6 +964,15 @@ class Stylist:
         if not 0 <= weight <= 1:
             raise ConfigError([f"alpha: must lie in [0, 1], not {weight}"])
         return weight
+
+    def _beta(self, beta: float | None, for_users: bool) -> float:
+        if beta is None:
+            return self._run.config.personal.beta
+        if not 0 <= beta < np.inf:
+            raise ConfigError([f"beta: must be at least 0, not {beta}"])
+        if not for_users:
+            raise ConfigError(["beta: weighs the preference of a user; say whose with user"])
+        return beta
 
     def _call(self, method: str) -> MethodCall:
         if method.partition(":")[0] in methods_needing("removed"):

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from outfits.completion.tasks import make_tasks
 from outfits.config.method_calls import resolve_call
+from outfits.config.schema.targets import TwoStageConfig
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.outfits import SPLITS
 from outfits.errors import ConfigError
 from outfits.index.category_index import CategoryIndex
 from outfits.mining.audit import Share, upper_bound
+from outfits.naming import normalised
 from outfits.stylist.garments import Garment
 from outfits.stylist.stylist import Stylist
 
@@ -21,7 +23,7 @@ AT_ONCE = 256  # items that join in one change: what a stopped update keeps
 REFERENCES = 20_000  # items of the exported catalogue that others are compared with
 FAMILIAR = 0.01  # share of the exported items that count as unfamiliar by definition
 UNFAMILIAR = 0.05  # share of the items that joined from which on S should see outfits of such items
-LARGEST_LOSS = 0.005  # as targets.two_stage.max_regret
+LARGEST_LOSS = TwoStageConfig().max_regret
 
 
 @dataclass(frozen=True)
@@ -96,23 +98,35 @@ def update_catalogue(
         reference: the search that the generator is compared with; a two-stage search in large catalogues.
 
     Raises:
-        ConfigError: if the reference is no method of the run.
+        ConfigError: if the reference is no method of the run, or the number of outfits is negative.
         DataError: if a garment cannot be used.
+        TypeError: if ``removed`` is one id, not a list of some.
     """
+    if isinstance(removed, str):
+        raise TypeError(f"removed is a list of ids, as in [{removed!r}]")
+    if outfits < 0:
+        raise ConfigError([f"outfits: must be at least 0, not {outfits}"])
     stylist = run.refreshed() if isinstance(run, Stylist) else Stylist.load(run)
-    if not stylist.can(resolve_call(reference, stylist.config.evaluate).name):
+    try:
+        call = resolve_call(reference, stylist.config.evaluate)
+    except ValueError as error:
+        raise ConfigError([f"reference: {error}"]) from None
+    if not stylist.can(call.name):
         raise ConfigError([f"reference: the run has no model for {reference}; greedy_k needs none beside S"])
-    leaving = [item_id for item_id in dict.fromkeys(removed) if item_id in stylist]
+    # in the form that the catalogue has them in, or an update that is repeated would add them again
+    leaving = [item_id for item_id in dict.fromkeys(map(normalised, removed)) if item_id in stylist]
     stylist = stylist.remove(*leaving) if leaving else stylist
-    joining = {item_id: garment for item_id, garment in (added or {}).items() if item_id not in stylist}
-    names = list(joining)
+    named = {normalised(item_id): garment for item_id, garment in (added or {}).items()}
+    names, joined = list(named), 0
     for start in range(0, len(names), AT_ONCE):
-        stylist = stylist.add({name: joining[name] for name in names[start : start + AT_ONCE]})
-    exported = stylist.exported
-    new = [place for place, item_id in enumerate(stylist.item_ids) if _joined(stylist, exported, item_id)]
+        stylist = stylist.refreshed()  # another process may have added some meanwhile
+        some = {name: named[name] for name in names[start : start + AT_ONCE] if name not in stylist}
+        stylist, joined = stylist.add(some) if some else stylist, joined + len(some)
+    exported, changed = stylist.exported, stylist.changed_ids  # which are read from the disk
+    new = [place for place, one in enumerate(stylist.item_ids) if one not in exported or one in changed]
     loss = _loss(exported, stylist, outfits, reference) if outfits else None
     unfamiliar = _unfamiliar(exported, stylist, np.array(new)) if new else None
-    return CatalogueUpdate(stylist, len(joining), len(leaving), len(new), loss, unfamiliar, reasons(loss, unfamiliar))
+    return CatalogueUpdate(stylist, joined, len(leaving), len(new), loss, unfamiliar, reasons(loss, unfamiliar))
 
 
 def reasons(loss: FurtherLoss | None, unfamiliar: Share | None) -> tuple[str, ...]:
@@ -129,11 +143,6 @@ def reasons(loss: FurtherLoss | None, unfamiliar: Share | None) -> tuple[str, ..
             f"(95 % interval {unfamiliar.low:.0%} to {unfamiliar.high:.0%}): train S on outfits that hold such items"
         )
     return tuple(found)
-
-
-def _joined(stylist: Stylist, exported: Stylist, item_id: str) -> bool:
-    """Whether an item joined after training; one that came back changed did."""
-    return item_id not in exported or item_id in stylist.changed_ids
 
 
 def _loss(exported: Stylist, now: Stylist, outfits: int, reference: str) -> FurtherLoss | None:

@@ -79,7 +79,7 @@ class Refiner:
         elif (stored := self._stored()) is not None:
             vectors, present = stored
             missing = np.flatnonzero(~present).tolist()  # whose images may have come since
-        before = int(present.sum())
+        known = int(present.sum())
         for start in range(0, len(missing), BATCH):
             some = [
                 (item, image)
@@ -94,7 +94,7 @@ class Refiner:
                 "no image of the catalogue can be opened, by which refinements find items; give data_root, the folder "
                 "of the data set"
             )
-        if self._before is None and present.sum() > before:
+        if self._before is None and present.sum() > known:
             self._store(vectors, present)
         return vectors, present
 

@@ -171,7 +171,7 @@ def test_users_of_a_batch_are_each_served(stylist: Stylist) -> None:
 
 def test_recommended_outfits_are_new_and_best_first(stylist: Stylist) -> None:
     found = stylist.recommend("u1", top=5)
-    liked = [stylist.outfit_ids[row] for row in stylist._liked("u1")]
+    liked = [stylist.outfit_ids[row] for row in stylist._people.liked("u1")]
     assert liked
     assert not {outfit.outfit_id for outfit in found} & set(liked)
     values = [outfit.preference for outfit in found]

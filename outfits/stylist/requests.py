@@ -41,6 +41,18 @@ def one_for_each(values: Sequence[T] | None, count: int, name: str) -> Sequence[
     return values
 
 
+def users_of(users: Sequence[User | None] | None, count: int) -> Sequence[User] | None:
+    """The user of each outfit, None where none is for one.
+
+    Raises:
+        ConfigError: if some outfits are for a user and others are not, or there is another number of entries.
+    """
+    known = [user for user in one_for_each(users, count, "users") if user is not None]
+    if known and len(known) < count:
+        raise ConfigError(["users: name one for every outfit, or none"])
+    return known or None
+
+
 def category_lists(categories: AllowedCategories, k: int) -> list[Sequence[str] | None]:
     """Allowed names for every missing item, None for no condition.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from torch import Tensor
 
 from outfits import run_files
 from outfits.completion.conditions import Conditions
@@ -22,23 +21,24 @@ from outfits.config.schema.methods import methods_needing, spec_of
 from outfits.config.schema.multitask import REFINEMENT
 from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import is_outfit
-from outfits.data.outfits import SPLITS, Outfits
+from outfits.data.outfits import Outfits
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import ImageSource, decode_image
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.imaging.conditional import ConditionalGenerator
-from outfits.models.similarity import PARTS, TextSimilarity, item_similarity, outfit_embeddings
-from outfits.naming import did_you_mean, normalised
-from outfits.scoring.preferences import Preferences, UserPreference
+from outfits.models.similarity import PARTS, TextSimilarity, item_similarity
+from outfits.naming import normalised
 from outfits.stylist.capsule import Capsule, CapsuleGoal, capsule_of, grow_capsule
 from outfits.stylist.changes import AddedItem, image_file
 from outfits.stylist.completing import completed_outfits, conditions_of, generated_outfit
 from outfits.stylist.explaining import Explanation, explain_set
-from outfits.stylist.export import read_encoder, read_users
+from outfits.stylist.export import read_encoder
 from outfits.stylist.garments import Garment, embed_text
 from outfits.stylist.imagining import ImaginedItem, decoder_of, drawn_items, imagined_latents
+from outfits.stylist.known_outfits import KnownOutfits
 from outfits.stylist.loading import LoadedRun, changed_run, load_run
 from outfits.stylist.parser import OutfitParser, PartialOutfit
+from outfits.stylist.people import People
 from outfits.stylist.requests import (
     AllowedCategories,
     ConditionTexts,
@@ -48,6 +48,7 @@ from outfits.stylist.requests import (
     check_counts,
     one_for_each,
     tasks_of,
+    users_of,
 )
 from outfits.stylist.results import ItemMatch, ItemRef, OutfitForUser, OutfitMatch, StyledOutfit
 
@@ -335,7 +336,8 @@ class Stylist:
                 strict=True,
             )
         ]
-        of_users = self._user_vectors(one_for_each(users, len(partial_outfits), "users"))
+        named = users_of(users, len(partial_outfits))
+        of_users = None if named is None else self._people.vectors(named)
         weight = self._beta(beta, of_users is not None)
         found: list[list[StyledOutfit]] = [[] for _ in partial_outfits]
         for rows in batches(partial_outfits, conditions):
@@ -344,8 +346,8 @@ class Stylist:
             context = self._context(partial_outfits[rows[0]])
             tasks = tasks_of([partial_outfits[row] for row in rows], k, batch_conditions, top)
             if of_users is not None:
-                preferences = self._preferences_over(partial_outfits[rows[0]])
-                tasks = replace(tasks, preference=UserPreference(preferences, of_users[rows], weight))
+                preference = self._people.preference(partial_outfits[rows[0]], of_users[rows], weight)
+                tasks = replace(tasks, preference=preference)
             completions = complete(call, tasks, context)
             for place, row in enumerate(rows):
                 found[row] = completed_outfits(self._parser, partial_outfits[row], completions, place, tasks, context)
@@ -817,7 +819,7 @@ class Stylist:
             >>> len(stylist.outfit(stylist.outfit_ids[0])) >= 2
             True
         """
-        return tuple(self._parser.item(int(item)) for item in self._run.outfits[self._outfit_position(outfit_id)])
+        return self._known_outfits.items(self._known_outfits.row(outfit_id))
 
     def search(self, text: str, top: int = 10, *, categories: str | Sequence[str] | None = None) -> list[ItemMatch]:
         """The ``top`` catalogue items most similar to a text, in all categories or those given.
@@ -854,29 +856,19 @@ class Stylist:
     def similar_outfits_many(self, outfits: Sequence[Sequence[Piece]], top: int = 10) -> list[list[OutfitMatch]]:
         """:meth:`similar_outfits` for several outfits."""
         check_counts(top=top)
-        found = []
-        for partial_outfit in self._parser.read_all(outfits):
-            embedded = self._context(partial_outfit).embedded(partial_outfit.positions)
-            one = outfit_embeddings(self._run.context.require_scorer_module(), [embedded])[0]
-            similarity = (self._outfit_vectors @ one).clamp(-1, 1).cpu().numpy()
-            order = np.argsort(-similarity, kind="stable")[:top]
-            found.append([self._outfit_match(int(row), float(similarity[row])) for row in order])
-        return found
+        return [
+            self._known_outfits.similar(self._context(one).embedded(one.positions), top)
+            for one in self._parser.read_all(outfits)
+        ]
 
     @cached_property
-    def _outfit_vectors(self) -> Tensor:
-        features, scorer = self._run.catalogue.require_embeddings, self._run.context.require_scorer_module()
-        return outfit_embeddings(scorer, [features.take(outfit) for outfit in self._run.outfits], block=256)
-
-    def _outfit_match(self, row: int, similarity: float) -> OutfitMatch:
-        outfits = self._run.outfits
-        items = tuple(self._parser.item(int(item)) for item in outfits[row])
-        return OutfitMatch(outfits.outfit_ids[row], SPLITS[outfits.split[row]], items, similarity)
+    def _known_outfits(self) -> KnownOutfits:
+        return KnownOutfits(self._run, self._parser)
 
     @property
     def user_ids(self) -> Sequence[str]:
         """Ids of the users of the run's data; none without stage ``personal``, nor once the catalogue has changed."""
-        return () if self._run.recommender is None else self._preferences.users.user_ids
+        return () if self._run.recommender is None else self._people.user_ids
 
     def recommend(self, user: User, top: int = 10) -> list[OutfitForUser]:
         """The outfits of the run's data that a user is likely to like, best first.
@@ -892,72 +884,17 @@ class Stylist:
             DataError: if there is no such user or outfit.
         """
         check_counts(top=top)
-        vectors, known = self._user_vectors([user]), self._liked(user)
-        assert vectors is not None
-        preferences = self._preferences.outfit_vectors @ vectors[0]
-        order = np.setdiff1d(np.argsort(-preferences, kind="stable"), known, assume_unique=True)[:top]
-        outfits = self._run.outfits
-        return [
-            OutfitForUser(
-                outfits.outfit_ids[row],
-                tuple(self._parser.item(int(item)) for item in outfits[row]),
-                float(preferences[row]),
-            )
-            for row in order.tolist()
-        ]
+        return self._people.recommended(user, top)
 
     @cached_property
-    def _preferences(self) -> Preferences:
+    def _people(self) -> People:
         run = self._run
         if run.recommender is None and self._exported._run.recommender is not None:
             raise ArtifactError(
                 f"the catalogue of run {run.folder} has changed since its users were learned; move {run.changes.file} "
                 "away to serve them with the catalogue as it was exported"
             )
-        if run.recommender is None:
-            raise ArtifactError(f"run {run.folder} knows no users; train one with stage personal")
-        return Preferences(run.recommender, run.catalogue, run.outfits, read_users(run.folder, run.outfits))
-
-    def _preferences_over(self, partial_outfit: PartialOutfit) -> Preferences:
-        if partial_outfit.external is None:
-            return self._preferences
-        return self._preferences.with_external(partial_outfit.external, partial_outfit.external_categories)
-
-    def _user_vectors(self, users: Sequence[User | None]) -> NDArray[np.float32] | None:
-        """Vectors ``[B, d]`` of users; None where no outfit is for one."""
-        known = [user for user in users if user is not None]
-        if not known:
-            return None
-        if len(known) < len(users):
-            raise ConfigError(["users: name one for every outfit, or none"])
-        preferences = self._preferences
-        return np.stack(
-            [
-                preferences.user_vectors[preferences.users.position(user)]
-                if isinstance(user, str)
-                else preferences.folded_in(preferences.outfit_vectors[self._liked(user)])
-                for user in known
-            ]
-        )
-
-    def _liked(self, user: User) -> NDArray[np.int64]:
-        """Positions of the outfits that tell what a user likes."""
-        if isinstance(user, str):
-            users = self._preferences.users
-            return users.liked(users.position(user), "train")
-        if not user:
-            raise ConfigError(["user: name at least one outfit that the new user likes"])
-        return np.array([self._outfit_position(outfit_id) for outfit_id in user], dtype=np.int64)
-
-    def _outfit_position(self, outfit_id: str) -> int:
-        ids = self._run.outfits.outfit_ids
-        if outfit_id not in self._outfit_positions:
-            raise DataError(f"there is no outfit {outfit_id!r}{did_you_mean(outfit_id, ids)}")
-        return self._outfit_positions[outfit_id]
-
-    @cached_property
-    def _outfit_positions(self) -> dict[str, int]:
-        return {outfit_id: position for position, outfit_id in enumerate(self._run.outfits.outfit_ids)}
+        return People(run, self._known_outfits)
 
     def _alpha(self, alpha: float | None) -> float:
         weight = self._run.config.evaluate.alpha if alpha is None else alpha

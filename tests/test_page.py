@@ -132,7 +132,7 @@ def test_a_visit_in_a_browser(address: str, tmp_path: Path) -> None:
         page.on("request", lambda asked: outside.append(asked.url) if asked.url.startswith("https:") else None)
         page.goto(address)
         page.locator(".thumbnail-item").first.click()
-        page.get_by_text("S of the whole").wait_for()
+        page.get_by_text("One item: complete it").wait_for()
         page.get_by_role("button", name="Complete the outfit").click()
         page.get_by_role("button", name="Take proposal 1").click()
         page.get_by_role("button", name="Another one for it").wait_for()

@@ -28,7 +28,14 @@ IMAGINED_SIZE = (360, 360)
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: auto; }
 .grid-wrap { min-height: 0 !important; }
-.caption-label { max-width: 100% !important; white-space: normal !important; text-align: left; }
+.thumbnail-item {
+  display: flex !important; flex-direction: column; aspect-ratio: auto !important; height: auto !important;
+}
+.thumbnail-item img { aspect-ratio: 1; height: auto !important; width: 100%; }
+.thumbnail-item .caption-label {
+  position: static !important; max-width: 100% !important; border: 0 !important; background: none !important;
+  white-space: normal !important; text-align: left; font-size: 0.8em;
+}
 #message { min-height: 2.2em; font-weight: 600; }
 @media (max-width: 640px) {
   .gradio-container { padding: 6px !important; }
@@ -89,8 +96,8 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
                     words = gr.Textbox(max_length=300, label="Words", placeholder="blue linen shirt")
                     among = gr.Dropdown(["all", *categories], value="all", label="Category")
                     with gr.Row():
-                        search = gr.Button("Search")
-                        earlier, later = gr.Button("Earlier"), gr.Button("Later")
+                        search = gr.Button("Search", min_width=90)
+                        earlier, later = (gr.Button(name, min_width=90) for name in ("Earlier", "Later"))
                     hits = _gallery("Choose an item to add it", 4)
                     place = gr.State(0)
                 with gr.Tab("Photos"):
@@ -308,7 +315,9 @@ def _show(stylist: Stylist, visit: Visit, said: str) -> list[Any]:
     """The visit, the message, the outfit's pictures, its score, and what can be locked."""
     pictures = [_picture(item.ref, item.image) for item in visit.items]
     text = "Nothing in it yet: add an item, a photo, or start from a text."
-    if visit.items:
+    if len(visit.items) == 1:
+        text = "One item: complete it below, or add another to see how well they go together."
+    elif visit.items:
         text = f"S of the whole: **{stylist.score(visit.pieces, rule=False):.3f}**"
         if not stylist.rule_kept(visit.pieces):
             text += ". Two items are of one category: the stylist would not put them together."

@@ -13,9 +13,11 @@ from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT
 from outfits.config.schema.serve import MOST_ITEMS
 from outfits.errors import ConfigError, DataError
 from outfits.serving.photos import read_image
+from outfits.serving.variety import varied
 from outfits.stylist import Garment, ImaginedItem, ItemRef, StyledOutfit, Stylist
 
 PROPOSALS = 3  # outfits shown at once
+CHOICE = 24  # outfits that they are chosen from, so that they look different
 TRIED = 12  # completions looked through for one that was not shown yet
 
 
@@ -163,9 +165,10 @@ def complete(visit: Visit, stylist: Stylist, request: CompletionRequest) -> Visi
         categories=categories,
         texts=texts,
         method=request.method,
-        top=PROPOSALS,
+        top=CHOICE,
         alpha=request.alpha,
     )
+    found = varied(stylist, found, PROPOSALS)
     proposals = [_proposal(stylist, kept, one) for one in found]
     if request.imagine:
         for number, one in enumerate(found):
@@ -179,7 +182,7 @@ def generate(visit: Visit, stylist: Stylist, text: str, size: int | None) -> Vis
     """Proposes outfits for a text."""
     if not text.strip():
         raise ConfigError(["text: is empty; say what the outfit should be"])
-    found = stylist.generate(text, size=size, top=PROPOSALS)
+    found = varied(stylist, stylist.generate(text, size=size, top=CHOICE), PROPOSALS)
     return replace(visit, proposals=tuple(_proposal(stylist, (), one) for one in found))
 
 

@@ -665,6 +665,19 @@ class Stylist:
             found.append(self._matches(similarity, others, top))
         return found
 
+    def likeness(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
+        r"""How alike catalogue items are, shape ``[n, n]``: the larger of :math:`S_X` of images and of all parts.
+
+        Examples:
+            >>> alike = stylist.likeness([first, second])
+            >>> bool(alike[0, 0] > 0.999), alike.shape
+            (True, (2, 2))
+        """
+        items = self._run.catalogue.require_embeddings.take(
+            np.array([self._parser.position(item_id) for item_id in item_ids], dtype=np.int64)
+        )
+        return np.maximum(item_similarity(items, items, "image"), item_similarity(items, items))
+
     def _similar_by_parts(self, item: Piece, allowed: NDArray[np.bool_], top: int) -> list[ItemMatch]:
         check_counts(top=top)
         piece = item if isinstance(item, Garment) else self._parser.position(item)

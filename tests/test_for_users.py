@@ -1,5 +1,6 @@
-"""Completion and recommendation for a user: the objective, the stylist and the command."""
+"""Completion and recommendation for a user: the objective, the stylist, the command, the service and the page."""
 
+import json
 import shutil
 from dataclasses import replace
 from itertools import combinations
@@ -16,6 +17,7 @@ from outfits.completion.methods import complete
 from outfits.config.load import load_complete, load_config
 from outfits.config.schema.methods import METHODS
 from outfits.config.schema.personal import PersonalConfig
+from outfits.config.schema.serve import ServeConfig
 from outfits.data.load import load_dataset
 from outfits.data.outfits import Outfits
 from outfits.data.users import UserOutfits
@@ -23,6 +25,10 @@ from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.graphs.user_graph import user_graph
 from outfits.models.hfgn import build_hfgn
 from outfits.scoring.preferences import Preferences, UserPreference
+from outfits.serving import requests
+from outfits.serving import visit as visits
+from outfits.serving.answering import Answering
+from outfits.serving.requests import Call
 from outfits.weights import save_network
 from pipeline.embeddings import embed_dataset
 from pipeline.run import reopen_run
@@ -234,3 +240,55 @@ def test_the_command_takes_a_user_or_outfits(root: Path) -> None:
     assert load_complete([run, "items=[a]"]).user is None
     with pytest.raises(ConfigError, match="user"):
         load_complete([run, "items=[a]", "user=[]"])
+
+
+def test_the_service_completes_and_recommends_for_a_user(stylist: Stylist) -> None:
+    answering, given = Answering(stylist, ServeConfig()), stylist.item_ids[0]
+    liked = list(stylist.outfit_ids[:2])
+    asked = [
+        requests.Complete(items=[given], k=1, method="greedy_k", user=user, beta=beta)
+        for user, beta in (("u2", 20.0), (liked, 20.0), ("u2", None), (None, None))
+    ]
+    answers = answering.answer([Call("complete", one) for one in asked])
+    for one, answer in zip(asked, answers, strict=True):
+        found = stylist.complete([given], k=1, method="greedy_k", user=one.user, beta=one.beta)
+        told = json.loads(answer.body)["outfits"]
+        assert [outfit["objective"] for outfit in told] == [outfit.objective for outfit in found]
+        assert [outfit["preference"] for outfit in told] == [outfit.preference for outfit in found]
+    (answer,) = answering.answer([Call("recommend", requests.Recommend(user="u1", top=3))])
+    recommended = json.loads(answer.body)["outfits"]
+    assert [one["outfit_id"] for one in recommended] == [one.outfit_id for one in stylist.recommend("u1", top=3)]
+
+
+@pytest.mark.parametrize(
+    ("field", "asked", "said"),
+    [
+        ("user", {"user": "u77"}, "no user 'u77'"),
+        ("user", {"user": ["o"]}, "no outfit 'o'"),
+        ("beta", {"beta": 1.0}, "weighs the preference of a user"),
+        ("method", {"user": "u1", "method": "generator"}, "does not look at users"),
+    ],
+)
+def test_the_service_names_the_field_of_a_user_that_cannot_be(
+    stylist: Stylist, field: str, asked: dict[str, Any], said: str
+) -> None:
+    request = requests.Complete(items=[stylist.item_ids[0]], k=1, **{"method": "greedy_k", **asked})
+    (answer,) = Answering(stylist, ServeConfig()).answer([Call("complete", request)])
+    (detail,) = json.loads(answer.body)["detail"]
+    assert (answer.status, detail["field"]) == (422, field)
+    assert said in detail["message"]
+
+
+def test_a_visitor_completes_for_a_user(stylist: Stylist) -> None:
+    visit = visits.add_item(visits.Visit(), stylist, stylist.item_ids[0])
+    request = visits.CompletionRequest(k=2, method="greedy_k", user="u2", beta=20.0)
+    completed = visits.complete(visit, stylist, request)
+    found = stylist.complete(visit.pieces, k=2, method="greedy_k", user="u2", beta=20.0)
+    assert added_ids(completed.proposals[0].outfit) == added_ids(found[0])
+    assert completed.proposals[0].outfit.preference is not None
+    swapped = visits.swap(visits.take(completed, 0), stylist, 2)
+    pieces = [piece for place, piece in enumerate(swapped.pieces) if place != 2]
+    category = stylist.item(added_ids(found[0])[1]).category
+    liked = stylist.complete(pieces, k=1, categories=category, method="greedy_k", top=12, user="u2", beta=20.0)
+    others = [one for outfit in liked if (one := added_ids(outfit)[0]) != added_ids(found[0])[1]]
+    assert swapped.pieces[2] == others[0]

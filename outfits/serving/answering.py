@@ -18,6 +18,7 @@ from outfits.serving import requests
 from outfits.serving.photos import read_image
 from outfits.serving.requests import CHANGES, Answer, Call, refused
 from outfits.stylist import Garment, ItemRef, Stylist
+from outfits.stylist.requests import User
 
 REFUSED, UNKNOWN, BROKEN, LACKING = 422, 404, 500, 503
 Piece = str | Garment
@@ -54,7 +55,7 @@ class Answering:
             if call.operation in CHANGES:
                 answers[place] = self._one(call)
             elif isinstance(request := call.request, requests.Complete):
-                alike = (request.k, request.method, request.top, request.alpha)
+                alike = (request.k, request.method, request.top, request.alpha, request.beta, request.user is None)
                 together.setdefault(alike, []).append(place)
             else:
                 together[place] = [place]
@@ -74,7 +75,7 @@ class Answering:
     def _completed(self, calls: Sequence[Call]) -> list[Answer] | None:
         """Completes alike requests at once; None where one of them cannot be completed, which it must not cost others.
 
-        Their number of missing items, method, length and weight are the same.
+        Their number of missing items, method, length and weights are the same, and all are for users or none is.
         """
         try:
             self.stylist = self.stylist.refreshed()
@@ -88,6 +89,8 @@ class Answering:
                 method=self._method(first.method, first.k),
                 top=first.top,
                 alpha=first.alpha,
+                users=None if first.user is None else [self._user(request.user) for request in asked],
+                beta=first.beta,
             )
             return [_json(200, {"outfits": outfits}) for outfits in found]
         except Exception:
@@ -104,8 +107,15 @@ class Answering:
             method=self._method(asked.method, asked.k),
             top=asked.top,
             alpha=asked.alpha,
+            user=None if asked.user is None else self._user(asked.user),
+            beta=asked.beta,
         )
         return {"outfits": found}
+
+    def recommend(self, call: Call) -> dict[str, Any]:
+        """Finds outfits for a user."""
+        asked: Any = call.request
+        return {"outfits": self.stylist.recommend(self._user(asked.user), asked.top)}
 
     def score(self, call: Call) -> dict[str, Any]:
         """Scores a set."""
@@ -175,6 +185,19 @@ class Answering:
             raise FieldError("k", f"the run's generator has learned {most} missing items at most; greedy_k finds more")
         return name
 
+    def _user(self, user: User) -> User:
+        known = self.stylist.user_ids
+        if not known:
+            raise FieldError("user", "the run knows no users, or its catalogue has changed since it learned them")
+        if isinstance(user, str) and user not in known:
+            raise FieldError("user", f"there is no user {user!r}")
+        for outfit_id in () if isinstance(user, str) else user:
+            try:
+                self.stylist.outfit(outfit_id)
+            except DataError as error:
+                raise FieldError("user", error.args[0]) from None
+        return user
+
     def _pieces(self, call: Call, items: Sequence[Any]) -> list[Piece]:
         return [self._piece(call, item, f"items.{place}") for place, item in enumerate(items)]
 
@@ -215,6 +238,7 @@ class Answering:
 
 ANSWERS: dict[str, Callable[[Answering, Call], Any]] = {
     "complete": Answering.complete,
+    "recommend": Answering.recommend,
     "score": Answering.score,
     "explain": Answering.explain,
     "similar": Answering.similar,

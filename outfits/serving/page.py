@@ -23,6 +23,7 @@ from outfits.stylist import ItemRef, Stylist
 
 K_MAX = 3
 SHOWN = 12  # items of a page of search or browsing
+ANYBODY = "anybody"
 SIZE = (360, 480)
 IMAGINED_SIZE = (360, 360)
 CSS = """
@@ -121,6 +122,10 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
             k = gr.Slider(1, K_MAX, 2, step=1, label="Missing items")
             method = gr.Dropdown(methods, value=methods[0], label="Method")
             alpha = gr.Slider(0, 1, 0.5, label="Weight of the outfit against your words")
+        users, weight = list(stylist.user_ids) if config.users else [], stylist.config.personal.beta
+        with gr.Row(visible=bool(users)):
+            user = gr.Dropdown([ANYBODY, *users], value=ANYBODY, label="For whom", filterable=True)
+            beta = gr.Slider(0, max(2.0, weight), weight, label="Weight of what this user likes")
         imagine = gr.Checkbox(
             False,
             label="Show what the generator had in mind, before each item found",
@@ -209,7 +214,7 @@ def build_page(stylist: Stylist, config: ServeConfig) -> gr.Blocks:
         chips_and_texts = [component for _, chips, text in asked for component in (chips, text)]
         complete.click(
             acting(partial(_complete, stylist)),
-            [state, k, method, alpha, *chips_and_texts, imagine],
+            [state, k, method, alpha, *chips_and_texts, imagine, user, beta],
             every,
             api_name="complete",
         )
@@ -274,7 +279,8 @@ def _kept(visit: Visit, before: Visit, config: ServeConfig) -> Visit:
 
 
 def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: float, *asked: Any) -> Visit:
-    (*conditions, imagine) = asked
+    (*conditions, imagine, user, beta) = asked
+    for_user = None if user in (None, ANYBODY) else str(user)
     chips, texts = conditions[::2], conditions[1::2]
     request = CompletionRequest(
         int(k),
@@ -283,6 +289,8 @@ def _complete(stylist: Stylist, visit: Visit, k: float, method: str, alpha: floa
         str(method),
         float(alpha),
         bool(imagine),
+        for_user,
+        None if for_user is None else float(beta),
     )
     return visits.complete(visit, stylist, request)
 
@@ -348,6 +356,8 @@ def _show_proposals(visit: Visit) -> list[Any]:
                 pictures.insert(given + place, (thought.image.resize(IMAGINED_SIZE), caption))
             note = f"S **{proposal.outfit.score:.3f}**"
             note += "" if proposal.judge is None else f", the judge's score **{proposal.judge:.3f}**"
+            liked = proposal.outfit.preference
+            note += "" if liked is None else f", the user's preference **{liked:+.2f}**"
         galleries.append(gr.update(value=pictures, visible=there))
         notes.append(gr.update(value=note, visible=there))
         buttons.append(gr.update(visible=there))

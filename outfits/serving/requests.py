@@ -16,6 +16,7 @@ ItemId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
 Alpha = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Top = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -42,6 +43,11 @@ Pieces = Annotated[list[Piece], Field(min_length=1, max_length=MOST_ITEMS)]
 Names = Annotated[list[Name], Field(max_length=1000)]
 Categories = Annotated[Name | Names | None, Field(description="name or names of the categories to choose from")]
 
+User = Annotated[
+    Name | Annotated[list[Name], Field(min_length=1, max_length=100)],
+    Field(description="a user of the run's data, or outfits of the data that a new user likes"),
+]
+
 
 class Complete(Request):
     """Adds k items to an outfit; the answer has up to `top` outfits, the best first."""
@@ -57,6 +63,15 @@ class Complete(Request):
     method: Literal[PROPOSING_METHODS] = "generator_beam"  # type: ignore[valid-type]
     top: Top = 5
     alpha: Alpha | None = Field(None, description="weight of S against the texts")
+    user: User | None = None
+    beta: Beta | None = Field(None, description="weight of the user's preference")
+
+
+class Recommend(Request):
+    """The outfits of the run's data that a user is likely to like, the best first."""
+
+    user: User
+    top: Top = 10
 
 
 class Score(Request):
@@ -138,6 +153,7 @@ class Operation:
 
 OPERATIONS: Mapping[str, Operation] = {
     "complete": Operation("/complete", Complete),
+    "recommend": Operation("/recommend", Recommend),
     "score": Operation("/score", Score),
     "explain": Operation("/explain", Explain),
     "similar": Operation("/similar", Similar),

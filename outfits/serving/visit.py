@@ -50,7 +50,8 @@ class VisitItem:
 class CompletionRequest:
     """What is asked of a completion: number of items, allowed categories and text of each, method, weight of S.
 
-    With ``imagine`` the missing items are also drawn as the generator has them in mind.
+    With ``imagine`` the missing items are also drawn as the generator has them in mind. For a ``user`` of the run's
+    data the user's preference counts with weight ``beta``.
     """
 
     k: int = 2
@@ -59,6 +60,8 @@ class CompletionRequest:
     method: str = "generator_beam"
     alpha: float | None = None
     imagine: bool = False
+    user: str | None = None
+    beta: float | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,8 @@ def complete(visit: Visit, stylist: Stylist, request: CompletionRequest) -> Visi
         method=request.method,
         top=CHOICE,
         alpha=request.alpha,
+        user=request.user,
+        beta=request.beta,
     )
     found = varied(stylist, found, PROPOSALS)
     proposals = [_proposal(stylist, kept, one) for one in found]
@@ -250,6 +255,8 @@ def swap(visit: Visit, stylist: Stylist, place: int, text: str = "") -> Visit:
         method="greedy_k",
         top=TRIED,
         alpha=visit.request.alpha,
+        user=visit.request.user,
+        beta=visit.request.beta,
     )
     new = next((one.added[0] for one in found if one.added[0].id not in shown), None)
     if new is None:

@@ -120,6 +120,8 @@ class Stylist:
             context.index  # noqa: B018 (built here)
         if REFINEMENT in self.learned:
             self._refiner.gallery  # noqa: B018 (built here)
+        if self._run.recommender is not None:
+            self._people  # noqa: B018 (built here)
         return self
 
     def add(self, items: Mapping[str, Garment]) -> "Stylist":

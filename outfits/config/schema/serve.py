@@ -33,6 +33,9 @@ class ServeConfig:
         le=1000,
     )
     timeout: float = key(30, "after how many seconds a request to the service is refused", gt=0)
+    users: bool = key(
+        False, "list the users that the run knows on the page, which completes for one of them; every visitor sees them"
+    )
     keep: str | None = key(
         None, "folder for the outfits and photos of visitors of the page; null: nothing is kept", check=absolute
     )

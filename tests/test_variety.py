@@ -29,6 +29,7 @@ def outfit(objective: float, *added: str) -> StyledOutfit:
         ([(0.80, "boots", "skirt"), (0.80, "boots again", "skirt"), (0.79, "coat", "bag")], [0, 2]),
         ([(0.80, "boots", "skirt"), (0.79, "boots", "bag"), (0.78, "coat", "bag")], [0, 2]),  # 0.755 against 0.78
         ([(0.80, "boots", "skirt"), (0.79, "boots", "bag"), (0.70, "coat", "bag")], [0, 1]),  # 0.765 against 0.70
+        ([(0.80, "boots", "skirt"), (0.79, "boots again", "skirt"), (0.20, "boots", "bag")], [0, 2]),  # nothing new
         ([(0.80, "boots"), (0.79, "boots again")], [0, 1]),  # nothing else was found
         ([(0.80, "hat")], [0]),
         ([], []),
@@ -41,4 +42,5 @@ def test_others_than_the_best_look_different(found: list[tuple[float, *tuple[str
 
 def test_the_shown_are_sorted_by_their_objective() -> None:
     outfits = [outfit(0.80, "boots"), outfit(0.79, "boots again"), outfit(0.77, "coat")]
+    assert [one.objective for one in varied(Looker(), outfits, 2)] == [0.80, 0.77]  # type: ignore[arg-type]
     assert [one.objective for one in varied(Looker(), outfits, 3)] == [0.80, 0.79, 0.77]  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ def varied(stylist: Stylist, found: Sequence[StyledOutfit], count: int) -> list[
     """The best outfit and others that look different from those before, at most so many.
 
     Each next one has the largest objective less :data:`WORTH` times the share of its added items that look like, or
-    are, one of an outfit chosen before (maximal marginal relevance, Carbonell and Goldstein 1998).
+    are, one of an outfit chosen before (maximal marginal relevance, Carbonell and Goldstein 1998). One without anything
+    new is chosen where there is no other.
 
     Args:
         stylist: of the catalogue that the added items are from.
@@ -31,8 +32,10 @@ def varied(stylist: Stylist, found: Sequence[StyledOutfit], count: int) -> list[
     chosen: list[int] = []
     seen = np.zeros(len(ids), dtype=np.bool_)
     while len(chosen) < min(count, len(found)):
-        worth = [outfit.objective - WORTH * seen[row].mean() for outfit, row in zip(found, items, strict=True)]
-        worth = [-np.inf if number in chosen else value for number, value in enumerate(worth)]
-        chosen.append(int(np.argmax(worth)))
+        values = []
+        for number, (outfit, row) in enumerate(zip(found, items, strict=True)):
+            worth = outfit.objective - WORTH * seen[row].mean()
+            values.append((number not in chosen, not seen[row].all(), worth, -number))
+        chosen.append(-max(values)[-1])
         seen |= alike[items[chosen[-1]]].any(axis=0)
     return [found[number] for number in sorted(chosen)]

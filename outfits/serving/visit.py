@@ -17,7 +17,7 @@ from outfits.serving.variety import varied
 from outfits.stylist import Garment, ImaginedItem, ItemRef, StyledOutfit, Stylist
 
 PROPOSALS = 3  # outfits shown at once
-CHOICE = 24  # outfits that they are chosen from, so that they look different
+CHOICE = 100  # outfits that they are chosen from, so that they look different
 TRIED = 12  # completions looked through for one that was not shown yet
 
 

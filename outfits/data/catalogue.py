@@ -96,7 +96,7 @@ class Catalogue:
     @cached_property
     def positions(self) -> dict[str, int]:
         """Position of every item id."""
-        return {item_id: position for position, item_id in enumerate(self.item_ids)}
+        return dict(zip(self.item_ids, range(len(self.item_ids)), strict=True))
 
     def with_embeddings(self, embeddings: ItemEmbeddings) -> "Catalogue":
         """The same items with embeddings."""

@@ -55,7 +55,8 @@ class ChangedIndex:
 
     def cosines(self, queries: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         """Cosine of every item to every query ``[Q, r]``, shape ``[Q, N]``, see :meth:`ItemIndex.cosines`."""
-        parts = [self._before.cosines(queries)[:, self._kept]]
+        before = self._before.cosines(queries)
+        parts = [before if len(self._kept) == len(self._before) else before[:, self._kept]]
         if self._joined is not None:
             parts.append(self._joined.cosines(queries))
         return np.concatenate(parts, axis=1)

@@ -109,16 +109,18 @@ class CandidateScorer:
         Only further items are looked at, one by one, so that their bits do not depend on what else has joined.
 
         Args:
-            kept: positions of the items that stay.
+            kept: positions of the items that stay, ascending.
             vectors: embeddings of the further items, shape ``[m, d]``.
             present: which parts they have, bool, shape ``[m, 2]``.
             categories: category of every item of the changed catalogue, shape ``[K + m]``.
         """
         changed = copy(self)
         changed.categories = np.asarray(categories, dtype=np.int64)
-        changed.has_items = np.isin(np.arange(self.num_categories), changed.categories)
+        changed.has_items = np.bincount(changed.categories, minlength=self.num_categories) > 0
         changed._categories = torch.from_numpy(changed.categories).to(self.device)
-        states = [self._items.at(torch.from_numpy(np.asarray(kept, dtype=np.int64)).to(self.device))]
+        states = [self._items]
+        if len(kept) < len(self.categories):
+            states = [self._items.at(torch.from_numpy(np.asarray(kept, dtype=np.int64)).to(self.device))]
         states += [self._states_of(vectors[one : one + 1], present[one : one + 1]) for one in range(len(vectors))]
         changed._items = ItemStates(*(torch.cat(parts) for parts in zip(*states, strict=True)))
         return changed

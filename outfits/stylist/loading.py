@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -106,32 +107,36 @@ def changed_run(run: LoadedRun, changes: CatalogueChanges) -> LoadedRun:
     stays = np.ones(len(catalogue), dtype=np.bool_)
     stays[[catalogue.positions[item_id] for item_id in changes.gone if item_id in catalogue.positions]] = False
     kept, added = np.flatnonzero(stays), changes.added
-    staying = kept.tolist()
+    # a selection of all would copy a large catalogue once more
+    every = slice(None) if stays.all() else kept
+    outfits = run.outfits
+    if every is kept:
+        place = np.full(len(catalogue), -1, dtype=np.int32)
+        place[kept] = np.arange(len(kept))
+        outfits = outfits.take([row for row, outfit in enumerate(outfits) if stays[outfit].all()])
+        outfits = replace(outfits, items=place[outfits.items])
     vectors = [item.vector[None] for item in added]
     present = [item.present[None] for item in added]
     categories = np.array([item.category for item in added], dtype=np.int32)
     changed = Catalogue(
-        [*(catalogue.item_ids[item] for item in staying), *(item.item_id for item in added)],
-        np.concatenate([catalogue.categories[kept], categories]),
+        [*compress(catalogue.item_ids, stays), *(item.item_id for item in added)],
+        np.concatenate([catalogue.categories[every], categories]),
         catalogue.category_names,
-        [*(catalogue.texts[item] for item in staying), *(item.text for item in added)],
+        [*compress(catalogue.texts, stays), *(item.text for item in added)],
         [
-            *(catalogue.image_paths[item] for item in staying),
+            *compress(catalogue.image_paths, stays),
             *(None if item.image is None else run.changes.images / item.image for item in added),
         ],
         replace(
             features,
-            vectors=np.concatenate([features.vectors[kept], *vectors]),
-            present=np.concatenate([features.present[kept], *present]),
+            vectors=np.concatenate([features.vectors[every], *vectors]),
+            present=np.concatenate([features.present[every], *present]),
         ),
     )
-    place = np.full(len(catalogue), -1, dtype=np.int32)
-    place[kept] = np.arange(len(kept))
-    outfits = run.outfits.take([row for row, outfit in enumerate(run.outfits) if stays[outfit].all()])
     return replace(
         run,
         catalogue=changed,
-        outfits=replace(outfits, items=place[outfits.items]),
+        outfits=outfits,
         context=run.context.over(changed, kept),
         recommender=None,
     )

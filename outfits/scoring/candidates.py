@@ -1,6 +1,6 @@
 """Scores sets of catalogue items with a frozen S; every search calls S here."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from typing import TypeVar
 
@@ -78,10 +78,11 @@ class CandidateScorer:
         self._categories = torch.from_numpy(self.categories).to(self.device)
         self._engine = ScoringEngine(self._scorer, self.precision, compile)
         self._items = self._catalogue_states(vectors, present)
+        self._joined: ItemStates | None = None  # of the catalogue's last items, which stand apart from the others
         self._external: ItemStates | None = None
 
     def __len__(self) -> int:
-        return len(self._items.tokens)
+        return len(self._items.tokens) + (0 if self._joined is None else len(self._joined.tokens))
 
     @property
     def module(self) -> OutfitTransformer:
@@ -106,7 +107,8 @@ class CandidateScorer:
     ) -> "CandidateScorer":
         """The same scorer over a changed catalogue: its items at positions ``kept`` ``[K]``, then ``m`` further ones.
 
-        Only further items are looked at, one by one, so that their bits do not depend on what else has joined.
+        Only further items are looked at, one by one, so that their bits do not depend on what else has joined. Where
+        all others stay their states are shared, not copied: in a large catalogue that takes longer than all else.
 
         Args:
             kept: positions of the items that stay, ascending.
@@ -118,11 +120,13 @@ class CandidateScorer:
         changed.categories = np.asarray(categories, dtype=np.int64)
         changed.has_items = np.bincount(changed.categories, minlength=self.num_categories) > 0
         changed._categories = torch.from_numpy(changed.categories).to(self.device)
-        states = [self._items]
-        if len(kept) < len(self.categories):
-            states = [self._items.at(torch.from_numpy(np.asarray(kept, dtype=np.int64)).to(self.device))]
-        states += [self._states_of(vectors[one : one + 1], present[one : one + 1]) for one in range(len(vectors))]
-        changed._items = ItemStates(*(torch.cat(parts) for parts in zip(*states, strict=True)))
+        states = [self._states_of(vectors[one : one + 1], present[one : one + 1]) for one in range(len(vectors))]
+        if len(kept) < len(self):
+            stay = self._catalogue_at(torch.from_numpy(np.asarray(kept, dtype=np.int64)).to(self.device))
+            changed._items, changed._joined = _side_by_side([stay, *states]), None
+        elif states:
+            before = [] if self._joined is None else [self._joined]
+            changed._joined = _side_by_side([*before, *states])
         return changed
 
     def parts(self, size: int) -> Iterable[int]:
@@ -150,11 +154,14 @@ class CandidateScorer:
     @property
     def item_tokens(self) -> Tensor:
         """Tokens of the catalogue's items as the engine keeps them, float32, shape ``[N, width]``."""
-        return self._items.tokens
+        return self.tokens(slice(0, len(self)))
 
     def tokens(self, rows: slice | Tensor) -> Tensor:
         """Tokens of the items at ascending positions ``rows``, a slice, or ``[n]`` in any order, ``[n, width]``."""
-        return self._items.tokens[rows]
+        if self._joined is None:
+            return self._items.tokens[rows]
+        positions = torch.arange(len(self), device=self.device)[rows] if isinstance(rows, slice) else rows
+        return self._catalogue_at(positions).tokens
 
     def outfit_embeddings(self, outfits: Tensor) -> Tensor:
         """The engine's set embeddings of outfits ``[B, n]``, float32, ``[B, width]``; one call of S each."""
@@ -237,17 +244,15 @@ class CandidateScorer:
 
     def _catalogue_at(self, positions: Tensor) -> ItemStates:
         """States of catalogue items at positions ``[...]``."""
-        return self._items.at(positions)
+        if self._joined is None:
+            return self._items.at(positions)
+        return _at_either(self._items.at, self._joined, positions, len(self._items.tokens))
 
     def _at(self, positions: Tensor) -> ItemStates:
         """States of items and external items at positions ``[...]``."""
         if self._external is None:
             return self._catalogue_at(positions)
-        is_external = positions >= len(self)
-        states = self._catalogue_at(positions.masked_fill(is_external, 0))
-        external = self._external.at(positions[is_external] - len(self))
-        states.tokens[is_external], states.first[is_external] = external.tokens, external.first
-        return states
+        return _at_either(self._catalogue_at, self._external, positions, len(self))
 
     def _blocks(self, count: int, first: int = 0, last: int | None = None) -> Iterator[slice]:
         """Blocks of ``count`` things, those from ``first`` on, where one begins, that begin before ``last``."""
@@ -256,3 +261,15 @@ class CandidateScorer:
 
     def _positions(self, positions: Tensor) -> Tensor:
         return positions.to(self.device, torch.int64)
+
+
+def _side_by_side(states: Sequence[ItemStates]) -> ItemStates:
+    return ItemStates(*(torch.cat(parts) for parts in zip(*states, strict=True)))
+
+
+def _at_either(first: Callable[[Tensor], ItemStates], second: ItemStates, positions: Tensor, start: int) -> ItemStates:
+    """States at positions ``[...]``, from ``start`` on those of ``second``."""
+    is_second = positions >= start
+    states, found = first(positions.masked_fill(is_second, 0)), second.at(positions[is_second] - start)
+    states.tokens[is_second], states.first[is_second] = found.tokens, found.first
+    return states

@@ -72,10 +72,8 @@ class CandidateScorer:
         self._scorer = scorer.to(self.device)
         self.block = block_size(scorer.config, self.device) if block is None else block
         self.calls = 0
-        self.categories = np.asarray(categories, dtype=np.int64)
-        self.num_categories = int(self.categories.max()) + 1 if num_categories is None else num_categories
-        self.has_items = np.isin(np.arange(self.num_categories), self.categories)
-        self._categories = torch.from_numpy(self.categories).to(self.device)
+        self.num_categories = int(np.max(categories)) + 1 if num_categories is None else num_categories
+        self._take_categories(categories)
         self._engine = ScoringEngine(self._scorer, self.precision, compile)
         self._items = self._catalogue_states(vectors, present)
         self._joined: ItemStates | None = None  # of the catalogue's last items, which stand apart from the others
@@ -117,9 +115,7 @@ class CandidateScorer:
             categories: category of every item of the changed catalogue, shape ``[K + m]``.
         """
         changed = copy(self)
-        changed.categories = np.asarray(categories, dtype=np.int64)
-        changed.has_items = np.bincount(changed.categories, minlength=self.num_categories) > 0
-        changed._categories = torch.from_numpy(changed.categories).to(self.device)
+        changed._take_categories(categories)
         states = [self._states_of(vectors[one : one + 1], present[one : one + 1]) for one in range(len(vectors))]
         if len(kept) < len(self):
             stay = self._catalogue_at(torch.from_numpy(np.asarray(kept, dtype=np.int64)).to(self.device))
@@ -128,6 +124,12 @@ class CandidateScorer:
             before = [] if self._joined is None else [self._joined]
             changed._joined = _side_by_side([*before, *states])
         return changed
+
+    def _take_categories(self, categories: NDArray[np.integer]) -> None:
+        """Takes the category of every item of the catalogue."""
+        self.categories = np.asarray(categories, dtype=np.int64)
+        self.has_items = np.bincount(self.categories, minlength=self.num_categories) > 0
+        self._categories = torch.from_numpy(self.categories).to(self.device)
 
     def parts(self, size: int) -> Iterable[int]:
         """First items of the parts of the catalogue, of ``size`` items each, that this process scores: all of them."""

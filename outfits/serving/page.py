@@ -395,7 +395,7 @@ def _capsule(stylist: Stylist, visit: Visit, items: float, threshold: float) -> 
     steps = stylist.grow_capsule(visit.pieces, int(items), threshold=float(threshold))
     try:
         while True:
-            with TURN:  # of each step, so that a long capsule keeps nobody waiting
+            with TURN:  # of each step, so that a long capsule delays no other visitor
                 found = next(steps, None)
             if found is None:
                 return

@@ -1,5 +1,6 @@
 """Makes conditions of a request, and answers of what a method found."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -66,16 +67,20 @@ def completed_outfits(
         similarity = context.similarity(conditions.texts[place])  # [k, N]
     wholes = [np.concatenate([partial_outfit.positions, answer]) for answer in answers]
     scores = expit(context.scorer.ragged_logits(wholes).double().cpu().numpy())
+    preferences: Sequence[float | None] = [None] * len(answers)
+    beta = 0.0
+    if tasks.preference is not None:
+        beta = tasks.preference.beta
+        preferences = replace(tasks.preference, beta=1.0)(place, np.stack(wholes)).tolist()
     found = []
-    for number, (answer, whole, score) in enumerate(
-        zip(answers[: tasks.alternatives], wholes, scores.tolist(), strict=False)
+    for number, (answer, whole, score, preference) in enumerate(
+        zip(answers[: tasks.alternatives], wholes, scores.tolist(), preferences, strict=False)
     ):
         texts = None if similarity is None else float(similarity[np.arange(len(answer)), answer].sum())
         alpha = 1.0 if conditions is None else conditions.alpha
-        objective, preference = score if texts is None else alpha * score + (1 - alpha) * texts, None
-        if tasks.preference is not None:
-            preference = float(replace(tasks.preference, beta=1.0)(place, whole[None])[0])
-            objective += tasks.preference.beta * preference
+        objective = score if texts is None else alpha * score + (1 - alpha) * texts
+        if preference is not None:
+            objective += beta * preference
         added = tuple(parser.item(int(item)) for item in answer)
         steps = completions.step_scores
         found.append(

@@ -1,5 +1,8 @@
 """Defines the errors that a user can fix: one line that names the thing, the place and the way out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 def one_line(error: BaseException, longest: int | None = None) -> str:
     """Puts the message of a library's error on one line of at most ``longest`` characters; its type without one."""
@@ -44,3 +47,17 @@ class ConfigError(OutfitError):
 
     def __str__(self) -> str:
         return "\n".join(f"{self.kind}: {error}" for error in self.errors)
+
+
+@contextmanager
+def raised_as(fault: type[ArtifactError] | type[SystemFault], what: str, way_out: str = "") -> Iterator[None]:
+    """Raises ``fault`` for any error but a user's: ``what`` went wrong, the error in brackets, ``way_out``.
+
+    For libraries whose errors differ from one kind of storage to the next.
+    """
+    try:
+        yield
+    except OutfitError:
+        raise
+    except Exception as error:
+        raise fault(f"{what} ({one_line(error, 160)}){way_out}") from error

@@ -1,10 +1,8 @@
 """Finished shards in a folder of any file system that fsspec knows: local, S3, Google Cloud Storage, memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from outfits.errors import ConfigError, SystemFault, one_line
+from outfits.errors import ConfigError, SystemFault, one_line, raised_as
 from outfits.shards import ShardStore
 from outfits.storage import write_atomically
 
@@ -34,7 +32,7 @@ class RemoteShards:
     def put(self, name: str, content: bytes) -> None:
         """Leaves a shard's file; raises SystemFault if it cannot be written."""
         path = self._path(name)
-        with self._one_line("written"):
+        with raised_as(SystemFault, f"ray.shards: {self._url} cannot be written"):
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(path, content)
 
@@ -43,21 +41,13 @@ class RemoteShards:
 
         Raises SystemFault if the folder cannot be read.
         """
-        with self._one_line("read"):
+        with raised_as(SystemFault, f"ray.shards: {self._url} cannot be read"):
             try:
                 content: bytes = self._files.cat_file(self._path(store.name(shard)))
             except FileNotFoundError:
                 return False
         write_atomically(store.path(shard), lambda file: file.write(content))
         return store.read(shard) is not None
-
-    @contextmanager
-    def _one_line(self, done: str) -> Iterator[None]:
-        # every file system of fsspec has errors of its own
-        try:
-            yield
-        except Exception as error:
-            raise SystemFault(f"ray.shards: {self._url} cannot be {done} ({one_line(error, 160)})") from error
 
     def _path(self, name: str) -> str:
         return f"{str(self._folder).rstrip('/')}/{name}"

@@ -1,6 +1,7 @@
 """What every test finds: few threads, no network, and the real data sets where the machine has them."""
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "")
 
 torch.set_num_threads(1)
+# A shell without job control starts what it puts in the background with SIGINT ignored, and tests interrupt programs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

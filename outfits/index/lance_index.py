@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outfits.config.schema.index import IndexConfig
-from outfits.errors import ArtifactError, ConfigError, one_line
+from outfits.errors import ArtifactError, ConfigError, one_line, raised_as
 from outfits.index.category_index import Vectors, unit_rows
 from outfits.index.proposals import CODES, ROUNDING, SPARE, code_bytes
 
@@ -50,7 +50,7 @@ class LanceIndex:
         self._table = table
         self.config = config
         self.num_categories = num_categories
-        with _one_line(f"table {table.name} cannot be read"):
+        with _table_fault(f"table {table.name} cannot be read"):
             columns = table.search().select(["key", "category"]).limit(table.count_rows()).to_arrow()
         keys = columns["key"].to_numpy()
         order = np.argsort(keys)
@@ -103,7 +103,7 @@ class LanceIndex:
             raise ConfigError(
                 [f"index.uri: no table can be written to {config.uri} ({one_line(error, 160)})"]
             ) from error
-        with _one_line(f"table {table.name} gets no index"):
+        with _table_fault(f"table {table.name} gets no index"):
             cls._index(table, items, width, config)
             table.tags.create(READY, table.version)
         return cls(table, num_categories, config)
@@ -112,7 +112,7 @@ class LanceIndex:
     def open(cls, config: IndexConfig, name: str, num_categories: int, version: int | None = None) -> "LanceIndex":
         """Opens a table by its whole name at a version, None: the newest; ArtifactError if it cannot be read."""
         base = connect(config)
-        with _one_line(f"table {name} cannot be opened"):
+        with _table_fault(f"table {name} cannot be opened"):
             table = base.open_table(name)
             if version is not None:
                 table.checkout(version)
@@ -162,7 +162,7 @@ class LanceIndex:
         """
         base = connect(self.config)
         further = 0 if vectors is None else len(categories)
-        with _one_line(f"table {self.name} cannot be changed"):
+        with _table_fault(f"table {self.name} cannot be changed"):
             table = base.open_table(self.name)
             if table.version != self.version:
                 table.checkout(self.version)
@@ -184,7 +184,7 @@ class LanceIndex:
     def optimised(self) -> "LanceIndex":
         """An index of a new version, whose lists have the items that joined too."""
         base = connect(self.config)
-        with _one_line(f"table {self.name} cannot be optimised"):
+        with _table_fault(f"table {self.name} cannot be optimised"):
             table = base.open_table(self.name)
             table.checkout(self.version)
             table.restore()
@@ -211,7 +211,7 @@ class LanceIndex:
         """Cosine of every item to every query ``[Q, r]``, shape ``[Q, N]``; reads the whole table."""
         rows = self._unit_queries(queries)
         cosines = np.empty((len(rows), len(self)), dtype=np.float32)
-        with _one_line(f"table {self.name} cannot be read"):
+        with _table_fault(f"table {self.name} cannot be read"):
             for batch in self._table.search().select(["key", "vector"]).limit(len(self)).to_batches(BLOCK):
                 positions = np.searchsorted(self._keys, batch.column("key").to_numpy())
                 vectors = _matrix(batch.column("vector"), self._width)
@@ -263,7 +263,7 @@ class LanceIndex:
                 asked = asked.refine_factor(self.config.refine)
                 if self.config.probes is not None:
                     asked = asked.nprobes(self.config.probes)
-            with _one_line(f"table {self.name} cannot be searched"):
+            with _table_fault(f"table {self.name} cannot be searched"):
                 found = asked.limit(n).select(["key", "vector", "_distance"]).to_arrow().combine_chunks()
             count = found.num_rows
             distances[row, :count] = found["_distance"].to_numpy()
@@ -300,17 +300,9 @@ def connect(config: IndexConfig) -> Any:
         raise ConfigError([f"index.uri: no database at {config.uri} ({one_line(error, 160)})"]) from error
 
 
-@contextmanager
-def _one_line(what: str) -> Iterator[None]:
-    """Raises ArtifactError with what is wrong for errors of lancedb, which has other ones for every kind of store."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ArtifactError(
-            f"index.uri: {what} ({one_line(error, 160)}); if it stays so, delete the table, it is written again"
-        ) from error
+def _table_fault(what: str) -> AbstractContextManager[None]:
+    """Raises ArtifactError for errors of lancedb, which has other ones for every kind of store."""
+    return raised_as(ArtifactError, f"index.uri: {what}", "; if it stays so, delete the table, it is written again")
 
 
 def _names(base: Any) -> list[str]:

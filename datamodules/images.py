@@ -128,10 +128,19 @@ class DistinctImageDataModule(ImageDataModule):
     """
 
     @cached_property
+    def copies(self) -> NDArray[np.int64]:
+        """Equal numbers for items whose images are equal, shape ``[N]``; -1 without an image."""
+        found = np.full(len(self.images.present), -1, dtype=np.int64)
+        usable = np.flatnonzero(self.images.present)
+        found[usable] = copies_of(self.images, usable)
+        return found
+
+    @cached_property
     def items(self) -> dict[str, NDArray[np.int64]]:
         """Catalogue positions of the items, by split: one for each different image."""
         usable = np.flatnonzero(self.images.present)
-        _, first, groups = np.unique(copies_of(self.images, usable), return_index=True, return_inverse=True)
+        groups = self.copies[usable]
+        _, first = np.unique(groups, return_index=True)
         train = np.unique(groups[np.isin(usable, self.learned_items)])
         held = np.setdiff1d(groups, train)
         rng = np.random.default_rng([self.split_seed, len(train)])

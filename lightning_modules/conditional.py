@@ -1,5 +1,6 @@
 """Trains networks from conditions to an image and its mask."""
 
+from collections.abc import Callable
 from typing import cast
 
 import lightning as L
@@ -12,7 +13,6 @@ from datamodules.conditional import ConditionedBatch
 from lightning_modules.optim import TrainingSchedule, adamw_with_warmup
 from outfits.config.schema.imaging_conditional import ConditionalLoss
 from outfits.imaging.conditional import ConditionalGenerator, image_and_mask_loss
-from outfits.imaging.decoder import beside
 from outfits.imaging.views import Views
 
 TERMS = ("image", "mask", "loss")
@@ -22,7 +22,7 @@ class ConditionalModule(L.LightningModule):
     """Trains a conditional generator on weighted squared errors.
 
     With ``views`` training images are moved, enlarged and brightened at random, and the network is told how; with
-    ``noise`` the conditions are inputs of a decoder of latents, and training draws vectors beside them.
+    ``draw`` training draws conditions about those of a batch.
 
     Args:
         model: the network.
@@ -30,7 +30,7 @@ class ConditionalModule(L.LightningModule):
         loss: weights of the loss.
         name: prefix of logged metrics.
         views: what a view does; None for a network without views.
-        noise: length of the noise, see :func:`outfits.imaging.decoder.beside`.
+        draw: draws conditions ``[B, d]`` about given ones; None: those given.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ConditionalModule(L.LightningModule):
         loss: ConditionalLoss,
         name: str,
         views: Views | None = None,
-        noise: float = 0.0,
+        draw: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)
@@ -48,17 +48,17 @@ class ConditionalModule(L.LightningModule):
         self.loss = loss
         self.name = name
         self.views = views
-        self.noise = noise
+        self.draw = draw
         self.means = torch.nn.ModuleDict({term: MeanMetric() for term in TERMS})
 
     def training_step(self, batch: ConditionedBatch, batch_index: int) -> Tensor:
-        """Computes the loss on images under drawn views, or from conditions with noise."""
+        """Computes the loss on images under drawn views, or from conditions about those given."""
         images, masks, conditions, view = batch.images, batch.masks, batch.conditions, None
         if self.views is not None:
             view = self.views.draw(len(batch)).to(images)
             images, masks = self.views.apply(images, masks, view)
-        if self.noise:
-            conditions = beside(conditions, self.noise)
+        if self.draw is not None:
+            conditions = self.draw(conditions)
         terms = image_and_mask_loss(self.model(conditions, view), images, masks, self.loss)
         for term, values in terms.items():
             self.log(f"{self.name}/train_{term}", values.mean(), prog_bar=term == "loss", batch_size=len(batch))

@@ -3,7 +3,10 @@
 from dataclasses import asdict
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from datamodules.conditional import ConditionedImageDataModule
 from lightning_modules.conditional import ConditionalModule
@@ -11,13 +14,14 @@ from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.completion import complete_from_latents
-from outfits.completion.tasks import make_tasks
+from outfits.completion.tasks import CompletionTasks, make_tasks
 from outfits.data.category_rule import forbidden_categories
 from outfits.data.dataset import OutfitDataset
+from outfits.data.outfits import Outfits
 from outfits.encoders import build_item_encoder
 from outfits.errors import ConfigError
 from outfits.imaging.conditional import ConditionalGenerator
-from outfits.imaging.decoder import decoder_inputs, load_decoder, retrieval_vectors, save_decoder
+from outfits.imaging.decoder import beside, decoder_inputs, load_decoder, retrieval_vectors, save_decoder
 from outfits.models.generator import Generator
 from outfits.report.imaging.imagined import Imagined, measure_imagined
 from outfits.report.imaging.report import write_imaging_report
@@ -43,22 +47,38 @@ def learn_decoder(run: Run, dataset: OutfitDataset, scorers: Scorers, generator:
     """
     if not dataset.catalogue.require_embeddings.image_dim:
         raise ConfigError(["encoder.image: none sees no images, so that no item can be imagined; choose an encoder"])
-    data = _data(run, dataset, generator)
+    context = MethodContext(
+        dataset.catalogue,
+        scorer_module=scorers.scorer.module,
+        judge_module=None if scorers.judge is None else scorers.judge.module,
+        generator=generator,
+        search=run.config.targets,
+        index_config=run.config.index,
+        seed=run.config.seed,
+    )
+    data = _data(run, dataset, context, generator)
     path = run.folder / run_files.DECODER
     if not before_writing(path.exists):
-        _train(run, data, generator, dataset.catalogue.require_embeddings.key)
+        _train(run, dataset, data, generator)
     decoder = load_decoder(path, generator)
-    on_rank_zero(lambda: _report(run, dataset, scorers, generator, decoder, data))
+    on_rank_zero(lambda: _report(run, dataset, context, decoder, data))
     return decoder
 
 
-def _data(run: Run, dataset: OutfitDataset, generator: Generator) -> ConditionedImageDataModule:
-    config = run.config.imagine
-    vectors = torch.from_numpy(retrieval_vectors(generator, dataset.catalogue.require_embeddings))
+def _data(run: Run, dataset: OutfitDataset, context: MethodContext, generator: Generator) -> ConditionedImageDataModule:
+    config, catalogue, further = run.config.imagine, dataset.catalogue, None
+    inputs = partial(decoder_inputs, num_categories=context.num_categories)
+    vectors = torch.from_numpy(retrieval_vectors(generator, catalogue.require_embeddings))
+    if config.latents:
+        limit = -(-config.latents // run.config.model.k)
+        _, latents, found = _answers(run, context, dataset.outfits.of("train"), limit)
+        items = found.flatten()
+        further = inputs(latents.flatten(0, 1), catalogue.categories[items]).numpy(), items
     return ConditionedImageDataModule(
         dataset,
         prepared_images(run, dataset, NAME, config.image_size, config.background),
-        decoder_inputs(vectors).numpy(),
+        inputs(vectors, catalogue.categories).numpy(),
+        further=further,
         batch_size=config.batch_size,
         num_workers=run.config.data.num_workers,
         seed=run.config.seed,
@@ -66,13 +86,25 @@ def _data(run: Run, dataset: OutfitDataset, generator: Generator) -> Conditioned
     )
 
 
-def _train(run: Run, data: ConditionedImageDataModule, generator: Generator, embeddings_key: str) -> None:
-    config = run.config.imagine
+def _answers(
+    run: Run, context: MethodContext, outfits: Outfits, limit: int
+) -> tuple[CompletionTasks, Tensor, NDArray[np.int64]]:
+    """Tasks of so many outfits, the generator's latents ``[B, k, r]``, and the items that they find, ``[B, k]``."""
+    tasks = make_tasks(outfits, run.config.model.k, 1, limit, run.config.seed)
+    latents = context.latents(tasks)
+    forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
+    return tasks, latents, complete_from_latents(latents, context.index, forbidden)
+
+
+def _train(run: Run, dataset: OutfitDataset, data: ConditionedImageDataModule, generator: Generator) -> None:
+    config, taught = run.config.imagine, dataset.outfits.of("train")
+    # latents are named by what they are made from: on a GPU ranks may differ in their last bits
     key = content_key(
         {name: value for name, value in asdict(config).items() if name not in NOT_LEARNING},
         [data.images.key, *(data.items[split].tolist() for split in ("train", "valid"))],
         weights_digest(generator),
-        embeddings_key,
+        dataset.catalogue.require_embeddings.key,
+        [taught.items.tolist(), taught.offsets.tolist(), run.config.model.k, asdict(run.config.index)],
         run.config.seed,
         *run.training_facts(),
     )
@@ -81,7 +113,12 @@ def _train(run: Run, data: ConditionedImageDataModule, generator: Generator, emb
     if before_writing(trained.exists):
         run.log(NAME, f"reusing the decoder in {folder}")
     else:
-        run.log(NAME, f"training the decoder on {len(data.items['train']):,} images, {config.epochs} epochs → {folder}")
+        images, samples = len(data.items["train"]), len(data.make_samples("train"))
+        run.log(
+            NAME,
+            f"training the decoder on {images:,} images and {samples - images:,} latents that find one of them, "
+            f"{config.epochs} epochs → {folder}",
+        )
         fit_into_cache(
             run,
             folder,
@@ -89,11 +126,11 @@ def _train(run: Run, data: ConditionedImageDataModule, generator: Generator, emb
             "-loss",
             config,
             lambda: ConditionalModule(
-                ConditionalGenerator(config, generator.latent_dim, config.image_size),
+                ConditionalGenerator(config, data.conditions.shape[1], config.image_size),
                 config,
                 config,
                 NAME,
-                noise=config.noise,
+                draw=partial(beside, noise=config.noise, latent_dim=generator.latent_dim),
             ),
             data,
             lambda model: save_decoder(model, trained, generator),
@@ -104,26 +141,12 @@ def _train(run: Run, data: ConditionedImageDataModule, generator: Generator, emb
 def _report(
     run: Run,
     dataset: OutfitDataset,
-    scorers: Scorers,
-    generator: Generator,
+    context: MethodContext,
     decoder: ConditionalGenerator,
     data: ConditionedImageDataModule,
 ) -> None:
-    config, catalogue = run.config, dataset.catalogue
-    context = MethodContext(
-        catalogue,
-        scorer_module=scorers.scorer.module,
-        judge_module=None if scorers.judge is None else scorers.judge.module,
-        generator=generator,
-        search=config.targets,
-        index_config=config.index,
-        seed=config.seed,
-    )
-    tasks = make_tasks(
-        dataset.outfits.of(config.evaluate.split), config.model.k, 1, config.imagine.outfits, config.seed
-    )
-    latents = context.latents(tasks)
-    forbidden = forbidden_categories(tasks.given, context.categories, context.num_categories)
+    config = run.config.imagine
+    tasks, latents, chosen = _answers(run, context, dataset.outfits.of(run.config.evaluate.split), config.outfits)
     imagined = Imagined(
         context=context,
         encoder=build_item_encoder(encoder_source(run, dataset)),
@@ -131,7 +154,7 @@ def _report(
         images=data.images,
         tasks=tasks,
         latents=latents,
-        chosen=complete_from_latents(latents, context.index, forbidden),
+        chosen=chosen,
     )
-    result = measure_imagined(imagined, data.items, dataset.name, config.imagine, config.seed)
+    result = measure_imagined(imagined, data.items, dataset.name, config, run.config.seed)
     leave_report(run, run_files.IMAGINE, result.text(), partial(write_imaging_report, result))

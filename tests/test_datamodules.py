@@ -12,6 +12,7 @@ from torch.utils.data import DistributedSampler
 
 from datamodules import CompatibilityDataModule, CompletionDataModule, DistinctImageDataModule, ImageDataModule
 from datamodules.base import OutfitLoaders
+from datamodules.conditional import ConditionedImageDataModule
 from outfits.completion.completion import SearchTrace
 from outfits.completion.tasks import make_tasks
 from outfits.config.load import load_config
@@ -182,6 +183,26 @@ def test_few_different_images_are_too_few_to_hold_some_out(different: int) -> No
     images.pixels[:] = np.minimum(np.arange(len(images.pixels)), different - 1)[:, None, None, None]
     with pytest.raises(DataError, match=rf"{different} different image\(s\) are too few"):
         _ = DistinctImageDataModule(dataset, images).items
+
+
+def test_further_conditions_are_trained_on_where_an_image_of_training_shows_their_item() -> None:
+    dataset = a_dataset(train=2)
+    size = len(dataset.catalogue)
+    images = images_of(dataset)
+    images.pixels[:, 0, 0, 0] = np.arange(size) // 2
+    own = np.arange(size, dtype=np.float32)[:, None]
+    plain = ConditionedImageDataModule(dataset, images, own)
+    taught = int(plain.items["train"][0])
+    twin, unseen = taught ^ 1, int(plain.items["test"][0])
+    further = np.array([[100.0], [101.0], [102.0]], dtype=np.float32), np.array([taught, unseen, twin])
+    data = ConditionedImageDataModule(dataset, images, own, further=further)
+    rows = data.make_samples("train").positions
+    np.testing.assert_array_equal(rows, [*plain.make_samples("train").positions, size, size + 2])
+    batch = data.batch(rows[-2:].tolist())
+    assert batch.conditions.flatten().tolist() == [100, 102]
+    np.testing.assert_array_equal(batch.images[0], batch.images[1])
+    for split in ("valid", "test"):
+        np.testing.assert_array_equal(data.make_samples(split).positions, plain.items[split])
 
 
 class NothingToLearn(L.LightningModule):

@@ -20,7 +20,7 @@ from outfits.data.catalogue import Catalogue, ItemEmbeddings
 from outfits.encoders.packed import PackedImages
 from outfits.errors import ArtifactError, ConfigError
 from outfits.imaging.conditional import ConditionalGenerator
-from outfits.imaging.decoder import beside, decoder_inputs, load_decoder, retrieval_vectors, save_decoder
+from outfits.imaging.decoder import beside, decoded, decoder_inputs, load_decoder, retrieval_vectors, save_decoder
 from outfits.metrics.imagined import completed_scores, retrieved, seen_share
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.generator import Generator
@@ -64,16 +64,29 @@ def test_the_decoder_reads_the_space_that_the_index_searches() -> None:
     np.testing.assert_allclose(np.diag(context.index.cosines(vectors)), 1.0, atol=1e-5)
 
 
-def test_vectors_beside_items_keep_their_length_and_lie_near() -> None:
-    inputs = decoder_inputs(torch.randn(200, 32, generator=torch.Generator().manual_seed(0)))
-    torch.testing.assert_close(inputs.norm(dim=1), torch.full((200,), 32**0.5))
+def test_inputs_beside_items_keep_length_and_category_and_lie_near() -> None:
+    latents = torch.randn(200, 32, generator=torch.Generator().manual_seed(0))
+    inputs = decoder_inputs(latents, np.arange(200) % 4, 3)
+    length = 32**0.5
+    torch.testing.assert_close(inputs[:, :32].norm(dim=1), torch.full((200,), length))
+    np.testing.assert_allclose(inputs[:4, 32:], length * np.eye(4, 3), rtol=1e-6)  # the fourth is not known
     torch.manual_seed(0)
-    moved = beside(inputs, 0.5)
-    torch.testing.assert_close(moved.norm(dim=1), inputs.norm(dim=1))
-    cosines = torch.nn.functional.cosine_similarity(moved, inputs)
+    moved = beside(inputs, 0.5, 32)
+    torch.testing.assert_close(moved[:, 32:], inputs[:, 32:])
+    torch.testing.assert_close(moved[:, :32].norm(dim=1), inputs[:, :32].norm(dim=1))
+    cosines = torch.nn.functional.cosine_similarity(moved[:, :32], inputs[:, :32])
     assert cosines.max() > 0.99
     assert 0.8 < cosines.min() < 0.95
-    torch.testing.assert_close(beside(inputs, 0.0), inputs)
+    torch.testing.assert_close(beside(inputs, 0.0, 32), inputs)
+
+
+def test_a_category_changes_what_is_drawn_of_a_latent() -> None:
+    torch.manual_seed(0)
+    decoder = ConditionalGenerator(ConditionalArchitecture(width=8, hidden=8), 6 + 2, 16).eval()
+    same = torch.ones(3, 6)
+    one, other, unknown = decoded(decoder, same, np.array([0, 1, 7]))[0]
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, unknown)
 
 
 def test_a_decoder_of_another_generator_is_refused(tmp_path: Path) -> None:

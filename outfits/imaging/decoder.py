@@ -32,26 +32,48 @@ def retrieval_vectors(generator: Generator, items: ItemEmbeddings) -> NDArray[np
     return np.concatenate(parts)
 
 
-def decoder_inputs(latents: Tensor) -> Tensor:
-    """Scales latents ``[..., r]`` to length √r, so that a coordinate is about 1 whatever the width."""
-    return F.normalize(latents, dim=-1) * math.sqrt(latents.shape[-1])
+def decoder_inputs(latents: Tensor, categories: NDArray[np.integer], num_categories: int) -> Tensor:
+    """Joins latents with the categories of the items that answer for them.
+
+    The latents of an outfit can be almost equal: then the rule that its items differ in category chooses which item
+    answers for which, and no image of the latent alone could show it.
+
+    Args:
+        latents: shape ``[n, r]``, of any length; scaled to √r, so that a coordinate is about 1 whatever the width.
+        categories: shape ``[n]``; one that the decoder does not know is none.
+        num_categories: C.
+
+    Returns:
+        Inputs ``[n, r + C]``; the category is √r at its place and 0 elsewhere.
+    """
+    scale = math.sqrt(latents.shape[-1])
+    known = torch.from_numpy(np.asarray(categories)[:, None] == np.arange(num_categories)).to(latents)
+    return scale * torch.cat([F.normalize(latents, dim=-1), known], dim=-1)
 
 
-def beside(inputs: Tensor, noise: float) -> Tensor:
-    """Draws vectors about inputs ``[B, r]`` of :func:`decoder_inputs`, of the same length.
+def beside(inputs: Tensor, noise: float, latent_dim: int) -> Tensor:
+    """Draws inputs ``[B, r + C]`` of :func:`decoder_inputs` with latents about theirs, of the same length.
 
     A Gaussian vector of length about ``noise`` times theirs is added; its factor is uniform, so that vectors at the
     items themselves are trained on too.
     """
+    latents, categories = inputs[:, :latent_dim], inputs[:, latent_dim:]
     factor = noise * torch.rand(len(inputs), 1, device=inputs.device)
-    return decoder_inputs(inputs + factor * torch.randn_like(inputs))
+    moved = F.normalize(latents + factor * torch.randn_like(latents), dim=-1)
+    return torch.cat([math.sqrt(latent_dim) * moved, categories], dim=-1)
 
 
 @torch.inference_mode()
-def decoded(decoder: ConditionalGenerator, latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Decodes latents ``[n, r]`` of any length to images ``[n, 3, S, S]`` and masks ``[n, 1, S, S]``, on the CPU."""
+def decoded(decoder: ConditionalGenerator, latents: Tensor, categories: NDArray[np.integer]) -> tuple[Tensor, Tensor]:
+    """Decodes latents ``[n, r]`` of items of these categories ``[n]``, as :func:`decoded_inputs` does."""
+    return decoded_inputs(decoder, decoder_inputs(latents, categories, decoder.inputs - latents.shape[-1]))
+
+
+@torch.inference_mode()
+def decoded_inputs(decoder: ConditionalGenerator, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Decodes inputs ``[n, r + C]`` to images ``[n, 3, S, S]`` and masks ``[n, 1, S, S]``, on the CPU."""
     weight = next(decoder.parameters())
-    parts = [decoder(decoder_inputs(some.to(weight))) for some in torch.split(latents, BATCH)]
+    parts = [decoder(some.to(weight)) for some in torch.split(inputs, BATCH)]
     return torch.cat([part[0] for part in parts]).cpu(), torch.cat([part[1] for part in parts]).cpu()
 
 

@@ -103,10 +103,16 @@ def imagined_latents(
     return ImaginedLatents(latents[order], positions, cosines[order, np.arange(k)])
 
 
-def drawn_items(latents: ImaginedLatents, decoder: ConditionalGenerator, refs: Sequence[ItemRef]) -> list[ImaginedItem]:
-    """Decodes latents; ``refs`` are the items that answer for them."""
+def drawn_items(
+    latents: ImaginedLatents,
+    decoder: ConditionalGenerator,
+    refs: Sequence[ItemRef],
+    categories: NDArray[np.integer],
+) -> list[ImaginedItem]:
+    """Decodes latents; ``refs`` are the items that answer for them, of these categories ``[k]``."""
     images, masks = (
-        (part * 255).round().byte().permute(0, 2, 3, 1).numpy() for part in decoded(decoder, latents.latents)
+        (part * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        for part in decoded(decoder, latents.latents, categories)
     )
     return [
         ImaginedItem(Image.fromarray(image), Image.fromarray(mask[..., 0]), ref, float(similarity))

@@ -387,9 +387,10 @@ class Stylist:
         partial_outfit = self._parser.read(items)
         conditions = conditions_of(self._parser, k, categories, texts, self._alpha(None))
         places = None if found is None else [self._parser.position(item_id) for item_id in found]
-        latents = imagined_latents(self._context(partial_outfit), partial_outfit, k, conditions, places)
+        context = self._context(partial_outfit)
+        latents = imagined_latents(context, partial_outfit, k, conditions, places)
         refs = [self._parser.item(int(item)) for item in latents.found]
-        return drawn_items(latents, self.decoder, refs)
+        return drawn_items(latents, self.decoder, refs, context.categories[latents.found])
 
     @cached_property
     def decoder(self) -> ConditionalGenerator:

@@ -47,12 +47,14 @@ class ImagineConfig(ConditionalArchitecture, ConditionalLoss):
 
     image_size: int = key(64, "side of imagined images, pixels", choices=(16, 32, 64, 128))
     background: str = key("keep", "background of the images: keep, or cut (white)", choices=("keep", "cut"))
-    noise: float = key(
-        0.5,
-        "most that noise is long which training adds to items' vectors of unit length, since latents lie beside items",
+    latents: int = key(
+        4000,
+        "latents of training outfits, about so many at most, that the decoder learns to draw as the item that each "
+        "finds, beside the vectors of items; 0: none",
         ge=0,
     )
-    epochs: int = key(20, "training epochs", ge=1)
+    noise: float = key(0.1, "most that noise is long which training adds to vectors of unit length", ge=0)
+    epochs: int = key(60, "training epochs", ge=1)
     batch_size: int = key(32, "images per optimiser step and rank", ge=1)
     lr: float = key(2e-3, "peak learning rate (AdamW)", gt=0)
     weight_decay: float = key(1e-4, "AdamW weight decay", ge=0)

@@ -15,7 +15,7 @@ from outfits.encoders.base import ItemEncoder
 from outfits.encoders.learned import image_tensor
 from outfits.encoders.packed import PackedImages
 from outfits.imaging.conditional import ConditionalGenerator
-from outfits.imaging.decoder import decoded, retrieval_vectors
+from outfits.imaging.decoder import decoded, decoded_inputs, decoder_inputs, retrieval_vectors
 from outfits.metrics.imagined import Retrieved, completed_scores, embed_images, ratio, retrieved, seen_share
 from outfits.report.examples import evenly_spread
 from outfits.report.imaging.conditional import STEPS, mean_images
@@ -69,34 +69,36 @@ def measure_imagined(
     context, wanted = imagined.context, imagined.chosen.flatten()
     catalogue = context.catalogue
     vectors = imagined.vectors
-    drawn = decoded(imagined.decoder, imagined.latents.flatten(0, 1))[0]
+    latents, own = imagined.latents.flatten(0, 1), catalogue.categories[wanted]
+    drawn = decoded(imagined.decoder, latents, own)[0]
     means = mean_images(
         imagined.images.pixels[items["train"]], catalogue.categories[items["train"]], catalogue.categories[wanted]
     )
     shown = {
         IMAGINED: drawn,
-        "Its own vector decoded": decoded(imagined.decoder, torch.from_numpy(vectors[wanted]))[0],
+        "Its own vector decoded": decoded(imagined.decoder, torch.from_numpy(vectors[wanted]), own)[0],
         "Its own image, as small": imagined.pixels(wanted),
         "Random item of its category": imagined.pixels(_others(wanted, catalogue.categories, imagined.images, seed)),
         MEAN: torch.from_numpy(means).permute(0, 3, 1, 2)[:, :3],
     }
     embedded = {name: embed_images(imagined.encoder, images) for name, images in shown.items()}
     found = {name: retrieved(vectors_, wanted, catalogue) for name, vectors_ in embedded.items()}
-    own = catalogue.categories[wanted]
     scores = {name: completed_scores(context, imagined.tasks.given, each, own) for name, each in embedded.items()}
     real = catalogue.require_embeddings.take(wanted)
     scores = {"The item found, image and text": completed_scores(context, imagined.tasks.given, real, own), **scores}
     held = items["test"][evenly_spread(len(items["test"]), HELD_OUT)]
-    held_drawn = decoded(imagined.decoder, torch.from_numpy(vectors[held]))[0]
-    cosines = (
-        torch.nn.functional.normalize(imagined.latents.flatten(0, 1), dim=-1) * torch.from_numpy(vectors[wanted])
-    ).sum(-1)
+    held_drawn = decoded(imagined.decoder, torch.from_numpy(vectors[held]), catalogue.categories[held])[0]
+    unit = torch.nn.functional.normalize(imagined.latents, dim=-1)
+    cosines = (unit.flatten(0, 1) * torch.from_numpy(vectors[wanted])).sum(-1)
+    k = unit.shape[1]
+    among = (unit @ unit.transpose(1, 2))[:, ~torch.eye(k, dtype=torch.bool)]  # [B, k (k - 1)]
     return ImagingResult(
         kind="imagine",
         title="Imagined items",
         lead=(
             "The generator emits a latent for each missing item, and the nearest item is the answer. A decoder draws "
-            "the latent itself, as it draws the vectors of real items, which it was trained on."
+            "the latent itself. It was trained on the vectors of real items and on latents of training outfits, and is "
+            "told the category of the item found, as the category's random item and mean image are."
         ),
         dataset=dataset,
         seed=seed,
@@ -107,6 +109,7 @@ def measure_imagined(
             "Found items whose image trained the decoder": f"{seen_share(imagined.images, wanted, items['train']):.0%}",
             "Parameters of the decoder": sum(parameter.numel() for parameter in imagined.decoder.parameters()),
             "Cosine of latent and item found": f"{float(cosines.mean()):.3f}",
+            "Cosine of an outfit's latents with each other": f"{float(among.mean()):.3f}" if k > 1 else "-",
             "Found at 10, times the mean image's": f"{ratio(found, IMAGINED, MEAN):.1f}",
         },
         tables=[
@@ -162,7 +165,7 @@ def _sheets(
     rows, labels = [], []
     for place in range(min(config.shown, len(imagined.tasks))):
         given, chosen = imagined.tasks.given[place], imagined.chosen[place]
-        drawn, masks = decoded(imagined.decoder, imagined.latents[place])
+        drawn, masks = decoded(imagined.decoder, imagined.latents[place], catalogue.categories[chosen])
         pairs = torch.stack([drawn, masks.expand(-1, 3, -1, -1), imagined.pixels(chosen)], dim=1).flatten(0, 1)
         marked = framed(tiles(pairs), MARK, width=2)
         marked[2::3] = tiles(imagined.pixels(chosen))
@@ -170,10 +173,11 @@ def _sheets(
         labels.append("\n".join(names[catalogue.categories[item]] for item in chosen))
     heads = ["imagined", "mask", "found"] * k + ["given"]
     held = items["test"][evenly_spread(len(items["test"]), 10)]
-    ends = torch.from_numpy(vectors[held])
+    num_categories = imagined.context.num_categories
+    ends = decoder_inputs(torch.from_numpy(vectors[held]), catalogue.categories[held], num_categories)
     shares = torch.linspace(0.0, 1.0, STEPS)[:, None]
     mixed = [
-        tiles(decoded(imagined.decoder, (1 - shares) * one + shares * other)[0])
+        tiles(decoded_inputs(imagined.decoder, (1 - shares) * one + shares * other)[0])
         for one, other in zip(ends[0:8:2], ends[1:8:2], strict=False)
     ]
     pair_names = [
@@ -186,7 +190,7 @@ def _sheets(
             "held_out",
             "Held-out items, drawn from their vectors",
             sheet(
-                [tiles(imagined.pixels(held)), tiles(decoded(imagined.decoder, ends)[0])],
+                [tiles(imagined.pixels(held)), tiles(decoded_inputs(imagined.decoder, ends)[0])],
                 ["Image", "Decoded"],
                 [names[catalogue.categories[item]] for item in held],
             ),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.config.schema import training
 from outfits.config.schema.imaging_conditional import ConditionalConfig
 from outfits.config.schema.imaging_pixels import PixelsConfig
 from outfits.config.schema.representation import FrozenNetworkConfig
@@ -125,12 +126,12 @@ class ImagingConfig:
         128, "side of the square that images are padded to with white, pixels", choices=(16, 32, 64, 128, 256)
     )
     background: str = key("keep", "keep the image's background, or cut it out: make it white", choices=("keep", "cut"))
-    epochs: int = key(4, "training epochs", ge=1)
-    batch_size: int = key(16, "images per optimiser step and rank", ge=1)
-    lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
-    weight_decay: float = key(1e-4, "AdamW weight decay", ge=0)
-    warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
-    patience: int = key(0, "early stopping: validations without a better one; 0 never stops early", ge=0)
+    epochs: int = training.epochs(4)
+    batch_size: int = training.batch_size(16, "images")
+    lr: float = training.lr(1e-3)
+    weight_decay: float = training.weight_decay(1e-4)
+    warmup: float = training.warmup()
+    patience: int = training.patience("validation figure")
     shown: int = key(8, "images on a sheet of the report", ge=1)
     set_layers: list[str] = key(
         ["blocks.6"], "layers of the frozen network whose means tell how far sets of images are from each other"

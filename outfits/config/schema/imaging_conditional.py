@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.config.schema import training
 
 
 @dataclass
@@ -54,11 +55,11 @@ class ImagineConfig(ConditionalArchitecture, ConditionalLoss):
         ge=0,
     )
     noise: float = key(0.1, "most that noise is long which training adds to vectors of unit length", ge=0)
-    epochs: int = key(60, "training epochs", ge=1)
-    batch_size: int = key(32, "images per optimiser step and rank", ge=1)
-    lr: float = key(2e-3, "peak learning rate (AdamW)", gt=0)
-    weight_decay: float = key(1e-4, "AdamW weight decay", ge=0)
-    warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
-    patience: int = key(0, "early stopping: validations without a better one; 0 never stops early", ge=0)
+    epochs: int = training.epochs(60)
+    batch_size: int = training.batch_size(32, "images")
+    lr: float = training.lr(2e-3)
+    weight_decay: float = training.weight_decay(1e-4)
+    warmup: float = training.warmup()
+    patience: int = training.patience("validation figure")
     outfits: int = key(200, "outfits whose missing items are imagined and measured, at most", ge=1)
     shown: int = key(6, "outfits on a sheet of the report", ge=1)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import absolute, key, located, section
+from outfits.config.schema import training
 
 RETRIEVAL, REFINEMENT, RECOGNITION, CAPTIONING = "retrieval", "refinement", "recognition", "captioning"
 TASKS = (RETRIEVAL, REFINEMENT, RECOGNITION, CAPTIONING)
@@ -38,8 +39,8 @@ class SmallClipConfig:
     heads: int = key(4, "attention heads; divide width", ge=1)
     embed_dim: int = key(64, "width of the common space", ge=2)
     context_length: int = key(24, "tokens of a text at most, begin and end among them", ge=4)
-    epochs: int = key(12, "epochs of its contrastive training, before there are adapters", ge=1)
-    lr: float = key(1e-3, "learning rate of that training (AdamW)", gt=0)
+    epochs: int = training.epochs(12, "epochs of its contrastive training, before there are adapters")
+    lr: float = training.lr(1e-3, "learning rate of that training")
 
 
 @dataclass
@@ -88,12 +89,12 @@ class MultitaskConfig(MultitaskArchitecture):
         0.0, "weight of what models for each task alone, which are trained first, teach the one for all; 0: none", ge=0
     )
     beam: int = key(3, "hypotheses of a caption that are expanded at once; 1 is greedy", ge=1)
-    epochs: int = key(10, "epochs; in each, every task gets batches in proportion to its samples", ge=1)
-    batch_size: int = key(64, "samples per optimiser step and rank, all of one task", ge=2)
-    lr: float = key(1e-3, "learning rate of adapters and heads (AdamW)", gt=0)
-    weight_decay: float = key(1e-5, "AdamW weight decay", ge=0)
-    warmup: float = key(0.1, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
-    patience: int = key(0, "early stopping: epochs without a better validation score; 0 never stops early", ge=0)
+    epochs: int = training.epochs(10, "epochs; in each, every task gets batches in proportion to its samples")
+    batch_size: int = training.batch_size(64, "samples of one task", fewest=2)
+    lr: float = training.lr(1e-3, "learning rate of adapters and heads")
+    weight_decay: float = training.weight_decay(1e-5)
+    warmup: float = training.warmup(0.1)
+    patience: int = training.patience("validation score")
     small: SmallClipConfig = section(SmallClipConfig)
 
 

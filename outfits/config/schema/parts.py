@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.config.schema import training
 from outfits.config.schema.encoder import TimmConfig
 from outfits.registry import Entry, Table
 
@@ -56,9 +57,9 @@ class PartsConfig(GrnetArchitecture):
         choices=("pairs", "listwise"),
     )
     near: int = key(8, "near items of the same category that a view is compared with, beside those of its batch", ge=0)
-    epochs: int = key(20, "training epochs", ge=1)
-    batch_size: int = key(16, "views per optimiser step and rank", ge=2)
-    lr: float = key(2e-3, "learning rate (AdamW)", gt=0)
-    weight_decay: float = key(1e-4, "AdamW weight decay", ge=0)
-    warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
-    patience: int = key(0, "early stopping: epochs without a better validation top-1; 0 never stops early", ge=0)
+    epochs: int = training.epochs(20)
+    batch_size: int = training.batch_size(16, "views", fewest=2)
+    lr: float = training.lr(2e-3)
+    weight_decay: float = training.weight_decay(1e-4)
+    warmup: float = training.warmup()
+    patience: int = training.patience("validation top-1")

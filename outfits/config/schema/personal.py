@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key
+from outfits.config.schema import training
 from outfits.registry import Entry, Table
 
 RECOMMENDERS = Table(
@@ -64,12 +65,12 @@ class PersonalConfig(HfgnArchitecture):
     )
     scale: float = key(10.0, "factor of preferences in the loss, which is learned from there", gt=0)
     compatibility_weight: float = key(0.2, "hfgn: weight of telling outfits from random items", ge=0)
-    epochs: int = key(60, "training epochs", ge=1)
-    batch_size: int = key(2048, "liked outfits per optimiser step and rank", ge=1)
-    lr: float = key(1e-3, "hfgn: learning rate (AdamW)", gt=0)
+    epochs: int = training.epochs(60)
+    batch_size: int = training.batch_size(2048, "liked outfits")
+    lr: float = training.lr(1e-3, "hfgn: learning rate")
     peer_lr: float = key(1e-2, "learning rate of the peers, which start at random", gt=0)
-    weight_decay: float = key(1e-2, "AdamW weight decay", ge=0)
-    warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
-    patience: int = key(10, "early stopping: epochs without a better validation NDCG@10; 0 never stops early", ge=0)
+    weight_decay: float = training.weight_decay(1e-2)
+    warmup: float = training.warmup()
+    patience: int = training.patience("validation NDCG@10", 10)
     beta: float = key(1.0, "weight of a user's preference beside S in the objective of completions for a user", ge=0)
     cold_users: int = key(10, "users with at most so many training outfits are measured apart as cold", ge=1)

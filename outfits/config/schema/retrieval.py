@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key
+from outfits.config.schema import training
 from outfits.config.schema.scorer import ScorerArchitecture
 from outfits.registry import Entry, Table
 
@@ -57,11 +58,11 @@ class RetrievalConfig:
     subset_share: float = key(
         0.4, "share of training outfits seen as a random subset of at least two items", ge=0, le=1
     )
-    epochs: int = key(30, "training epochs", ge=1)
-    batch_size: int = key(128, "outfits per optimiser step and rank", ge=1)
-    lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
-    weight_decay: float = key(5e-2, "AdamW weight decay", ge=0)
-    warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
-    patience: int = key(0, "early stopping: epochs without a better validation R@10; 0 never stops early", ge=0)
+    epochs: int = training.epochs(30)
+    batch_size: int = training.batch_size(128, "outfits")
+    lr: float = training.lr(1e-3)
+    weight_decay: float = training.weight_decay(5e-2)
+    warmup: float = training.warmup()
+    patience: int = training.patience("validation R@10")
     pool: int = key(3000, "most candidates of a category; if it has more, the answers and random others", ge=2)
     min_pool: int = key(100, "fewest candidates of a category that is asked for", ge=2)

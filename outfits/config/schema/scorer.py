@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, located, section
+from outfits.config.schema import training
 
 
 @dataclass
@@ -84,17 +85,17 @@ class ScorerConfig(ScorerArchitecture):
         ge=0,
     )
     copy_margin: float = key(1.0, "by how much at least a near-copy is to lower the logit", ge=0)
-    epochs: int = key(20, "training epochs", ge=1)
-    batch_size: int = key(128, "positive outfits per optimiser step and rank", ge=1)
-    lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
-    weight_decay: float = key(1e-2, "AdamW weight decay", ge=0)
-    warmup: float = key(0.05, "share of the steps with linearly rising learning rate; cosine decay after", ge=0, lt=1)
+    epochs: int = training.epochs(20)
+    batch_size: int = training.batch_size(128, "positive outfits")
+    lr: float = training.lr(1e-3)
+    weight_decay: float = training.weight_decay(1e-2)
+    warmup: float = training.warmup()
     calibrate: bool = key(
         True,
         "scale the logit, once trained, on the validation split, so that S is the share of real outfits among real "
         "ones and as many with one item replaced (Platt scaling); given scores need none",
     )
-    patience: int = key(0, "early stopping: epochs without a better validation AUC; 0 never stops early", ge=0)
+    patience: int = training.patience("validation AUC")
     negatives: NegativesConfig = section(NegativesConfig)
 
 

@@ -40,6 +40,11 @@ def die_after(place: str, nth: int) -> None:
     setattr(owner, method_name, deadly)
 
 
+def main(arguments: list[str]) -> int:
+    """Runs ``train.py`` with all arguments but the first two; returns its status."""
+    die_after(arguments[0], int(arguments[1]))
+    return run_command(train.main, arguments[2:])
+
+
 if __name__ == "__main__":
-    die_after(sys.argv[1], int(sys.argv[2]))
-    sys.exit(run_command(train.main, sys.argv[3:]))
+    sys.exit(main(sys.argv[1:]))

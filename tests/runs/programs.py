@@ -17,6 +17,7 @@ import wandb
 import evaluate
 import train
 from outfits.config.command import run_command
+from tests.runs.warm import run_warm
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = Path(__file__).with_name("tiny.yaml")
@@ -82,17 +83,22 @@ def here(program: str, arguments: Sequence[str]) -> Finished:
 
 def killed(point: str, nth: int, arguments: Sequence[str]) -> None:
     """``train.py`` in a process of its own that dies where ``kill_at.py`` is told to."""
-    died = command("tests/runs/kill_at.py", [point, str(nth), *arguments])
+    died = _until(point, nth, arguments)
     assert died.status == -signal.SIGKILL, f"{point} {nth}: {died.status}\n{died.output}\n{died.errors}"
 
 
 def stopped(point: str, nth: int, arguments: Sequence[str], name: str = "SIGTERM") -> str:
     """The last words of ``train.py`` in a process of its own that gets a signal where ``kill_at.py`` is told to."""
-    ended = command("tests/runs/kill_at.py", [point, str(nth), *arguments], SIGNAL=name)
+    ended = _until(point, nth, arguments, SIGNAL=name)
     assert ended.status == 128 + signal.Signals[name], f"{point} {nth}: {ended.status}\n{ended.output}\n{ended.errors}"
     (line,) = [line for line in ended.errors.splitlines() if line.startswith("stopped by")]
     assert "Traceback" not in ended.errors
     return line
+
+
+def _until(point: str, nth: int, arguments: Sequence[str], **environment: str) -> Finished:
+    ways = {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore", **environment}
+    return Finished(*run_warm([point, str(nth), *arguments], ways, SECONDS_TO_HANG))
 
 
 def command(program: str, arguments: Sequence[str], **environment: str) -> Finished:

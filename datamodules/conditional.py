@@ -38,14 +38,10 @@ class ConditionedBatch:
 class ConditionedImageDataModule(DistinctImageDataModule):
     """Loads every different image with its mask and its item's conditions, and in training with further ones.
 
-    An image is loaded once for its item's own conditions, and in training once for each of the further conditions of
-    items with that image.
-
     Args:
         dataset: the data set.
         images: prepared images of its catalogue; their foreground is the mask.
         conditions: of every item, shape ``[N, d]``.
-        further: further conditions, shape ``[m, d]``, and the catalogue positions of their items, ``[m]``.
         batch_size, num_workers, seed, split_seed: as of :class:`DistinctImageDataModule`.
     """
 
@@ -55,7 +51,6 @@ class ConditionedImageDataModule(DistinctImageDataModule):
         images: PackedImages,
         conditions: NDArray[np.float32],
         *,
-        further: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
@@ -64,23 +59,29 @@ class ConditionedImageDataModule(DistinctImageDataModule):
         super().__init__(
             dataset, images, batch_size=batch_size, num_workers=num_workers, seed=seed, split_seed=split_seed
         )
-        own = np.arange(len(conditions))
-        more, items = further or (conditions[:0], own[:0])
-        self.conditions = np.concatenate([conditions, more])
-        self.drawn_items = np.concatenate([own, items])
+        self.conditions = conditions
+        self.shown_items = np.arange(len(conditions))
         self.collate = self.batch
+
+    def add_conditions(self, conditions: NDArray[np.float32], items: NDArray[np.int64]) -> None:
+        """Adds conditions ``[m, d]`` under which images of items ``[m]`` are to be drawn.
+
+        They are trained on where the image is one of training, once each and epoch.
+        """
+        self.conditions = np.concatenate([self.conditions, conditions])
+        self.shown_items = np.concatenate([self.shown_items, items])
 
     def make_samples(self, split: str) -> ItemPositions:
         """Lists the rows of ``conditions`` of a split; raises DataError if images are too few."""
         rows = self.items[split]
         if split == "train":
-            shown = np.isin(self.copies[self.drawn_items], self.copies[rows])
-            shown[: len(self.copies)] = False
-            rows = np.concatenate([rows, np.flatnonzero(shown)])
+            added = np.arange(len(self.copies), len(self.conditions))
+            learned = np.isin(self.copies[self.shown_items[added]], self.copies[rows])
+            rows = np.concatenate([rows, added[learned]])
         return ItemPositions(rows)
 
     def batch(self, samples: Sequence[int]) -> ConditionedBatch:
         """Batches these rows of ``conditions``."""
         rows = np.asarray(samples)
-        maps = image_tensor(self.images.pixels[self.drawn_items[rows]])
+        maps = image_tensor(self.images.pixels[self.shown_items[rows]])
         return ConditionedBatch(maps[:, :3], maps[:, 3:], torch.from_numpy(self.conditions[rows]))

@@ -21,7 +21,7 @@ FEWEST_HELD_OUT = 16
 
 
 class ItemPositions(Dataset[int]):
-    """Holds catalogue positions ``[n]`` as samples; an image is fetched when its batch is made."""
+    """Holds catalogue positions, or rows of conditions, ``[n]`` as samples; images are fetched for a batch."""
 
     def __init__(self, positions: NDArray[np.int64]) -> None:
         self.positions = positions

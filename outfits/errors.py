@@ -51,7 +51,7 @@ class ConfigError(OutfitError):
 
 @contextmanager
 def raised_as(fault: type[ArtifactError] | type[SystemFault], what: str, way_out: str = "") -> Iterator[None]:
-    """Raises ``fault`` for any error but a user's: ``what`` went wrong, the error in brackets, ``way_out``.
+    """Raises ``fault`` for any error but an OutfitError: ``what`` went wrong, the error in brackets, ``way_out``.
 
     For libraries whose errors differ from one kind of storage to the next.
     """

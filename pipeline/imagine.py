@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,13 +20,13 @@ from outfits.data.category_rule import forbidden_categories
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.encoders import build_item_encoder
-from outfits.errors import ConfigError
+from outfits.errors import ArtifactError, ConfigError
 from outfits.imaging.conditional import ConditionalGenerator
 from outfits.imaging.decoder import beside, decoder_inputs, load_decoder, retrieval_vectors, save_decoder
 from outfits.models.generator import Generator
 from outfits.report.imaging.imagined import Imagined, measure_imagined
 from outfits.report.imaging.report import write_imaging_report
-from outfits.storage import copy_file
+from outfits.storage import Arrays, copy_file, read_arrays, write_arrays
 from outfits.weights import weights_digest
 from pipeline.cached import fit_into_cache
 from pipeline.compatibility import Scorers
@@ -56,29 +57,22 @@ def learn_decoder(run: Run, dataset: OutfitDataset, scorers: Scorers, generator:
         index_config=run.config.index,
         seed=run.config.seed,
     )
-    data = _data(run, dataset, context, generator)
+    data = _data(run, dataset, context)
     path = run.folder / run_files.DECODER
     if not before_writing(path.exists):
-        _train(run, dataset, data, generator)
+        _train(run, dataset, data, context)
     decoder = load_decoder(path, generator)
     on_rank_zero(lambda: _report(run, dataset, context, decoder, data))
     return decoder
 
 
-def _data(run: Run, dataset: OutfitDataset, context: MethodContext, generator: Generator) -> ConditionedImageDataModule:
-    config, catalogue, further = run.config.imagine, dataset.catalogue, None
-    inputs = partial(decoder_inputs, num_categories=context.num_categories)
-    vectors = torch.from_numpy(retrieval_vectors(generator, catalogue.require_embeddings))
-    if config.latents:
-        limit = -(-config.latents // run.config.model.k)
-        _, latents, found = _answers(run, context, dataset.outfits.of("train"), limit)
-        items = found.flatten()
-        further = inputs(latents.flatten(0, 1), catalogue.categories[items]).numpy(), items
+def _data(run: Run, dataset: OutfitDataset, context: MethodContext) -> ConditionedImageDataModule:
+    config, catalogue = run.config.imagine, dataset.catalogue
+    vectors = torch.from_numpy(retrieval_vectors(context.require_generator(), catalogue.require_embeddings))
     return ConditionedImageDataModule(
         dataset,
         prepared_images(run, dataset, NAME, config.image_size, config.background),
-        inputs(vectors, catalogue.categories).numpy(),
-        further=further,
+        decoder_inputs(vectors, catalogue.categories, context.num_categories).numpy(),
         batch_size=config.batch_size,
         num_workers=run.config.data.num_workers,
         seed=run.config.seed,
@@ -96,14 +90,33 @@ def _answers(
     return tasks, latents, complete_from_latents(latents, context.index, forbidden)
 
 
-def _train(run: Run, dataset: OutfitDataset, data: ConditionedImageDataModule, generator: Generator) -> None:
-    config, taught = run.config.imagine, dataset.outfits.of("train")
-    # latents are named by what they are made from: on a GPU ranks may differ in their last bits
+def _training_latents(run: Run, dataset: OutfitDataset, context: MethodContext, path: Path) -> Arrays:
+    """Latents ``[m, r]`` of training outfits and the items ``[m]`` that they find, from a file that rank zero writes.
+
+    Indexes need not find the same on all ranks, and ranks with different samples would wait for each other for ever.
+    """
+
+    def find() -> None:
+        limit = -(-run.config.imagine.latents // run.config.model.k)
+        _, latents, found = _answers(run, context, dataset.outfits.of("train"), limit)
+        write_arrays(path, {"latents": latents.flatten(0, 1).numpy(), "items": found.flatten()})
+
+    if before_writing(lambda: read_arrays(path)) is None:
+        on_rank_zero(find)
+    arrays = read_arrays(path)
+    if arrays is None:
+        raise ArtifactError(f"{path} cannot be read; delete it and run stage imagine again")
+    return arrays
+
+
+def _train(run: Run, dataset: OutfitDataset, data: ConditionedImageDataModule, context: MethodContext) -> None:
+    config, catalogue, taught = run.config.imagine, dataset.catalogue, dataset.outfits.of("train")
+    generator = context.require_generator()
     key = content_key(
         {name: value for name, value in asdict(config).items() if name not in NOT_LEARNING},
         [data.images.key, *(data.items[split].tolist() for split in ("train", "valid"))],
         weights_digest(generator),
-        dataset.catalogue.require_embeddings.key,
+        [catalogue.require_embeddings.key, catalogue.categories.tolist()],
         [taught.items.tolist(), taught.offsets.tolist(), run.config.model.k, asdict(run.config.index)],
         run.config.seed,
         *run.training_facts(),
@@ -113,11 +126,16 @@ def _train(run: Run, dataset: OutfitDataset, data: ConditionedImageDataModule, g
     if before_writing(trained.exists):
         run.log(NAME, f"reusing the decoder in {folder}")
     else:
-        images, samples = len(data.items["train"]), len(data.make_samples("train"))
+        images = len(data.items["train"])
+        if config.latents:
+            found = _training_latents(run, dataset, context, folder / "latents.npz")
+            categories = catalogue.categories[found["items"]]
+            inputs = decoder_inputs(torch.from_numpy(found["latents"]), categories, context.num_categories)
+            data.add_conditions(inputs.numpy(), found["items"])
         run.log(
             NAME,
-            f"training the decoder on {images:,} images and {samples - images:,} latents that find one of them, "
-            f"{config.epochs} epochs → {folder}",
+            f"training the decoder on {images:,} images and {len(data.make_samples('train')) - images:,} latents that "
+            f"find one of them, {config.epochs} epochs → {folder}",
         )
         fit_into_cache(
             run,

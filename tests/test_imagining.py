@@ -90,9 +90,9 @@ def test_a_category_changes_what_is_drawn_of_a_latent() -> None:
 
 
 def test_a_decoder_of_another_generator_is_refused(tmp_path: Path) -> None:
-    decoder = ConditionalGenerator(ConditionalArchitecture(width=8, hidden=8), 6, 16)
+    decoder = ConditionalGenerator(ConditionalArchitecture(width=8, hidden=8), 6 + 3, 16)
     save_decoder(decoder, tmp_path / "decoder", _generator())
-    assert load_decoder(tmp_path / "decoder", _generator()).inputs == 6
+    assert load_decoder(tmp_path / "decoder", _generator()).inputs == 6 + 3
     with pytest.raises(ArtifactError, match="another generator; delete it"):
         load_decoder(tmp_path / "decoder", _generator(1))
 

@@ -151,6 +151,19 @@ def test_a_layer_is_pygs_transformer_conv_on_all_edges() -> None:
         assert torch.allclose(layer(nodes[None])[0], other(nodes, edges).relu(), atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_global_node_begins_by_looking_at_the_parts(seed: int) -> None:
+    torch.manual_seed(seed)
+    model = Grnet(GrnetArchitecture(), feature_dim=64)
+    parts = torch.randn(2, 8, 1, 64) + 0.7 * torch.randn(2, 8, model.parts, 64)  # those of one image are alike
+    nodes = model.nodes(*F.normalize(parts, dim=-1))
+    on_itself = model.layers[0].weights(nodes[:, :1], nodes)[:, 0, 0]
+    assert on_itself.max() < 0.2
+    model.overall.reset_parameters()
+    nodes = model.nodes(*F.normalize(parts, dim=-1))
+    assert model.layers[0].weights(nodes[:, :1], nodes)[:, 0, 0].mean() > 2 * on_itself.mean()
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_an_item_is_like_itself_whatever_the_weights_are(bias: bool) -> None:
     x, y = some_pyramids(20), some_pyramids(20, seed=1)

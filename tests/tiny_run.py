@@ -53,7 +53,9 @@ def make_run(root: Path, *options: str) -> Path:
     )
     retriever = build_transformer(scorer, len(dataset.catalogue.category_names), RetrievalConfig(dim=6))
     save_network(retriever, run.folder / run_files.RETRIEVER, scorer_sha256=sha256)
-    decoder = ConditionalGenerator(ConditionalArchitecture(width=8, hidden=8), maker.latent_dim, 16)
+    decoder = ConditionalGenerator(
+        ConditionalArchitecture(width=8, hidden=8), maker.latent_dim + maker.num_categories, 16
+    )
     save_decoder(decoder, run.folder / run_files.DECODER, maker)
     save_selected(run, dataset, np.arange(len(dataset.catalogue)) % 3)
     return run.folder

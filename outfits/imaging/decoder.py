@@ -90,6 +90,8 @@ def load_decoder(path: Path, generator: Generator) -> ConditionalGenerator:
     """
     way_out = "delete it and run stage imagine again"
     decoder, facts, _ = load_network(ConditionalGenerator, ConditionalArchitecture, path, "decoder", way_out)
+    if decoder.inputs != generator.latent_dim + generator.num_categories:
+        raise ArtifactError(f"decoder {path} is of an earlier version, which was not told categories; {way_out}")
     if facts.get(GENERATOR) != weights_digest(generator):
         raise ArtifactError(f"decoder {path} decodes latents of another generator; {way_out}")
     return decoder

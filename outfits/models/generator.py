@@ -144,6 +144,7 @@ class Generator(Network[GeneratorArchitecture]):
         sizes = {"image_dim": image_dim, "text_dim": text_dim, "categories": categories, "token_width": token_width}
         super().__init__(GeneratorArchitecture, config, **sizes, references=references)
         width, dim = config.width, image_dim + text_dim
+        self.num_categories = categories
         self.latent_dim = dim if config.retrieval == "item" else config.retrieval_dim
         self.scorer_tokens = ScorerTokens(image_dim, text_dim, token_width) if token_width else None
         self.item_tokens = nn.Linear(token_width, width) if token_width else ItemTokens(image_dim, text_dim, width)

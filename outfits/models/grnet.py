@@ -71,6 +71,9 @@ class Grnet(Network[GrnetArchitecture]):
         for linear in (self.local, self.overall):
             # differences of unit vectors are about 1/d in every coordinate, small beside the bias
             linear.weight.data *= max(1.0, feature_dim / 4)
+        # The global node begins as one of the parts' nodes would: from a projection unrelated to theirs it looks at
+        # itself alone, and some trainings never learn to look elsewhere.
+        self.overall.load_state_dict(self.local.state_dict())
         self.cells = [grid * grid for grid in config.grids]
 
     @property

@@ -102,7 +102,7 @@ def _until(point: str, nth: int, arguments: Sequence[str], **environment: str) -
 
 
 def command(program: str, arguments: Sequence[str], **environment: str) -> Finished:
-    """A program of the repository (``train.py``, ``tests/runs/kill_at.py``) in a process of its own."""
+    """A program of the repository, such as ``train.py``, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(REPOSITORY / program), *arguments],
         cwd=REPOSITORY,

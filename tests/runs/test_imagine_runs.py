@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from outfits import Stylist, run_files
-from tests.runs.programs import Place, here
+from tests.runs.programs import TWO_RANKS, Place, command, here
 
 pytestmark = [
     pytest.mark.slow,
@@ -80,3 +81,13 @@ def test_a_finished_run_learns_to_imagine(place: Place) -> None:
     assert "training the decoder" not in said.succeeded().output
     assert (place.run / run_files.DECODER).read_bytes() == decoder
     assert results_of(place.run, "imagine")["tables"] == results["tables"]
+
+
+def test_two_ranks_learn_from_the_same_latents(place: Place) -> None:
+    stages = "stages=[embeddings,compatibility,targets,generator,imagine]"
+    finished = command("train.py", [*place.arguments(), stages, *IMAGINE, *TWO_RANKS]).succeeded()
+    assert "Traceback" not in finished.errors
+    (latents,) = place.cache.glob("imaging/imagine-*/latents.npz")
+    with np.load(latents) as found:
+        assert len(found["items"]) == len(found["latents"]) > 0
+    assert (place.run / run_files.DECODER).exists()

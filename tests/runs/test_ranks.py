@@ -41,7 +41,7 @@ def test_mining_and_embedding_on_two_ranks_give_the_products_of_one(undisturbed:
 
 @pytest.mark.parametrize(
     ("name", "place"),
-    [("SIGTERM", "mining, two shards written"), ("SIGINT", "generator training, in its second epoch")],
+    [("SIGINT", "mining, two shards written"), ("SIGTERM", "generator training, in its second epoch")],
 )
 def test_a_signal_to_rank_zero_stops_both_ranks(fresh: Place, name: str, place: str) -> None:
     module, nth = KILLS[place]

@@ -1,12 +1,13 @@
 """Processes that have imported what takes a program seven seconds: each a fork of one that has done nothing else."""
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-# Importing torch, Lightning and the stages starts no thread, so the server can be forked.
 PRELOADED = ["outfits.threads", "torch", "pipeline.dataset", "pipeline.evaluation", "tests.runs.kill_at"]
 
 
@@ -20,10 +21,15 @@ def run_warm(arguments: list[str], environment: dict[str, str], seconds: float) 
     context.set_forkserver_preload(PRELOADED)
     with TemporaryDirectory() as folder:
         said = [Path(folder) / name for name in ("output", "errors")]
-        process = context.Process(target=_main, args=(arguments, environment, [str(path) for path in said]))
+        # the server has the environment of the first call
+        everything = {**os.environ, **environment}
+        process = context.Process(target=_main, args=(arguments, everything, [str(path) for path in said]))
         process.start()
         process.join(seconds)
         if process.exitcode is None:
+            with contextlib.suppress(ProcessLookupError):
+                assert process.pid is not None
+                os.killpg(process.pid, signal.SIGKILL)  # its ranks too
             process.kill()
             raise TimeoutError(f"kill_at.py {' '.join(arguments)}: not back after {seconds:g} s")
         output, errors = (path.read_text(encoding="utf-8") if path.exists() else "" for path in said)
@@ -32,7 +38,9 @@ def run_warm(arguments: list[str], environment: dict[str, str], seconds: float) 
 
 def _main(arguments: list[str], environment: dict[str, str], said: list[str]) -> None:
     os.setsid()
+    os.environ.clear()
     os.environ.update(environment)
+    os.chdir(Path(__file__).resolve().parents[2])
     for stream, path in zip((sys.stdout, sys.stderr), said, strict=True):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream.fileno())
     from tests.runs import kill_at

@@ -50,13 +50,13 @@ class ImagineConfig(ConditionalArchitecture, ConditionalLoss):
     background: str = key("keep", "background of the images: keep, or cut (white)", choices=("keep", "cut"))
     latents: int = key(
         4000,
-        "latents of training outfits, about so many at most, that the decoder learns to draw as the item that each "
-        "finds, beside the vectors of items; 0: none",
+        "at most so many latents of training outfits, rounded up to whole outfits, that the decoder learns to draw as "
+        "the items they find, beside the items' own vectors; 0: none",
         ge=0,
     )
     noise: float = key(0.1, "most that noise is long which training adds to vectors of unit length", ge=0)
     epochs: int = training.epochs(60)
-    batch_size: int = training.batch_size(32, "images")
+    batch_size: int = training.batch_size(32, "images and latents")
     lr: float = training.lr(2e-3)
     weight_decay: float = training.weight_decay(1e-4)
     warmup: float = training.warmup()

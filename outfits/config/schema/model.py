@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.config.schema import training
 from outfits.config.schema.imaging import ImagingConfig
 from outfits.config.schema.representation import RepresentationConfig
 from outfits.registry import Entry, Table
@@ -91,11 +92,11 @@ class LossConfig:
 
 @dataclass
 class OptimizerConfig:
-    lr: float = key(1e-3, "peak learning rate (AdamW)", gt=0)
-    weight_decay: float = key(1e-2, "AdamW weight decay", ge=0)
+    lr: float = training.lr(1e-3)
+    weight_decay: float = training.weight_decay(1e-2)
     warmup: float = key(0.05, "share of the steps with linearly rising learning rate", ge=0, lt=1)
     schedule: str = key("cosine", "learning-rate schedule after the warm-up", choices=("cosine", "constant"))
-    batch_size: int = key(64, "outfits, of a representation images, per optimiser step and rank", ge=1)
+    batch_size: int = training.batch_size(64, "outfits, of a representation images,")
     patience: int = key(
         0,
         "early stopping: validations without a better mean S, of a representation without a lower loss; 0: never",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from outfits.config.fields import key, section
+from outfits.config.schema import training
 
 CONDITION_KINDS = ("categories", "texts", "categories_texts")
 
@@ -43,7 +44,7 @@ class TwoStageConfig(StudentArchitecture):
         choices=("widen", "stop"),
     )
     steps: int = key(1500, "optimiser steps of the student per round", ge=1)
-    lr: float = key(5e-3, "peak learning rate of the student (AdamW)", gt=0)
+    lr: float = training.lr(5e-3, "peak learning rate of the student")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Keys that every training has: how long, in which batches, how fast; a section states its defaults."""
+"""Keys that trainings share: how long, in which batches, how fast; a section states its defaults."""
 
 from outfits.config.fields import key
 
@@ -14,7 +14,7 @@ def batch_size(default: int, samples: str, fewest: int = 1) -> int:
 
 
 def lr(default: float, what: str = "peak learning rate") -> float:
-    """Learning rate after the warm-up."""
+    """Peak learning rate."""
     return key(default, f"{what} (AdamW)", gt=0)
 
 

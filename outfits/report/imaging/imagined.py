@@ -97,8 +97,8 @@ def measure_imagined(
         title="Imagined items",
         lead=(
             "The generator emits a latent for each missing item, and the nearest item is the answer. A decoder draws "
-            "the latent itself. It was trained on the vectors of real items and on latents of training outfits, and is "
-            "told the category of the item found, as the category's random item and mean image are."
+            "the latent itself, and is told the category of the item found, as the category's random item and mean "
+            "image are."
         ),
         dataset=dataset,
         seed=seed,

@@ -93,6 +93,10 @@ def test_a_decoder_of_another_generator_is_refused(tmp_path: Path) -> None:
     decoder = ConditionalGenerator(ConditionalArchitecture(width=8, hidden=8), 6 + 3, 16)
     save_decoder(decoder, tmp_path / "decoder", _generator())
     assert load_decoder(tmp_path / "decoder", _generator()).inputs == 6 + 3
+    without_categories = ConditionalGenerator(ConditionalArchitecture(width=8, hidden=8), 6, 16)
+    save_decoder(without_categories, tmp_path / "earlier", _generator())
+    with pytest.raises(ArtifactError, match="earlier version"):
+        load_decoder(tmp_path / "earlier", _generator())
     with pytest.raises(ArtifactError, match="another generator; delete it"):
         load_decoder(tmp_path / "decoder", _generator(1))
 

@@ -39,16 +39,14 @@ def test_mining_and_embedding_on_two_ranks_give_the_products_of_one(undisturbed:
     np.testing.assert_array_equal(np.load(made), np.load(one_rank))
 
 
-@pytest.mark.parametrize(
-    ("name", "place"),
-    [("SIGINT", "mining, two shards written"), ("SIGTERM", "generator training, in its second epoch")],
-)
-def test_a_signal_to_rank_zero_stops_both_ranks(fresh: Place, name: str, place: str) -> None:
-    module, nth = KILLS[place]
-    ended = stopped(module, -(-nth // 2), fresh.arguments(*TWO_RANKS), name)
-    assert ended.endswith(f"resume={fresh.run} goes on from here")
-    left = subprocess.run(["pgrep", "-f", str(fresh.run)], capture_output=True, text=True).stdout
-    assert left == "", left
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_to_rank_zero_stops_both_ranks(fresh: Place, name: str) -> None:
+    arguments = fresh.arguments(*TWO_RANKS)
+    for place in ("mining, two shards written", "generator training, in its second epoch"):
+        module, nth = KILLS[place]
+        assert stopped(module, -(-nth // 2), arguments, name).endswith(f"resume={fresh.run} goes on from here")
+        left = subprocess.run(["pgrep", "-f", str(fresh.run)], capture_output=True, text=True).stdout
+        assert left == "", left
 
 
 def test_validation_figures_on_two_ranks_are_those_of_one(undisturbed: Place, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from datamodules.base import OutfitLoaders
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders.learned import image_tensor
-from outfits.encoders.packed import PackedImages, copies_of
+from outfits.encoders.packed import PackedImages, first_copies
 from outfits.errors import DataError
 from outfits.representations.batch import ImageBatch
 
@@ -129,30 +129,21 @@ class DistinctImageDataModule(ImageDataModule):
 
     @cached_property
     def copies(self) -> NDArray[np.int64]:
-        """Equal numbers for items whose images are equal, shape ``[N]``; -1 without an image."""
-        found = np.full(len(self.images.present), -1, dtype=np.int64)
-        usable = np.flatnonzero(self.images.present)
-        found[usable] = copies_of(self.images, usable)
-        return found
+        """The first item with the same image, of every item, shape ``[N]``; -1 without an image."""
+        return first_copies(self.images)
 
     @cached_property
     def items(self) -> dict[str, NDArray[np.int64]]:
         """Catalogue positions of the items, by split: one for each different image."""
-        usable = np.flatnonzero(self.images.present)
-        groups = self.copies[usable]
-        _, first = np.unique(groups, return_index=True)
-        train = np.unique(groups[np.isin(usable, self.learned_items)])
-        held = np.setdiff1d(groups, train)
+        distinct = np.unique(self.copies[self.copies >= 0])
+        train = np.intersect1d(distinct, self.copies[self.learned_items])
+        held = np.setdiff1d(distinct, train)
         rng = np.random.default_rng([self.split_seed, len(train)])
         if len(held) < 2 * FEWEST_HELD_OUT and len(train):
             more = min(len(train), max(4, round(2 * HELD_OUT * len(train))))
             held = np.union1d(held, rng.choice(train, more, replace=False))
             train = np.setdiff1d(train, held)
         if len(train) < 2 or len(held) < 4:  # of two test images a distance of sets can be computed
-            raise DataError(f"{len(first)} different image(s) are too few: 2 to train on and 4 to hold out are needed")
+            raise DataError(f"{len(distinct)} different image(s) are too few: 2 to train on and 4 to hold out are needed")
         valid, test = np.array_split(rng.permutation(held), 2)
-        return {
-            "train": usable[first[train]],
-            "valid": usable[first[np.sort(valid)]],
-            "test": usable[first[np.sort(test)]],
-        }
+        return {"train": train, "valid": np.sort(valid), "test": np.sort(test)}

@@ -12,7 +12,7 @@ from lightning_modules.sharded import run_shards
 from lightning_modules.trainer import before_writing, on_rank_zero
 from outfits import run_files
 from outfits.data.dataset import FurtherImage, OutfitDataset
-from outfits.encoders.packed import PackedImages
+from outfits.encoders.packed import PackedImages, first_copies
 from outfits.encoders.pyramid import PyramidEncoder, build_network, fit_pyramids
 from outfits.encoders.view_pyramids import (
     PyramidStore,
@@ -21,7 +21,6 @@ from outfits.encoders.view_pyramids import (
     plan_key,
     plan_views,
     pyramid_work,
-    same_images,
     split_items,
 )
 from outfits.metrics.parts import rank_items
@@ -74,7 +73,7 @@ def _pyramids(run: Run, dataset: OutfitDataset) -> tuple[PackedImages, PyramidEn
     config, seed = run.config, run.config.data.split.seed
     network = build_network(config)
     images = prepared_images(run, dataset, "parts", network.image_size, network.background)
-    first = same_images(images)
+    first = first_copies(images)
     items = split_items(np.unique(first[first >= 0]), config.parts.shares, seed)
     run.log("parts", ", ".join(f"{len(some):,} {split}" for split, some in items.items()) + " items of distinct images")
     fitted = [np.array(images.pixels[item]) for item in items["train"][:: -(-len(items["train"]) // FIT_LIMIT)]]

@@ -23,7 +23,7 @@ from outfits.config.schema.parts import GrnetArchitecture, PartsConfig
 from outfits.data.dataset import FurtherImage
 from outfits.data.load import load_dataset
 from outfits.data.tables import read_tables
-from outfits.encoders.packed import PackedImages
+from outfits.encoders.packed import PackedImages, first_copies
 from outfits.encoders.pyramid import PyramidEncoder, build_network, fit_pyramids, load_pyramids, pooled_parts
 from outfits.encoders.view_pyramids import (
     AS_IT_IS,
@@ -31,7 +31,6 @@ from outfits.encoders.view_pyramids import (
     ViewPyramids,
     plan_key,
     plan_views,
-    same_images,
     split_items,
 )
 from outfits.encoders.views import VIEWS, bounding_box, make_view
@@ -397,7 +396,7 @@ CONFIG = PartsConfig(
 
 
 def some_views(images: PackedImages) -> ViewPyramids:
-    first = same_images(images)
+    first = first_copies(images)
     plan = plan_views(split_items(np.unique(first[first >= 0]), CONFIG.shares, 0), {}, CONFIG, 0)
     encoder = an_encoder()
     seen = ViewImages(plan, images, encoder.prepare, 0)
@@ -405,7 +404,7 @@ def some_views(images: PackedImages) -> ViewPyramids:
 
 
 def test_items_of_one_image_stand_in_the_gallery_once(images: PackedImages) -> None:
-    first = same_images(images)
+    first = first_copies(images)
     assert first[7] == 3
     assert first[11] == -1
     views = some_views(images)

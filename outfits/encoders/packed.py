@@ -117,6 +117,19 @@ def copies_of(images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.
     return groups
 
 
+def first_copies(images: PackedImages) -> NDArray[np.int64]:
+    """The first position whose image is equal in every pixel, of every item, shape ``[N]``; -1 without an image.
+
+    Items of one image cannot be told apart by it: of them the first stands for all.
+    """
+    usable = np.flatnonzero(images.present)
+    groups = copies_of(images, usable)
+    _, first = np.unique(groups, return_index=True)
+    found = np.full(len(images.present), -1, dtype=np.int64)
+    found[usable] = usable[first[groups]]
+    return found
+
+
 @torch.inference_mode()
 def latents_of_images(model: ImageModel, images: PackedImages, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     """Encodes the images at some catalogue positions on the model's device, ``[n, d]``."""

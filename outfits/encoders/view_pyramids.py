@@ -28,18 +28,6 @@ ITEMS_STREAM, VIEWS_STREAM = 31, 32  # first numbers of seeds
 VALID_SHARE = 8  # validation has so many times fewer queries than the test
 
 
-def same_images(images: PackedImages) -> NDArray[np.int64]:
-    """The first position with the image of every item, ``[N]``; -1 without an image.
-
-    Items of one image cannot be told apart by it: of them one stands in galleries.
-    """
-    first: dict[str, int] = {}
-    found = np.full(len(images.present), -1, dtype=np.int64)
-    for position in np.flatnonzero(images.present).tolist():
-        found[position] = first.setdefault(content_hash([images.pixels[position].tobytes()]), position)
-    return found
-
-
 def split_items(items: NDArray[np.int64], shares: Sequence[float], seed: int) -> dict[str, NDArray[np.int64]]:
     """Splits items at random, ascending in each split.
 

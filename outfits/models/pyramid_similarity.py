@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from outfits.data.outfits import SPLITS
 from outfits.encoders.fitting import kept_state, write_state
-from outfits.encoders.packed import PackedImages
-from outfits.encoders.view_pyramids import ViewPyramids, same_images
+from outfits.encoders.packed import PackedImages, first_copies
+from outfits.encoders.view_pyramids import ViewPyramids
 from outfits.models.grnet import Grnet
 
 AT_ONCE = 256  # pairs in one pass of GRNet
@@ -108,7 +108,7 @@ class CataloguePyramids:
         parts = [views.gallery(split) for split in SPLITS]
         items = np.concatenate([found for found, _ in parts])
         order = np.argsort(items)
-        first = same_images(images)
+        first = first_copies(images)
         rows = np.searchsorted(items[order], first)
         pyramids = np.concatenate([found for _, found in parts])[order].astype(np.float32)
         return cls(pyramids, np.where(first >= 0, rows, -1))

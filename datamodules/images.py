@@ -144,6 +144,6 @@ class DistinctImageDataModule(ImageDataModule):
             held = np.union1d(held, rng.choice(train, more, replace=False))
             train = np.setdiff1d(train, held)
         if len(train) < 2 or len(held) < 4:  # of two test images a distance of sets can be computed
-            raise DataError(f"{len(distinct)} different image(s) are too few: 2 to train on and 4 to hold out are needed")
+            raise DataError(f"{len(distinct)} different image(s) are too few: 2 train and 4 are held out")
         valid, test = np.array_split(rng.permutation(held), 2)
         return {"train": train, "valid": np.sort(valid), "test": np.sort(test)}

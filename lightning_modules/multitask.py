@@ -1,20 +1,20 @@
 """Trains the multi-task network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from lightning_modules.companions import Companion, WithCompanions
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.multitask import MultitaskConfig
 from outfits.encoders.multitask.batch import MultitaskBatch, distilled, objective
 from outfits.encoders.multitask.network import MultitaskNetwork
 
 
-class MultitaskModule(L.LightningModule):
+class MultitaskModule(WithCompanions):
     """Trains a network on batches of one task each, and by what networks for that task alone make of them.
 
     Args:
@@ -42,10 +42,9 @@ class MultitaskModule(L.LightningModule):
         self.teachers = (dict(teachers or {}),)  # in a tuple, since checkpoints hold every network that is an attribute
         self.right = nn.ModuleDict({task: MeanMetric() for task in config.tasks})
 
-    def on_fit_start(self) -> None:
-        """Moves the teachers, which are no submodules, to this rank's device."""
-        for teacher in self.teachers[0].values():
-            teacher.to(self.device)
+    def companions(self) -> Iterable[Companion]:
+        """The teachers."""
+        return self.teachers[0].values()
 
     def training_step(self, batch: MultitaskBatch, batch_index: int) -> Tensor:
         """Computes the loss of the batch's task, and what its teacher adds."""

@@ -1,11 +1,13 @@
 """Trains an image model on a catalogue's images."""
 
-import lightning as L
+from collections.abc import Iterable
+
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from lightning_modules.companions import Companion, WithCompanions
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.model import OptimizerConfig
 from outfits.config.schema.representation import RepresentationConfig
@@ -14,7 +16,7 @@ from outfits.representations.batch import ImageBatch, augmented
 from outfits.representations.store import build_model
 
 
-class RepresentationModule(L.LightningModule):
+class RepresentationModule(WithCompanions):
     """Trains any :class:`outfits.representations.base.ImageModel`, which defines its own losses.
 
     Args:
@@ -39,11 +41,9 @@ class RepresentationModule(L.LightningModule):
         self.optimizer_config = optimizer
         self.means: dict[str, MeanMetric] = {}
 
-    def on_fit_start(self) -> None:
-        """Moves the frozen features, which are no submodule, to this rank's device."""
-        for features in self.features:
-            if isinstance(features, nn.Module):
-                features.to(self.device)
+    def companions(self) -> Iterable[Companion]:
+        """The frozen features, where they are a network."""
+        return [features for features in self.features if isinstance(features, nn.Module)]
 
     def training_step(self, batch: ImageBatch, batch_index: int) -> Tensor:
         """Computes the model's objective on augmented images."""

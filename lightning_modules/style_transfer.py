@@ -1,11 +1,13 @@
 """Trains the feed-forward network of style transfer on the loss that optimisation minimises."""
 
-import lightning as L
+from collections.abc import Iterable
+
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from lightning_modules.companions import Companion, WithCompanions
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.imaging import ImagingConfig
 from outfits.imaging.style import StyleObjective, inside
@@ -15,7 +17,7 @@ from outfits.representations.batch import ImageBatch
 MIXED = 0.5  # share of training images painted in a mixture of styles
 
 
-class StyleTransferModule(L.LightningModule):
+class StyleTransferModule(WithCompanions):
     """Trains one network for several styles and their mixtures.
 
     Args:
@@ -34,9 +36,9 @@ class StyleTransferModule(L.LightningModule):
         self.model = StyleNetwork(config.style_transfer, styles)
         self.mean = MeanMetric()
 
-    def on_fit_start(self) -> None:
-        """Moves the objective, which is no submodule, to this rank's device."""
-        self.objective.to(self.device)
+    def companions(self) -> Iterable[Companion]:
+        """The objective, with the frozen network."""
+        return (self.objective,)
 
     def training_step(self, batch: ImageBatch, batch_index: int) -> Tensor:
         """Paints each image in a random style, or in a random mixture."""

@@ -1,12 +1,14 @@
 """Trains super-resolution on images and their shrunk copies."""
 
-import lightning as L
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from lightning_modules.companions import Companion, WithCompanions
 from lightning_modules.optim import adamw_with_warmup
 from outfits.config.schema.imaging import ImagingConfig
 from outfits.imaging.cropping import garment_crops
@@ -17,7 +19,7 @@ from outfits.representations.losses import perceptual_loss
 from outfits.representations.perceptual import FrozenFeatures
 
 
-class SuperResolutionModule(L.LightningModule):
+class SuperResolutionModule(WithCompanions):
     """Trains the network that enlarges images.
 
     Args:
@@ -36,9 +38,9 @@ class SuperResolutionModule(L.LightningModule):
         self.features = (features,)  # in a tuple, since checkpoints hold every network that is an attribute
         self.means = torch.nn.ModuleDict({metric: MeanMetric() for metric in ("psnr", "ssim", "distance")})
 
-    def on_fit_start(self) -> None:
-        """Moves the frozen features, which are no submodule, to this rank's device."""
-        self.features[0].to(self.device)
+    def companions(self) -> Iterable[Companion]:
+        """The frozen features."""
+        return self.features
 
     def training_step(self, batch: ImageBatch, batch_index: int) -> Tensor:
         """Compares enlarged crops with the originals."""

@@ -60,8 +60,9 @@ ONNX = "onnx"
 EXPORTED = (CONFIG, DATASET, COMPATIBILITY, SELECTED)
 # networks that stay with the run: that of a stage of its own, and one with a vector for every user
 UNEXPORTED_NETWORKS = (REPRESENTATION, RECOMMENDER, MULTITASK)
-# beginnings of names in the stylist's folder that stay: paths, users and what was done in use
-UNEXPORTED_OF_STYLIST = (STYLIST_MANIFEST, STYLIST_USERS, STYLIST_CHANGES)
+# beginnings of names in the stylist's folder of what was done in use, and of all that stays: paths and users besides
+DONE_IN_USE = (STYLIST_CHANGES, STYLIST_ADDED_IMAGES)
+UNEXPORTED_OF_STYLIST = (STYLIST_MANIFEST, STYLIST_USERS, *DONE_IN_USE)
 
 # what a run writes before its first product, each of which takes time to make
 BEFORE_PRODUCTS = (CONFIG, DATASET, STYLIST)

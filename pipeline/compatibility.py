@@ -108,7 +108,8 @@ def measure_scorers(
     shown = ", ".join(f"{name} {value:.3f}" for name, value in (metrics | known).items() if value is not None)
     run.log("compatibility", f"{config.split} split: {shown}")
     digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}
-    written = {**metrics, "calibration": stated or None, **digests}
+    measured = {"split": config.split, "distractors": config.distractors}
+    written = {**metrics, "calibration": stated or None, **measured, **digests}
     on_rank_zero(lambda: write_json(run.folder / run_files.COMPATIBILITY, written))
     return Scorers(scorer, judge, metrics, calibration)
 

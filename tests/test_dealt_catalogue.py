@@ -17,6 +17,7 @@ from outfits.completion.search.expansion import SearchQuery
 from outfits.completion.search.greedy import greedy_k_step, greedy_one_step
 from outfits.config.schema.targets import TargetsConfig
 from outfits.mining import search as mining
+from outfits.scoring import ranks as ranks_module
 from outfits.scoring.candidates import CandidateScorer
 from outfits.scoring.ranks import DealtScorer
 from tests.tiny_world import GIVEN, REMOVED, World, tasks_of
@@ -102,6 +103,24 @@ def test_a_search_over_ranks_is_that_of_one_process(world: World, name: str, siz
         if isinstance(trace, Exception):
             raise trace
         assert_same(trace, expected)
+
+
+def test_states_of_other_shares_are_computed_once_a_block_and_kept_for_the_next_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, blocks = dealt(world, ThreadRanks(0, {"values": [None] * 2})), []
+    own = scorer._states_of_block
+    monkeypatch.setattr(scorer, "_states_of_block", lambda *args: blocks.append(args[2].start) or own(*args))
+    monkeypatch.setattr(ranks_module, "KEPT_STATES", 5)
+    asked = torch.tensor([[45, 1, 29], [30, 46, 22], [45, 29, 29]])  # items from 20 on lie elsewhere
+    expected = whole(world)._catalogue_at(asked)
+    for found in scorer._catalogue_at(asked), scorer._catalogue_at(asked):
+        for one, other in zip(found, expected, strict=True):
+            assert torch.equal(one, other)
+    assert blocks == [21, 28, 42]
+    scorer._catalogue_at(torch.tensor([[40]]))  # the sixth state: that of 45, the first of the call before, goes
+    scorer._catalogue_at(asked)
+    assert blocks == [21, 28, 42, 35, 42]
 
 
 def test_a_rank_keeps_the_states_of_its_share_alone(world: World) -> None:

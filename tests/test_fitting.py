@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_modules.companions import WithCompanions
 from lightning_modules.fitting import Checkpoints, fit_resumable
 from outfits.config.schema.trainer import TrainerConfig
 from outfits.errors import ArtifactError
@@ -99,3 +100,23 @@ def test_a_checkpoint_of_another_network_is_one_line(tmp_path: Path) -> None:
 
 def test_patience_ends_a_training(tmp_path: Path) -> None:
     assert max(fitted(tmp_path, mode="max", patience=1).epochs) < CONFIG.max_epochs - 1
+
+
+def test_companions_are_on_the_modules_device_for_the_training_alone() -> None:
+    moves: list[torch.device] = []
+
+    class Lent:
+        def to(self, device: torch.device) -> None:
+            moves.append(device)
+
+    class Module(WithCompanions):
+        device = torch.device("meta")  # type: ignore[assignment]
+
+        def companions(self) -> list[Lent]:
+            return [Lent()]
+
+    module = Module()
+    module.on_fit_start()
+    assert moves == [torch.device("meta")]
+    module.on_fit_end()
+    assert moves[1:] == [torch.device("cpu")]

@@ -61,6 +61,16 @@ def test_a_moved_folder_loads_and_has_no_images(run: Path, exported: Path, tmp_p
         moved.rename(exported)
 
 
+def test_a_judge_of_another_run_is_not_loaded(run: Path, exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(exported, folder)
+    recorded = json.loads((folder / run_files.COMPATIBILITY).read_text())
+    (folder / run_files.COMPATIBILITY).write_text(json.dumps({**recorded, "judge_sha256": None}))
+    shutil.copy(folder / run_files.SCORER, folder / run_files.JUDGE)
+    stylist = Stylist.load(folder)
+    assert stylist.judge(stylist.item_ids[:2]) is None
+
+
 def test_a_run_on_the_hub_loads_from_its_cache(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ArtifactError, match=r"hf://me/tiny is not in the cache .*hf download me/tiny$"):
@@ -117,7 +127,8 @@ def test_a_card_has_the_figures_of_the_report(run: Path, tmp_path: Path) -> None
     before = compatibility.read_text()
     results.parent.mkdir()
     results.write_text(json.dumps({"k": 2, "outfits": 6, "methods": {"greedy_k": method}}))
-    compatibility.write_text(json.dumps({**json.loads(before), "auc_random": 0.75, "fitb_random": 0.5}))
+    measured = {"auc_random": 0.75, "fitb_random": 0.5, "split": "valid", "distractors": 9}
+    compatibility.write_text(json.dumps({**json.loads(before), **measured}))
     try:
         card = (outfits.export(run, tmp_path / "out") / "README.md").read_text(encoding="utf-8")
     finally:
@@ -131,6 +142,9 @@ def test_a_card_has_the_figures_of_the_report(run: Path, tmp_path: Path) -> None
     (model,) = yaml.safe_load(card.split("---")[1])["model-index"]
     values = {metric["type"]: metric["value"] for each in model["results"] for metric in each["metrics"]}
     assert values == {"auc": 0.75, "accuracy": 0.5}
+    assert {each["dataset"]["split"] for each in model["results"]} == {"valid"}  # the run's configuration says test
+    assert "All on the valid split" in card
+    assert "among 9 wrong ones, so that chance is 0.100" in card
 
 
 def test_intervals_are_those_of_their_papers() -> None:
@@ -197,6 +211,10 @@ def test_the_command_writes_and_pushes(
     main([f"run={run}", f"folder={tmp_path / 'out'}", "licence=CC BY 4.0", "push=me/tiny"])
     assert (pushed["repo_id"], Path(pushed["folder_path"])) == ("me/tiny", tmp_path / "out")
     assert capsys.readouterr().out.splitlines()[-1] == "pushed: hf://me/tiny"
+    assert pushed["delete_patterns"] == ["*"]
+    used = ["stylist/changes.sqlite", "stylist/changes.sqlite-wal", "stylist/added_images/a.png", "scorer.safetensors"]
+    ignored = pushed["ignore_patterns"]
+    assert list(huggingface_hub.utils.filter_repo_objects(used, ignore_patterns=ignored)) == ["scorer.safetensors"]
     assert "**Licence of the data: CC BY 4.0.**" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 

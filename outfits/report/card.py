@@ -52,6 +52,16 @@ class CardFacts:
     licence: str
     onnx: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def split(self) -> str:
+        """The split that S was measured on, which another evaluation may have changed since the training."""
+        return str(self.compatibility.get("split", self.config.evaluate.split))
+
+    @property
+    def distractors(self) -> int:
+        """Wrong answers of a question, at that measurement."""
+        return int(self.compatibility.get("distractors", self.config.evaluate.distractors))
+
 
 def model_card(facts: CardFacts) -> str:
     """Writes the card as Markdown, with the hub's metadata at its head."""
@@ -63,7 +73,6 @@ def model_card(facts: CardFacts) -> str:
         version=outfits.__version__,
         split=split,
         splits=SPLITS,
-        evaluated=facts.config.evaluate.split,
         left_out={name: number for name, number in facts.dataset["counts"].items() if number and _tells(name)},
         measures=_measures(facts),
         methods={name: methods[name] for name in in_order(methods)},
@@ -77,7 +86,7 @@ def _tells(count: str) -> bool:
 
 
 def _outfits(facts: CardFacts) -> int:
-    return int(facts.dataset["split"]["outfits"][facts.config.evaluate.split])
+    return int(facts.dataset["split"]["outfits"][facts.split])
 
 
 def _measures(facts: CardFacts) -> list[tuple[str, float, tuple[float, float], float | None]]:
@@ -101,7 +110,7 @@ def _metadata(facts: CardFacts) -> str:
             task_name="Outfit compatibility",
             dataset_type=facts.config.data.format,
             dataset_name=str(facts.dataset["name"]),
-            dataset_split=facts.config.evaluate.split,
+            dataset_split=facts.split,
             metric_type="auc" if "auc" in name else "accuracy",
             metric_name=described,
             metric_value=round(float(facts.compatibility[name]), 4),

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -76,7 +77,7 @@ class DealtScorer(CandidateScorer):
     The share is a run of whole parts of the catalogue, the pieces in which a search scores it: so that every forward
     pass holds the same sets as in one process, and logits are equal to the bit. States of other items, such as those
     of the outfit, are computed when they are asked for, from the embeddings, which every rank can read, in the block in
-    which the item stands.
+    which the item stands; so what asks for many of them pays for many blocks, each once a call.
 
     Args:
         ranks: the processes that share the catalogue.
@@ -154,19 +155,23 @@ class DealtScorer(CandidateScorer):
         flat, here = positions.flatten(), here.flatten()
         own = self._items.at(flat[here] - self._start)
         states.tokens[here], states.first[here] = own.tokens, own.first
-        others = [self._state_of(position) for position in flat[~here].tolist()]
-        states.tokens[~here] = torch.stack([state.tokens for state in others])
-        states.first[~here] = torch.stack([state.first for state in others])
+        elsewhere = flat[~here].tolist()
+        found = self._states_elsewhere(elsewhere)
+        states.tokens[~here] = torch.stack([found[position].tokens for position in elsewhere])
+        states.first[~here] = torch.stack([found[position].first for position in elsewhere])
         return ItemStates(*(state.view(*positions.shape, -1) for state in states))
 
-    def _state_of(self, position: int) -> ItemStates:
-        """The state of an item of another rank's share."""
-        if position not in self._elsewhere:
-            start = position - position % self.block
+    def _states_elsewhere(self, positions: Iterable[int]) -> dict[int, ItemStates]:
+        """The states of items of other ranks' shares by position; those not kept are computed, each block once."""
+        found = {position: self._elsewhere.pop(position, None) for position in dict.fromkeys(positions)}
+        lacking = sorted(position for position, state in found.items() if state is None)
+        for start, together in groupby(lacking, key=lambda position: position - position % self.block):
             block = slice(start, min(start + self.block, len(self)))
-            found = self._states_of_block(self._vectors, self._present, block)
-            self._elsewhere[position] = ItemStates(*(state[position - start].clone() for state in found))
-            if len(self._elsewhere) > KEPT_STATES:
-                self._elsewhere.popitem(last=False)
-        self._elsewhere.move_to_end(position)
-        return self._elsewhere[position]
+            states = self._states_of_block(self._vectors, self._present, block)
+            for position in together:
+                found[position] = ItemStates(*(state[position - start].clone() for state in states))
+        known = {position: state for position, state in found.items() if state is not None}
+        self._elsewhere.update(known)  # as the last ones asked for
+        while len(self._elsewhere) > KEPT_STATES:
+            self._elsewhere.popitem(last=False)
+        return known

@@ -79,7 +79,8 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     }
     train = outfits.split == SPLITS.index("train")
     judge_file = folder / run_files.JUDGE
-    judge = load_scorer(judge_file, recorded["judge_sha256"]).module if judge_file.is_file() else None
+    judged = recorded["judge_sha256"]  # None where there is no judge; a file of one is then another run's
+    judge = load_scorer(judge_file, judged).module if judged and judge_file.is_file() else None
     context = MethodContext(
         catalogue,
         scorer_module=scorer.module,

@@ -80,6 +80,9 @@ def export(
 def push_to_hub(folder: str | Path, repository: str, *, private: bool = False) -> str:
     """Uploads an exported run to the Hugging Face Hub as a model repository; returns its address for ``Stylist.load``.
 
+    The repository then holds this run alone. What was done with the folder in use, such as garments that joined, is
+    not uploaded.
+
     Args:
         folder: of :func:`export`.
         repository: ``ORG/NAME``; made if it is not there.
@@ -97,7 +100,13 @@ def push_to_hub(folder: str | Path, repository: str, *, private: bool = False) -
     api = HfApi(library_name=LIBRARY, library_version=outfits.__version__)
     try:
         repository = api.create_repo(repository, private=private, exist_ok=True).repo_id
-        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Export of {LIBRARY}")
+        api.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            commit_message=f"Export of {LIBRARY}",
+            delete_patterns=["*"],  # what an earlier run had and this one has not
+            ignore_patterns=[f"{run_files.STYLIST}/{name}*" for name in run_files.DONE_IN_USE],
+        )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ArtifactError(
             f"{folder} cannot be pushed to {HUB}{repository} ({one_line(error, 160)}); log in with `hf auth login`"

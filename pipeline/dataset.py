@@ -66,8 +66,7 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
         ArtifactError: if catalogue, outfits, splits or embeddings differ from those that the run was made with.
     """
     path = run.folder / run_files.DATASET
-    facts = {
-        "name": dataset.name,
+    facts: dict[str, object] = {
         "items": len(dataset.catalogue),
         "outfits": len(dataset.outfits),
     }
@@ -83,8 +82,8 @@ def record_dataset(run: Run, dataset: OutfitDataset) -> None:
                 "restore it, or train a new run"
             )
     elif is_rank_zero():
-        described = facts | {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
-        write_json(path, described)
+        found = {"split": dict(dataset.split_facts), "counts": dict(dataset.counts)}
+        write_json(path, {"name": dataset.name} | facts | found)
     if is_rank_zero() and dataset.catalogue.embeddings is not None:
         _export_for_stylist(run, dataset)
 

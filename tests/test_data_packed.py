@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from outfits.config.load import load_config
 from outfits.config.schema.data import DataConfig, SplitConfig, TablesConfig
+from outfits.data import packed_images
 from outfits.data.dataset import OutfitDataset
 from outfits.data.image_files import GROUPS, image_content, image_exists, parquet_place
 from outfits.data.load import load_dataset
@@ -67,6 +68,9 @@ def test_official_parquet_equals_the_classic_folder(tmp_path: Path) -> None:
     public_forms.write_official_parquet_root(tmp_path / "parquet")
     for variant in ("disjoint", "nondisjoint"):
         same(*(load(tmp_path / name, "polyvore_outfits", variant=variant) for name in ("folder", "parquet")))
+    # both variants hold the images
+    found = load(tmp_path / "parquet", "polyvore_outfits", variant="disjoint", on_repeated_image="error")
+    assert not [note for note in found.notes if "listed twice" in note or "not found" in note]
 
 
 @pytest.mark.parametrize("lines", [False, True])
@@ -79,6 +83,35 @@ def test_json_configurations_equal_the_classic_folder(tmp_path: Path, lines: boo
             for name in ("folder", "rows")
         )
         same(one, other)
+    (tmp_path / "rows" / "images").mkdir()
+    same(one, load(tmp_path / "rows", "polyvore_outfits", variant=variant, category_level="semantic"))
+
+
+@pytest.mark.parametrize(
+    ("images", "repository", "pattern"),
+    [
+        ("hf://me/items", "hf://me/items", "**/*.parquet"),
+        ("hf://me/items/data/*.tar", "hf://me/items", "data/*.tar"),
+        ("hf://me/items@v1/data/*.tar", "hf://me/items@v1", "data/*.tar"),
+        ("hf://me/items@refs/convert/parquet/default/*", "hf://me/items@refs/convert/parquet", "default/*"),
+        ("hf://me/items@refs/pr/3", "hf://me/items@refs/pr/3", "**/*.parquet"),
+    ],
+)
+def test_a_pattern_on_the_hub_may_name_a_revision(
+    images: str, repository: str, pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(packed_images, "hub_folder", lambda name, *_: asked.append(name) or tmp_path)
+    assert packed_images._located(DataConfig(images=images)) == (tmp_path, pattern)
+    assert asked == [repository]
+
+
+def test_tables_on_the_hub_have_the_name_of_their_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    write_tables_root(tmp_path / "root")
+    as_cached(tmp_path / "root", tmp_path / "cache", "dataset", "me/sets")
+    config = DataConfig(format="tables", root="hf://me/sets", split=SplitConfig(mode="official"), tables=TABLES)
+    assert load_dataset(config).name == "me/sets"
 
 
 def test_marqos_images_join_marylands_text_files(tmp_path: Path) -> None:

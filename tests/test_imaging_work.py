@@ -75,13 +75,15 @@ def test_an_item_is_a_style_by_a_part_of_its_fabric(tmp_path: Path) -> None:
 
 
 def test_as_many_made_as_held_out_images_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.imaging.image_sets.MOST", 6)
+    for module in ("work", "image_sets"):
+        monkeypatch.setattr(f"pipeline.imaging.{module}.MEASURED", 6)
     monkeypatch.setattr(ImagingWork, "features", lambda work, *layers: frozen())
     work = a_work(tmp_path, ImagingConfig())
     pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 4)).astype(np.uint8)
     work.data.images = SimpleNamespace(pixels=pixels)  # type: ignore[assignment]
     work.data.items = {"train": np.arange(10), "test": np.arange(10, 20)}
-    rows = set_table(work, {"the same": work.images("test")}).rows
+    assert len(work.measured) == 6
+    rows = set_table(work, {"the same": work.images("test", 6)}).rows
     assert {row[0] for row in rows.values()} == {6}
     held_out, same = rows.values()
     assert list(held_out) == list(same)

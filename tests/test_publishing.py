@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -90,6 +91,22 @@ def test_no_file_names_a_path_of_this_machine(run: Path, exported: Path) -> None
     config = read_config(run / run_files.CONFIG)
     for images, kept in (("/photos/*.tar", "*.tar"), ("hf://me/sets/data/*.parquet", "hf://me/sets/data/*.parquet")):
         assert publishing._without_paths(replace(config, data=replace(config.data, images=images))).data.images == kept
+
+
+def test_images_outside_the_data_sets_folder_are_left_out(run: Path, exported: Path, tmp_path: Path) -> None:
+    name = Path(run_files.STYLIST) / run_files.STYLIST_CATALOGUE
+    before = (run / name).read_bytes()
+    items = pd.read_parquet(run / name)
+    items.loc[0, "image"] = "../../secret/photos.parquet/image/17"
+    items.to_parquet(run / name, index=False)
+    try:
+        folder = outfits.export(run, tmp_path / "out")
+    finally:
+        (run / name).write_bytes(before)
+    found, expected = pd.read_parquet(folder / name), pd.read_parquet(exported / name)
+    assert pd.isna(found.loc[0, "image"])
+    assert found.iloc[1:].equals(expected.iloc[1:])
+    assert found.drop(columns="image").equals(expected.drop(columns="image"))
 
 
 def test_s_loads_alone_from_the_folder(run: Path, exported: Path, tmp_path: Path) -> None:

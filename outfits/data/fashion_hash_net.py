@@ -8,7 +8,7 @@ from pathlib import Path
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Interaction, Item, RawDataset, RawOutfit
-from outfits.data.files import csv_rows, image_folder, read_lines, read_text, require_some, root_of
+from outfits.data.files import csv_rows, image_folder, name_of, read_lines, read_text, require_some, root_of
 from outfits.errors import DataError
 
 CATEGORIES = ("top", "bottom", "shoe")
@@ -41,7 +41,7 @@ def read_format(config: DataConfig) -> RawDataset:
             outfit = outfits.setdefault(worn, RawOutfit(str(len(outfits)), worn, split, place))
             interactions.append(Interaction(user, outfit.outfit_id, split, place))
     return RawDataset(
-        f"fashion_hash_net {root.name}",
+        f"fashion_hash_net {name_of(config)}",
         items,
         list(outfits.values()),
         {"test": list(_questions(root / QUESTIONS, names))} if (root / QUESTIONS).is_file() else {},

@@ -13,7 +13,7 @@ from typing import Any
 
 from outfits.config.schema.data import DataConfig
 from outfits.errors import DataError
-from outfits.hub import hub_folder, on_hub
+from outfits.hub import HUB, hub_folder, on_hub
 from outfits.naming import named, near, normalised
 
 # Marks at the start of a text; the longer one comes first, since it begins like the shorter one.
@@ -39,6 +39,11 @@ def root_of(config: DataConfig) -> Path:
             f"{what_is_there(root)}"
         )
     return root
+
+
+def name_of(config: DataConfig) -> str:
+    """The name of a data set that has none but that of its root: its folder's, or its repository's on a hub."""
+    return config.root.removeprefix(HUB) if on_hub(config.root) else root_of(config).resolve().name
 
 
 def what_is_there(path: Path) -> str:
@@ -199,9 +204,12 @@ def absent(root: Path, names: Sequence[str]) -> list[str]:
     return [f"not found and left out: {', '.join(gone)}; {what_is_there(root / gone[0])}"] if gone else []
 
 
+IMAGES = "images"  # the folder of images in a root
+
+
 def image_folder(root: Path) -> Path | None:
     """The folder ``images`` of a root; None where there is none, so that no item has an image there."""
-    return root / "images" if (root / "images").is_dir() else None
+    return root / IMAGES if (root / IMAGES).is_dir() else None
 
 
 def as_score(value: object) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
 from outfits.data.files import (
+    IMAGES,
     absent,
     as_score,
     get,
@@ -18,6 +19,7 @@ from outfits.data.files import (
     root_of,
 )
 from outfits.data.outfits import SPLITS
+from outfits.data.packed_images import packed_files
 from outfits.errors import DataError
 from outfits.naming import normalised
 
@@ -29,10 +31,10 @@ LAYOUT = (
 
 def read_format(config: DataConfig) -> RawDataset:
     """The data set that the ``data`` section names, read by :func:`read_maryland`."""
-    return read_maryland(root_of(config), "likes" if config.likes else None)
+    return read_maryland(root_of(config), "likes" if config.likes else None, packed=bool(packed_files(config)))
 
 
-def read_maryland(root: Path, score: str | None = None) -> RawDataset:
+def read_maryland(root: Path, score: str | None = None, *, packed: bool = False) -> RawDataset:
     """Reads a root in the Maryland layout.
 
     An item is named ``SETID_INDEX``, so no item stands in two outfits. A root may be partial: the splits, official
@@ -42,6 +44,7 @@ def read_maryland(root: Path, score: str | None = None) -> RawDataset:
     Args:
         root: folder with the official files.
         score: field of an outfit that scores it; None: none.
+        packed: whether files hold the images, so that a folder of them is not missed.
 
     Raises:
         DataError: if no split file or no ``category_id.txt`` is there, or a file is not as the layout has it.
@@ -61,7 +64,7 @@ def read_maryland(root: Path, score: str | None = None) -> RawDataset:
     questions, rows = root / "fill_in_blank_test.json", root / "fashion_compatibility_prediction.txt"
     fitb = {"test": read_fill_in_blank_file(questions)} if questions.is_file() else {}
     labelled = {"test": read_compatibility_file(rows)} if rows.is_file() else {}
-    notes = absent(root, ["images", *(path.name for path in (*files.values(), questions, rows))])
+    notes = absent(root, [*([] if packed else [IMAGES]), *(path.name for path in (*files.values(), questions, rows))])
     return RawDataset("maryland", items, outfits, fitb, labelled, notes)
 
 

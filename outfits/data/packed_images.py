@@ -1,5 +1,6 @@
 """Gives the items of any format their images from Parquet files or WebDataset tars (``data.images``)."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -15,11 +16,15 @@ from outfits.hub import HUB, hub_folder, on_hub
 from outfits.naming import named, normalised
 
 ID_COLUMNS = ("item_id", "item_ID", "id", "__key__")
+# a repository, perhaps at a revision, of which refs/… alone have slashes, and a pattern in it
+HUB_PATTERN = re.compile(rf"({HUB}[^/]+/[^/@]+(?:@refs/[^/]+/[^/]+|@[^/]+)?)(?:/(.*))?")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def with_packed_images(raw: RawDataset, config: DataConfig) -> RawDataset:
-    """Returns the data set with the images that ``data.images`` names, or that the root has where the format has them.
+    """Returns the data set with the images that ``data.images`` names, or that the root has where no folder has them.
+
+    Of the format's own files each holds the images of one split, so that an image in two of them is no repeated one.
 
     Items are sorted by the places of their images, which are then read in order. An item whose image is in none of the
     files has a path that does not exist, for ``data.on_missing_image``. The notes count images listed twice, and those
@@ -29,13 +34,14 @@ def with_packed_images(raw: RawDataset, config: DataConfig) -> RawDataset:
         DataError: if no file matches, or a file cannot be read or lacks a column.
     """
     files = packed_files(config)
-    if not files:
+    if not files or (config.images is None and any(item.image_path is not None for item in raw.items)):
         return raw
     places: dict[str, Path] = {}
     repeated: list[str] = []
     for file in files:
         for item_id, path in images_of(file, config):
-            if places.setdefault(item_id, path) is not path:
+            first = places.setdefault(item_id, path)
+            if first is not path and (config.images is not None or first.is_relative_to(file)):
                 repeated.append(item_id)
     if repeated and config.on_repeated_image == "error":
         raise DataError(
@@ -57,7 +63,7 @@ def _order(item: Item) -> tuple[str, int]:
 
 
 def packed_files(config: DataConfig) -> list[Path]:
-    """Lists the files that hold images: those of ``data.images``, or of the format where there is no folder of images.
+    """Lists the files that hold images: those of ``data.images``, else of the root, where the format has such.
 
     Raises:
         DataError: if no file matches ``data.images``.
@@ -70,23 +76,17 @@ def packed_files(config: DataConfig) -> list[Path]:
                 f"data.images: no file {pattern} in {folder}; {what_is_there(folder / PurePosixPath(pattern).parts[0])}"
             )
         return files
-    patterns = DATA_FORMATS[config.format].images
-    if not patterns or (root := root_of(config)).joinpath("images").is_dir():
-        return []
-    for pattern in patterns:
-        files = sorted(root.glob(pattern))
-        if files:
-            return files
-    return []
+    found = (sorted(root_of(config).glob(pattern)) for pattern in DATA_FORMATS[config.format].images)
+    return next((files for files in found if files), [])
 
 
 def _located(config: DataConfig) -> tuple[Path, str]:
     """The folder that ``data.images`` counts from, and the pattern in it."""
     pattern = str(config.images)
     if on_hub(pattern):
-        parts = pattern.removeprefix(HUB).split("/", 2)
-        folder = hub_folder(HUB + "/".join(parts[:2]), "dataset", "data.images")
-        return folder, "".join(parts[2:]) or "**/*.parquet"
+        found = HUB_PATTERN.fullmatch(pattern)
+        repository, within = (pattern, None) if found is None else found.groups()
+        return hub_folder(repository, "dataset", "data.images"), within or "**/*.parquet"
     path = Path(pattern)
     if path.is_absolute():
         return Path(path.anchor), path.relative_to(path.anchor).as_posix()

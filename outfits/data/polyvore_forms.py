@@ -32,10 +32,10 @@ def read_format(config: DataConfig) -> RawDataset:
 
     The official files may have their images in a folder or in Parquet files.
     """
-    root = root_of(config)
+    root, packed = root_of(config), packed_files(config)
     if has_rows(root, config.variant):
-        return read_polyvore_rows(root, config.variant, config.category_level, packed_files(config))
-    return read_polyvore_outfits(root, config.variant, config.category_level)
+        return read_polyvore_rows(root, config.variant, config.category_level, packed)
+    return read_polyvore_outfits(root, config.variant, config.category_level, packed=bool(packed))
 
 
 def has_rows(root: Path, variant: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from outfits.data.dataset import FillInTheBlank, Item, LabelledOutfit, RawDataset, RawOutfit
 from outfits.data.files import (
+    IMAGES,
     absent,
     csv_rows,
     get_list,
@@ -42,7 +43,7 @@ class SplitFile:
     item_ids: dict[str, str]
 
 
-def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawDataset:
+def read_polyvore_outfits(root: Path, variant: str, category_level: str, *, packed: bool = False) -> RawDataset:
     """Reads a root in the Polyvore Outfits layout.
 
     The catalogue is every item of ``polyvore_item_metadata.json``, which both variants share. An item's text is its
@@ -54,6 +55,7 @@ def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawD
         variant: ``disjoint`` or ``nondisjoint``.
         category_level: ``fine`` takes the category id's fine name (several ids share one, ``dress`` for instance, and
             are then one category), ``semantic`` the item's semantic category.
+        packed: whether files hold the images, so that a folder of them is not missed.
 
     Raises:
         DataError: if no split file, no metadata or no ``categories.csv`` is there, or a file is not as the layout has
@@ -69,8 +71,8 @@ def read_polyvore_outfits(root: Path, variant: str, category_level: str) -> RawD
         for split, path in files.items()
     }
     tasks = read_splits(of_splits, read_split_file, read_fill_in_blank_file, read_compatibility_file)
-    optional = [root / "images", *(path for paths in of_splits.values() for path in paths)]
-    notes = absent(root, [path.relative_to(root).as_posix() for path in optional])
+    optional = [path.relative_to(root).as_posix() for paths in of_splits.values() for path in paths]
+    notes = absent(root, [*([] if packed else [IMAGES]), *optional])
     return RawDataset(f"polyvore_outfits {variant}", items, *tasks, notes)
 
 

@@ -4,7 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -14,7 +14,7 @@ from pyarrow import compute, parquet
 
 from outfits.config.schema.data import DataConfig, TablesConfig
 from outfits.data.dataset import FurtherImage, Interaction, Item, RawDataset, RawOutfit
-from outfits.data.files import as_score, csv_rows, decoded, root_of, what_is_there
+from outfits.data.files import as_score, csv_rows, decoded, name_of, root_of, what_is_there
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
 from outfits.naming import near, normalised
@@ -62,7 +62,7 @@ class Table:
 
 def read_format(config: DataConfig) -> RawDataset:
     """The data set that the ``data`` section names, read by :func:`read_tables`."""
-    return read_tables(root_of(config), config.tables)
+    return replace(read_tables(root_of(config), config.tables), name=name_of(config))
 
 
 def read_tables(root: Path, config: TablesConfig) -> RawDataset:

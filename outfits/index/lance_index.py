@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ READY = "ready"  # tag of the version of a table that was written to its end
 LIST_SIZE = 4096  # items of an inverted list of the table
 SEARCHES = 4  # categories that are searched at a time
 IDS_OF_A_DELETION = 10_000
+KEPT_VERSIONS = timedelta(days=36_500)  # none is cleaned up: an index of each may be open, and one is tagged
 
 
 class LanceIndex:
@@ -188,7 +190,7 @@ class LanceIndex:
             table = base.open_table(self.name)
             table.checkout(self.version)
             table.restore()
-            table.optimize()
+            table.optimize(cleanup_older_than=KEPT_VERSIONS)
         return type(self)(table, self.num_categories, self.config)
 
     def search(self, queries: NDArray[np.float32] | Tensor, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

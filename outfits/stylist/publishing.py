@@ -9,6 +9,8 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import outfits
 from outfits import run_files
 from outfits.config.load import save_config
@@ -168,10 +170,20 @@ def _copy_run(config: Config, source: Path, cache_dir: str | Path | None, target
     for path in sorted((source / run_files.STYLIST).iterdir()):
         if path.is_file() and not path.name.startswith(run_files.UNEXPORTED_OF_STYLIST):
             _copy(path, target / run_files.STYLIST / path.name)
+    _forget_images_elsewhere(target / run_files.STYLIST / run_files.STYLIST_CATALOGUE)
     results = Path(run_files.REPORT) / run_files.RESULTS
     _copy(source / results, target / results)
     _copy_embeddings(config, source, cache_dir, target)
     save_config(_without_paths(config), target / run_files.CONFIG)
+
+
+def _forget_images_elsewhere(catalogue: Path) -> None:
+    """Leaves out paths of images that lie outside the data set's folder, where no other machine would find them."""
+    items = pd.read_parquet(catalogue)
+    elsewhere = items["image"].str.startswith("../", na=False)
+    if elsewhere.any():
+        kept = items.assign(image=items["image"].mask(elsewhere, None))
+        write_atomically(catalogue, lambda file: kept.to_parquet(file, index=False))
 
 
 def _networks(folder: Path) -> list[str]:

@@ -53,7 +53,7 @@ def draw_from_attributes(work: ImagingWork) -> ImagingResult:
         data,
     )
     model = load_network(ConditionalGenerator, ConditionalArchitecture, path, NAME, "train it again")[0]
-    test = work.data.items["test"]
+    test = work.measured
     ways = _ways(work, model, code, codes)
     obeyed = obeyed_views(model, torch.from_numpy(codes[test]), config.view, work.run.config.seed)
     steps = -(-len(train) // work.config.batch_size) * work.config.epochs
@@ -95,7 +95,7 @@ def _ways(
     work: ImagingWork, model: ConditionalGenerator, code: AttributeCode, codes: NDArray[np.float32]
 ) -> dict[str, Draw]:
     """Returns what draws test items, by the rows ``[n]`` of the split, as image and mask ``[n, 4, S, S]``."""
-    test, train = work.data.items["test"], work.data.items["train"]
+    test, train = work.measured, work.data.items["train"]
     categories = work.dataset.catalogue.categories
     pixels = work.data.images.pixels
     nearest = train[code.nearest(codes[test], codes[train])]
@@ -113,7 +113,7 @@ def _ways(
 
 
 def _fidelity_table(work: ImagingWork, ways: Mapping[str, Draw]) -> MetricTable:
-    test, pixels, features = work.data.items["test"], work.data.images.pixels, work.features()
+    test, pixels, features = work.measured, work.data.images.pixels, work.features()
     rows: dict[str, list[Value]] = {}
     for name, draw in ways.items():
         parts: list[Tensor] = []

@@ -6,25 +6,21 @@ import torch
 from torch import Tensor
 
 from outfits.metrics.image_sets import pooled_features, set_distances
-from outfits.report.examples import evenly_spread
 from outfits.report.imaging.result import MetricTable, Value
-from pipeline.imaging.work import ImagingWork
+from pipeline.imaging.work import MEASURED, ImagingWork
 
-BATCH, MOST = 32, 1000
+BATCH = 32
 
 
 def set_table(work: ImagingWork, made: Mapping[str, Tensor]) -> MetricTable:
-    """Compares sets of images ``[n, 3, S, S]`` in [0, 1], one for each test image, with the training images.
+    """Compares sets of images ``[n, 3, S, S]`` in [0, 1], one for each measured test image, with the training images.
 
-    The test images are compared too. Of every set the same :data:`MOST` at most count, since the Fréchet distance
-    depends on their number.
+    The test images are compared too. All sets have the same number, since the Fréchet distance depends on it.
     """
     features = work.features(*work.config.set_layers)
-    real = pooled_features(torch.split(work.images("train", MOST), BATCH), features)
-    sets = {"Held-out images (the floor)": work.images("test", MOST)}
-    sets |= {name: images[evenly_spread(len(images), MOST)] for name, images in made.items()}
+    real = pooled_features(torch.split(work.images("train", MEASURED), BATCH), features)
     rows: dict[str, list[Value]] = {}
-    for name, images in sets.items():
+    for name, images in {"Held-out images (the floor)": work.images("test", MEASURED), **made}.items():
         found = set_distances(pooled_features(torch.split(images, BATCH), features), real, seed=work.run.config.seed)
         rows[name] = [len(images), found["frechet"], found["kernel"], found["kernel_deviation"]]
     network = str(work.config.perceptual.network)

@@ -20,7 +20,7 @@ from outfits.report.representation.sheets import framed, sheet, tiles
 from outfits.representations.perceptual import FrozenFeatures
 from outfits.weights import load_network
 from pipeline.imaging.image_sets import set_table
-from pipeline.imaging.work import ImagingWork
+from pipeline.imaging.work import MEASURED, ImagingWork
 
 BATCH, RESAMPLES = 32, 2000
 DETAIL = 3  # of the side, shown enlarged
@@ -44,7 +44,7 @@ def enlarge_images(work: ImagingWork) -> ImagingResult:
         name: partial(interpolated, factor=options.factor, kernel=kernel) for name, kernel in INTERPOLATIONS.items()
     }
     ways |= {loss: network.enlarge for loss, network in networks.items()}
-    originals = work.images("test")
+    originals = work.images("test", MEASURED)
     small = [shrunk(some, options.factor) for some in torch.split(originals, BATCH)]
     enlarged = {name: torch.cat([enlarge(some) for some in small]) for name, enlarge in ways.items()}
     measured = {name: _measured(images, originals, features) for name, images in enlarged.items()}

@@ -31,6 +31,7 @@ from pipeline.cached import fit_into_cache
 from pipeline.run import Run, content_key
 
 PLACE = "model.imaging.perceptual"
+MEASURED = 1000  # images of a split that are measured, at most: they are held in memory, made by every model
 TRAINING_KEYS = ("image_size", "background", "epochs", "batch_size", "lr", "weight_decay", "warmup", "patience")
 
 
@@ -176,6 +177,11 @@ class ImagingWork:
         """Returns catalogue positions of a split, at most ``most`` spread evenly over it."""
         items = self.data.items[split]
         return items if most is None else items[evenly_spread(len(items), most)]
+
+    @property
+    def measured(self) -> NDArray[np.int64]:
+        """Catalogue positions of the test images that are measured."""
+        return self.chosen("test", MEASURED)
 
     def file(self, name: str) -> Path:
         """Returns the file of a trained network in the run's folder."""

@@ -17,6 +17,7 @@ from outfits.models.pyramid_similarity import global_vectors
 
 STREAM = 33  # first number of the seeds of what is drawn for a view
 POOL = 3  # near items are drawn from so many times as many nearest ones
+ROWS_AT_ONCE = 1024  # items that are compared with all others at once
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,16 @@ class ValidationViews(Dataset[tuple[str, int]]):
 
 
 def nearest_alike(vectors: NDArray[np.float32], categories: NDArray[np.integer], count: int) -> NDArray[np.int64]:
-    """Nearest other items by cosine, ``[m, count]``, those of the same category first."""
-    similarity = vectors @ vectors.T + 4.0 * (categories[:, None] == categories[None])
-    np.fill_diagonal(similarity, -np.inf)
-    found: NDArray[np.int64] = np.argsort(-similarity, axis=1, kind="stable")[:, : min(count, len(vectors) - 1)]
+    """Nearest other items by cosine, ``[m, count]``, those of the same category first; ties by position."""
+    count = min(count, len(vectors) - 1)
+    found = np.empty((len(vectors), count), dtype=np.int64)
+    for start in range(0, len(vectors), ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + ROWS_AT_ONCE, len(vectors)))
+        distance = -(vectors[rows] @ vectors.T + 4.0 * (categories[rows, None] == categories[None]))
+        distance[np.arange(len(rows)), rows] = np.inf
+        near = np.sort(np.argpartition(distance, count - 1, axis=1)[:, :count], axis=1)
+        order = np.argsort(np.take_along_axis(distance, near, axis=1), axis=1, kind="stable")
+        found[rows] = np.take_along_axis(near, order, axis=1)
     return found
 
 

@@ -77,7 +77,8 @@ class CompatibilityModule(L.LightningModule):
         logits = self._logits(tokens, batch.sets[:, :2], batch.padding)  # [B, 2]: the outfit and one negative
         labels = torch.zeros_like(logits, dtype=torch.long)
         labels[:, 0] = 1
-        self.auc.update(logits.flatten(), labels.flatten())
+        # as probabilities: the metric itself would take the sigmoid only of batches with a logit outside [0, 1]
+        self.auc.update(logits.flatten().double().sigmoid(), labels.flatten())
         if bool(batch.scores.isfinite().all()):
             self.spearman.update(logits[:, 0], batch.scores)
 

@@ -44,6 +44,28 @@ class Checkpoints:
         return path if path.exists() else None
 
 
+class MovableCheckpoint(ModelCheckpoint):
+    """Keeps the best epoch so far where a training goes on in another place: Lightning would forget which it was."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores what was kept, as if it had been in this callback's folder."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": kept, "dirpath": self.dirpath})
+
+
+class LastingStop(EarlyStopping):
+    """Stops a training for good: one that goes on after a kill does not start another epoch."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stops before the first step where training had been stopped."""
+        trainer.should_stop = trainer.should_stop or self.stopped_epoch > 0
+
+
 def fit_resumable(
     build: Callable[[], M],
     data: L.LightningDataModule,
@@ -69,15 +91,20 @@ def fit_resumable(
         _check_fits(module, checkpoints.last)
     # Two callbacks, since save_last of one writes the last epoch only where it is the best so far.
     folder, monitor, mode = checkpoints.folder, checkpoints.monitor, checkpoints.mode
-    best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
-    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    stops = [EarlyStopping(monitor, mode=mode, patience=checkpoints.patience)] if checkpoints.patience else []
+    best = MovableCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
+    last = MovableCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    stops = [LastingStop(monitor, mode=mode, patience=checkpoints.patience)] if checkpoints.patience else []
     all_callbacks = [BatchSeed(seed), *callbacks, best, last, *stops]
-    trainer = build_trainer(config, loggers=loggers, callbacks=all_callbacks, **changes)
+    unused = getattr(module, "unused_parameters", False)
+    trainer = build_trainer(config, loggers=loggers, callbacks=all_callbacks, unused_parameters=unused, **changes)
     with writing(folder):
         trainer.fit(module, data, ckpt_path=checkpoints.last)
     if best.best_model_path:
-        weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        try:
+            weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        except FileNotFoundError:
+            text = f"{best.best_model_path} was removed meanwhile, as by another run that trained the same; start again"
+            raise ArtifactError(text) from None
         module.load_state_dict(weights)
     wait_for_all_ranks()
     return module

@@ -24,6 +24,8 @@ class MultitaskModule(WithCompanions):
         teachers: frozen networks by task; none without distillation.
     """
 
+    unused_parameters = True  # those of the tasks that a batch is not of
+
     def __init__(
         self,
         build: Callable[[], MultitaskNetwork],

@@ -5,6 +5,8 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from lightning_modules.trainer import build_trainer, wait_for_all_ranks
@@ -81,6 +83,16 @@ def run_shards(
     # trainer.precision is for training; its autocast would change results without changing the shards' keys.
     build_trainer(config, fast_dev_run=False, precision="32-true").predict(module, return_predictions=False)
     wait_for_all_ranks()
+
+
+def join_ranks(config: TrainerConfig) -> None:
+    """Joins the ranks that torchrun or SLURM has started, which do not wait for each other before they are joined.
+
+    Ranks that Lightning starts join where it starts them.
+    """
+    launched = TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+    if launched and build_trainer(config).world_size > 1:
+        run_once(lambda device: None, config)
 
 
 def run_once(make: Callable[[torch.device], object], config: TrainerConfig) -> None:

@@ -75,18 +75,26 @@ class StopsAtSignals(Callback):
 
 
 def build_trainer(
-    config: TrainerConfig, *, loggers: Sequence[Logger] = (), callbacks: Sequence[Callback] = (), **changes: Any
+    config: TrainerConfig,
+    *,
+    loggers: Sequence[Logger] = (),
+    callbacks: Sequence[Callback] = (),
+    unused_parameters: bool = False,
+    **changes: Any,
 ) -> L.Trainer:
     """Builds a Lightning trainer that replaces no sampler, since the data modules share samples among ranks.
 
-    ``changes`` are settings that differ from ``config``, for example ``max_epochs``.
+    ``unused_parameters`` says that a step may leave out trained parameters, which DDP must look for then. ``changes``
+    are settings that differ from ``config``, for example ``max_epochs``.
     """
     options = {name: value for name, value in asdict(config).items() if name not in NOT_LIGHTNINGS} | _places(config)
     options["gradient_clip_val"] = options["gradient_clip_val"] or None
     if config.strategy == "ddp" or (config.strategy == "auto" and _auto_is_ddp(config)):
         # without broadcasts at every step: the generator's buffers are the catalogue, equal on all ranks
         timeout = timedelta(minutes=config.timeout_minutes)
-        options["strategy"] = DDPStrategy(timeout=timeout, broadcast_buffers=False)
+        options["strategy"] = DDPStrategy(
+            timeout=timeout, broadcast_buffers=False, find_unused_parameters=unused_parameters
+        )
     return L.Trainer(
         **{**options, **changes},
         logger=list(loggers) or False,

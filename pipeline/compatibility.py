@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.compatibility import CompatibilityDataModule
 from lightning_modules.compatibility import CompatibilityModule
-from lightning_modules.trainer import is_rank_zero, on_rank_zero
+from lightning_modules.trainer import before_writing, is_rank_zero, on_rank_zero
 from outfits import run_files
 from outfits.completion.context import MethodContext
 from outfits.config.schema.scorer import ScorerConfig
@@ -168,7 +168,7 @@ def _take_published(run: Run, dataset: OutfitDataset, path: Path) -> Path:
     fitted_on = [features.key, valid.items.tolist(), valid.offsets.tolist()] if calibrates else None
     key = content_key(model.settings, weights_digest(model), fitted_on, run.config.seed)
     folder = run.cache / "scorers" / f"published-{key}"
-    if (folder / run_files.SCORER).exists():
+    if before_writing((folder / run_files.SCORER).exists):
         run.log("compatibility", f"reusing the scorer in {folder}")
         return folder
     run.require("compatibility", wanted_by="this run's scorer")

@@ -60,7 +60,8 @@ def evaluate_finished(run: Run, dataset: OutfitDataset) -> EvaluationResult:
     """
     missing = [name for name in (run_files.COMPATIBILITY, run_files.SELECTED) if not (run.folder / name).exists()]
     if missing:
-        raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; finish it with train.py resume={run.folder}")
+        way_out = f"finish it with train.py resume={run.folder}, naming what it lacks in stages=[…]"
+        raise ArtifactError(f"run {run.folder} lacks {', '.join(missing)}; {way_out}")
     dataset = embed_dataset(run, dataset)
     scorers = load_scorers(run, dataset)
     generator = load_generator(run.folder / run_files.GENERATOR, scorers.scorer.sha256)

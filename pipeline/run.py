@@ -7,9 +7,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from callbacks.loggers import build_loggers
-from lightning_modules.trainer import build_trainer, check_hardware, is_rank_zero
+from lightning_modules.sharded import join_ranks
+from lightning_modules.trainer import before_writing, build_trainer, check_hardware, is_rank_zero, on_rank_zero
 from outfits import run_files
 from outfits.config.load import read_config, save_config
 from outfits.config.schema import Config
@@ -153,17 +155,19 @@ class Run:
 def open_run(config: Config) -> Run:
     """Makes or finds the run's folder and saves the resolved configuration there.
 
-    The folder of an interrupted run with the same configuration is continued.
+    The folder of a run with the same configuration is continued, and has the stages of all starts in its configuration.
 
     Raises:
         ConfigError: if the folder holds a run of another configuration, torchrun's ranks cannot agree on a folder, or
             the machine lacks the configured devices.
     """
     check_hardware(config.trainer, trains=True)
+    join_ranks(config.trainer)
     folder = _run_folder(config)
     saved = folder / run_files.CONFIG
-    if saved.exists():
-        different = _differences(asdict(read_config(saved)), asdict(config))
+    found = before_writing(lambda: read_config(saved) if saved.exists() else None)
+    if found is not None:
+        different = _differences(asdict(found), asdict(config))
         if different:
             if config.resume is not None:
                 raise ConfigError([f"resume: {folder} goes on as it was; {'; '.join(different)} cannot change"])
@@ -173,10 +177,15 @@ def open_run(config: Config) -> Run:
                     f"another run_dir, or continue that run as it was with resume={folder}"
                 ]
             )
-    makes = is_rank_zero() and not saved.exists()
-    if makes:
+    makes = is_rank_zero() and found is None
+    stages = config.stages if found is None else [name for name in STAGES if name in {*found.stages, *config.stages}]
+
+    def keep() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        save_config(config, saved)
+        save_config(replace(found or config, stages=stages), saved)
+
+    if found is None or stages != found.stages:
+        on_rank_zero(keep)
     os.environ[RUN_DIR_VARIABLE] = str(folder)
     use_threads(config.trainer.threads)
     return Run(config, folder, time.time(), makes)
@@ -185,6 +194,7 @@ def open_run(config: Config) -> Run:
 def reopen_run(config: Config) -> Run:
     """Opens the run of ``run=RUN_DIR`` for evaluation; ConfigError if the machine lacks the configured devices."""
     check_hardware(config.trainer, trains=False)
+    join_ranks(config.trainer)
     use_threads(config.trainer.threads)
     return Run(config, Path(str(config.run)), time.time())
 
@@ -200,7 +210,7 @@ def evaluation_of(run: Run) -> Callable[[Run, OutfitDataset], Any]:
             evaluate: Callable[[Run, OutfitDataset], Any] = evaluation.load()
             return evaluate
     files = " nor ".join(evaluation.name for evaluation in evaluations)
-    raise ArtifactError(f"run {run.folder} has neither {files}; finish it with train.py resume={run.folder}")
+    raise ArtifactError(f"run {run.folder} has neither {files}; finish it with train.py resume={run.folder} stages=[…]")
 
 
 def wants(run: Run, need: Need) -> bool:
@@ -225,7 +235,17 @@ def _run_folder(config: Config) -> Path:
                 ["run_dir: set it when torchrun starts the ranks, so that all of them write to one folder"]
             )
         return Path("runs", f"{name}-{elastic_id}")
-    return Path("runs", f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
+    return _new_folder(Path("runs", f"{name}-{datetime.now():%Y%m%d-%H%M%S}"))
+
+
+def _new_folder(first: Path) -> Path:
+    """Makes a folder of this name, or of one with a number where a run that started in the same second has it."""
+    for number in count(1):
+        path = first if number == 1 else first.with_name(f"{first.name}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir(parents=True)
+            break
+    return path
 
 
 def _differences(saved: dict[str, Any], asked: dict[str, Any], prefix: str = "") -> list[str]:

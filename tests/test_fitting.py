@@ -102,6 +102,51 @@ def test_patience_ends_a_training(tmp_path: Path) -> None:
     assert max(fitted(tmp_path, mode="max", patience=1).epochs) < CONFIG.max_epochs - 1
 
 
+class Scripted(Regression):
+    """A network whose validation errors are given."""
+
+    def __init__(self, errors: list[float], stop_at: int | None = None) -> None:
+        super().__init__(stop_at)
+        self.errors = errors
+
+    def validation_step(self, batch: list[Tensor], batch_index: int) -> None:
+        self.log("error", torch.tensor(self.errors[self.current_epoch]))
+        self.epochs.append(self.current_epoch)
+
+
+def scripted(folder: Path, errors: list[float], stop_at: int | None = None, patience: int = 0) -> Scripted:
+    kept = Checkpoints(folder, "error", "min", patience)
+    return fit_resumable(lambda: Scripted(errors, stop_at), Numbers(), CONFIG, kept, seed=0)
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    weights = other.state_dict()
+    return all(torch.equal(tensor, weights[name]) for name, tensor in one.state_dict().items())
+
+
+def test_a_training_that_was_moved_keeps_its_best_epoch(tmp_path: Path) -> None:
+    errors = [1.0, 0.1, 0.6, 0.5, 0.8]
+    whole = scripted(tmp_path / "whole", errors)
+    with pytest.raises(KeyError, match="interrupted"):
+        scripted(tmp_path / "cut", errors, stop_at=20)
+    (tmp_path / "cut").rename(tmp_path / "moved")
+    resumed = scripted(tmp_path / "moved", errors)
+    assert min(resumed.epochs) == 2
+    assert same_weights(resumed, whole)
+    (tmp_path / "moved").rename(tmp_path / "again")
+    assert same_weights(scripted(tmp_path / "again", errors), whole)  # which had finished
+    assert torch.load(tmp_path / "again" / "best.ckpt", weights_only=True)["epoch"] == 1
+
+
+def test_a_training_that_had_stopped_does_not_go_on(tmp_path: Path) -> None:
+    errors = [1.0, 0.5, 0.6, 0.1, 0.1]
+    stopped = scripted(tmp_path, errors, patience=1)
+    assert set(stopped.epochs) == {0, 1, 2}
+    again = scripted(tmp_path, errors, patience=1)
+    assert again.epochs == []
+    assert same_weights(again, stopped)
+
+
 def test_companions_are_on_the_modules_device_for_the_training_alone() -> None:
     moves: list[torch.device] = []
 

@@ -14,6 +14,7 @@ from PIL import Image
 from torch_geometric.nn import TransformerConv
 from torch_geometric.utils import dense_to_sparse
 
+from datamodules import parts as parts_data
 from datamodules.parts import PartsDataModule, nearest_alike
 from lightning_modules.parts import PartsModule, listwise_loss, pairs_loss
 from outfits import run_files
@@ -488,9 +489,14 @@ def test_drawn_garments_are_drawn_again_elsewhere(tmp_path: Path) -> None:
 # training
 
 
-def test_near_items_are_of_the_category_first() -> None:
+def test_near_items_are_of_the_category_first(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.array([[1, 0], [0.9, 0.1], [0, 1], [1, 0.01]], dtype=np.float32)
     assert nearest_alike(vectors, np.array([0, 0, 0, 1]), 2).tolist() == [[1, 2], [0, 2], [1, 0], [0, 1]]
+    many, kinds = np.random.default_rng(0).standard_normal((70, 5)).astype(np.float32), np.arange(70) % 3
+    expected = nearest_alike(many, kinds, 69)
+    assert expected.shape == (70, 69)
+    monkeypatch.setattr(parts_data, "ROWS_AT_ONCE", 16)
+    np.testing.assert_array_equal(nearest_alike(many, kinds, 9), expected[:, :9])
 
 
 def test_a_batch_compares_views_with_items_of_the_batch_and_near_ones(images: PackedImages) -> None:

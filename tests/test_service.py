@@ -61,7 +61,7 @@ def client_of(stylist: Stylist, limits: ServeConfig = LIMITS, token: str | None 
 
     app.add_middleware(MaxSizeMiddleware, max_size=limits.max_request_mb * 2**20)
     add_routes(app, submit, limits, [Depends(bearer_token(token))], changeable=may_change(limits, token))
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(app, "http://127.0.0.1:8000", raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -360,6 +360,35 @@ def test_a_network_changes_the_catalogue_with_a_token_alone(
     assert ("without a token" in answer.json()["detail"][0]["message"]) == (status == 403)
     assert client.delete("/items/nothing", headers=header).status_code == (403 if status == 403 else 404)
     assert client.post("/score", json={"items": ids}, headers=header).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        ({"host": "localhost:8000"}, True),
+        ({"host": "shop.example"}, False),
+        ({"host": "127.0.0.1.shop.example:8000"}, False),
+        ({"origin": "http://shop.example"}, False),
+        ({"origin": "null"}, False),
+        ({"origin": "http://127.0.0.1:8000"}, True),
+        ({"origin": "http://127.0.0.1:9000"}, False),
+        ({"sec-fetch-site": "cross-site"}, False),
+        ({"sec-fetch-site": "same-site"}, False),
+        ({"sec-fetch-site": "same-origin", "origin": "https://127.0.0.1"}, True),
+        ({"sec-fetch-site": "none"}, True),
+    ],
+)
+@pytest.mark.parametrize("token", [None, "x"])
+def test_a_page_elsewhere_cannot_have_a_browser_change_the_catalogue(
+    stylist: Stylist, ids: list[str], headers: dict[str, str], allowed: bool, token: str | None
+) -> None:
+    client, known = client_of(stylist, token=token), {"authorization": f"Bearer {token}"}
+    item = {"id": ids[0], "category": "Spaceships", "text": "red"}
+    form = {"request": (None, json.dumps({"items": [item]}))}  # which a browser sends to other origins unasked
+    status = 422 if allowed or token else 403
+    assert client.post("/items", files=form, headers={**known, **headers}).status_code == status
+    assert client.delete("/items/nothing", headers={**known, **headers}).status_code == (404 if status == 422 else 403)
+    assert client.post("/score", json={"items": ids}, headers={**known, **headers}).status_code == 200
 
 
 class SteadyQueue:

@@ -220,6 +220,11 @@ def test_an_outfit_from_a_text_or_of_the_data(stylist: Stylist) -> None:
     assert all(entry.added for entry in taken.items)
     more = visits.complete(taken, stylist, CompletionRequest(k=1))
     assert more.proposals[0].outfit.given == tuple(entry.ref for entry in taken.items)
+    whole = visits.take(more, 0)
+    assert [entry.ref for entry in whole.items] == list(more.proposals[0].outfit.items)
+    assert [entry.added for entry in whole.items] == [False, False, False, True]
+    with pytest.raises(OutfitError, match="lock at least one item"):
+        visits.ask_again(taken, stylist)
     with_image = visits.add_image(Visit(), stylist, photo_bytes(), 50)
     assert visits.generate(with_image, stylist, "red", 2).items == with_image.items
     with pytest.raises(OutfitError, match="is empty"):

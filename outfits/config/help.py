@@ -47,7 +47,7 @@ Completes an outfit of catalogue items and garments of your own with any method,
 outfit from a text, with the models of a finished run. Prints a table and writes an image.
 
   python complete.py run=RUN_DIR items=[12_1,12_3] k=2
-  python complete.py run=RUN_DIR items=[12_1] texts=['red shoes',''] categories=[[shoes],[bags]]
+  python complete.py run=RUN_DIR items=[12_1] "texts=['red shoes','']" categories=[[shoes],[bags]]
   python complete.py run=RUN_DIR 'garments=[{image: image.jpg, text: blue jeans, category: jeans}]'
   python complete.py run=RUN_DIR text='summer dress' max_items=4
 

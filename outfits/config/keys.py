@@ -30,7 +30,7 @@ _EVERYWHERE = (
     "trainer.", "wandb.", "cache_dir", "data.root", "data.num_workers", "encoder.num_workers", "engine", "ray.",
     "targets.states",
 )  # fmt: skip
-CHANGEABLE = {"train": _EVERYWHERE, "evaluate": ("evaluate.", "index.", "plugins", *_EVERYWHERE)}
+CHANGEABLE = {"train": ("stages", *_EVERYWHERE), "evaluate": ("evaluate.", "index.", "plugins", *_EVERYWHERE)}
 
 # Other spellings of a key: encoder.image is a text and cannot have keys below it.
 ALIASES = {"encoder.image.run": "encoder.learned.run"}

@@ -152,7 +152,6 @@ class InvertedProposals:
         self._refine = refine
         self._width: int = index.d
         self._limit = GPU_MAX_NEIGHBOURS if device.type == "cuda" else self._size
-        index.nprobe = self._probes
         self._index: Any = on_device(index, device)
 
     def propose(self, queries: NDArray[np.float32], rounded: NDArray[np.float32], n: int) -> NDArray[np.int64]:
@@ -168,11 +167,11 @@ class InvertedProposals:
         return places
 
     def _search(self, queries: NDArray[np.float32], n: int, probes: int) -> NDArray[np.int64]:
-        if self._index.nprobe != probes:
-            self._index.nprobe = probes
+        asked = faiss.SearchParametersIVF()
+        asked.nprobe = probes  # of this search: the index's own number would be that of all threads
         products = len(queries) * self._width * (self._lists + self._size * probes // self._lists)
         with faiss_threads(1 if products < PARALLEL_PRODUCTS else None):
-            places: NDArray[np.int64] = self._index.search(queries, n)[1]
+            places: NDArray[np.int64] = self._index.search(queries, n, params=asked)[1]
         return places
 
 

@@ -50,12 +50,12 @@ class CsaNet(Network[CsaArchitecture]):
     def scores(self, query: RetrievalQuery, features: Tensor, categories: Tensor) -> Tensor:
         """Mean cosines, see :class:`outfits.models.retrieval.Retriever`."""
         given, masks = self.item_features(query.vectors, query.present), self.pair_masks()
-        total = features.new_zeros(features.shape[:2])
+        total = features.new_zeros(features.shape[:2], dtype=torch.float32)  # as a GPU has cosines
         for place in range(given.shape[1]):  # one item of every outfit at a time, so that memory does not grow with n
             rows = (~query.padding[:, place]).nonzero().squeeze(1)
             own, beside = categories[rows], query.categories[rows, place, None].expand_as(categories[rows])  # [b, c]
             item, candidate = given[rows, place, None] * masks[beside, own], features[rows] * masks[own, beside]
-            total = total.index_add(0, rows, F.cosine_similarity(item, candidate, dim=-1))
+            total = total.index_add(0, rows, F.cosine_similarity(item, candidate, dim=-1).to(total))
         return total / (~query.padding).sum(1, keepdim=True)
 
 

@@ -43,11 +43,11 @@ def best_cosines(one: Pyramids, other: Pyramids) -> NDArray[np.float32]:
 
 def evidence_of(model: Grnet, query: NDArray[np.float32], gallery: Pyramids) -> NDArray[np.float64]:
     """Evidence that a pyramid ``[R, d]`` shows the item of each of ``[m, R, d]``, see :meth:`Grnet.evidence`."""
-    x, found = torch.from_numpy(np.array(query)), []
+    device = next(model.parameters()).device
+    x, evidence = torch.from_numpy(np.array(query)).to(device), np.zeros(len(gallery))
     for start in range(0, len(gallery), AT_ONCE):
-        some = torch.from_numpy(np.array(gallery[start : start + AT_ONCE]))
-        found.append(model.evidence(x.expand_as(some), some))
-    evidence: NDArray[np.float64] = torch.cat(found).numpy()
+        some = torch.from_numpy(np.array(gallery[start : start + AT_ONCE])).to(device)
+        evidence[start : start + AT_ONCE] = model.evidence(x.expand_as(some), some).cpu().numpy()
     return evidence
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.params import Depends
@@ -23,7 +24,11 @@ SCHEMAS = "#/components/schemas/"
 OWN_PAGES = ("/docs", "/redoc", "/docs/oauth2-redirect")
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-NOT_CHANGEABLE = "without a token the catalogue can be changed only where the service is on this machine alone"
+LOCAL = (LOOPBACK, "localhost")  # names by which a program on this machine asks a service on it
+NOT_CHANGEABLE = (
+    "without a token the catalogue can be changed only from this machine, where the service is on it alone, and not by "
+    "a page of another origin"
+)
 
 Submit = Callable[[Call], Awaitable[Answer]]
 
@@ -34,7 +39,7 @@ def add_routes(
     config: ServeConfig,
     dependencies: Sequence[Depends] = (),
     *,
-    changeable: bool = True,
+    changeable: Callable[[Request], bool] = lambda request: True,
 ) -> None:
     """Adds the operations to an application, which ``submit`` answers, and their documentation.
 
@@ -43,12 +48,12 @@ def add_routes(
         submit: answers a call; what it may take is limited here.
         config: the limits.
         dependencies: what every operation depends on, such as a token.
-        changeable: whether the catalogue may be changed.
+        changeable: whether a request may change the catalogue.
     """
 
     def endpoint(name: str, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            if name in CHANGES and not changeable:
+            if name in CHANGES and not changeable(request):
                 found = refused(403, ("", NOT_CHANGEABLE))
                 return Response(found.body, found.status, HEADERS, JSON)
             try:
@@ -100,9 +105,24 @@ def bearer_token(token: str | None, open_paths: Sequence[str] = ()) -> Callable[
     return authorised
 
 
-def may_change(config: ServeConfig, token: str | None) -> bool:
-    """Whether clients may change the catalogue: not where anybody of a network could."""
-    return token is not None or config.host == LOOPBACK
+def may_change(config: ServeConfig, token: str | None) -> Callable[[Request], bool]:
+    """Tells which requests may change the catalogue: not those of anybody in a network.
+
+    Without a token they must come from this machine, by a name of its own, so that no name of a page's leads here, and
+    not by a page of another origin, which can have a browser send a form.
+    """
+
+    def allowed(request: Request) -> bool:
+        if token is not None or config.host != LOOPBACK:
+            return token is not None
+        host, site, origin = (request.headers.get(name) for name in ("host", "sec-fetch-site", "origin"))
+        if urlsplit(f"//{host}").hostname not in LOCAL:
+            return False
+        if site is not None:
+            return site in ("same-origin", "none")
+        return origin is None or urlsplit(origin).netloc == host
+
+    return allowed
 
 
 async def _read(name: str, operation: Operation, request: Request, config: ServeConfig) -> Call:
@@ -120,7 +140,7 @@ async def _read(name: str, operation: Operation, request: Request, config: Serve
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == JSON:
         return Call(name, operation.request.model_validate_json(await request.body()))
-    if kind != FORM:  # a page elsewhere can have a browser send plain text, but neither of these unasked
+    if kind != FORM:
         raise HTTPException(415, f"the content type is {JSON} or {FORM}")
     photos: dict[str, bytes] = {}
     async with request.form(max_files=MOST_PHOTOS, max_fields=1) as form:

@@ -78,7 +78,7 @@ class Worker(litserve.LitAPI):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker needs."""
-        return {name: value for name, value in vars(self).items() if name != "authorize"}
+        return {name: value for name, value in vars(self).items() if name not in ("authorize", "changeable")}
 
     def setup(self, device: str) -> None:
         """Loads the run; ends the process, leaving one line, where it cannot be used."""

@@ -156,8 +156,11 @@ def take_outfit(visit: Visit, items: Sequence[ItemRef]) -> Visit:
 
 
 def complete(visit: Visit, stylist: Stylist, request: CompletionRequest) -> Visit:
-    """Proposes completions of what is kept, or, where nothing was chosen or locked, of the whole outfit."""
-    kept = visit.kept or visit.items
+    """Proposes completions of what is kept, or, where nothing was chosen or locked, of the whole outfit.
+
+    What is completed is the visitor's choice from then on.
+    """
+    kept = visit.kept or tuple(replace(entry, added=False) for entry in visit.items)
     if not kept:
         raise DataError("put at least one item into the outfit first, or start from a text")
     pieces, categories = [entry.piece for entry in kept], _lists(request)
@@ -218,6 +221,8 @@ def ask_again(visit: Visit, stylist: Stylist) -> Visit:
     loose = [entry for entry in visit.items if entry.added and not entry.locked]
     if not loose:
         raise DataError("no added item is unlocked; unlock one, or complete the outfit first")
+    if not visit.kept:
+        raise DataError("nothing would be left to ask for the others with; lock at least one item")
     learned = len(loose) <= stylist.k_max  # by the generator
     request = replace(
         visit.request,

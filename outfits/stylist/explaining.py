@@ -86,7 +86,7 @@ def explain_set(
         )
         for place, item in enumerate(items)
     )
-    suspect = int((without if len(positions) > 2 else np.where(best >= 0, replaced, without)).argmax())
+    suspect = int((without if len(positions) > 2 else np.where(best >= 0, replaced, -1)).argmax())
     return Explanation(score, effects, tuple(pair_scores(scorer, positions)), suspect)
 
 

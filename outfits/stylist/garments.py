@@ -96,12 +96,20 @@ def embed_text(encoder: ItemEncoder, text: str) -> NDArray[np.float32]:
 
 def _image(garment: Garment, encoder: ImageEncoder) -> NDArray[Any] | None:
     """Decodes and prepares the garment's image, as a catalogue's are."""
-    if garment.image is None:
-        return None
+    return None if garment.image is None else encoder.prepare(garment_image(garment, encoder.draft_size))
+
+
+def garment_image(garment: Garment, draft_size: int | None = None) -> Image.Image:
+    """Decodes the image of a garment that has one, see :func:`outfits.encoders.images.decode_image`.
+
+    Raises:
+        DataError: if it cannot be opened.
+    """
     source = garment.path or garment.image
+    assert source is not None
     name = image_name(source)
     try:
-        image = decode_image(source, encoder.draft_size)
+        return decode_image(source, draft_size)
     except FileNotFoundError:
         raise DataError(
             f"own {garment.category}: there is no image {name}; paths count from the working folder"
@@ -110,4 +118,3 @@ def _image(garment: Garment, encoder: ImageEncoder) -> NDArray[Any] | None:
         raise DataError(
             f"own {garment.category}: its image {name} cannot be opened ({reason(error)}); give another file or a text"
         ) from error
-    return encoder.prepare(image)

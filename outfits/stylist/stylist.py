@@ -23,7 +23,7 @@ from outfits.data.catalogue import ItemEmbeddings
 from outfits.data.category_rule import is_outfit
 from outfits.data.outfits import Outfits
 from outfits.encoders.base import ItemEncoder
-from outfits.encoders.images import ImageSource, decode_image
+from outfits.encoders.images import ImageSource
 from outfits.errors import ArtifactError, ConfigError, DataError
 from outfits.imaging.conditional import ConditionalGenerator
 from outfits.models.similarity import PARTS, TextSimilarity, item_similarity
@@ -33,7 +33,7 @@ from outfits.stylist.changes import AddedItem, image_file
 from outfits.stylist.completing import completed_outfits, conditions_of, generated_outfit
 from outfits.stylist.explaining import Explanation, explain_set
 from outfits.stylist.export import read_encoder
-from outfits.stylist.garments import Garment, embed_text
+from outfits.stylist.garments import Garment, embed_text, garment_image
 from outfits.stylist.imagining import ImaginedItem, decoder_of, drawn_items, imagined_latents
 from outfits.stylist.known_outfits import KnownOutfits
 from outfits.stylist.loading import LoadedRun, changed_run, load_run
@@ -152,7 +152,7 @@ class Stylist:
         images: dict[str, bytes] = {}
         for place, garment in enumerate(items.values()):
             if garment.image is not None:
-                name, content = image_file(decode_image(garment.path or garment.image))
+                name, content = image_file(garment_image(garment))
                 added[place], images[name] = replace(added[place], image=name), content
         exported = self._exported._run.catalogue.positions
         store.add(added, frozenset(item.item_id for item in added if item.item_id in exported), images)

@@ -9,6 +9,7 @@ from scipy.special import expit
 
 from outfits import Garment, Stylist
 from outfits.errors import DataError
+from outfits.scoring.candidates import CandidateScorer
 from outfits.stylist.explaining import best_replacements, explain_set, leave_one_out, pair_scores, task_attention
 from outfits.stylist.results import ItemRef
 from tests.tiny_run import make_run
@@ -94,6 +95,11 @@ def test_the_suspect_is_the_item_without_which_s_is_largest(world: World) -> Non
     assert only.suspect == 0
     pair = explain_set(world.scorer, np.array([0, 7]), [item_at(0), item_at(7)], item_at)
     assert pair.suspect == int(np.argmax([effect.replaced for effect in pair.items]))
+    categories = np.where(np.arange(ITEMS) == 0, CATEGORIES, world.categories)
+    scorer = CandidateScorer(world.module, world.vectors, world.present, categories)
+    pair = explain_set(scorer, np.array([0, 7]), [item_at(0), item_at(7)], item_at)  # item 0 has no other of its kind
+    assert [effect.alternative is None for effect in pair.items] == [True, False]
+    assert pair.suspect == 1
 
 
 def test_order_of_items_changes_the_order_of_effects_alone(world: World) -> None:

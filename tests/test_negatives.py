@@ -105,6 +105,17 @@ def test_logits_do_not_depend_on_how_sets_are_grouped(monkeypatch: pytest.Monkey
         torch.testing.assert_close(other, found[0])
 
 
+def test_the_validation_auc_ranks_logits_of_all_batches_on_one_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue, config = a_catalogue(), ScorerConfig(width=16, layers=1, heads=2, feedforward=16)
+    module = CompatibilityModule(catalogue, config).eval()
+    sampler = NegativeSampler(CATEGORY, NegativesConfig(), 10)
+    batch = CollateCompatibility(catalogue.require_embeddings)([sampler.sample(OUTFIT, 0, np.random.default_rng(0))])
+    for logits in (0.9, 0.8), (1.1, -1.0):  # of an outfit and its negative; those of the first batch lie in [0, 1]
+        monkeypatch.setattr(module, "_logits", lambda *_, logits=logits: torch.tensor([logits]))
+        module.validation_step(batch, 0)
+    assert module.auc.compute().item() == 1.0
+
+
 def test_the_copy_loss_by_hand() -> None:
     catalogue = a_catalogue()
     config = ScorerConfig(width=16, layers=1, heads=2, feedforward=16, copy_margin=0.7)

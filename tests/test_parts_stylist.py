@@ -84,6 +84,10 @@ def test_an_image_of_an_item_finds_it_with_similarity_one(stylist: Stylist) -> N
     assert parts is stylist.parts
 
 
+def test_nothing_is_similar_by_parts_where_no_item_has_an_image(stylist: Stylist) -> None:
+    assert stylist.similar(stylist.item_ids[0], category=[], modality="parts") == []
+
+
 def test_similar_by_parts_leaves_the_item_out_and_keeps_to_categories(stylist: Stylist) -> None:
     item, category = stylist.item_ids[0], stylist.item(stylist.item_ids[9]).category
     matches = stylist.similar(item, top=4, category=category, modality="parts")

@@ -358,6 +358,18 @@ def test_without_a_retriever_the_method_says_what_it_needs(world: World) -> None
         retrieval(tasks_of(), world.context_of())
 
 
+def test_csa_net_adds_full_cosines_of_features_in_half_precision(
+    dataset: OutfitDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under autocast on a GPU, where a linear layer gives half precision and a cosine float32."""
+    model = a_model(dataset, "csa_net")
+    assert isinstance(model, CsaNet)
+    pool = Pool(4, np.array([250, 260, 299]), [np.array([3, 70, 130], np.int32)], np.array([0]))
+    expected = by_retriever(model, dataset.catalogue, CPU)(pool)
+    monkeypatch.setattr(model, "item_features", lambda vectors, present: model.features(vectors).bfloat16())
+    assert by_retriever(model, dataset.catalogue, CPU)(pool) == pytest.approx(expected, abs=0.02)
+
+
 def test_csa_net_knows_its_architecture(dataset: OutfitDataset) -> None:
     model = a_model(dataset, "csa_net")
     assert isinstance(model, CsaNet)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from outfits.stylist import Stylist
-from tests.runs.programs import Place, here, killed
+from tests.runs.programs import TWO_RANKS, Place, command, here, killed
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +66,14 @@ def test_a_run_is_compared_measured_again_and_used(place: Place, tmp_path: Path)
     assert item not in [match.item.id for match in stylist.refine(item, "in red", 5)]
     assert isinstance(stylist.caption(item), str)
     assert stylist.categorise(str(stylist.item(item).image_path))[0][0] in stylist.categories
+
+
+def test_two_ranks_train_a_task_at_a_time(place: Place) -> None:
+    """Each step leaves the parameters of the other tasks out, which DDP must be told."""
+    shared = ("data.synthetic.items=900", "multitask.epochs=1", "multitask.batch_size=8")  # a valid batch for each
+    finished = command("train.py", place.arguments(*SMALL, *shared, *TWO_RANKS)).succeeded()
+    assert "Traceback" not in finished.errors
+    assert list(results_of(place)["values"]) == ["multitask", "plain"]
 
 
 def test_a_split_without_refinements_is_named_before_training(place: Place) -> None:

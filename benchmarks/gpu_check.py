@@ -1,9 +1,10 @@
 """Whether everything computes on a GPU what it computes on the CPU, and how fast: ``python benchmarks/gpu_check.py``.
 
 Needs one GPU, nothing from the network, and less than eight minutes. It compares FAISS' indexes, S's scoring engine,
-the gradient method and a generator's completions with their answers on the CPU or with the plain module, and trains S
-and the generator for some steps in every precision. One line per check; the first difference ends it with status 1.
-Without a GPU it says so and ends with status 0. ``--device cpu`` runs the same checks on the CPU, to test the checks.
+the gradient method and a generator's completions with their answers on the CPU or with the plain module, trains S and
+the generator for some steps in every precision, and runs a small recipe of every kind of training from end to end. One
+line per check; the first difference ends it with status 1. Without a GPU it says so and ends with status 0. ``--device
+cpu`` runs the same checks on the CPU, to test the checks.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from machine import synchronise
 from numpy.typing import NDArray
 from score_catalogue import allowed, plain
 from torch import Tensor
+from training import run_program
 
 from datamodules import CompatibilityDataModule, CompletionDataModule
 from lightning_modules import CompatibilityModule, GeneratorModule
@@ -58,6 +60,21 @@ IMAGE_DIM = TEXT_DIM = 64
 LOGIT_ERROR = {"fp32": 1e-4, "bf16": 5e-2}
 LIKE_CPU = 0.95  # share of nearest items that an approximate index has in common with the CPU's
 STEP_ERROR = {"32-true": 1e-2, "bf16-mixed": 5e-2, "16-mixed": 5e-2}  # of the mean loss, relative to the CPU in fp32
+DRAWN = ("data.synthetic.items=400", "data.synthetic.outfits=160", "data.synthetic.image_size=64")
+IMAGING = ("experiment=imaging", "model.imaging.image_size=64", "model.imaging.epochs=1", "model.imaging.shown=2")
+RECIPES = {
+    "smoke": ("experiment=smoke",),
+    "retrieval": ("experiment=smoke", "stages=[embeddings,compatibility,retrieval]", "trainer.precision=bf16-mixed"),
+    "personal": ("experiment=personal", "personal.epochs=1", "personal.embeddings=false", "stages=[personal]"),
+    "parts": ("experiment=parts", *DRAWN, "parts.epochs=1", "parts.copies=1", "parts.queries=20"),
+    "multitask": ("experiment=multitask", *DRAWN, "multitask.epochs=1", "multitask.small.epochs=1"),
+    "representation": ("experiment=representation", *DRAWN, "trainer.max_epochs=1"),
+    "super_resolution": (*IMAGING, *DRAWN),
+    "style_transfer": (*IMAGING, "model=style_transfer", *DRAWN),
+    "conditional": (*IMAGING, "model=conditional", *DRAWN),
+    "pixelcnn": ("experiment=imaging", "model=pixelcnn", "model.imaging.epochs=1", *DRAWN),
+}
+"""Small recipes, each of another LightningModule; some need the extra ``image``."""
 SCORE_ERROR = 0.01  # of S of a completion by the gradient method, mean
 
 
@@ -78,6 +95,7 @@ class Place:
     device: torch.device
     sizes: dict[str, int]
     compile: bool
+    recipes: Sequence[str]
 
     @property
     def on_gpu(self) -> bool:
@@ -91,7 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.device == "cuda" and not torch.cuda.is_available():
         print("gpu-check: this machine has no GPU that torch can use; nothing was checked")
         return 0
-    place = Place(torch.device(asked.device), SIZES["small" if asked.small else "full"], not asked.no_compile)
+    sizes = SIZES["small" if asked.small else "full"]
+    place = Place(torch.device(asked.device), sizes, not asked.no_compile, asked.recipes)
     name = torch.cuda.get_device_name() if place.on_gpu else "CPU"
     print(f"{name}, torch {torch.__version__}, faiss {faiss.__version__}, {faiss.get_num_gpus()} GPUs in faiss")
     print(f"{'check':<44} {'':<8} {'figure':<44} {'rate':>22} {'s':>6}", flush=True)
@@ -302,6 +321,21 @@ def _step_check(name: str, found: list[float], expected: list[float], limit: flo
     return Check(name, passed, f"loss {here:.4f}, on the CPU {there:.4f}", f"{rate:,.1f} steps/s")
 
 
+def recipe_checks(place: Place) -> Iterator[Check]:
+    """Small recipes from end to end, with whatever they move to the device and back."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in place.recipes:
+            where = [f"data.root={folder}/{name}", f"cache_dir={folder}/cache", f"run_dir={folder}/run-{name}"]
+            on = ["trainer.accelerator=gpu" if place.on_gpu else "trainer.accelerator=cpu", "trainer.devices=1"]
+            try:
+                run_program("train.py", name, [*RECIPES[name], *where, *on, "wandb.mode=off"], torch.get_num_threads())
+            except SystemExit as error:
+                lacking = "not installed" in str(error)
+                yield Check(f"recipe {name}", None if lacking else False, str(error)[:120])
+            else:
+                yield Check(f"recipe {name}", True, "trained, validated and reported")
+
+
 def drawn(folder: Path, garments: int) -> OutfitDataset:
     """The built-in data with classical embeddings."""
     synthetic = SyntheticConfig(items=garments, outfits=max(60, garments // 2), image_size=16)
@@ -339,13 +373,21 @@ def per_second(run: Callable[[], object], count: int, place: Place) -> float:
     return count / float(np.median(times[1:]))
 
 
-PARTS: tuple[Callable[[Place], Iterator[Check]], ...] = (index_checks, engine_checks, training_checks)
+PARTS: tuple[Callable[[Place], Iterator[Check]], ...] = (
+    index_checks,
+    engine_checks,
+    training_checks,
+    recipe_checks,
+)
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"], help="cpu: tests the checks themselves")
     parser.add_argument("--small", action="store_true", help="sizes that say nothing about speed")
+    parser.add_argument(
+        "--recipes", nargs="*", default=list(RECIPES), choices=list(RECIPES), help="recipes that are run"
+    )
     parser.add_argument("--no-compile", action="store_true", help="the engine without torch.compile")
     return parser.parse_args(arguments)
 

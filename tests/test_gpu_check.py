@@ -4,11 +4,11 @@ import gpu_check
 import numpy as np
 import pytest
 import torch
-from gpu_check import Check, _step_check, main
+from gpu_check import SIZES, Check, Place, _step_check, main, recipe_checks
 
 from outfits.index.category_index import CategoryIndex
 
-ON_CPU = ["--device", "cpu", "--small", "--no-compile"]
+ON_CPU = ["--device", "cpu", "--small", "--no-compile", "--recipes"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -20,13 +20,38 @@ def test_without_a_gpu_one_line_and_no_error(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.slow
 def test_every_check_runs_and_passes_on_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(ON_CPU) == 0
+    assert main([*ON_CPU, "retrieval"]) == 0
     printed = capsys.readouterr().out
-    for name in ("index flat", "index ivf_pq", "engine fp32", "S, bf16-mixed", "generator, 32-true", "method gradient"):
+    for name in (
+        "index flat",
+        "index ivf_pq",
+        "engine fp32",
+        "S, bf16-mixed",
+        "generator, 32-true",
+        "method gradient",
+        "recipe retrieval",
+    ):
         (line,) = [line for line in printed.splitlines() if line.startswith(name)]
         assert " ok " in line
     assert "S, 16-mixed" in printed
     assert "DIFFERS" not in printed
+
+
+@pytest.mark.parametrize(
+    ("said", "passed"), [(None, True), ("retrieval: boom", False), ("retrieval: timm is not installed", None)]
+)
+def test_a_recipe_that_fails_is_a_difference_and_one_that_lacks_a_package_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, passed: bool | None
+) -> None:
+    def run(program: str, name: str, arguments: list[str], threads: int) -> None:
+        assert "trainer.accelerator=cpu" in arguments
+        if said is not None:
+            raise SystemExit(said)
+
+    monkeypatch.setattr(gpu_check, "run_program", run)
+    (check,) = recipe_checks(Place(torch.device("cpu"), SIZES["small"], False, ["retrieval"]))
+    assert check.passed is passed
+    assert said is None or said in check.figure
 
 
 def test_the_first_difference_ends_the_checks(

@@ -61,13 +61,14 @@ LOGIT_ERROR = {"fp32": 1e-4, "bf16": 5e-2}
 LIKE_CPU = 0.95  # share of nearest items that an approximate index has in common with the CPU's
 STEP_ERROR = {"32-true": 1e-2, "bf16-mixed": 5e-2, "16-mixed": 5e-2}  # of the mean loss, relative to the CPU in fp32
 DRAWN = ("data.synthetic.items=400", "data.synthetic.outfits=160", "data.synthetic.image_size=64")
+MORE = ("data.synthetic.items=1200", "data.synthetic.outfits=300", 'multitask.differences=["colour: in {value}"]')
 IMAGING = ("experiment=imaging", "model.imaging.image_size=64", "model.imaging.epochs=1", "model.imaging.shown=2")
 RECIPES = {
     "smoke": ("experiment=smoke",),
     "retrieval": ("experiment=smoke", "stages=[embeddings,compatibility,retrieval]", "trainer.precision=bf16-mixed"),
-    "personal": ("experiment=personal", "personal.epochs=1", "personal.embeddings=false", "stages=[personal]"),
+    "personal": ("experiment=tastes", "data.synthetic.users=30", "personal.epochs=1", "scorer.epochs=1"),
     "parts": ("experiment=parts", *DRAWN, "parts.epochs=1", "parts.copies=1", "parts.queries=20"),
-    "multitask": ("experiment=multitask", *DRAWN, "multitask.epochs=1", "multitask.small.epochs=1"),
+    "multitask": ("experiment=multitask", *DRAWN, *MORE, "multitask.epochs=1", "multitask.small.epochs=1"),
     "representation": ("experiment=representation", *DRAWN, "trainer.max_epochs=1"),
     "super_resolution": (*IMAGING, *DRAWN),
     "style_transfer": (*IMAGING, "model=style_transfer", *DRAWN),

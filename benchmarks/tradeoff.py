@@ -8,6 +8,7 @@ same each time and drawn once. Mean S, the judge's mean and the share of distinc
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def draw(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(5.2 * len(shown), 5.6), layout="constrained")
     shades = colours(table.index.get_level_values("method"), PRINT)
     weights = sorted(table.index.get_level_values("hubness").dropna().unique())
-    marker_of = dict(zip(weights, MARKERS[1:], strict=False))
+    marker_of = dict(zip(weights, cycle(MARKERS[1:]), strict=False))
     for axis, measure in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
         _panel(axis, table[measure], table[CALLS], shades, marker_of)
         axis.set_title(MEASURES[measure], loc="left", size=SIZE + 1, color=PRINT.ink)

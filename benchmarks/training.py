@@ -33,7 +33,8 @@ def run_program(program: str, name: str, arguments: Sequence[str], threads: int)
         text=True,
     )
     if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise SystemExit(f"{name}: {said[-1]}")
 
 
 def key_values(arguments: Sequence[str]) -> str | None:

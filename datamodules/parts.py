@@ -74,8 +74,10 @@ class ValidationViews(Dataset[tuple[str, int]]):
 
 
 def nearest_alike(vectors: NDArray[np.float32], categories: NDArray[np.integer], count: int) -> NDArray[np.int64]:
-    """Nearest other items by cosine, ``[m, count]``, those of the same category first; ties by position."""
-    count = min(count, len(vectors) - 1)
+    """Nearest other items by cosine, ``[m, count]``, those of the same category first."""
+    count = max(0, min(count, len(vectors) - 1))
+    if not count:
+        return np.empty((len(vectors), 0), dtype=np.int64)
     found = np.empty((len(vectors), count), dtype=np.int64)
     for start in range(0, len(vectors), ROWS_AT_ONCE):
         rows = np.arange(start, min(start + ROWS_AT_ONCE, len(vectors)))

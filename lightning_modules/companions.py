@@ -19,7 +19,7 @@ class WithCompanions(L.LightningModule):
     """A module with frozen parts that are no submodules, since checkpoints hold every network that is an attribute.
 
     Lightning moves submodules alone. Companions go to this rank's device for the training, and back to the processor
-    after it, like the module, so that whoever lent them finds them where they were.
+    after it, like the module: other code that has them goes on there.
     """
 
     def companions(self) -> Iterable[Companion]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.loggers import Logger
 
 from callbacks.batch_seed import BatchSeed
@@ -47,6 +48,11 @@ class Checkpoints:
 class MovableCheckpoint(ModelCheckpoint):
     """Keeps the best epoch so far where a training goes on in another place: Lightning would forget which it was."""
 
+    @property
+    def state_key(self) -> str:
+        """Key of its state in a checkpoint: that of Lightning's own class, which older checkpoints have."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores what was kept, as if it had been in this callback's folder."""
 
@@ -61,9 +67,15 @@ class MovableCheckpoint(ModelCheckpoint):
 class LastingStop(EarlyStopping):
     """Stops a training for good: one that goes on after a kill does not start another epoch."""
 
+    @property
+    def state_key(self) -> str:
+        """Key of its state in a checkpoint: that of Lightning's own class, which older checkpoints have."""
+        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stops before the first step where training had been stopped."""
-        trainer.should_stop = trainer.should_stop or self.stopped_epoch > 0
+        stopped = self.stopping_reason != EarlyStoppingReason.NOT_STOPPED
+        trainer.should_stop = trainer.should_stop or stopped
 
 
 def fit_resumable(
@@ -103,8 +115,8 @@ def fit_resumable(
         try:
             weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
         except FileNotFoundError:
-            text = f"{best.best_model_path} was removed meanwhile, as by another run that trained the same; start again"
-            raise ArtifactError(text) from None
+            text = f"{best.best_model_path} is gone, as where another run trained the same meanwhile; start again"
+            raise ArtifactError(f"{text}, or delete {folder} to train anew") from None
         module.load_state_dict(weights)
     wait_for_all_ranks()
     return module

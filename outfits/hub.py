@@ -1,6 +1,6 @@
 """Finds repositories of the Hugging Face Hub, ``hf://ORG/NAME``, as folders; those in its cache need no network."""
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from outfits.errors import ArtifactError, ConfigError, one_line
@@ -13,59 +13,75 @@ def on_hub(name: str | Path) -> bool:
     return str(name).startswith(HUB)
 
 
-def hub_folder(name: str, kind: str, key: str) -> Path:
+def hub_folder(name: str, kind: str, key: str, pattern: str | None = None) -> Path:
     """Returns the folder of a repository: its snapshot in the cache, completed from the hub unless known to be whole.
 
     The cache is that of ``huggingface_hub``, which ``datasets`` and ``transformers`` fill too. A snapshot that was
-    fetched as a whole is taken as it is. One that was not, such as what ``datasets`` or ``from_pretrained`` needed, is
-    completed, and taken as it is where the hub cannot be reached; ``datasets`` notes the commit but not that it is the
-    main branch's, so without a revision the latest snapshot counts then.
+    fetched as a whole is taken as it is. Of one that was not, such as what ``datasets`` or ``from_pretrained`` needed,
+    lacking files of the same commit are fetched; where the hub cannot be reached it is taken as it is too.
+    ``datasets`` notes the commit but not that it is the main branch's: without a revision the latest snapshot counts.
+    A process looks once for each repository.
 
     Args:
         name: ``hf://ORG/NAME``, or ``hf://ORG/NAME@REVISION`` for a branch, tag or commit.
         kind: ``model`` or ``dataset``.
         key: configuration key or argument that named it, for messages.
+        pattern: glob of the files that are needed; None: all.
 
     Raises:
         ConfigError: if the name is malformed.
         ArtifactError: if the repository is neither in the cache nor can be fetched.
     """
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
 
     repository, _, revision = name.removeprefix(HUB).partition("@")
     if repository.count("/") != 1 or "" in repository.split("/"):
         raise ConfigError([f"{key}: {name!r} is not {HUB}ORG/NAME or {HUB}ORG/NAME@REVISION"])
-    snapshot = partial(snapshot_download, repository, repo_type=kind, revision=revision or None)
-    cached: Path | None = None
-    in_part = False
     try:
-        cached = Path(str(snapshot(local_files_only=True)))
-        if _fetched_whole(repository, kind, revision or None):
-            return cached
-    except LocalEntryNotFoundError as error:
-        if hasattr(error, "snapshot_path"):  # of a download that was interrupted
-            in_part = True
-        else:
-            home = Path(constants.HF_HUB_CACHE, f"{kind}s--{repository.replace('/', '--')}", "snapshots")
-            there = [] if revision else sorted(home.glob("*"), key=lambda path: path.lstat().st_mtime)
-            cached = there[-1] if there else None
+        return _snapshot(repository, kind, revision or None, pattern, constants.HF_HUB_CACHE)
     except HFValidationError as error:
         raise ConfigError([f"{key}: {name!r} names no repository ({one_line(error, 160)})"]) from None
-    try:
-        return Path(str(snapshot()))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        if cached is not None:
-            return cached
+    except _NotThereError as error:
         command = f"hf download {repository}{' --repo-type dataset' * (kind == 'dataset')}"
         raise ArtifactError(
-            f"{key}: {name} is {'only in part' if in_part else 'not'} in the cache "
-            f"{constants.HF_HUB_CACHE} and cannot be fetched ({one_line(error, 160)}); fetch it where there is a "
-            f"network: {command}"
+            f"{key}: {name} is not in the cache {constants.HF_HUB_CACHE} and cannot be fetched "
+            f"({one_line(error, 160)}); fetch it where there is a network: {command}"
         ) from None
 
 
-def _fetched_whole(repository: str, kind: str, revision: str | None) -> bool:
+class _NotThereError(Exception):
+    """Raised for a repository that is neither in the cache nor can be fetched."""
+
+
+@cache
+def _snapshot(repository: str, kind: str, revision: str | None, pattern: str | None, home: str) -> Path:
+    """The folder of a repository in the cache ``home``, see :func:`hub_folder`."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = None if pattern is None else [pattern, pattern.removeprefix("**/")]  # which matches no folder at all too
+    download = partial(snapshot_download, repository, repo_type=kind, cache_dir=home, allow_patterns=wanted)
+    try:
+        cached: Path | None = Path(str(download(revision=revision, local_files_only=True)))
+        if _listed(repository, kind, revision, home):
+            return Path(str(cached))
+    except LocalEntryNotFoundError as error:
+        part = getattr(error, "snapshot_path", None)  # of a download that was interrupted, or of some files
+        folder = Path(home, f"{kind}s--{repository.replace('/', '--')}", "snapshots")
+        there = [] if revision else sorted(folder.glob("*"), key=lambda path: path.lstat().st_mtime)
+        cached = Path(part) if part is not None else there[-1] if there else None
+    try:
+        return Path(str(download(revision=revision if cached is None else cached.name)))
+    except HFValidationError:
+        raise
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        if cached is None:
+            raise _NotThereError(str(error)) from None
+        return cached
+
+
+def _listed(repository: str, kind: str, revision: str | None, home: str) -> bool:
     """Tells whether the cache has the list of the repository's files, by which it has just been checked."""
     import huggingface_hub
 
@@ -74,6 +90,6 @@ def _fetched_whole(repository: str, kind: str, revision: str | None) -> bool:
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
     try:
-        return bool(huggingface_hub.get_cached_repo_tree(repository, repo_type=kind, revision=revision))
+        return bool(huggingface_hub.get_cached_repo_tree(repository, repo_type=kind, revision=revision, cache_dir=home))
     except CachedRepoTreeNotFoundError:
         return False

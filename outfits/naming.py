@@ -22,6 +22,11 @@ def normalised(value: object) -> str:
     return " ".join(unicodedata.normalize("NFC", str(value).translate(INVISIBLE)).split())
 
 
+def whole_characters(text: str) -> str:
+    """Replaces halves of characters, as JSON has them where a text was cut in the middle of an emoji."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def bare(name: str) -> str:
     """Strips a normalised name of case, leading zeros and decimals that are zero, as in ``014.0``."""
     return re.sub(r"^0+(?=\d)|\.0+$", "", unicodedata.normalize("NFKC", name).casefold())

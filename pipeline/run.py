@@ -69,13 +69,15 @@ def content_key(*parts: Any) -> str:
 class Run:
     """Holds the resolved configuration, the folder and the start, in seconds since the epoch, of one program's run.
 
-    ``made_folder`` tells whether this process made the run's folder, or first wrote to it.
+    ``made_folder`` tells whether this process made the run's folder, or first wrote to it; ``found`` is the
+    configuration of a run that this one goes on with.
     """
 
     config: Config
     folder: Path
     started: float
     made_folder: bool = False
+    found: Config | None = None
 
     @property
     def cache(self) -> Path:
@@ -134,7 +136,8 @@ class Run:
     def left_in_order(self) -> Iterator[None]:
         """Frees a new folder if its work fails before the first product, so that a corrected command may take it.
 
-        The error of a signal is told how the run goes on.
+        A run that went on with further stages, and failed, has its former configuration again. The error of a signal is
+        told how the run goes on.
         """
         try:
             yield
@@ -145,6 +148,8 @@ class Run:
                     way_on = "the same command starts again, on what it has put into the cache"
             if isinstance(error, Stopped):
                 error.add_note(way_on)
+            elif self.found is not None and is_rank_zero():
+                save_config(self.found, self.folder / run_files.CONFIG)
             raise
 
     def loggers(self, stage: str) -> list[Logger]:
@@ -180,15 +185,19 @@ def open_run(config: Config) -> Run:
     makes = is_rank_zero() and found is None
     stages = config.stages if found is None else [name for name in STAGES if name in {*found.stages, *config.stages}]
 
+    kept = config
+    if found is not None:  # what is evaluated goes with the stage that does it
+        kept = replace(found, stages=stages, evaluate=config.evaluate if "test" in config.stages else found.evaluate)
+
     def keep() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        save_config(replace(found or config, stages=stages), saved)
+        save_config(kept, saved)
 
-    if found is None or stages != found.stages:
+    if kept != found:
         on_rank_zero(keep)
     os.environ[RUN_DIR_VARIABLE] = str(folder)
     use_threads(config.trainer.threads)
-    return Run(config, folder, time.time(), makes)
+    return Run(config, folder, time.time(), makes, found)
 
 
 def reopen_run(config: Config) -> Run:
@@ -240,10 +249,11 @@ def _run_folder(config: Config) -> Path:
 
 def _new_folder(first: Path) -> Path:
     """Makes a folder of this name, or of one with a number where a run that started in the same second has it."""
+    first.parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
         path = first if number == 1 else first.with_name(f"{first.name}-{number}")
         with suppress(FileExistsError):
-            path.mkdir(parents=True)
+            path.mkdir()
             break
     return path
 

@@ -22,6 +22,11 @@ def test_only_methods_of_the_generator_stand_once_per_weight() -> None:
     assert table.loc[("generator", 0.3), "score_mean"] == 0.6
 
 
+def test_many_weights_share_marks() -> None:
+    many = {0.1 * number: RESULTS[0.3] for number in range(9)}
+    assert len(tradeoff.draw(tradeoff.measured(many)).axes) == 3
+
+
 def test_a_run_without_a_judge_has_two_panels() -> None:
     unjudged = {weight: {name: m | {"judge_mean": None} for name, m in of.items()} for weight, of in RESULTS.items()}
     assert len(tradeoff.draw(tradeoff.measured(unjudged)).axes) == 2

@@ -292,3 +292,11 @@ def test_the_run_of_a_learned_encoder_may_be_written_below_the_choice_of_the_enc
 def test_a_representation_is_trained_in_a_run_of_its_own() -> None:
     assert load_config(["experiment=representation", "model=beta_vae"]).stages == ["representation"]
     assert "representation" not in load_config([]).stages
+
+
+def test_a_home_folder_is_found_behind_a_prefix_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    config = load_config(
+        ["encoder=clip", "encoder.open_clip.model=local-dir:~/clip", "encoder.open_clip.pretrained=null"]
+    )
+    assert config.encoder.open_clip.model == "local-dir:/somewhere/clip"

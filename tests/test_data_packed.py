@@ -178,6 +178,15 @@ def test_a_packed_image_is_decoded_as_its_file_is(tmp_path: Path) -> None:
         assert np.array_equal(found, Image.open(io.BytesIO(contents[f"{item_id}.jpg"])).convert("RGB"))
 
 
+def test_ids_with_dots_find_their_images_in_tars(tmp_path: Path) -> None:
+    write_tables_root(tmp_path)
+    ids = ["SKU", "SKU.1", "SKU.2"]
+    looks = sorted((tmp_path / "photos").iterdir())[:3]
+    write_tar(tmp_path / "0.tar", {f"x/{item}.jpg": look.read_bytes() for item, look in zip(ids, looks, strict=True)})
+    found = dict(packed_images.images_of(tmp_path / "0.tar", DataConfig()))
+    assert [image_content(found[item]) for item in ids] == [look.read_bytes() for look in looks]
+
+
 def test_broken_and_missing_images_follow_their_policies(tmp_path: Path) -> None:
     write_tables_root(tmp_path)
     contents = taken_out(tmp_path / "photos")

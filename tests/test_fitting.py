@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -138,6 +139,19 @@ def test_a_training_that_was_moved_keeps_its_best_epoch(tmp_path: Path) -> None:
     assert torch.load(tmp_path / "again" / "best.ckpt", weights_only=True)["epoch"] == 1
 
 
+def test_checkpoints_of_lightnings_own_callbacks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As earlier versions of this module wrote them."""
+    errors = [1.0, 0.1, 0.6, 0.5, 0.8]
+    with monkeypatch.context() as before:
+        before.setattr("lightning_modules.fitting.MovableCheckpoint", ModelCheckpoint)
+        before.setattr("lightning_modules.fitting.LastingStop", EarlyStopping)
+        with pytest.raises(KeyError, match="interrupted"):
+            scripted(tmp_path, errors, stop_at=20, patience=3)
+    scripted(tmp_path, errors, patience=3)
+    assert torch.load(tmp_path / "best.ckpt", weights_only=True)["epoch"] == 1
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 4
+
+
 def test_a_training_that_had_stopped_does_not_go_on(tmp_path: Path) -> None:
     errors = [1.0, 0.5, 0.6, 0.1, 0.1]
     stopped = scripted(tmp_path, errors, patience=1)
@@ -145,9 +159,11 @@ def test_a_training_that_had_stopped_does_not_go_on(tmp_path: Path) -> None:
     again = scripted(tmp_path, errors, patience=1)
     assert again.epochs == []
     assert same_weights(again, stopped)
+    assert scripted(tmp_path / "other", [float("nan")] * 5, patience=1).epochs  # stopped in its first epoch
+    assert scripted(tmp_path / "other", [float("nan")] * 5, patience=1).epochs == []
 
 
-def test_companions_are_on_the_modules_device_for_the_training_alone() -> None:
+def test_companions_are_on_the_device_while_training() -> None:
     moves: list[torch.device] = []
 
     class Lent:

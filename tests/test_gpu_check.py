@@ -40,7 +40,7 @@ def test_every_check_runs_and_passes_on_the_cpu(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("said", "passed"), [(None, True), ("retrieval: boom", False), ("retrieval: timm is not installed", None)]
 )
-def test_a_recipe_that_fails_is_a_difference_and_one_that_lacks_a_package_is_left_out(
+def test_a_recipe_that_fails_is_a_difference(
     monkeypatch: pytest.MonkeyPatch, said: str | None, passed: bool | None
 ) -> None:
     def run(program: str, name: str, arguments: list[str], threads: int) -> None:

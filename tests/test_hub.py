@@ -8,7 +8,6 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from outfits.errors import ArtifactError
 from outfits.hub import hub_folder
 from tests.public_forms import HASH, as_cached
 
@@ -37,8 +36,11 @@ def on_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder that a hub within reach gives."""
     own, fetched = huggingface_hub.snapshot_download, tmp_path / "fetched"
 
-    def download(*arguments: Any, local_files_only: bool = False, **options: Any) -> str:
-        return own(*arguments, local_files_only=True, **options) if local_files_only else str(fetched)
+    def download(*arguments: Any, revision: str | None, local_files_only: bool = False, **options: Any) -> str:
+        if local_files_only:
+            return own(*arguments, revision=revision, local_files_only=True, **options)
+        assert revision == HASH, "the commit that is there is completed"
+        return str(fetched)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     return fetched
@@ -49,7 +51,7 @@ def test_a_whole_snapshot_is_taken_as_it_is(home: Path, on_the_hub: Path) -> Non
     assert hub_folder(NAME, "dataset", "data.root") == home / "snapshots" / HASH
 
 
-def test_what_single_files_left_is_completed_where_the_hub_is_within_reach(home: Path, on_the_hub: Path) -> None:
+def test_what_single_files_left_is_completed(home: Path, on_the_hub: Path) -> None:
     assert hub_folder(NAME, "dataset", "data.root") == on_the_hub
 
 
@@ -62,7 +64,19 @@ def test_an_interrupted_download_is_completed(home: Path, on_the_hub: Path) -> N
     assert hub_folder(NAME, "dataset", "data.root") == on_the_hub
 
 
-def test_an_interrupted_download_is_no_data_set(home: Path) -> None:
+def test_an_interrupted_download_is_taken_where_the_hub_is_not(home: Path) -> None:
     list_files(home, "a.csv", "b.csv")
-    with pytest.raises(ArtifactError, match=r"hf://me/sets is only in part in the cache .*b\.csv.*hf download me/sets"):
-        hub_folder(NAME, "dataset", "data.root")
+    assert hub_folder(NAME, "dataset", "data.root") == home / "snapshots" / HASH
+
+
+@pytest.mark.parametrize(("pattern", "whole"), [("**/*.csv", True), ("a.*", True), ("**/*.txt", False)])
+def test_files_of_a_pattern_are_enough(home: Path, on_the_hub: Path, pattern: str, whole: bool) -> None:
+    list_files(home, "a.csv", "b.txt")
+    expected = home / "snapshots" / HASH if whole else on_the_hub
+    assert hub_folder(NAME, "dataset", "data.images", pattern) == expected
+
+
+def test_the_hub_is_asked_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = hub_folder(NAME, "dataset", "data.root")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)
+    assert hub_folder(NAME, "dataset", "data.root") == found

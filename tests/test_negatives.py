@@ -12,6 +12,7 @@ from outfits.config.schema.scorer import NegativesConfig, ScorerConfig
 from outfits.data.dataset import OutfitDataset
 from outfits.data.negatives import NegativeSampler
 from outfits.data.outfits import Outfits
+from outfits.errors import DataError
 from tests.test_generator_model import CATEGORIES, ITEMS, a_catalogue
 
 CATEGORY = (np.arange(ITEMS) % CATEGORIES).astype(np.int32)
@@ -89,6 +90,12 @@ def test_copies_draw_nothing_from_the_other_negatives() -> None:
         assert one.copy == -1
 
 
+def test_an_outfit_of_the_whole_catalogue_has_no_negatives() -> None:
+    sampler = NegativeSampler(np.array([0, 1, 2], dtype=np.int32), NegativesConfig(), 10)
+    with pytest.raises(DataError, match="all 3 items"):
+        sampler.sample(np.array([0, 1, 2], dtype=np.int32), 0, np.random.default_rng(0))
+
+
 def test_logits_do_not_depend_on_how_sets_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue, config = a_catalogue(), ScorerConfig(width=16, layers=2, heads=2, feedforward=16)
     module, rng = CompatibilityModule(catalogue, config).eval(), np.random.default_rng(0)
@@ -105,7 +112,7 @@ def test_logits_do_not_depend_on_how_sets_are_grouped(monkeypatch: pytest.Monkey
         torch.testing.assert_close(other, found[0])
 
 
-def test_the_validation_auc_ranks_logits_of_all_batches_on_one_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_validation_auc_has_one_scale_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue, config = a_catalogue(), ScorerConfig(width=16, layers=1, heads=2, feedforward=16)
     module = CompatibilityModule(catalogue, config).eval()
     sampler = NegativeSampler(CATEGORY, NegativesConfig(), 10)

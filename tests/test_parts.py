@@ -19,7 +19,7 @@ from datamodules.parts import PartsDataModule, nearest_alike
 from lightning_modules.parts import PartsModule, listwise_loss, pairs_loss
 from outfits import run_files
 from outfits.config.schema import Config
-from outfits.config.schema.data import DataConfig, SyntheticConfig, TablesConfig
+from outfits.config.schema.data import DataConfig, SplitConfig, SyntheticConfig, TablesConfig
 from outfits.config.schema.parts import GrnetArchitecture, PartsConfig
 from outfits.data.dataset import FurtherImage
 from outfits.data.load import load_dataset
@@ -28,10 +28,12 @@ from outfits.encoders.packed import PackedImages, first_copies
 from outfits.encoders.pyramid import PyramidEncoder, build_network, fit_pyramids, load_pyramids, pooled_parts
 from outfits.encoders.view_pyramids import (
     AS_IT_IS,
+    PyramidStore,
     ViewImages,
     ViewPyramids,
     plan_key,
     plan_views,
+    pyramid_work,
     split_items,
 )
 from outfits.encoders.views import VIEWS, bounding_box, make_view
@@ -466,6 +468,35 @@ def test_a_pairs_table_gives_further_images(tmp_path: Path) -> None:
     assert [image.kind for image in raw.further_images] == ["cropped", "occluded"]
     with pytest.raises(DataError, match=r"data\.tables\.pair_kind"):
         read_tables(tmp_path, replace(config, pair_kind="bucket"))
+
+
+def test_further_images_follow_the_policy_for_missing_ones(tmp_path: Path) -> None:
+    rows = "".join(f"{item},hats,x\n{item}2,bags,y\n" for item in "abcdef")
+    (tmp_path / "items.csv").write_text(f"item_id,category,text\n{rows}")
+    outfits = "".join(f"{item},{item}\n{item},{item}2\n" for item in "abcdef")
+    (tmp_path / "outfits.csv").write_text(f"outfit_id,item_id\n{outfits}")
+    (tmp_path / "seen.csv").write_text("item_id,image\na,cafe\u0301  1.jpg\nb,none.jpg\n", encoding="utf-8")
+    Image.new("RGB", (8, 8)).save(tmp_path / "cafe\u0301  1.jpg")  # as it is written, unlike the names of items
+    config = DataConfig(
+        format="tables", root=str(tmp_path), split=SplitConfig(mode="random", shares=[0.4, 0.3, 0.3]),
+        tables=TablesConfig(pairs="seen.csv"),
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"item 'b': its further image .*none\.jpg is missing"):
+        load_dataset(config)
+    dataset = load_dataset(replace(config, on_missing_image="mask"))
+    assert [image.path.name for image in dataset.further_images] == ["cafe\u0301  1.jpg"]
+    assert (dataset.counts["further images read"], dataset.counts["further images kept"]) == (2, 1)
+
+
+def test_a_broken_further_image_is_one_line(tmp_path: Path, images: PackedImages) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    items = {"train": np.array([0, 1]), "valid": np.array([2, 4]), "test": np.array([3, 5])}
+    plan = plan_views(items, {0: [FurtherImage("i0", tmp_path / "broken.jpg", "moved")]}, CONFIG, 0)
+    _, said = ViewImages(plan, images, an_encoder().prepare, 0)[0]
+    assert "broken.jpg cannot be decoded" in str(said)
+    store = PyramidStore(tmp_path / "store", len(plan))
+    with pytest.raises(DataError, match=r"broken\.jpg cannot be decoded"):
+        pyramid_work(an_encoder(), store)(torch.device("cpu"))((0, said))
 
 
 def test_drawn_garments_are_drawn_again_elsewhere(tmp_path: Path) -> None:

@@ -216,10 +216,17 @@ def test_the_command_writes_and_pushes(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pushed: dict[str, Any] = {}
+    there: list[str] = []
 
     class Api(huggingface_hub.HfApi):
         def create_repo(self, repo_id: str, **options: Any) -> Any:
             return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+
+        def list_repo_files(self, repo_id: str, **options: Any) -> list[str]:
+            return [".gitattributes", *there]
+
+        def hf_hub_download(self, repo_id: str, filename: str, **options: Any) -> str:  # type: ignore[override]
+            return str(tmp_path / "there" / filename)
 
         def upload_folder(self, **options: Any) -> Any:  # type: ignore[override]
             pushed.update(options)
@@ -233,6 +240,14 @@ def test_the_command_writes_and_pushes(
     ignored = pushed["ignore_patterns"]
     assert list(huggingface_hub.utils.filter_repo_objects(used, ignore_patterns=ignored)) == ["scorer.safetensors"]
     assert "**Licence of the data: CC BY 4.0.**" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "config.json").write_text(json.dumps({"library_name": "timm"}))
+    for name in ("model.bin", "config.json"):
+        there[:] = [name]
+        with pytest.raises(ConfigError, match="push: hf://me/tiny holds something else"):
+            outfits.push_to_hub(tmp_path / "out", "me/tiny")
+    shutil.copy(tmp_path / "out" / "config.json", tmp_path / "there" / "config.json")
+    assert outfits.push_to_hub(tmp_path / "out", "me/tiny") == "hf://me/tiny"
 
 
 def test_missing_keys_and_wrong_folders_are_one_line_each(run: Path, tmp_path: Path) -> None:

@@ -451,7 +451,7 @@ def test_texts_without_a_text_encoder_are_refused(tmp_path):
     assert bare.complete([item_id], 2)[0].rule_kept
 
 
-def test_an_image_that_the_encoder_does_not_see_is_kept_if_it_can_be_opened(tmp_path):
+def test_an_image_must_open_even_for_a_blind_encoder(tmp_path):
     blind = Stylist.load(make_run(tmp_path, "encoder.image=none"))
     for image in (tmp_path / "none.png", b"no image"):
         with pytest.raises(DataError, match="own "):

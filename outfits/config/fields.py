@@ -59,7 +59,7 @@ def located(name: str) -> str:
     """Makes the path in the name of a model absolute, behind ``local-dir:`` or alone; leaves hubs and packages."""
     prefix, colon, path = name.partition(":")
     if colon and prefix in ("local-dir", "learned"):
-        return f"{prefix}:{os.path.abspath(path)}"
+        return f"{prefix}:{absolute(os.path.expanduser(path))}"
     return os.path.abspath(name) if not colon and (name.startswith(".") or os.path.exists(name)) else name
 
 

@@ -18,7 +18,7 @@ from outfits.data.files import what_is_there
 from outfits.data.image_files import image_exists
 from outfits.data.outfits import SPLITS
 from outfits.errors import DataError
-from outfits.naming import bare, differing_by_case, listed, named, near
+from outfits.naming import bare, differing_by_case, listed, named, near, whole_characters
 
 COUNTS = (
     "outfits read",
@@ -418,7 +418,7 @@ def _catalogue(items: Sequence[Item], paths: Sequence[Path | None]) -> Catalogue
         item_ids=[item.item_id for item in items],
         categories=np.array([code[item.category] for item in items], dtype=np.int32),
         category_names=names,
-        texts=[item.text for item in items],
+        texts=[whole_characters(item.text) for item in items],
         image_paths=list(paths),
         attributes={name: [item.attributes.get(name, "") for item in items] for name in attributes},
     )

@@ -8,6 +8,7 @@ from outfits.config.schema.data import DATA_FORMATS, DataConfig
 from outfits.data.catalogue import Catalogue
 from outfits.data.cleaning import clean, clean_items, count_outfits, left_out
 from outfits.data.dataset import FillInTheBlank, LabelledOutfit, OutfitDataset, RawDataset
+from outfits.data.image_files import image_exists
 from outfits.data.interactions import clean_interactions
 from outfits.data.outfits import Outfits
 from outfits.data.packed_images import with_packed_images
@@ -66,9 +67,16 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         users, of_users = clean_interactions(raw.interactions, cleaned.kept_as, outfits, config)
         counts |= of_users
     known = [image for image in raw.further_images if image.item_id in cleaned.catalogue.positions]
+    there = [image for image in known if image_exists(image.path)]
+    if len(there) < len(known) and config.on_missing_image == "error":
+        lost = next(image for image in known if not image_exists(image.path))
+        raise DataError(
+            f"item {lost.item_id!r}: its further image {lost.path} is missing. Set data.on_missing_image=mask to leave "
+            "such images out."
+        )
     if raw.further_images:
-        counts |= {"further images read": len(raw.further_images), "further images kept": len(known)}
-    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users, known)
+        counts |= {"further images read": len(raw.further_images), "further images kept": len(there)}
+    return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users, there)
 
 
 def _without_outfits(raw: RawDataset, config: DataConfig) -> OutfitDataset:

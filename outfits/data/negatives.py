@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outfits.config.schema.scorer import NegativesConfig
+from outfits.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,13 @@ class NegativeSampler:
     def replacements(
         self, outfit: NDArray[np.int32], item: int, count: int, same_category: bool, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Draws replacements of ``item`` from outside the outfit; of any category where its own has no other item."""
+        """Draws replacements of ``item`` from outside the outfit; of any category where its own has no other item.
+
+        Raises:
+            DataError: if the outfit has every item.
+        """
+        if len(outfit) >= len(self.categories):
+            raise DataError(f"an outfit has all {len(outfit)} items of the catalogue, so that none can replace another")
         pool = self.members[self.categories[item]] if same_category else np.arange(len(self.categories))
         if same_category and len(pool) <= (self.categories[outfit] == self.categories[item]).sum():
             pool = np.arange(len(self.categories))

@@ -16,7 +16,7 @@ from outfits.hub import HUB, hub_folder, on_hub
 from outfits.naming import named, normalised
 
 ID_COLUMNS = ("item_id", "item_ID", "id", "__key__")
-# a repository, perhaps at a revision, of which refs/… alone have slashes, and a pattern in it
+# a repository, perhaps at a revision, of which those of refs/… alone are read with their slashes, and a pattern in it
 HUB_PATTERN = re.compile(rf"({HUB}[^/]+/[^/@]+(?:@refs/[^/]+/[^/]+|@[^/]+)?)(?:/(.*))?")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
@@ -24,7 +24,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".ti
 def with_packed_images(raw: RawDataset, config: DataConfig) -> RawDataset:
     """Returns the data set with the images that ``data.images`` names, or that the root has where no folder has them.
 
-    Of the format's own files each holds the images of one split, so that an image in two of them is no repeated one.
+    Of the format's own files, ``FOLDER/SPLIT.parquet`` or ``FOLDER/SPLIT-….parquet``, those of each split hold its
+    images, so that an image of two splits or folders is no repeated one.
 
     Items are sorted by the places of their images, which are then read in order. An item whose image is in none of the
     files has a path that does not exist, for ``data.on_missing_image``. The notes count images listed twice, and those
@@ -37,12 +38,14 @@ def with_packed_images(raw: RawDataset, config: DataConfig) -> RawDataset:
     if not files or (config.images is None and any(item.image_path is not None for item in raw.items)):
         return raw
     places: dict[str, Path] = {}
+    parts: dict[str, Path] = {}
     repeated: list[str] = []
     for file in files:
+        part = Path() if config.images is not None else file.with_name(file.stem.partition("-")[0])
         for item_id, path in images_of(file, config):
-            first = places.setdefault(item_id, path)
-            if first is not path and (config.images is not None or first.is_relative_to(file)):
+            if places.setdefault(item_id, path) is not path and parts[item_id] == part:
                 repeated.append(item_id)
+            parts.setdefault(item_id, part)
     if repeated and config.on_repeated_image == "error":
         raise DataError(
             f"{files[0].parent}: item {repeated[0]!r} has more than one image in {_described(files)}; "
@@ -86,7 +89,8 @@ def _located(config: DataConfig) -> tuple[Path, str]:
     if on_hub(pattern):
         found = HUB_PATTERN.fullmatch(pattern)
         repository, within = (pattern, None) if found is None else found.groups()
-        return hub_folder(repository, "dataset", "data.images"), within or "**/*.parquet"
+        pattern = within or "**/*.parquet"
+        return hub_folder(repository, "dataset", "data.images", pattern), pattern
     path = Path(pattern)
     if path.is_absolute():
         return Path(path.anchor), path.relative_to(path.anchor).as_posix()
@@ -103,7 +107,7 @@ def images_of(file: Path, config: DataConfig) -> Iterator[tuple[str, Path]]:
         for member in tar_members(file):
             name = PurePosixPath(member).name
             if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield normalised(name.partition(".")[0]), file / member
+                yield normalised(PurePosixPath(name).stem), file / member
         return
     opened = open_parquet(file)
     schema = opened.schema_arrow

@@ -358,12 +358,12 @@ def _interactions(table: Table, config: TablesConfig) -> list[Interaction]:
 
 def _further_images(table: Table, root: Path, config: TablesConfig) -> list[FurtherImage]:
     item_ids = _required(table, config.pair_item_id, "the row names no item")
-    images = _required(table, config.pair_image, "the row names no image")
+    _required(table, config.pair_image, "the row names no image")
     kinds = [PAIRED] * len(item_ids)
     if config.pair_kind is not None:
         kinds = _required(table, config.pair_kind, "the image is of no kind")
-    rows = zip(item_ids, images, kinds, strict=True)
-    return [FurtherImage(item_id, root / image, kind) for item_id, image, kind in rows]
+    rows = zip(item_ids, table[config.pair_image], kinds, strict=True)
+    return [FurtherImage(item_id, root / str(image).strip(), kind) for item_id, image, kind in rows]
 
 
 def _splits(table: Table, column: str) -> list[str]:

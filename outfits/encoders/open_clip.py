@@ -3,6 +3,7 @@
 import json
 import logging
 import pickle
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -90,7 +91,8 @@ class OpenClip:
         self.finish = steps[-2:]
         self.dim = int(open_clip.get_model_config(model)["embed_dim"])
         self.image_size = max(np.atleast_1d(self.model.visual.image_size).tolist())
-        self.key = content_hash(["open_clip", precision, weights_sha256(self.model), repr(transform)])
+        described = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))  # of functions, in versions before 3.3
+        self.key = content_hash(["open_clip", precision, weights_sha256(self.model), described])
 
     @cached_property
     def tokenizer(self) -> Callable[[list[str]], torch.Tensor]:

@@ -15,7 +15,7 @@ from outfits.config.schema.parts import VIEW_KINDS, PartsConfig
 from outfits.data.dataset import FurtherImage
 from outfits.data.outfits import SPLITS
 from outfits.encoders.content import content_hash, image_digests
-from outfits.encoders.images import Prepare, item_image
+from outfits.encoders.images import DECODING_ERRORS, Prepare, decode_image, reason
 from outfits.encoders.packed import PackedImages
 from outfits.encoders.pyramid import PyramidEncoder
 from outfits.encoders.views import VERSION, make_view
@@ -135,8 +135,11 @@ def plan_key(plan: ViewPlan, images: PackedImages, encoder: PyramidEncoder, seed
 
 
 @dataclass(frozen=True)
-class ViewImages(Dataset[tuple[int, list[NDArray[np.uint8]]]]):
-    """The images of a plan, shard by shard, as a loader's workers make them."""
+class ViewImages(Dataset[tuple[int, "list[NDArray[np.uint8]] | str"]]):
+    """The images of a plan, shard by shard, as a loader's workers make them; or why one cannot be made.
+
+    An exception of a worker would come out with the worker's traceback as its message.
+    """
 
     plan: ViewPlan
     images: PackedImages
@@ -146,16 +149,23 @@ class ViewImages(Dataset[tuple[int, list[NDArray[np.uint8]]]]):
     def __len__(self) -> int:
         return -(-len(self.plan) // SHARD)
 
-    def __getitem__(self, shard: int) -> tuple[int, list[NDArray[np.uint8]]]:
+    def __getitem__(self, shard: int) -> tuple[int, list[NDArray[np.uint8]] | str]:
         rows = range(shard * SHARD, min((shard + 1) * SHARD, len(self.plan)))
-        return shard, [self.image(row) for row in rows]
+        try:
+            return shard, [self.image(row) for row in rows]
+        except DataError as error:
+            return shard, str(error.args[0])
 
     def image(self, row: int) -> NDArray[np.uint8]:
-        """The image of a row, uint8, ``[S, S, 3 or 4]``."""
+        """The image of a row, uint8, ``[S, S, 3 or 4]``; raises DataError if a further one cannot be decoded."""
         plan, path = self.plan, self.plan.paths[row]
         item, kind = int(plan.items[row]), plan.kinds[row]
         if path is not None:
-            found: NDArray[np.uint8] = self.prepare(item_image(path, f"further image of item {item}"))  # type: ignore[arg-type]
+            try:
+                found: NDArray[np.uint8] = self.prepare(decode_image(path))
+            except DECODING_ERRORS as error:
+                way_out = "mend the file, or leave its row out of data.tables.pairs"
+                raise DataError(f"further image {path} cannot be decoded ({reason(error)}); {way_out}") from error
             return found
         own = self.images.pixels[item]
         if kind == AS_IT_IS:
@@ -180,10 +190,16 @@ class PyramidStore(ShardStore):
 
 
 def pyramid_work(encoder: PyramidEncoder, store: PyramidStore) -> ShardWork:
-    """Work of encoding the shards of :class:`ViewImages`, on the processor."""
+    """Work of encoding the shards of :class:`ViewImages`, on the processor; raises DataError where one is none."""
+
+    def encode(made: tuple[int, list[NDArray[np.uint8]] | str]) -> None:
+        shard, images = made
+        if isinstance(images, str):
+            raise DataError(images)
+        store.write(shard, {"pyramids": encoder.encode(images)})
 
     def start(device: torch.device) -> Any:
-        return lambda shard: store.write(shard[0], {"pyramids": encoder.encode(shard[1])})
+        return encode
 
     return start
 

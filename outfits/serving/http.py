@@ -116,11 +116,14 @@ def may_change(config: ServeConfig, token: str | None) -> Callable[[Request], bo
         if token is not None or config.host != LOOPBACK:
             return token is not None
         host, site, origin = (request.headers.get(name) for name in ("host", "sec-fetch-site", "origin"))
-        if urlsplit(f"//{host}").hostname not in LOCAL:
+        try:
+            if urlsplit(f"//{host}").hostname not in LOCAL:
+                return False
+            if site is not None:
+                return site in ("same-origin", "none")
+            return origin is None or urlsplit(origin).netloc == host
+        except ValueError:  # of what is no address
             return False
-        if site is not None:
-            return site in ("same-origin", "none")
-        return origin is None or urlsplit(origin).netloc == host
 
     return allowed
 

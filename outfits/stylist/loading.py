@@ -56,7 +56,8 @@ def load_run(run_dir: str | Path, device: str, cache_dir: str | Path | None, dat
     if not (folder / run_files.CONFIG).is_file():
         raise ArtifactError(f"{folder} holds no run: {run_files.CONFIG} is missing; name the folder of a finished run")
     if not (folder / run_files.COMPATIBILITY).is_file():
-        raise ArtifactError(f"run {folder} lacks {run_files.COMPATIBILITY}; finish it with train.py resume={folder}")
+        way_out = f"finish it with train.py resume={folder}, naming what it lacks in stages=[…]"
+        raise ArtifactError(f"run {folder} lacks {run_files.COMPATIBILITY}; {way_out}")
     config = read_config(folder / run_files.CONFIG)
     manifest = read_manifest(folder)
     if cache_dir is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -33,6 +33,9 @@ from outfits.stylist.onnx_files import (
     require_onnx,
     write_onnx,
 )
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 WEIGHTS = "*.safetensors"
 
@@ -92,6 +95,7 @@ def push_to_hub(folder: str | Path, repository: str, *, private: bool = False) -
 
     Raises:
         ArtifactError: if the folder is no exported run, or the hub refuses it.
+        ConfigError: if the repository holds something else.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -102,6 +106,8 @@ def push_to_hub(folder: str | Path, repository: str, *, private: bool = False) -
     api = HfApi(library_name=LIBRARY, library_version=outfits.__version__)
     try:
         repository = api.create_repo(repository, private=private, exist_ok=True).repo_id
+        if not _holds_an_export(api, repository):
+            raise ConfigError([f"push: {HUB}{repository} holds something else than an exported run; name another one"])
         api.upload_folder(
             repo_id=repository,
             folder_path=folder,
@@ -123,6 +129,14 @@ def is_exported_run(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(stated, dict) and stated.get("library_name") == LIBRARY
+
+
+def _holds_an_export(api: "HfApi", repository: str) -> bool:
+    """Whether a repository of the hub holds an exported run, or nothing yet."""
+    files = set(api.list_repo_files(repository)) - {".gitattributes"}
+    if run_files.CARD_FACTS not in files:
+        return not files
+    return is_exported_run(Path(api.hf_hub_download(repository, run_files.CARD_FACTS)).parent)
 
 
 def _exportable(loaded: LoadedRun) -> Iterator[Exportable]:

@@ -78,7 +78,8 @@ def _cells(outfit: StyledOutfit, imagined: Sequence[ImaginedItem]) -> list[Cell]
             image = thought.image.resize((PIXELS[0], PIXELS[0]), Image.Resampling.BICUBIC)
             cells.append(Cell(image, "", "imagined", f"cosine {thought.similarity:.2f}", False))
         picture = item_thumbnail(Item(item.name, item.category, item.text, item.image_path), PIXELS)
-        name = textwrap.shorten(item.id or "own", LETTERS, placeholder="…")
+        name = item.id or "own"
+        name = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
         cells.append(Cell(picture, item.text or item.name, item.category, name, bool(given) and place >= given))
     return cells
 

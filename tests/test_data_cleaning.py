@@ -206,6 +206,12 @@ def test_empty_texts_are_counted_and_stay_empty() -> None:
     assert cleaned.catalogue.texts[0] == ""
 
 
+def test_half_a_character_of_a_text_is_replaced() -> None:
+    texts = ["red dress \ud83d", "\ud83d\udc57", "caf\u00e9 \U0001f457"]  # cut, in two halves, whole
+    items = [Item(item, "coat", text, None) for item, text in zip("abc", texts, strict=True)]
+    assert clean(raw("abc", items=items), config()).catalogue.texts == ["red dress \ufffd", "\U0001f457", texts[2]]
+
+
 def many(split_sizes: dict[str, int]) -> RawDataset:
     items = [Item(str(n), f"category {n % 7}", "text", None) for n in range(60)]
     splits = [split for split, size in split_sizes.items() for _ in range(size)]

@@ -105,9 +105,7 @@ def test_a_search_over_ranks_is_that_of_one_process(world: World, name: str, siz
         assert_same(trace, expected)
 
 
-def test_states_of_other_shares_are_computed_once_a_block(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_states_of_other_shares_are_computed_once_a_block(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer, blocks = dealt(world, ThreadRanks(0, {"values": [None] * 2})), []
     own = scorer._states_of_block
     monkeypatch.setattr(scorer, "_states_of_block", lambda *args: blocks.append(args[2].start) or own(*args))

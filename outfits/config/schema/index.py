@@ -37,7 +37,10 @@ class IndexConfig:
         ge=1,
     )
     probes: int | None = key(
-        None, "lists searched for a latent; null: every twelfth, and 8 at least; lance: as LanceDB has it", ge=1
+        None,
+        "lists searched for a latent; null: every twelfth, and 8 at least; lance: as LanceDB has it, which is few for "
+        "many categories (docs/scale.md)",
+        ge=1,
     )
     pq_bytes: int | None = key(
         None,

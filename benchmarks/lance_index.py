@@ -1,4 +1,4 @@
-"""LanceDB beside FAISS: ``python benchmarks/lance.py [--items 10000 100000]``.
+"""LanceDB beside FAISS: ``python benchmarks/lance_index.py [--items 10000 100000]``.
 
 Clustered random vectors in 100 categories; the two latents of an outfit are looked for in all categories, as the
 generator's completion asks. For every kind of index: seconds to build, how often the nearest item of a category is

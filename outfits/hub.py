@@ -62,10 +62,11 @@ def _snapshot(repository: str, kind: str, revision: str | None, pattern: str | N
 
     wanted = None if pattern is None else [pattern, pattern.removeprefix("**/")]  # which matches no folder at all too
     download = partial(snapshot_download, repository, repo_type=kind, cache_dir=home, allow_patterns=wanted)
+    cached: Path | None
     try:
-        cached: Path | None = Path(str(download(revision=revision, local_files_only=True)))
+        cached = found = Path(str(download(revision=revision, local_files_only=True)))
         if _listed(repository, kind, revision, home):
-            return Path(str(cached))
+            return found
     except LocalEntryNotFoundError as error:
         part = getattr(error, "snapshot_path", None)  # of a download that was interrupted, or of some files
         folder = Path(home, f"{kind}s--{repository.replace('/', '--')}", "snapshots")
@@ -73,7 +74,7 @@ def _snapshot(repository: str, kind: str, revision: str | None, pattern: str | N
         cached = Path(part) if part is not None else there[-1] if there else None
     try:
         return Path(str(download(revision=revision if cached is None else cached.name)))
-    except HFValidationError:
+    except HFValidationError:  # a ValueError, of a name that no cache can have
         raise
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         if cached is None:

@@ -183,11 +183,11 @@ def open_run(config: Config) -> Run:
                 ]
             )
     makes = is_rank_zero() and found is None
-    stages = config.stages if found is None else [name for name in STAGES if name in {*found.stages, *config.stages}]
-
     kept = config
-    if found is not None:  # what is evaluated goes with the stage that does it
-        kept = replace(found, stages=stages, evaluate=config.evaluate if "test" in config.stages else found.evaluate)
+    if found is not None:
+        stages = [name for name in STAGES if name in {*found.stages, *config.stages}]
+        evaluate = config.evaluate if "test" in config.stages else found.evaluate  # goes with the stage that evaluates
+        kept = replace(found, stages=stages, evaluate=evaluate)
 
     def keep() -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from outfits.errors import DataError
 from outfits.hub import HUB, hub_folder, on_hub
 from outfits.naming import named, near, normalised
 
+IMAGES = "images"  # the folder of images in a root
 # Marks at the start of a text; the longer one comes first, since it begins like the shorter one.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -202,9 +203,6 @@ def absent(root: Path, names: Sequence[str]) -> list[str]:
     """A line for the log on the files and folders that a root lacks and may lack; none where it has them all."""
     gone = [name for name in names if not (root / name).exists()]
     return [f"not found and left out: {', '.join(gone)}; {what_is_there(root / gone[0])}"] if gone else []
-
-
-IMAGES = "images"  # the folder of images in a root
 
 
 def image_folder(root: Path) -> Path | None:

@@ -67,13 +67,15 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         users, of_users = clean_interactions(raw.interactions, cleaned.kept_as, outfits, config)
         counts |= of_users
     known = [image for image in raw.further_images if image.item_id in cleaned.catalogue.positions]
-    there = [image for image in known if image_exists(image.path)]
-    if len(there) < len(known) and config.on_missing_image == "error":
-        lost = next(image for image in known if not image_exists(image.path))
-        raise DataError(
-            f"item {lost.item_id!r}: its further image {lost.path} is missing. Set data.on_missing_image=mask to leave "
-            "such images out."
-        )
+    there = []
+    for image in known:
+        if image_exists(image.path):
+            there.append(image)
+        elif config.on_missing_image == "error":
+            raise DataError(
+                f"item {image.item_id!r}: its further image {image.path} is missing. Set data.on_missing_image=mask to "
+                "leave such images out."
+            )
     if raw.further_images:
         counts |= {"further images read": len(raw.further_images), "further images kept": len(there)}
     return OutfitDataset(raw.name, cleaned.catalogue, outfits, fitb, labelled, counts, facts, notes, users, there)

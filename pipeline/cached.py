@@ -1,15 +1,17 @@
-"""Trains a model whose product lies in the cache that runs share."""
+"""Makes what lies in the cache that runs share: one run makes it, others that want it meanwhile wait."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import lightning as L
+from filelock import FileLock, Timeout
 
 from datamodules.base import OutfitLoaders
 from lightning_modules.fitting import Checkpoints, fit_resumable
-from lightning_modules.trainer import on_rank_zero
+from lightning_modules.trainer import before_writing, is_rank_zero, on_rank_zero, wait_for_all_ranks
 from outfits import run_files
 from pipeline.run import Run
 
@@ -19,6 +21,42 @@ class TrainingLength(Protocol):
 
     epochs: int
     patience: int
+
+
+@contextmanager
+def alone_at(run: Run, folder: Path, stage: str) -> Iterator[None]:
+    """Keeps other runs, on all machines that share the folder, from working on it; waits for one that does.
+
+    What it still lacks is to be found out afterwards. The lock of a process that dies is free; the lock's file stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    if is_rank_zero():
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            run.log(stage, f"another run works on {folder}; this one waits for it")
+            lock.acquire()
+    wait_for_all_ranks()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def to_be_made(run: Run, path: Path, stage: str, what: str) -> Iterator[bool]:
+    """Yields whether ``what``, a file of the cache, has still to be made; if so, no other run makes it meanwhile."""
+    reusing = f"reusing {what} in {path.parent}"
+    if before_writing(path.exists):
+        run.log(stage, reusing)
+        yield False
+        return
+    with alone_at(run, path.parent, stage):
+        found = before_writing(path.exists)
+        if found:
+            run.log(stage, reusing)
+        yield not found
 
 
 def fit_into_cache(
@@ -32,6 +70,8 @@ def fit_into_cache(
     save: Callable[[Any], object],
 ) -> None:
     """Trains a module, from its last checkpoint if there is one, and saves the model of its best epoch.
+
+    Belongs into :func:`to_be_made`.
 
     Args:
         run: the run that trains it.

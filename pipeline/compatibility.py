@@ -9,7 +9,7 @@ import numpy as np
 
 from datamodules.compatibility import CompatibilityDataModule
 from lightning_modules.compatibility import CompatibilityModule
-from lightning_modules.trainer import before_writing, is_rank_zero, on_rank_zero
+from lightning_modules.trainer import is_rank_zero, on_rank_zero
 from outfits import run_files
 from outfits.completion.context import MethodContext
 from outfits.config.schema.scorer import ScorerConfig
@@ -24,7 +24,7 @@ from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.models.published import load_published
 from outfits.storage import copy_file, write_json
 from outfits.weights import save_network, weights_digest
-from pipeline.cached import fit_into_cache
+from pipeline.cached import fit_into_cache, to_be_made
 from pipeline.run import Run, content_key
 
 
@@ -130,22 +130,26 @@ def _train_one(run: Run, dataset: OutfitDataset, train: Outfits, config: ScorerC
         *run.training_facts(),
     )
     folder = run.cache / "scorers" / f"{name}-{key}"
-    if (folder / run_files.SCORER).exists():
-        run.log("compatibility", f"reusing the {name} in {folder}")
-        return folder
-    run.require("compatibility", wanted_by=f"this run's {name}")
-    watched = "auc" if train.scores is None else "spearman"
-    if train.scores is None and not config.negatives.per_outfit:
-        raise ConfigError(["scorer.negatives.per_outfit: is 0, but outfits have no given scores to be fitted to"])
-    run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
+    path = folder / run_files.SCORER
 
     def save(model: OutfitTransformer) -> None:
         if config.calibrate and train.scores is None:
             _calibrate(run, dataset, model, seed, name)
-        save_network(model, folder / run_files.SCORER)
+        save_network(model, path)
 
-    data = CompatibilityDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed)
-    fit_into_cache(run, folder, name, watched, config, lambda: CompatibilityModule(catalogue, config, name), data, save)
+    with to_be_made(run, path, "compatibility", f"the {name}") as missing:
+        if missing:
+            run.require("compatibility", wanted_by=f"this run's {name}")
+            watched = "auc" if train.scores is None else "spearman"
+            if train.scores is None and not config.negatives.per_outfit:
+                raise ConfigError(
+                    ["scorer.negatives.per_outfit: is 0, but outfits have no given scores to be fitted to"]
+                )
+            run.log("compatibility", f"training the {name} on {len(train):,} outfits → {folder}")
+            data = CompatibilityDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed)
+            fit_into_cache(
+                run, folder, name, watched, config, lambda: CompatibilityModule(catalogue, config, name), data, save
+            )
     return folder
 
 
@@ -168,18 +172,19 @@ def _take_published(run: Run, dataset: OutfitDataset, path: Path) -> Path:
     fitted_on = [features.key, valid.items.tolist(), valid.offsets.tolist()] if calibrates else None
     key = content_key(model.settings, weights_digest(model), fitted_on, run.config.seed)
     folder = run.cache / "scorers" / f"published-{key}"
-    if before_writing((folder / run_files.SCORER).exists):
-        run.log("compatibility", f"reusing the scorer in {folder}")
-        return folder
-    run.require("compatibility", wanted_by="this run's scorer")
-    run.log("compatibility", f"taking the scorer from {path}; which outfits it was trained on, the file does not say")
+    taken = folder / run_files.SCORER
 
     def export() -> None:
         if calibrates:
             _calibrate(run, dataset, model, run.config.seed, "scorer")
-        save_network(model, folder / run_files.SCORER)
+        save_network(model, taken)
 
-    on_rank_zero(export)
+    with to_be_made(run, taken, "compatibility", "the scorer") as missing:
+        if missing:
+            run.require("compatibility", wanted_by="this run's scorer")
+            text = f"taking the scorer from {path}; which outfits it was trained on, the file does not say"
+            run.log("compatibility", text)
+            on_rank_zero(export)
     return folder
 
 

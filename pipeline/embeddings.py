@@ -37,7 +37,7 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
         missing = before_writing(store.pending)
         run.log("embeddings", f"{len(catalogue):,} items, {len(missing)} of {len(store)} shards → {store.folder}")
         inputs = encoder.images(catalogue, config.shard_size, **policies)
-        compute_shards(run, "embeddings", store, missing, embedding_work(encoder, store), inputs)
+        compute_shards(run, "embeddings", store, embedding_work(encoder, store), inputs)
         on_rank_zero(store.finish)
         embeddings = store.finish()
     else:

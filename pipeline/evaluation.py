@@ -235,7 +235,7 @@ class MethodEvaluator:
         if missing:
             run.log("test", f"{text}: {len(missing)} of {len(store)} shards{_what(tasks)}")
             work = evaluation_work(store, call, tasks, self.context)
-            compute_shards(run, "test", store, missing, work, together=run.config.targets.states == "dealt")
+            compute_shards(run, "test", store, work, together=run.config.targets.states == "dealt")
         else:
             run.log("test", f"{text}: reusing {folder}{_what(tasks)}")
         names = [self.outfits.outfit_ids[position] for position in tasks.outfits]

@@ -28,7 +28,7 @@ from outfits.report.imaging.imagined import Imagined, measure_imagined
 from outfits.report.imaging.report import write_imaging_report
 from outfits.storage import Arrays, copy_file, read_arrays, write_arrays
 from outfits.weights import weights_digest
-from pipeline.cached import fit_into_cache
+from pipeline.cached import fit_into_cache, to_be_made
 from pipeline.compatibility import Scorers
 from pipeline.dataset import encoder_source
 from pipeline.images import prepared_images
@@ -123,36 +123,33 @@ def _train(run: Run, dataset: OutfitDataset, data: ConditionedImageDataModule, c
     )
     folder, path = run.cache / "imaging" / f"{NAME}-{key}", run.folder / run_files.DECODER
     trained = folder / run_files.DECODER
-    if before_writing(trained.exists):
-        run.log(NAME, f"reusing the decoder in {folder}")
-    else:
-        images = len(data.items["train"])
-        if config.latents:
-            found = _training_latents(run, dataset, context, folder / "latents.npz")
-            categories = catalogue.categories[found["items"]]
-            inputs = decoder_inputs(torch.from_numpy(found["latents"]), categories, context.num_categories)
-            data.add_conditions(inputs.numpy(), found["items"])
-        run.log(
-            NAME,
-            f"training the decoder on {images:,} images and {len(data.make_samples('train')) - images:,} latents that "
-            f"find one of them, {config.epochs} epochs → {folder}",
-        )
-        fit_into_cache(
-            run,
-            folder,
-            NAME,
-            "-loss",
-            config,
-            lambda: ConditionalModule(
-                ConditionalGenerator(config, data.conditions.shape[1], config.image_size),
-                config,
-                config,
+    with to_be_made(run, trained, NAME, "the decoder") as missing:
+        if missing:
+            images = len(data.items["train"])
+            if config.latents:
+                found = _training_latents(run, dataset, context, folder / "latents.npz")
+                categories = catalogue.categories[found["items"]]
+                inputs = decoder_inputs(torch.from_numpy(found["latents"]), categories, context.num_categories)
+                data.add_conditions(inputs.numpy(), found["items"])
+            latents = len(data.make_samples("train")) - images
+            text = f"training the decoder on {images:,} images and {latents:,} latents that find one of them"
+            run.log(NAME, f"{text}, {config.epochs} epochs → {folder}")
+            fit_into_cache(
+                run,
+                folder,
                 NAME,
-                draw=partial(beside, noise=config.noise, latent_dim=generator.latent_dim),
-            ),
-            data,
-            lambda model: save_decoder(model, trained, generator),
-        )
+                "-loss",
+                config,
+                lambda: ConditionalModule(
+                    ConditionalGenerator(config, data.conditions.shape[1], config.image_size),
+                    config,
+                    config,
+                    NAME,
+                    draw=partial(beside, noise=config.noise, latent_dim=generator.latent_dim),
+                ),
+                data,
+                lambda model: save_decoder(model, trained, generator),
+            )
     on_rank_zero(lambda: copy_file(trained, path))
 
 

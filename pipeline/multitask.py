@@ -20,7 +20,7 @@ from outfits.encoders.multitask.store import Backbone, StoredNetwork, load_multi
 from outfits.metrics.multitask import Gallery, measure
 from outfits.report.multitask.report import MultitaskResult, examples, write_report
 from outfits.storage import copy_file
-from pipeline.cached import fit_into_cache
+from pipeline.cached import fit_into_cache, to_be_made
 from pipeline.dataset import record_dataset
 from pipeline.multitask_items import STAGE, prepare_multitask
 from pipeline.reports import leave_report
@@ -119,24 +119,23 @@ class Trainings:
         )
         folder = run.cache / STAGE / f"{name}-{key}"
         path = folder / run_files.MULTITASK
-        if before_writing(path.exists):
-            run.log(STAGE, f"reusing {name} in {folder}")
-            return path
-        run.log(STAGE, f"training {name}: {', '.join(config.tasks)} → {folder}")
-        taught_by = {task: load_multitask(file).network for task, file in teachers.items()}
-        built = architecture or config
-        fit_into_cache(
-            run,
-            folder,
-            name,
-            "score",
-            config,
-            lambda: MultitaskModule(lambda: backbone.network(built, len(self.names)), config, name, taught_by),
-            MultitaskDataModule(
-                items, backbone.tokens, config, num_workers=run.config.data.num_workers, seed=run.config.seed
-            ),
-            lambda model: save_multitask(model, self.names, path),
-        )
+        with to_be_made(run, path, STAGE, name) as missing:
+            if missing:
+                run.log(STAGE, f"training {name}: {', '.join(config.tasks)} → {folder}")
+                taught_by = {task: load_multitask(file).network for task, file in teachers.items()}
+                built = architecture or config
+                fit_into_cache(
+                    run,
+                    folder,
+                    name,
+                    "score",
+                    config,
+                    lambda: MultitaskModule(lambda: backbone.network(built, len(self.names)), config, name, taught_by),
+                    MultitaskDataModule(
+                        items, backbone.tokens, config, num_workers=run.config.data.num_workers, seed=run.config.seed
+                    ),
+                    lambda model: save_multitask(model, self.names, path),
+                )
         return path
 
 

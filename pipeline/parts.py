@@ -31,7 +31,7 @@ from outfits.report.parts.examples import examples
 from outfits.report.parts.report import PartsResult, write_report
 from outfits.storage import copy_file
 from outfits.weights import save_network
-from pipeline.cached import fit_into_cache
+from pipeline.cached import fit_into_cache, to_be_made
 from pipeline.dataset import record_dataset
 from pipeline.embeddings import embed_dataset
 from pipeline.images import prepared_images
@@ -105,15 +105,14 @@ def _trained(run: Run, dataset: OutfitDataset, views: ViewPyramids) -> Path:
     key = content_key(learning, views.key, dataset.catalogue.categories.tolist(), seed, *run.training_facts())
     folder = run.cache / "grnet" / key
     path = folder / run_files.GRNET
-    if before_writing(path.exists):
-        run.log("parts", f"reusing GRNet in {folder}")
-        return folder
-    run.log("parts", f"training GRNet on {len(views.plan.view_rows('train')):,} views → {folder}")
-    data = PartsDataModule(
-        views, dataset.catalogue.categories, config, num_workers=run.config.data.num_workers, seed=seed
-    )
-    save = partial(save_network, path=path)
-    fit_into_cache(run, folder, "parts", "top1", config, lambda: PartsModule(views, config), data, save)
+    with to_be_made(run, path, "parts", "GRNet") as missing:
+        if missing:
+            run.log("parts", f"training GRNet on {len(views.plan.view_rows('train')):,} views → {folder}")
+            data = PartsDataModule(
+                views, dataset.catalogue.categories, config, num_workers=run.config.data.num_workers, seed=seed
+            )
+            save = partial(save_network, path=path)
+            fit_into_cache(run, folder, "parts", "top1", config, lambda: PartsModule(views, config), data, save)
     return folder
 
 

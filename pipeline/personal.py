@@ -24,7 +24,7 @@ from outfits.models.hfgn import Hfgn
 from outfits.report.personal.report import PersonalResult, examples, write_report
 from outfits.storage import copy_file, write_atomically
 from outfits.weights import save_network
-from pipeline.cached import fit_into_cache
+from pipeline.cached import fit_into_cache, to_be_made
 from pipeline.dataset import record_dataset
 from pipeline.embeddings import embed_dataset
 from pipeline.reports import leave_report
@@ -111,10 +111,6 @@ def _trained(run: Run, dataset: OutfitDataset, users: UserOutfits, graph: Hetero
     )
     folder = run.cache / "recommenders" / f"{name}-{key}"
     path = folder / (run_files.RECOMMENDER if name == "hfgn" else run_files.PEER)
-    if before_writing(path.exists):
-        run.log("personal", f"reusing the {name} in {folder}")
-        return folder
-    run.log("personal", f"training the {name} on {users.pairs('train').shape[1]:,} liked outfits → {folder}")
 
     def save(model: nn.Module) -> None:
         if isinstance(model, Hfgn):
@@ -122,14 +118,14 @@ def _trained(run: Run, dataset: OutfitDataset, users: UserOutfits, graph: Hetero
         else:
             write_atomically(path, lambda file: torch.save(model.state_dict(), file))
 
-    fit_into_cache(
-        run,
-        folder,
-        name,
-        "ndcg",
-        config,
-        lambda: PersonalModule(graph, users, partial(RECOMMENDERS[name].load(), graph, config), config, name),
-        PersonalDataModule(dataset, graph.category_weights, config, num_workers=run.config.data.num_workers, seed=seed),
-        save,
-    )
+    with to_be_made(run, path, "personal", f"the {name}") as missing:
+        if missing:
+            run.log("personal", f"training the {name} on {users.pairs('train').shape[1]:,} liked outfits → {folder}")
+            build = partial(RECOMMENDERS[name].load(), graph, config)
+            data = PersonalDataModule(
+                dataset, graph.category_weights, config, num_workers=run.config.data.num_workers, seed=seed
+            )
+            fit_into_cache(
+                run, folder, name, "ndcg", config, lambda: PersonalModule(graph, users, build, config, name), data, save
+            )
     return folder

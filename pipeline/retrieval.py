@@ -28,7 +28,7 @@ from outfits.models.retrieval import RetrievalTransformer, Retriever
 from outfits.report.retrieval.report import RetrievalResult, write_report
 from outfits.storage import copy_file
 from outfits.weights import load_network, save_network
-from pipeline.cached import fit_into_cache
+from pipeline.cached import fit_into_cache, to_be_made
 from pipeline.compatibility import Scorers, load_scorers, scorer_and_judge_outfits
 from pipeline.embeddings import embed_dataset
 from pipeline.reports import leave_report
@@ -123,19 +123,18 @@ def _trained(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, name: str) 
     )
     folder = run.cache / "retrievers" / f"{name}-{key}"
     path = folder / run_files.RETRIEVER
-    if before_writing(path.exists):
-        run.log("retrieval", f"reusing the {name} in {folder}")
-        return path
-    run.log("retrieval", f"training the {name} on {len(train):,} outfits → {folder}")
-    build = partial(RETRIEVERS[name].load(), scorer.module, len(catalogue.category_names), config)
-    fit_into_cache(
-        run,
-        folder,
-        name,
-        "recall",
-        config,
-        lambda: RetrievalModule(catalogue, build, config, name),
-        RetrievalDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed),
-        lambda model: save_network(model, path, scorer_sha256=scorer.sha256),
-    )
+    with to_be_made(run, path, "retrieval", f"the {name}") as missing:
+        if missing:
+            run.log("retrieval", f"training the {name} on {len(train):,} outfits → {folder}")
+            build = partial(RETRIEVERS[name].load(), scorer.module, len(catalogue.category_names), config)
+            fit_into_cache(
+                run,
+                folder,
+                name,
+                "recall",
+                config,
+                lambda: RetrievalModule(catalogue, build, config, name),
+                RetrievalDataModule(dataset, config, train, num_workers=run.config.data.num_workers, seed=seed),
+                lambda model: save_network(model, path, scorer_sha256=scorer.sha256),
+            )
     return path

@@ -21,6 +21,7 @@ from outfits.models.frozen import FrozenScorer, load_student
 from outfits.models.student import TwoTower
 from outfits.shards import ShardStore
 from outfits.weights import save_network, weights_digest
+from pipeline.cached import to_be_made
 from pipeline.run import Run, content_key
 from pipeline.shards import compute_shards
 
@@ -76,9 +77,8 @@ def teach_student(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> Tau
             what = f"S scores additions to {len(tasks):,} training tasks, {len(missing)} of {len(store)} shards"
             run.log("targets", f"teaching the student, round {number} of {len(split.rounds)}: {what}")
             teaching = teaching_work(store, tasks, scorer.module, catalogue, config, student, seed + number)
-            compute_shards(run, "targets", store, missing, teaching)
+            compute_shards(run, "targets", store, teaching)
         if not trained:
-            run.log("targets", f"training the student → {path}")
             _train(run, dataset, scorer, rounds, path)
         elif not missing:
             run.log("targets", f"reusing the student in {path}")
@@ -97,7 +97,10 @@ def _train(run: Run, dataset: OutfitDataset, scorer: FrozenScorer, rounds: list[
         student = train_student(rounds, scorer.module, dataset.catalogue, config, seed, device)
         save_network(student, path, scorer_sha256=scorer.sha256)
 
-    run_once(train, run.config.trainer)
+    with to_be_made(run, path, "targets", "the student") as missing:
+        if missing:
+            run.log("targets", f"training the student → {path}")
+            run_once(train, run.config.trainer)
 
 
 def student_of(run: Run, dataset: OutfitDataset, scorer: FrozenScorer) -> TwoTower:

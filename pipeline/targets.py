@@ -91,7 +91,7 @@ class TargetMiner:
             work = mining_work(store, self.scorer.module, catalogue, config, two_stage)
             # a shortlist needs no other rank
             together = config.states == "dealt" and two_stage is None
-            compute_shards(run, "targets", store, missing, work, together=together)
+            compute_shards(run, "targets", store, work, together=together)
         else:
             run.log("targets", f"reusing {len(tasks):,} {name} targets in {store.folder}{small}")
         return store.load()
@@ -157,7 +157,7 @@ class TargetMiner:
                 run.require("targets", wanted_by="two-stage mining")
                 two_stage = TwoStage(taught.module, candidates)
                 audit = audit_work(store, exact, self.scorer.module, catalogue, config, two_stage)
-                compute_shards(run, "targets", store, missing, audit)
+                compute_shards(run, "targets", store, audit)
             metrics, taken = audit_metrics(store, exact, candidates)
             audits.append(metrics)
             calls += taken

@@ -27,7 +27,7 @@ from outfits.representations.perceptual import FrozenFeatures
 from outfits.representations.store import frozen_features
 from outfits.storage import Arrays, copy_file, read_arrays, write_arrays, write_json
 from outfits.weights import save_network, weights_digest
-from pipeline.cached import fit_into_cache
+from pipeline.cached import fit_into_cache, to_be_made
 from pipeline.run import Run, content_key
 
 PLACE = "model.imaging.perceptual"
@@ -96,18 +96,17 @@ class ImagingWork:
         key = content_key(name, settings, made_from, images, run.config.seed, *run.training_facts())
         folder = run.cache / "imaging" / f"{name}-{key}"
         path = folder / run_files.NETWORK
-        if before_writing(path.exists):
-            run.log("imaging", f"reusing the {name} in {folder}")
-        else:
-            run.require("imaging", wanted_by="this model")
-            run.log("imaging", f"training the {name}, {config.epochs} epochs → {folder}")
-            started = time.perf_counter()
+        with to_be_made(run, path, "imaging", f"the {name}") as missing:
+            if missing:
+                run.require("imaging", wanted_by="this model")
+                run.log("imaging", f"training the {name}, {config.epochs} epochs → {folder}")
+                started = time.perf_counter()
 
-            def save(network: Any) -> None:
-                write_json(folder / run_files.TRAINING, {"seconds": round(time.perf_counter() - started, 1)})
-                save_network(network, path)
+                def save(network: Any) -> None:
+                    write_json(folder / run_files.TRAINING, {"seconds": round(time.perf_counter() - started, 1)})
+                    save_network(network, path)
 
-            fit_into_cache(run, folder, name, metric, config, build, data, save)
+                fit_into_cache(run, folder, name, metric, config, build, data, save)
 
         def keep() -> None:
             copy_file(folder / run_files.TRAINING, copy.with_suffix(".json"))

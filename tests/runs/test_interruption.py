@@ -2,12 +2,14 @@
 
 import csv
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.runs.programs import Place, here, killed, stopped, without_times
+from tests.runs.programs import Place, command, here, killed, stopped, without_times
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +145,16 @@ def test_a_damaged_embedding_shard_is_computed_again(undisturbed: Place, fresh: 
     (made,) = fresh.cache.glob("embeddings/*/embeddings.npy")
     (expected,) = undisturbed.cache.glob("embeddings/*/embeddings.npy")
     np.testing.assert_array_equal(np.load(made), np.load(expected))
+
+
+def test_two_runs_at_once_make_every_shared_product_once(fresh: Place) -> None:
+    places = [fresh, replace(fresh, run=fresh.run.with_name("other-run"))]
+    stages = "stages=[embeddings,compatibility,targets]"
+    with ThreadPoolExecutor(len(places)) as pool:
+        ended = pool.map(lambda place: command("train.py", place.arguments(stages)).succeeded().output, places)
+        said = "\n".join(ended).splitlines()
+    for made in ("training the scorer", "training the judge"):
+        assert sum(made in line for line in said) == 1, said
+    assert sum("reusing the scorer" in line for line in said) == 1
+    first, second = ((place.run / "scorer.safetensors").read_bytes() for place in places)
+    assert first == second

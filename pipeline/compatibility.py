@@ -18,7 +18,12 @@ from outfits.data.outfits import Outfits
 from outfits.data.splits import judge_holdout
 from outfits.errors import ArtifactError, ConfigError
 from outfits.metrics.calibration import Calibration, fit_calibration, measure_calibration
-from outfits.metrics.evaluate_scorer import measure_compatibility, measure_given_scores, measure_probe
+from outfits.metrics.evaluate_scorer import (
+    measure_compatibility,
+    measure_given_scores,
+    measure_probe,
+    official_counts,
+)
 from outfits.models.compatibility import OutfitTransformer
 from outfits.models.frozen import FrozenScorer, load_scorer
 from outfits.models.published import load_published
@@ -108,7 +113,8 @@ def measure_scorers(
     shown = ", ".join(f"{name} {value:.3f}" for name, value in (metrics | known).items() if value is not None)
     run.log("compatibility", f"{config.split} split: {shown}")
     digests = {"sha256": scorer.sha256, "judge_sha256": None if judge is None else judge.sha256}
-    measured = {"split": config.split, "distractors": config.distractors}
+    measured: dict[str, Any] = {"split": config.split, "distractors": config.distractors}
+    measured["official"] = official_counts(dataset, config.split)
     written = {**metrics, "calibration": stated or None, **measured, **digests}
     on_rank_zero(lambda: write_json(run.folder / run_files.COMPATIBILITY, written))
     return Scorers(scorer, judge, metrics, calibration)

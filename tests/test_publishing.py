@@ -145,6 +145,7 @@ def test_a_card_has_the_figures_of_the_report(run: Path, tmp_path: Path) -> None
     results.parent.mkdir()
     results.write_text(json.dumps({"k": 2, "outfits": 6, "methods": {"greedy_k": method}}))
     measured = {"auc_random": 0.75, "fitb_random": 0.5, "split": "valid", "distractors": 9}
+    measured |= {"official_fitb": 0.25, "official": {"positives": 0, "negatives": 0, "questions": 40}}
     compatibility.write_text(json.dumps({**json.loads(before), **measured}))
     try:
         card = (outfits.export(run, tmp_path / "out") / "README.md").read_text(encoding="utf-8")
@@ -155,10 +156,12 @@ def test_a_card_has_the_figures_of_the_report(run: Path, tmp_path: Path) -> None
     assert " | 6 | 0.500 | -0.100 (-0.250 to +0.050) | – | 12.5% | 50% | 1.50 |" in card
     low, high = share_interval(0.5, 6)
     assert f"| 0.500 | {low:.3f} to {high:.3f} | – |" in card
+    low, high = share_interval(0.25, 40)  # of the data set's own questions, however many outfits there are
+    assert f"| 0.250 | {low:.3f} to {high:.3f} | – |" in card
     assert "\n| `greedy_k`: " in card
     (model,) = yaml.safe_load(card.split("---")[1])["model-index"]
     values = {metric["type"]: metric["value"] for each in model["results"] for metric in each["metrics"]}
-    assert values == {"auc": 0.75, "accuracy": 0.5}
+    assert values == {"auc": 0.75, "accuracy": 0.25}
     assert {each["dataset"]["split"] for each in model["results"]} == {"valid"}  # the run's configuration says test
     assert "All on the valid split" in card
     assert "among 9 wrong ones, so that chance is 0.100" in card
@@ -167,8 +170,10 @@ def test_a_card_has_the_figures_of_the_report(run: Path, tmp_path: Path) -> None
 def test_intervals_are_those_of_their_papers() -> None:
     assert share_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)  # Wilson, from a table
     assert share_interval(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    low, high = auc_interval(0.893, 50)  # Hanley and McNeil: standard error about 0.032
+    low, high = auc_interval(0.893, 50, 50)  # Hanley and McNeil: standard error about 0.032
     assert (high - low) / 2 / 1.96 == pytest.approx(0.032, abs=0.002)
+    low, high = auc_interval(0.893, 51, 58)  # their example: 51 abnormal and 58 normal images
+    assert (high - low) / 2 / 1.96 == pytest.approx(0.0325, abs=0.0002)
 
 
 def test_other_files_are_not_overwritten_and_an_export_is(run: Path, tmp_path: Path) -> None:

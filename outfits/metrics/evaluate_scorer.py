@@ -73,6 +73,13 @@ def measure_compatibility(
     return metrics
 
 
+def official_counts(dataset: OutfitDataset, split: str) -> dict[str, int]:
+    """Counts the data set's own compatibility rows, ``positives`` and ``negatives``, and its own ``questions``."""
+    labelled, questions = dataset.labelled.get(split, ()), dataset.fitb.get(split, ())
+    compatible = sum(row.compatible for row in labelled)
+    return {"positives": compatible, "negatives": len(labelled) - compatible, "questions": len(questions)}
+
+
 def measure_probe(
     dataset: OutfitDataset, train: Outfits, split: str, *, distractors: int, draws: int, seed: int
 ) -> dict[str, float | None]:

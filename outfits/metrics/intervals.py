@@ -1,4 +1,4 @@
-"""Intervals of a share and of an area under the curve, from the number of outfits alone."""
+"""Intervals of a share and of an area under the curve, from the number of cases alone."""
 
 from math import sqrt
 
@@ -13,9 +13,9 @@ def share_interval(share: float, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def auc_interval(auc: float, count: int) -> tuple[float, float]:
-    """Returns the 95 % interval of an AUC of ``count`` positives and as many negatives (Hanley and McNeil 1982)."""
+def auc_interval(auc: float, positives: int, negatives: int) -> tuple[float, float]:
+    """Returns the 95 % interval of an AUC of so many positives and negatives (Hanley and McNeil 1982)."""
     of_positives, of_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    spread = (of_positives - auc**2) * (count - 1) + (of_negatives - auc**2) * (count - 1)
-    half = NORMAL * sqrt(max(0.0, auc * (1 - auc) + spread)) / count
+    spread = (of_positives - auc**2) * (positives - 1) + (of_negatives - auc**2) * (negatives - 1)
+    half = NORMAL * sqrt(max(0.0, auc * (1 - auc) + spread) / (positives * negatives))
     return max(0.0, auc - half), min(1.0, auc + half)

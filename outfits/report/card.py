@@ -85,20 +85,24 @@ def _tells(count: str) -> bool:
     return not count.endswith((" read", " kept"))
 
 
-def _outfits(facts: CardFacts) -> int:
-    return int(facts.dataset["split"]["outfits"][facts.split])
-
-
 def _measures(facts: CardFacts) -> list[tuple[str, float, tuple[float, float], float | None]]:
     """Lists description, value, 95 % interval and the linear probe's value of the measures of S."""
     rows = []
     for name, described in MEASURES.items():
         value = facts.compatibility.get(name)
         if value is not None:
-            interval = auc_interval if "auc" in name else share_interval
-            probe = facts.compatibility.get(f"probe_{name}")
-            rows.append((described, float(value), interval(float(value), _outfits(facts)), probe))
+            rows.append((described, float(value), _interval(facts, name), facts.compatibility.get(f"probe_{name}")))
     return rows
+
+
+def _interval(facts: CardFacts, name: str) -> tuple[float, float]:
+    """Returns the 95 % interval of a measure of S from the number of outfits, or of the data set's own rows."""
+    value, outfits_of_split = float(facts.compatibility[name]), int(facts.dataset["split"]["outfits"][facts.split])
+    official = facts.compatibility.get("official", {}) if name.startswith("official") else {}
+    positives, negatives, questions = (
+        official.get(counted, outfits_of_split) for counted in ("positives", "negatives", "questions")
+    )
+    return auc_interval(value, positives, negatives) if "auc" in name else share_interval(value, questions)
 
 
 def _metadata(facts: CardFacts) -> str:

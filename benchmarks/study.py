@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from training import key_values, train
 
 from outfits import run_files
@@ -88,25 +87,28 @@ def keep_configuration(out: Path, configuration: Sequence[str]) -> None:
     path.write_text(json.dumps(list(configuration)), encoding="utf-8")
 
 
-def interval_of_mean(scores: Sequence[NDArray[np.float64]], *, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """Computes a 95 % bootstrap interval of the mean over seeds and, within each, over outfits.
+def interval_of_mean(scores: Sequence[pd.Series], *, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """Computes a 95 % bootstrap interval of the mean over seeds and outfits.
 
-    Seeds are drawn with replacement, then as many outfits of each as it has: B. Efron's bootstrap in two levels.
+    Seeds are drawn with replacement, and outfits too, one draw for all seeds, since the seeds of a study share a test
+    split: an outfit that is hard is so for all of them. An outfit counts with the seeds that have it.
 
     Args:
-        scores: one array of scores, or of paired differences, per seed.
+        scores: of each seed scores, or paired differences, by outfit id.
         resamples: number of resamples.
 
     Returns:
         The percentiles of :data:`INTERVAL`.
     """
+    table = pd.concat(scores, axis=1).to_numpy()  # [outfits, seeds], NaN where a seed has not drawn an outfit
+    there, values = np.isfinite(table), np.nan_to_num(table)
     draw = np.random.default_rng(0)
-    means = [
-        np.mean(
-            [draw.choice(scores[seed], len(scores[seed])).mean() for seed in draw.integers(0, len(scores), len(scores))]
-        )
-        for _ in range(resamples)
-    ]
+    means = []
+    for _ in range(resamples):
+        times = np.bincount(draw.integers(0, len(table), len(table)), minlength=len(table))
+        seeds = draw.integers(0, table.shape[1], table.shape[1])
+        counted = times @ there[:, seeds]
+        means.append(float(np.mean((times @ values[:, seeds])[counted > 0] / counted[counted > 0])))
     low, high = np.percentile(means, INTERVAL)
     return float(low), float(high)
 
@@ -121,7 +123,7 @@ def methods_table(folders: Sequence[Path]) -> pd.DataFrame:
         found = [result["methods"][method] for result in results]
         row: dict[str, Any] = {"method": method, **_means(found, OF_METHODS)}
         if method != REFERENCE and all(REFERENCE in table for table in by_method):
-            apart = [(table[method] - table[REFERENCE]).dropna().to_numpy() for table in by_method]
+            apart = [(table[method] - table[REFERENCE]).dropna() for table in by_method]
             row["difference"] = float(np.mean([difference.mean() for difference in apart]))
             row["low"], row["high"] = interval_of_mean(apart)
         rows.append(row)

@@ -74,8 +74,8 @@ class BatchMaker:
 
     def __init__(self, data: MultitaskItems, tokens: Tokens, split: str, text_dropout: float) -> None:
         self.data, self.tokens, self.split, self.text_dropout = data, tokens, split, text_dropout
-        _, text_ids = np.unique(np.array(data.texts), return_inverse=True)
-        self.text_ids = text_ids.astype(np.int64)
+        numbers: dict[str, int] = {}
+        self.text_ids = np.array([numbers.setdefault(text, len(numbers)) for text in data.texts], dtype=np.int64)
         self.with_text = data.with_text(split)
 
     def __call__(self, task: str, rows: Sequence[int], rng: np.random.Generator) -> MultitaskBatch:

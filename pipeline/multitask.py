@@ -17,6 +17,7 @@ from outfits.config.schema.multitask import RETRIEVAL, SMALL, MultitaskArchitect
 from outfits.data.dataset import OutfitDataset
 from outfits.encoders.content import weights_sha256
 from outfits.encoders.multitask.store import Backbone, StoredNetwork, load_multitask, plain, save_multitask
+from outfits.errors import ConfigError
 from outfits.metrics.multitask import Gallery, measure
 from outfits.report.multitask.report import MultitaskResult, examples, write_report
 from outfits.storage import copy_file
@@ -76,6 +77,9 @@ def _trained_backbone(
         same = np.array_equal(finished.network.vocabulary.numpy(), backbone.vocabulary)
         if same and finished.network.clip_settings == backbone.settings:
             return replace(backbone, weights=finished.network.clip)
+    if items.size(RETRIEVAL, "train") < 2:
+        text = f"is {SMALL}, a model trained on the items' texts, and those of the training split have none"
+        raise ConfigError([f"multitask.model: {text}; name a pretrained one, as in docs/multitask.md"])
     contrastive = replace(config, tasks=[RETRIEVAL], backbone="trained", epochs=small.epochs, lr=small.lr, distil=0.0)
     file = Trainings(run, items, names, backbone).file(PLAIN, contrastive, architecture=plain(config))
     return replace(backbone, weights=load_multitask(file).network.clip)

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.parts import PartsDataModule
 from lightning_modules.parts import PartsModule
@@ -78,7 +79,7 @@ def _pyramids(run: Run, dataset: OutfitDataset) -> tuple[PackedImages, PyramidEn
     run.log("parts", ", ".join(f"{len(some):,} {split}" for split, some in items.items()) + " items of distinct images")
     fitted = [np.array(images.pixels[item]) for item in items["train"][:: -(-len(items["train"]) // FIT_LIMIT)]]
     encoder = fit_pyramids(network, config.parts, fitted, run.cache / "encoders")
-    plan = plan_views(items, _further(dataset), config.parts, seed)
+    plan = plan_views(items, _further(dataset, first), config.parts, seed)
     key = plan_key(plan, images, encoder, seed)
     store = PyramidStore(run.cache / "pyramids" / key[:32], len(plan))
     missing = before_writing(store.pending)
@@ -91,10 +92,12 @@ def _pyramids(run: Run, dataset: OutfitDataset) -> tuple[PackedImages, PyramidEn
     return images, encoder, ViewPyramids(plan, store.all(), key)
 
 
-def _further(dataset: OutfitDataset) -> dict[int, list[FurtherImage]]:
+def _further(dataset: OutfitDataset, first: NDArray[np.int64]) -> dict[int, list[FurtherImage]]:
+    """Further images by item; those of items of one image belong to the first of them, which stands for all."""
     found: dict[int, list[FurtherImage]] = {}
     for image in dataset.further_images:
-        found.setdefault(dataset.catalogue.positions[image.item_id], []).append(image)
+        found.setdefault(int(first[dataset.catalogue.positions[image.item_id]]), []).append(image)
+    found.pop(-1, None)  # of items without an image of their own
     return found
 
 

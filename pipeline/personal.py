@@ -79,7 +79,10 @@ def _prepared(run: Run, dataset: OutfitDataset) -> tuple[OutfitDataset, UserOutf
         )
     for split in ("train", "valid", run.config.evaluate.split):
         if not users.pairs(split).shape[1]:
-            raise DataError(f"no user likes an outfit of the {split} split; set data.split.users=per_user")
+            way_out = "raise its share in data.split.shares"
+            if run.config.data.split.users != "per_user":
+                way_out = "set data.split.users=per_user"
+            raise DataError(f"no user likes an outfit of the {split} split; {way_out}")
     if run.config.personal.embeddings:
         return embed_dataset(run, dataset), users
     record_dataset(run, dataset)

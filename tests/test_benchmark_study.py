@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import study
 
@@ -11,12 +12,12 @@ from outfits import run_files
 
 
 def width(scores: list[np.ndarray]) -> float:
-    low, high = study.interval_of_mean(scores, resamples=400)
+    low, high = study.interval_of_mean([pd.Series(one) for one in scores], resamples=400)
     return high - low
 
 
 def test_interval_of_equal_scores_has_no_width() -> None:
-    assert study.interval_of_mean([np.full(5, 0.25)] * 3, resamples=50) == (0.25, 0.25)
+    assert study.interval_of_mean([pd.Series(np.full(5, 0.25))] * 3, resamples=50) == (0.25, 0.25)
 
 
 def test_interval_is_wider_where_seeds_disagree() -> None:
@@ -29,6 +30,19 @@ def test_interval_is_wider_where_seeds_disagree() -> None:
 def test_interval_of_one_seed_is_the_bootstrap_over_outfits() -> None:
     scores = np.random.default_rng(2).normal(0, 1, 400)
     assert width([scores]) == pytest.approx(2 * 1.96 * scores.std() / 400**0.5, rel=0.15)
+
+
+def test_outfits_that_seeds_share_count_once() -> None:
+    hard = np.random.default_rng(3).normal(0, 1, 400)
+    assert width([hard] * 3) == pytest.approx(2 * 1.96 * hard.std() / 400**0.5, rel=0.15)
+
+
+def test_outfits_that_seeds_do_not_share_count_each() -> None:
+    scores = np.random.default_rng(4).normal(0, 1, 1200)
+    parts = [pd.Series(scores[400 * seed : 400 * seed + 400], range(400 * seed, 400 * seed + 400)) for seed in range(3)]
+    low, high = study.interval_of_mean(parts, resamples=400)
+    # an outfit counts only where its seed is drawn, so a little wider than that of 1,200 outfits
+    assert 1.0 < (high - low) / (2 * 1.96 * scores.std() / 1200**0.5) < 1.8
 
 
 def test_finished_runs_are_kept_and_begun_ones_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

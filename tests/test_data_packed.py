@@ -1,6 +1,7 @@
 """Images in Parquet files and tars, and other public forms: the data of the classic folders, and files with errors."""
 
 import io
+import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -346,6 +347,21 @@ def test_formats_with_users_have_the_outfits_of_each(tmp_path: Path, name: str) 
         user: {ids[outfit] for outfit in users.liked(users.position(user), "train", "valid", "test")}
         for user in users.user_ids
     } == expected
+
+
+def test_iqon3000_without_its_broken_files_and_absent_categories(tmp_path: Path) -> None:
+    public_forms.write_iqon3000_root(tmp_path / "iqon3000")
+    one, other = sorted((tmp_path / "iqon3000").glob("*/*/*.json"))[:2]
+    whole = load(tmp_path / "iqon3000", "iqon3000", split=SplitConfig(mode="grouped"))
+    one.write_text('{"setId": "1", "items": [')
+    entry = json.loads(other.read_text())
+    for item in entry["items"]:
+        del item["category x color"]
+    other.write_text(json.dumps(entry))
+    dataset = load(tmp_path / "iqon3000", "iqon3000", split=SplitConfig(mode="grouped"))
+    assert len(dataset.outfits) == len(whole.outfits) - 1
+    assert "unknown" in dataset.catalogue.category_names
+    assert any(note.startswith("files that are no JSON, left out: 1, the first user") for note in dataset.notes)
 
 
 def test_pog_names_a_broken_line_of_its_users(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """FashionIQ's and FashionGen's files: items with splits of their own, and refinements."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,16 @@ def test_fashion_gen_has_an_item_for_every_photo(tmp_path: Path) -> None:
     assert held
     assert learned | held == set(range(20))
     assert all((item ^ 1) in held for item in held)  # both photos of a product
+    for split, shown in {"train": products[:10], "val": products[10:]}.items():  # as FAME-ViL has them
+        (tmp_path / split).mkdir()
+        for name in (name for product in shown for name in product["images"]):
+            (tmp_path / "images" / name).rename(tmp_path / split / name)
+    (tmp_path / "images").rmdir()
+    config = DataConfig(format="fashion_gen", root=str(tmp_path), split=SplitConfig(valid_share=0.3))
+    apart = load_dataset(config).catalogue.image_paths
+    assert [path.parent.name for path in apart if path is not None] == ["train"] * 20 + ["val"] * 4
+    shutil.rmtree(tmp_path / "val")
+    assert any("not found and left out: val" in note for note in load_dataset(config).notes)
     del products[0]["title"]
     write(tmp_path / "train_info.json", products[:10])
     with pytest.raises(DataError, match="product 0 has no field 'title'"):

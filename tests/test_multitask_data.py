@@ -12,7 +12,7 @@ import torch
 
 from datamodules.multitask import BatchMaker, FixedTaskBatches, MultitaskDataModule, MultitaskItems, Steps, TaskBatches
 from lightning_modules.multitask import MultitaskModule
-from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT, RETRIEVAL, TASKS
+from outfits.config.schema.multitask import CAPTIONING, RECOGNITION, REFINEMENT, RETRIEVAL, SMALL, TASKS
 from outfits.data.catalogue import Catalogue
 from outfits.data.dataset import OutfitDataset
 from outfits.data.outfits import Outfits
@@ -30,7 +30,7 @@ from outfits.errors import ConfigError, DataError
 from outfits.metrics.captions import caption_measures, words_of
 from outfits.metrics.multitask import Gallery, first_right, measure, recalls, refinement_ranks
 from outfits.report.multitask.report import examples
-from pipeline.multitask import Trainings
+from pipeline.multitask import Trainings, _trained_backbone
 from tests.multitask_models import CONFIG, TEXTS, a_network, small_backbone, spoilt, stored
 
 DIFFERENCES = {"colour": ["in {value}", "{value} instead of {reference}"], "pattern": ["with {value}"]}
@@ -322,6 +322,13 @@ def test_a_training_depends_on_the_content_of_images(tmp_path: Path, monkeypatch
         trainings = Trainings(run, replace(items, images=images), ["Shirts", "Bags"], backbone)
         trainings.file("multitask", CONFIG)
     assert folders[0] == folders[2] != folders[1]
+
+
+def test_a_small_clip_cannot_learn_from_items_without_texts() -> None:
+    items = replace(some_items(), texts=[""] * 6)
+    run: Any = SimpleNamespace(config=SimpleNamespace(multitask=replace(CONFIG, model=SMALL)))
+    with pytest.raises(ConfigError, match=r"multitask\.model: is small, .* the training split have none; name a pre"):
+        _trained_backbone(run, small_backbone(), items, ["Shirts"], None)
 
 
 def test_captions_equal_to_a_reference_are_best() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -52,6 +53,7 @@ from outfits.models.pyramid_similarity import (
 from outfits.report.parts.heat import heat_map
 from outfits.report.parts.report import PartsResult
 from outfits.weights import save_network
+from pipeline.parts import _further
 from tests.representation_settings import SIDE, small_model
 
 Array = NDArray[np.float64]
@@ -434,6 +436,23 @@ def test_queries_show_the_items_that_they_look_for(images: PackedImages) -> None
     assert np.array_equal(items[true], found)
     assert (pyramids * gallery[true]).sum(-1).mean() > 0.9
     assert len(views.plan.view_rows("train")) == 4 * 2 * len(views.gallery("train")[0])
+
+
+def test_further_images_of_one_item_leave_the_views_of_others(tmp_path: Path) -> None:
+    items = {"train": np.array([0, 1]), "valid": np.array([2, 4]), "test": np.array([3, 5])}
+    further = {3: [FurtherImage("i3", tmp_path / f"{kind}.jpg", kind) for kind in ("moved", "paired")]}
+    plan = plan_views(items, further, CONFIG, 0)
+    rows = plan.rows("test", "moved")
+    assert [(int(plan.items[row]), plan.paths[row]) for row in rows] == [(3, tmp_path / "moved.jpg"), (5, None)]
+    assert plan.items[plan.rows("test", "paired")].tolist() == [3]
+    assert len(plan.rows("train", "moved")) == 2 * CONFIG.copies
+
+
+def test_further_images_of_all_items_of_one_image_are_taken(tmp_path: Path) -> None:
+    looks = [FurtherImage(item, tmp_path / f"{item}.jpg", "moved") for item in ("s", "m", "l", "none")]
+    catalogue: Any = SimpleNamespace(positions={"s": 0, "m": 1, "l": 2, "none": 3})
+    dataset: Any = SimpleNamespace(further_images=looks, catalogue=catalogue)
+    assert _further(dataset, np.array([0, 0, 2, -1])) == {0: looks[:2], 2: looks[2:3]}
 
 
 def test_further_images_stand_in_the_place_of_made_views(images: PackedImages, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from outfits.data.dataset import FillInTheBlank, OutfitDataset
 from outfits.data.outfits import Outfits
 from outfits.data.users import UserOutfits
 from outfits.errors import DataError
-from outfits.graphs.user_graph import BESIDE, category_weights, sets_graph, user_graph
+from outfits.graphs.user_graph import BESIDE, category_weights, sets_graph, spectral_vectors, user_graph
 from outfits.metrics.personal import (
     Evaluation,
     PersonalQuestions,
@@ -101,6 +101,17 @@ def by_hand() -> tuple[HeteroData, Hfgn]:
         model.user.weight.copy_(torch.tensor([[1.0, 0], [0, 0]]))
         model.outfit.weight.copy_(torch.tensor([[0.0, 0], [0, 0], [0, 1]]))
     return graph, model.eval()
+
+
+def test_a_single_user_has_vectors() -> None:
+    outfits = Outfits.from_lists(["a", "b"], [[0, 1], [0, 2]], [0, 0])
+    likes = UserOutfits(["me"], np.zeros(2, np.int64), np.array([0, 1]), np.zeros(2, np.int8), 2)
+    graph = user_graph(a_catalogue([0, 1, 0, 1]), outfits, likes)
+    users, items = spectral_vectors(graph, 3)
+    assert users.shape == (1, 3)
+    assert users.norm(dim=1).tolist() == pytest.approx([1.0])
+    # of unit length before the items' degrees: three items that the only user has, one that nobody has
+    assert (users @ items.T)[0].tolist() == pytest.approx([(4 / 3) ** 0.5] * 3 + [0.0], abs=1e-6)
 
 
 def test_category_weights_by_hand(by_hand: tuple[HeteroData, Hfgn]) -> None:

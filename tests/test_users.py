@@ -94,6 +94,14 @@ def test_a_share_of_each_users_latest_outfits_is_for_testing() -> None:
     assert drawn.tolist() != split_per_user(users, unknown, [0.8, 0.1, 0.1], 1).tolist()
 
 
+def test_users_of_few_outfits_are_tested_as_often_as_the_shares_say() -> None:
+    users = np.repeat(np.arange(1000), 4)
+    split = split_per_user(users, np.tile(np.arange(4.0), 1000), [0.8, 0.1, 0.1], 0)
+    assert np.bincount(split) / 4000 == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+    last, before = split.reshape(1000, 4)[:, 3], split.reshape(1000, 4)[:, :3]
+    assert not ((before == 2).any(1) & (last != 2)).any()  # the latest is tested
+
+
 def test_validation_comes_from_training_alone() -> None:
     moved = with_validation(["train"] * 1000 + ["test"] * 100, 0.1, 0)
     assert 60 < moved.count("valid") < 140
@@ -185,7 +193,8 @@ def test_tuples_of_fashion_hash_net_are_outfits_of_users(tmp_path: Path) -> None
     config = DataConfig(format="fashion_hash_net", root=str(tmp_path), split=SplitConfig(mode="official"))
     with pytest.raises(DataError, match="line 1: its outfits differ in more than one item"):
         read(config)
-    (tmp_path / "fill_in_blank_test").write_text("1,3,-1,0,0,1,2,-1,0,0,1,0,-1,0,0,1,1,-1,0,0\n")
+    columns = ",".join(["user,top,top,bottom,shoe"] * 4)  # as the published files have them
+    (tmp_path / "fill_in_blank_test").write_text(f"{columns}\n1,3,-1,0,0,1,2,-1,0,0,1,0,-1,0,0,1,1,-1,0,0\n")
     raw = read(config)
     assert raw.outfits[0].item_ids == ("top_0", "top_1", "bottom_2", "shoe_0")
     assert raw.outfits[1].item_ids == ("top_2", "bottom_0", "shoe_1")
@@ -221,7 +230,12 @@ def test_the_layout_of_hfgn_keeps_a_share_for_validation(tmp_path: Path) -> None
         "".join(f"{u} {' '.join(str((u + n) % 20) for n in range(8))}\n" for u in range(9))
     )
     (tmp_path / "test_uo.txt").write_text("".join(f"{u} {(u + 11) % 20}\n" for u in range(9)))
-    (tmp_path / "new_fltb/fltb_test.txt").write_text("0,1,2;3;1;0,1,2;0,4,2;0,7,2;0,10,2\n")
+    lines = [
+        "90;3;1;0,10,2,-1;0,4,2,-1;0,7,2,-1;0,2,2,-1",  # padded; a wrong answer stands in the outfit already
+        "91;3;1;0,1,2,-1;0,4,2,-1;0,7,2,-1;0,13,2,-1",  # its true outfit is one of the outfits
+        "92;3;1;0,16,2,-1;0,4,5,-1;0,7,2,-1;0,13,2,-1",  # differs in two places
+    ]
+    (tmp_path / "new_fltb/fltb_test.txt").write_text("\n".join(lines))
     config = DataConfig(format="hfgn", root=str(tmp_path), split=SplitConfig(mode="random", valid_share=0.2))
     data = load_dataset(config)
     assert data.users is not None
@@ -229,8 +243,12 @@ def test_the_layout_of_hfgn_keeps_a_share_for_validation(tmp_path: Path) -> None
     assert counts[2] == 9
     assert 5 <= counts[1] <= 25
     assert counts.sum() == 81
-    (question,) = read(config).fitb["test"]
-    assert (question.question, question.answers) == (("0", "2"), ("1", "4", "7", "10"))
+    (question,) = data.fitb["test"]  # asked whatever the mode of splitting
+    assert (question.question, question.answers) == (("0", "2"), ("10", "4", "7", "2"))
+    assert any(note.endswith("left out: 2") for note in data.notes)
+    (tmp_path / "new_fltb/fltb_test.txt").write_text("0,1,2;0,4,2\n")
+    with pytest.raises(DataError, match="fltb_test.txt: line 1: '0,1,2;0,4,2' is not OUTFIT;LENGTH;PLACE"):
+        read(config)
     (tmp_path / "test_uo.txt").write_text("5\n")
     with pytest.raises(DataError, match="test_uo.txt: line 1 has the id '5' alone"):
         read(config)

@@ -55,7 +55,7 @@ class RawOutfit:
     scores: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Interaction:
     """A user and an outfit that the user likes, as a parser read them.
 
@@ -63,8 +63,9 @@ class Interaction:
         user_id: the data set's own name of the user.
         outfit_id: the outfit.
         split: its official split; None where there is none.
-        source: its place, for messages.
+        source: its place, for messages; of tens of millions of lines only their file.
         time: any number that grows with time; NaN where it is unknown.
+        line: number of its line in ``source``; 0: ``source`` says all.
     """
 
     user_id: str
@@ -72,6 +73,12 @@ class Interaction:
     split: str | None
     source: str
     time: float = math.nan
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for messages."""
+        return f"{self.source} line {self.line:,}" if self.line else self.source
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,8 @@ class RawDataset:
 
     ``fitb`` and ``labelled`` map splits to official tasks; ``interactions`` say what users like; ``further_images`` are
     pairs of an item and another image of it. Data without outfits have ``item_splits``, the ids of every split's items,
-    and perhaps ``refinements``. Ids and names of categories and attributes are in the form of
+    and perhaps ``refinements``. With ``questions_apart`` none of the ``fitb`` is about an outfit of the data, so that
+    they can be asked however these are split. Ids and names of categories and attributes are in the form of
     :func:`outfits.naming.normalised`.
     """
 
@@ -137,6 +145,7 @@ class RawDataset:
     further_images: Sequence[FurtherImage] = ()
     item_splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
     refinements: Sequence[RawRefinement] = ()
+    questions_apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -98,10 +98,15 @@ def _worn(numbers: list[str], categories: list[str], names: dict[str, list[str]]
 
 
 def _questions(path: Path, names: dict[str, list[str]]) -> list[FillInTheBlank]:
-    """Questions of a file whose lines have several outfits, a user before each, the first being true."""
+    """Questions of a file whose lines have several outfits, a user before each, the first being true.
+
+    The first line may name the columns.
+    """
     questions = []
     for number, line in read_lines(path):
         numbers = line.replace(",", " ").split()
+        if number == 1 and numbers[0] == "user":
+            continue
         place = f"{path.name}, line {number:,}"
         width = next((width for width in (5, 4) if len(numbers) % width == 0 and len(set(numbers[::width])) == 1), 0)
         if not width:

@@ -14,7 +14,7 @@ import numpy as np
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import Item, RawDataset, RawRefinement
-from outfits.data.files import get_list, get_name, image_folder, read_json_list, require_some, root_of
+from outfits.data.files import absent, get_list, get_name, image_folder, read_json_list, require_some, root_of
 from outfits.errors import DataError
 from outfits.naming import normalised
 
@@ -54,6 +54,7 @@ def read_format(config: DataConfig) -> RawDataset:
     notes = [
         f"{config.split.valid_share:.0%} of the refinements of train are kept for validation; val is the test split"
     ]
+    notes += absent(root, ["images"])
     members = {split: list(dict.fromkeys(names)) for split, names in splits.items()}
     return RawDataset("fashion_iq", list(items.values()), [], notes=notes, item_splits=members, refinements=refinements)
 

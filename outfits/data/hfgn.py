@@ -40,9 +40,23 @@ def read_format(config: DataConfig) -> RawDataset:
     interactions = [
         Interaction(pair.user_id, pair.outfit_id, split, pair.source) for pair, split in zip(pairs, splits, strict=True)
     ]
-    questions = {"test": _questions(root / QUESTIONS)} if (root / QUESTIONS).is_file() else {}
-    notes = absent(root, [*USERS.values(), QUESTIONS])
-    return RawDataset("hfgn", items, outfits, questions, interactions=interactions, notes=notes)
+    notes, questions = absent(root, [*USERS.values(), QUESTIONS]), list[FillInTheBlank]()
+    if (root / QUESTIONS).is_file():
+        trained = {frozenset(outfit.item_ids) for outfit in outfits}
+        found = _questions(root / QUESTIONS)
+        questions = [one for one in found if one is not None and not _about(one, trained)]
+        if len(questions) < len(found):
+            what = "whose outfits do not differ in one item, or whose true outfit is one of the outfits"
+            notes.append(f"questions {what}, left out: {len(found) - len(questions):,}")
+    return RawDataset(
+        "hfgn",
+        items,
+        outfits,
+        {"test": questions} if questions else {},
+        interactions=interactions,
+        notes=notes,
+        questions_apart=True,
+    )
 
 
 def _lines(path: Path) -> list[tuple[str, str, list[str]]]:
@@ -62,16 +76,29 @@ def _one(ids: list[str], place: str) -> str:
     return ids[0]
 
 
-def _questions(path: Path) -> list[FillInTheBlank]:
-    """Questions ``outfits;lengths;mask;outfit;outfit;…``, each outfit a comma list, the first true."""
-    questions = []
+def _questions(path: Path) -> list[FillInTheBlank | None]:
+    """Questions ``outfit id;length;place of the blank;outfit;outfit;…``, each outfit a comma list, the first true.
+
+    Lists may be padded at their end. None stands for a line whose outfits do not differ in one place alone.
+    """
+    questions: list[FillInTheBlank | None] = []
     for number, line in read_lines(path):
-        fields = line.split(";")
-        worn = [tuple(ids.replace(",", " ").split()) for ids in fields[3:]]
-        given = set.intersection(*map(set, worn)) if worn else set()
-        answers = [[item for item in outfit if item not in given] for outfit in worn]
-        if len(worn) < 2 or any(len(found) != 1 for found in answers):
-            raise DataError(f"{path}: line {number:,} has no outfits that differ in one item; mend the line")
-        given_in_order = tuple(item for item in worn[0] if item in given)
-        questions.append(FillInTheBlank(given_in_order, tuple(found[0] for found in answers), 0))
+        fields = [field.strip() for field in line.split(";")]
+        if len(fields) < 5 or not fields[1].isdecimal():
+            raise DataError(
+                f"{path}: line {number:,}: {line[:60]!r} is not OUTFIT;LENGTH;PLACE;ITEM,…;ITEM,…; mend the line"
+            )
+        worn = [ids.replace(",", " ").split()[: int(fields[1])] for ids in fields[3:]]
+        places = list(zip(*worn, strict=False))
+        blanks = [place for place, items in enumerate(places) if len(set(items)) > 1]
+        if len(blanks) != 1 or len({len(outfit) for outfit in worn}) > 1:
+            questions.append(None)
+            continue
+        given = tuple(item for place, item in enumerate(worn[0]) if place != blanks[0])
+        questions.append(FillInTheBlank(given, places[blanks[0]], 0))
     return questions
+
+
+def _about(question: FillInTheBlank, outfits: set[frozenset[str]]) -> bool:
+    """Returns whether the true outfit of a question is one of these."""
+    return frozenset((*question.question, question.answers[question.correct])) in outfits

@@ -1,8 +1,9 @@
 """Cleans what users like: pairs of known users and kept outfits, every left-out one counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import Interaction
@@ -37,7 +38,7 @@ def clean_interactions(
     if unknown and config.on_missing_outfit == "error":
         first = unknown[0]
         raise DataError(
-            f"user {first.user_id} ({first.source}): outfit {first.outfit_id!r} is not among the outfits"
+            f"user {first.user_id} ({first.place}): outfit {first.outfit_id!r} is not among the outfits"
             f"{suggestion(near(first.outfit_id, kept_as, 1))}; {len(unknown):,} such row(s). Set "
             "data.on_missing_outfit=drop to leave such rows out."
         )
@@ -46,42 +47,46 @@ def clean_interactions(
     if not per_user and 0 < without < len(interactions):
         first = next(pair for pair in interactions if pair.split is None)
         raise DataError(
-            f"user {first.user_id} ({first.source}): no split, while others have one; {without:,} such row(s). Fill "
+            f"user {first.user_id} ({first.place}): no split, while others have one; {without:,} such row(s). Fill "
             "them in, or set data.split.users=per_user"
         )
     position = {outfit_id: place for place, outfit_id in enumerate(outfits.outfit_ids)}
-    found: dict[tuple[str, int], tuple[int, float]] = {}
-    left_out = repeated = 0
-    for pair in interactions:
-        outfit = position.get(kept_as.get(pair.outfit_id, ""))
-        if outfit is None:
-            left_out += 1
-            continue
-        split = int(outfits.split[outfit]) if pair.split is None else SPLITS.index(pair.split)
-        before = found.get((pair.user_id, outfit))
-        repeated += before is not None
-        found[pair.user_id, outfit] = (split, pair.time) if before is None else (max(split, before[0]), before[1])
-    if not found:
+    outfit_ids = (kept_as.get(pair.outfit_id, "") for pair in interactions)
+    of_outfits = _numbers((position.get(outfit_id, -1) for outfit_id in outfit_ids), len(interactions))
+    rows = np.flatnonzero(of_outfits >= 0)
+    if not len(rows):
         raise DataError(
             f"no user likes an outfit that is kept, of {len(interactions):,} rows; mend their table, or leave it out"
         )
-    user_ids = list(dict.fromkeys(user_id for user_id, _ in found))
-    number = {user_id: place for place, user_id in enumerate(user_ids)}
-    users = np.array([number[user_id] for user_id, _ in found], dtype=np.int64)
-    splits = np.array([split for split, _ in found.values()], dtype=np.int8)
+    kept = [interactions[row] for row in rows.tolist()]
+    number: dict[str, int] = {}
+    of_users = _numbers((number.setdefault(pair.user_id, len(number)) for pair in kept), len(kept))
+    of_outfits, user_ids = of_outfits[rows], list(number)
+    given = _numbers((-1 if pair.split is None else SPLITS.index(pair.split) for pair in kept), len(kept))
+    both = of_users * len(outfits) + of_outfits
+    _, first_rows, pair_numbers = np.unique(both, return_index=True, return_inverse=True)
+    split_of_pairs = np.zeros(len(first_rows), dtype=np.int8)
+    np.maximum.at(split_of_pairs, pair_numbers, np.where(given < 0, outfits.split[of_outfits], given).astype(np.int8))
+    order = np.argsort(first_rows)
+    firsts, splits = first_rows[order], split_of_pairs[order]
+    users = of_users[firsts]
     if per_user:
-        times = np.array([time for _, time in found.values()], dtype=np.float64)
+        times = np.array([kept[row].time for row in firsts.tolist()], dtype=np.float64)
         splits = split_per_user(users, times, config.split.shares, config.split.seed)
-    pairs = UserOutfits(user_ids, users, np.array([outfit for _, outfit in found]), splits, len(outfits))
+    pairs = UserOutfits(user_ids, users, of_outfits[firsts], splits, len(outfits))
     read = {pair.user_id for pair in interactions}
     return pairs, {
         "likes read": len(interactions),
         "likes left out: the data lack the outfit": len(unknown),
-        "likes left out: the outfit is left out": left_out - len(unknown),
-        "likes listed twice": repeated,
-        "likes kept": len(found),
+        "likes left out: the outfit is left out": len(interactions) - len(rows) - len(unknown),
+        "likes listed twice": len(rows) - len(firsts),
+        "likes kept": len(firsts),
         "users read": len(read),
         "users left out: no outfit": len(read) - len(user_ids),
         "users kept": len(user_ids),
         "outfits of no user": len(outfits) - len(set(pairs.outfits.tolist())),
     }
+
+
+def _numbers(values: Iterable[int], count: int) -> NDArray[np.int64]:
+    return np.fromiter(values, dtype=np.int64, count=count)

@@ -23,6 +23,8 @@ def read_format(config: DataConfig) -> RawDataset:
 def read_iqon3000(root: Path) -> RawDataset:
     """Reads every outfit and its user; an item of several is described by the first, in the order of file names.
 
+    The published archive has files that are no whole JSON, which are left out and counted.
+
     An item's category is the part of its ``category x color`` before the colour, as published, in Japanese. There is no
     official split. An item has an image if the first of its outfits has ``ITEMID_m.jpg`` beside the JSON file, and none
     otherwise, if there are no images at all.
@@ -37,9 +39,13 @@ def read_iqon3000(root: Path) -> RawDataset:
         )
     with_images = any(next(file.parent.glob("*_m.jpg"), None) for file in files[:100])
     items: dict[str, Item] = {}
-    outfits, interactions, different = [], [], set[str]()
+    outfits, interactions, different, broken = [], [], set[str](), list[str]()
     for file in files:
-        entry = read_json(file)
+        try:
+            entry = read_json(file)
+        except DataError:
+            broken.append(file.relative_to(root).as_posix())
+            continue
         outfit_id, item_ids = get_name(entry, "setId", str(file)), []
         for item in _items(entry, file, with_images):
             item_ids.append(item.item_id)
@@ -50,6 +56,7 @@ def read_iqon3000(root: Path) -> RawDataset:
         outfits.append(RawOutfit(outfit_id, tuple(item_ids), None, source))
         interactions.append(Interaction(normalised(file.parent.parent.name), outfit_id, None, source))
     notes = [] if with_images else ["no images beside the outfits; items have none"]
+    notes += [f"files that are no JSON, left out: {len(broken):,}, the first {broken[0]}"] if broken else []
     notes += [f"items that outfits describe differently, the first taken: {len(different):,}"] if different else []
     return RawDataset("iqon3000", list(items.values()), outfits, interactions=interactions, notes=notes)
 
@@ -60,10 +67,11 @@ def _items(entry: Any, file: Path, with_images: bool) -> Iterator[Item]:
         item_id = get_name(item, "itemId", place)
         image = file.parent / f"{item_id}_m.jpg" if with_images else None
         text = str(get(item, "itemName", place) or "").strip()
-        yield Item(item_id, _category(get_name(item, COLOURED, place)), text, image)
+        yield Item(item_id, _category(str(item.get(COLOURED) or "")), text, image)
 
 
 def _category(coloured: str) -> str:
+    """The part before the colour; ``unknown`` where it is empty, as where an item has none."""
     for sign in TIMES:
         coloured = coloured.partition(sign)[0]
     return normalised(coloured) or "unknown"

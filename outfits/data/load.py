@@ -46,7 +46,7 @@ def load_dataset(config: DataConfig) -> OutfitDataset:
         None if cleaned.scores is None else cleaned.scores[kept],
     )
     official = config.split.mode == "official"
-    fitb = _known_questions(raw.fitb, cleaned.catalogue) if official else {}
+    fitb = _known_questions(raw.fitb, cleaned.catalogue) if official or raw.questions_apart else {}
     labelled = _known_rows(raw.labelled, cleaned.catalogue) if official else {}
     counts = {
         **cleaned.counts,

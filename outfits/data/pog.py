@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from sys import intern
 
 from outfits.config.schema.data import DataConfig
 from outfits.data.dataset import Interaction, Item, RawDataset, RawOutfit
@@ -65,8 +66,8 @@ def _clicked(file: Path) -> list[Interaction]:
         fields = line.split(",")
         if len(fields) != 3 or not fields[0].strip() or not fields[2].strip():
             raise DataError(f"{file}: line {number:,}: {line[:60]!r} is not USER,ITEM;ITEM;…,OUTFIT; mend the line")
-        user, outfit = normalised(fields[0]), normalised(fields[2])
-        clicked.append(Interaction(user, outfit, None, f"{USERS} line {number:,}"))
+        user, outfit = (intern(normalised(field)) for field in (fields[0], fields[2]))  # a thousand of each name
+        clicked.append(Interaction(user, outfit, None, USERS, line=number))
     return clicked
 
 

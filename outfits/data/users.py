@@ -72,20 +72,28 @@ def split_per_user(
 ) -> NDArray[np.int8]:
     """Splits each user's outfits: the first for training, the latest for testing; without times in random order.
 
-    Training gets the outfits that the rounded shares leave, and at least one.
+    A share that is no whole number of a user's outfits is rounded up or down by chance, so that of many users with few
+    outfits as many are tested as the shares say. Training gets what the others leave, and at least one.
 
     Args:
         users: the user of every pair, shape ``[E]``.
         times: their times, NaN where unknown; those come first.
         shares: shares of the splits, which sum to 1.
-        seed: seed of the random order.
+        seed: seed of the random order, and of the rounding.
     """
-    chance = np.random.default_rng([seed, 3]).random(len(users))
+    rng = np.random.default_rng([seed, 3])
+    chance = rng.random(len(users))
     split = np.zeros(len(users), dtype=np.int8)
     order = np.lexsort((chance, np.nan_to_num(times, nan=-np.inf), users))
     for rows in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
-        later = min(round(len(rows) * (shares[1] + shares[2])), len(rows) - 1)
-        last = min(round(len(rows) * shares[2]), later)
+        up = rng.random()
+        later = min(_rounded(len(rows) * (shares[1] + shares[2]), up), len(rows) - 1)
+        last = min(_rounded(len(rows) * shares[2], up), later)
         split[rows[len(rows) - later :]] = SPLITS.index("valid")
         split[rows[len(rows) - last :]] = SPLITS.index("test")
     return split
+
+
+def _rounded(number: float, up: float) -> int:
+    """Rounds to one of the neighbours, which ``up``, drawn in [0, 1), decides; whole numbers stay as they are."""
+    return int(np.floor(round(number, 9) + up))

@@ -94,8 +94,6 @@ def plan_views(
         seed: seed of the choice of queried items and of the views.
     """
     planned: list[tuple[int, int, str, int, Path | None]] = []
-    given = {image.kind for images in further.values() for image in images}
-    made = [kind for kind in config.views if kind not in given]
     for code, split in enumerate(SPLITS):
         planned += [(item, code, AS_IT_IS, 0, None) for item in items[split].tolist()]
         asked, copies = items[split], config.copies
@@ -104,12 +102,12 @@ def plan_views(
             asked = np.sort(np.random.default_rng([seed, ITEMS_STREAM, code]).permutation(items[split])[:count])
             copies = 1
         for item in asked.tolist():
+            images = further.get(item, ())
+            if split != "train":  # one view of a kind
+                images = list({image.kind: image for image in reversed(images)}.values())
+            made = [kind for kind in config.views if all(kind != image.kind for image in images)]
             planned += [(item, code, kind, copy, None) for kind in made for copy in range(copies)]
-            left = {kind: len(items) if split == "train" else 1 for kind in given}
-            for image in further.get(item, ()):
-                if left[image.kind] > 0 or split == "train":
-                    planned.append((item, code, image.kind, 0, image.path))
-                    left[image.kind] -= 1
+            planned += [(item, code, image.kind, 0, image.path) for image in images]
     columns: tuple[Any, ...] = tuple(zip(*planned, strict=True))
     return ViewPlan(
         np.array(columns[0], dtype=np.int64),

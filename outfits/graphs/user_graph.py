@@ -108,9 +108,14 @@ def spectral_vectors(graph: HeteroData, dim: int) -> tuple[Tensor, Tensor]:
     """
     owned = owned_items(graph)
     of_users, of_items = (diags(1 / np.sqrt(np.maximum(np.asarray(owned.sum(axis)).ravel(), 1))) for axis in (1, 0))
+    scaled = of_users @ owned @ of_items
     rank = min(dim, min(owned.shape) - 1)
-    start = np.random.default_rng(0).standard_normal(min(owned.shape))
-    left, _, right = svds(of_users @ owned @ of_items, k=rank, v0=start)
+    if rank:
+        start = np.random.default_rng(0).standard_normal(min(owned.shape))
+        left, _, right = svds(scaled, k=rank, v0=start)
+    else:  # one user or one item, for whom the sparse solver has no vector
+        rank = 1
+        left, _, right = np.linalg.svd(scaled.toarray(), full_matrices=False)
     users, items = np.zeros((owned.shape[0], dim)), np.zeros((owned.shape[1], dim))
     users[:, :rank], items[:, :rank] = left, of_items @ right.T
     users /= np.maximum(np.linalg.norm(users, axis=1, keepdims=True), 1e-12)

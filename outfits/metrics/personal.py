@@ -22,6 +22,7 @@ from outfits.graphs.user_graph import sets_graph
 from outfits.metrics.paired import paired_interval
 from outfits.metrics.questions import Questions, fill_in_the_blank_questions, official_questions
 from outfits.models.recommenders import Recommender
+from outfits.scoring.preferences import SETS_AT_ONCE
 
 RANKED_AT = (10, 20, 30, 40, 50)
 MEASURES = ("hr", "recall", "precision", "ndcg", "ndcg_of_hits")
@@ -155,8 +156,9 @@ def questions_right(
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
     ]
     values = np.full(questions.answers.shape, -np.inf)
-    if sets:
-        values[rows, columns] = preferences(asked.users[rows], sets)
+    for start in range(0, len(sets), SETS_AT_ONCE):
+        some = slice(start, start + SETS_AT_ONCE)
+        values[rows[some], columns[some]] = preferences(asked.users[rows[some]], sets[some])
     best = values == values.max(1, keepdims=True, initial=-np.inf)
     right: NDArray[np.float64] = best[np.arange(len(best)), questions.correct] / np.maximum(best.sum(1), 1)
     return right

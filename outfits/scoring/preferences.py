@@ -15,6 +15,7 @@ from outfits.graphs.user_graph import sets_graph, user_graph
 from outfits.models.hfgn import Hfgn
 
 SETS_AT_ONCE = 8192
+"""Sets whose graph and vectors are in memory together."""
 
 
 class Preferences:

@@ -69,8 +69,7 @@ class SplitConfig:
     )
     valid_share: float = key(
         0.05,
-        "polyvore_u, fashion_hash_net, hfgn, fashion_iq and fashion_gen: share of what is given for training kept for "
-        "validation",
+        "polyvore_u, hfgn, fashion_iq and fashion_gen: share of what is given for training kept for validation",
         gt=0,
         lt=1,
     )

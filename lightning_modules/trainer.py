@@ -159,10 +159,21 @@ def wait_for_all_ranks() -> None:
 
 
 def before_writing(look: Callable[[], T]) -> T:
-    """Calls ``look``, which reads files, and waits until all ranks have read, so that no rank writes earlier."""
-    found = look()
-    wait_for_all_ranks()
-    return found
+    """Returns to all ranks what ``look``, which reads files, finds on rank zero; no rank goes on, to write, before.
+
+    All ranks have to go the same way from here, and of two that look for themselves one may do so just before another
+    run has written. What is found is pickled; if ``look`` raises, it does so on every rank.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return look()
+    told: list[Any] = [False, None]
+    try:
+        if torch.distributed.get_rank() == 0:
+            told = [True, look()]
+    finally:
+        torch.distributed.broadcast_object_list(told)
+    looked, found = told
+    return found if looked else look()
 
 
 def on_rank_zero(write: Callable[[], object]) -> None:

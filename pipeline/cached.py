@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,9 +11,11 @@ from filelock import FileLock, Timeout
 
 from datamodules.base import OutfitLoaders
 from lightning_modules.fitting import Checkpoints, fit_resumable
-from lightning_modules.trainer import before_writing, is_rank_zero, on_rank_zero, wait_for_all_ranks
+from lightning_modules.trainer import before_writing, is_rank_zero, on_rank_zero
 from outfits import run_files
 from pipeline.run import Run
+
+WAIT = 30.0  # seconds
 
 
 class TrainingLength(Protocol):
@@ -31,13 +33,19 @@ def alone_at(run: Run, folder: Path, stage: str) -> Iterator[None]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    if is_rank_zero():
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            run.log(stage, f"another run works on {folder}; this one waits for it")
-            lock.acquire()
-    wait_for_all_ranks()
+
+    def ours(seconds: float) -> bool:
+        if not is_rank_zero():  # ranks that have not joined yet work under the lock of the one that starts them
+            return True
+        with suppress(Timeout):
+            lock.acquire(timeout=seconds)
+        return bool(lock.is_locked)
+
+    # in short turns: the other ranks do not stand at one barrier for hours, at which they would give up
+    if not before_writing(lambda: ours(0)):
+        run.log(stage, f"another run works on {folder}; this one waits for it")
+        while not before_writing(lambda: ours(WAIT)):
+            pass
     try:
         yield
     finally:

@@ -31,17 +31,16 @@ def embed_catalogue(run: Run, dataset: OutfitDataset) -> OutfitDataset:
     store = EmbeddingStore(
         run.cache / "embeddings", key, len(catalogue), encoder.image_dim, encoder.text_dim, config.shard_size
     )
-    embeddings = before_writing(store.load)
-    if embeddings is None:
+    if before_writing(lambda: store.load() is None):
         run.require("embeddings", wanted_by="the compatibility stage")
         missing = before_writing(store.pending)
         run.log("embeddings", f"{len(catalogue):,} items, {len(missing)} of {len(store)} shards → {store.folder}")
         inputs = encoder.images(catalogue, config.shard_size, **policies)
         compute_shards(run, "embeddings", store, embedding_work(encoder, store), inputs)
         on_rank_zero(store.finish)
-        embeddings = store.finish()
     else:
         run.log("embeddings", f"reusing {len(catalogue):,} vectors in {store.folder}")
+    embeddings = store.finish()
     result = embedded(dataset, embeddings, config)
     for what, count in result.counts.items():
         if count and what.startswith("items without a usable"):

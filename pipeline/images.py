@@ -1,7 +1,5 @@
 """Prepares the catalogue's images for models of images."""
 
-from functools import partial
-
 from lightning_modules.sharded import run_once
 from lightning_modules.trainer import before_writing
 from outfits.data.dataset import OutfitDataset
@@ -22,15 +20,14 @@ def prepared_images(run: Run, dataset: OutfitDataset, stage: str, image_size: in
     policies = image_policies(run.config.data)
     key = packing_key(dataset.catalogue, image_size, background, policies)
     folder = run.cache / "images" / key[:32]
-    packed = before_writing(partial(load_packed, folder))
-    if packed is None:
+    if before_writing(lambda: load_packed(folder) is None):
         run.log(stage, f"preparing {len(dataset.catalogue):,} images → {folder}")
         workers = run.config.encoder.num_workers
         run_once(
             lambda _: pack_images(dataset.catalogue, folder, image_size, background, policies, workers),
             run.config.trainer,
         )
-        packed = load_packed(folder)
+    packed = load_packed(folder)
     if packed is None:
         raise DataError(f"the prepared images in {folder} cannot be read back; is the disk full?")
     missing = int((~packed.present).sum())

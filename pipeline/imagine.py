@@ -101,7 +101,7 @@ def _training_latents(run: Run, dataset: OutfitDataset, context: MethodContext, 
         _, latents, found = _answers(run, context, dataset.outfits.of("train"), limit)
         write_arrays(path, {"latents": latents.flatten(0, 1).numpy(), "items": found.flatten()})
 
-    if before_writing(lambda: read_arrays(path)) is None:
+    if before_writing(lambda: read_arrays(path) is None):
         on_rank_zero(find)
     arrays = read_arrays(path)
     if arrays is None:

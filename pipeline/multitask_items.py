@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,8 +92,7 @@ def _packed(run: Run, dataset: OutfitDataset, settings: ClipSettings, digests: l
     catalogue, policies = dataset.catalogue, image_policies(run.config.data)
     described = json.dumps(settings.preprocess, sort_keys=True)
     folder = run.cache / "images" / content_hash([described, *policies.values(), *digests])[:32]
-    packed = before_writing(partial(load_packed, folder))
-    if packed is None:
+    if before_writing(lambda: load_packed(folder) is None):
         run.log(STAGE, f"preparing {len(catalogue):,} images → {folder}")
         size: Any = settings.preprocess["size"]
         height, width = size if isinstance(size, list) else (size, size)
@@ -103,7 +101,7 @@ def _packed(run: Run, dataset: OutfitDataset, settings: ClipSettings, digests: l
             lambda _: pack_prepared(catalogue, folder, settings.prepare, (height, width, 3), policies, workers),
             run.config.trainer,
         )
-        packed = load_packed(folder)
+    packed = load_packed(folder)
     if packed is None:
         raise DataError(f"the prepared images in {folder} cannot be read back; is the disk full?")
     return packed

@@ -118,8 +118,11 @@ class TargetMiner:
     def _mine_audited(self, taught: TaughtStudent, name: str, tasks: CompletionTasks) -> tuple[Targets, dict[str, Any]]:
         """Mines targets of one kind of task, the audited ones exactly, and returns them with the audit's findings."""
         audited = np.isin(tasks.outfits, taught.split.audited)
-        if audited.sum() < 2:
-            text = f"{name}: {audited.sum()} audited tasks can bound no regret; all are mined exactly"
+        audited_outfits = len(np.unique(tasks.outfits[audited]))
+        if audited_outfits < 2 or audited.all():
+            text = f"{name}: {audited_outfits} audited outfits can bound no regret; all are mined exactly"
+            if audited.all():
+                text = f"{name}: all {len(tasks):,} tasks are of audited outfits, which are mined exactly"
             self.run.log("targets", text)
             exact = self.mine(name, tasks)
             taken = int(exact.trace.calls.sum())

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from lightning_modules.trainer import before_writing
 from outfits.config.schema.trainer import TrainerConfig
+from outfits.errors import DataError
 from outfits.shards import ShardStore
 from pipeline.cached import alone_at, to_be_made
 from pipeline.shards import compute_shards
@@ -74,6 +77,40 @@ def test_what_another_run_makes_is_waited_for_and_made_only_if_it_did_not(other_
     assert made == ([] if other_finishes else [path])
     assert said[0] == f"another run works on {path.parent}; this one waits for it"
     assert said[1:] == ([f"reusing the network in {path.parent}"] if other_finishes else [])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_ranks_go_the_way_that_rank_zero_finds(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another run writes between the looks of two ranks."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+
+    def broadcast(told: list[Any]) -> None:
+        if rank:
+            told[:] = [True, ["of rank zero"]]
+
+    monkeypatch.setattr(torch.distributed, "broadcast_object_list", broadcast)
+    assert before_writing(lambda: ["of rank zero"] if rank == 0 else pytest.fail("looked")) == ["of rank zero"]
+
+
+def test_where_looking_fails_it_does_on_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    told_by: dict[int, list[Any]] = {}
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    for rank in (0, 1):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+
+        def broadcast(told: list[Any], rank: int = rank) -> None:
+            told[:] = told_by.setdefault(0, list(told)) if rank else told
+            told_by.setdefault(rank, list(told))
+
+        monkeypatch.setattr(torch.distributed, "broadcast_object_list", broadcast)
+        with pytest.raises(DataError, match="broken"):
+            before_writing(broken)
+    assert told_by[0] == [False, None]
+
+
+def broken() -> None:
+    raise DataError("broken")
 
 
 def test_two_products_are_made_at_the_same_time(tmp_path: Path) -> None:

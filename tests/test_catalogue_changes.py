@@ -162,6 +162,27 @@ def test_a_changed_index_finds_what_a_new_one_finds(kind: str) -> None:
     assert len(changed) == len(rows)
 
 
+def test_an_index_is_asked_for_few_items_more_where_many_left() -> None:
+    rng = np.random.default_rng(0)
+    vectors, categories = rng.normal(size=(600, 6)).astype(np.float32), np.arange(600) % 3
+    kept = np.flatnonzero((categories > 0) | (rng.random(600) < 0.3))
+    before, asked = CategoryIndex(vectors, categories, num_categories=3), list[tuple[int, int]]()
+    search = before.search
+
+    def counted(queries: Any, n: int) -> Any:
+        asked.append((len(queries), n))
+        return search(queries, n)
+
+    before.search = counted  # type: ignore[method-assign]
+    changed = ChangedIndex(before, kept, None, categories[kept])
+    queries = rng.normal(size=(50, 6)).astype(np.float32)
+    found = changed.search(queries, 2)
+    for part, expected in zip(found, CategoryIndex(vectors[kept], categories[kept]).search(queries, 2), strict=True):
+        np.testing.assert_array_equal(part, expected)
+    assert asked[0] == (50, 10)
+    assert sum(rows * n for rows, n in asked) < 50 * changed.most_left / 4
+
+
 def test_nothing_joins_where_one_item_cannot(stylist: Stylist, tmp_path: Path) -> None:
     category = stylist.categories[0]
     good = Garment(category, "red", draw_garment("shirt", "red").convert("RGB"))

@@ -89,6 +89,27 @@ def test_with_alpha_one_texts_change_nothing(world, name):
     assert chosen[0] == chosen[1]
 
 
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_texts_count_for_most_similar_whatever_their_weight_and_may_be_empty(world, alpha):
+    tasks = conditions(world, "categories_texts", alpha)
+    texts = tasks.conditions.texts.copy()
+    texts[1] = 0  # as of removed items without a text
+    bare = tasks.conditioned(replace(tasks.conditions, texts=texts)).take([1])
+    expected, found, of_bare = (
+        complete(call("most_similar"), some, context_with(world)).chosen
+        for some in (conditions(world, "categories_texts"), tasks, bare)
+    )
+    assert found.tolist() == expected.tolist()
+    assert world.categories[of_bare[0]].tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_the_outfit_that_cannot_be_completed_is_named(world, name):
+    given, removed = [[0, 7, 14], [0, 8], [1, 2, 3], [0, 7, 14, 21, 10]], [[3, 4], [3, 5], [4, 5], [5, 5]]
+    with pytest.raises(DataError, match=r"^data error: outfit 3 of the batch: 2 items are missing, but only 1 categ"):
+        complete(call(name), tasks_of(given, removed), context_with(world))
+
+
 def test_a_condition_of_another_category_leaves_the_removed_item_unranked(world):
     tasks = conditions(world, "categories")
     turned = replace(tasks, conditions=Conditions(tasks.conditions.allowed[:, ::-1], tasks.conditions.texts))

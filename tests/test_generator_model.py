@@ -288,3 +288,12 @@ def test_a_saved_generator_keeps_tokens_of_its_scorer(tmp_path: Path) -> None:
     save_network(generator, tmp_path / "generator.safetensors", scorer_sha256="a")
     loaded = load_generator(tmp_path / "generator.safetensors", "a")
     assert torch.equal(loaded(a_batch([[3, 9]]), 2), generator(a_batch([[3, 9]]), 2))
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+@pytest.mark.parametrize("readout", ["queries", "pool"])
+def test_an_outfit_of_one_item_has_latents(layer: dict[str, str], readout: str) -> None:
+    generator = a_generator(**layer, readout=readout)
+    alone, beside = generator(a_batch([[3]])), generator(a_batch([[3], [1, 2, 8]]))
+    assert alone.isfinite().all()
+    torch.testing.assert_close(beside[:1], alone, atol=1e-5, rtol=1e-5)

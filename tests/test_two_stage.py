@@ -1,7 +1,8 @@
 """The student, search in two stages, and the audit that bounds what it loses."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from outfits.completion.methods import complete
 from outfits.completion.search.beam import beam_search
 from outfits.completion.search.greedy import greedy_k_step
 from outfits.completion.search.shortlists import Shortlists
+from outfits.config.schema.index import IndexConfig
 from outfits.config.schema.targets import StudentArchitecture, TargetsConfig, TwoStageConfig
 from outfits.data.category_rule import keeps_outfit
 from outfits.errors import ArtifactError, DataError
@@ -30,6 +32,7 @@ from outfits.mining.targets import Targets, TargetStore
 from outfits.models.frozen import load_student
 from outfits.models.student import TeacherScores, TwoTower, distil
 from outfits.weights import save_network
+from pipeline.targets import TargetMiner
 from tests.tiny_world import CATEGORIES, GIVEN, ITEMS, REMOVED, World, call, context_with, tasks_of
 
 CONFIG = TargetsConfig(
@@ -135,6 +138,43 @@ def test_a_taught_student_ranks_what_s_prefers_higher_than_chance(world, tmp_pat
         (ranked,), _ = shortlists.ranked(world.scorer.outfit_embeddings(outfit)[0], ~forbidden, ITEMS)
         places.append(ranked.tolist().index(int(logits.argmax())) / len(ranked))
     assert np.mean(places) < 0.2  # 0.5 by chance
+
+
+@pytest.mark.parametrize("pq_bytes", [None, 4, 3])
+def test_product_codes_of_a_student_are_as_long_as_configured(world, pq_bytes):
+    """Its vectors have two numbers more than the student's width, 8, which few code sizes divide."""
+    config = IndexConfig(kind="ivf_pq", min_items=1, lists=1, probes=1, pq_bytes=pq_bytes, refine=ITEMS)
+    found, exact = Shortlists(world.student, world.scorer, config), world.shortlists
+    assert found._index.config.pq_bytes == (pq_bytes or 2)
+    outfit = torch.tensor([[0, 7]])
+    feasible = ~world.scorer.taken_categories(outfit)
+    embedding = world.scorer.outfit_embeddings(outfit)[0]
+    (ranked,), _ = found.ranked(embedding, feasible, ITEMS)
+    (expected,), _ = exact.ranked(embedding, feasible, ITEMS)
+    assert ranked.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("audited", "exactly"),
+    [([0], ["targets"]), ([0, 1, 2], ["targets"]), ([0, 1], ["targets-audit", "targets"])],
+    ids=["one outfit audited twice", "all audited", "some audited"],
+)
+def test_kinds_of_task_that_no_audit_can_bound_are_mined_exactly(monkeypatch, audited, exactly):
+    tasks, mined = many_tasks(6), []
+    tasks = replace(tasks, outfits=np.array([0, 0, 1, 1, 2, 2]))
+    trace = SimpleNamespace(calls=np.ones(6, dtype=np.int64))
+
+    def mine(self, name, tasks, two_stage=None):
+        mined.append(name)
+        return SimpleNamespace(trace=trace, tasks=tasks)
+
+    monkeypatch.setattr(TargetMiner, "mine", mine)
+    monkeypatch.setattr(TargetMiner, "_audits", lambda *_: ([], 0, None))
+    monkeypatch.setattr(Targets, "joined", lambda *_: None)
+    miner = TargetMiner(SimpleNamespace(log=lambda *_: None), None, None)
+    student = SimpleNamespace(split=SimpleNamespace(audited=np.array(audited)))
+    miner._mine_audited(student, "targets", tasks)
+    assert mined == exactly
 
 
 def test_a_student_in_a_file_is_the_same_and_knows_its_teacher(world, tmp_path):

@@ -19,6 +19,7 @@ from outfits.completion.search.expansion import SearchQuery
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.method_calls import MethodCall
 from outfits.config.schema.methods import METHODS
+from outfits.data.category_rule import rows_of_batch
 from outfits.errors import ConfigError
 
 Method = Callable[[CompletionTasks, MethodContext, Any], MethodOutcome]
@@ -34,7 +35,8 @@ def complete(call: MethodCall, tasks: CompletionTasks, context: MethodContext) -
             not follow.
         DataError: if the category rule or the conditions leave a missing item no category.
     """
-    if tasks.conditions is not None and tasks.conditions.alpha == 1:
+    about_texts = "texts" in METHODS[call.name].needs
+    if tasks.conditions is not None and tasks.conditions.alpha == 1 and not about_texts:
         tasks = tasks.conditioned(tasks.conditions.without_texts())  # alpha = 1: the texts have no weight
     if tasks.preference is not None and not METHODS[call.name].follows_users:
         able = ", ".join(name for name, spec in METHODS.items() if spec.follows_users)
@@ -97,7 +99,8 @@ def search_by_size(
             alternatives=tasks.alternatives,
             preference=None if tasks.preference is None else tasks.preference.take(rows),
         )
-        parts.append(search(query, rows))
+        with rows_of_batch(rows):
+            parts.append(search(query, rows))
         order.append(rows)
     trace = SearchTrace.concatenate(parts).take(np.argsort(np.concatenate(order), kind="stable"))
     return trace, stopwatch.shares(len(tasks))

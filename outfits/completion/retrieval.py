@@ -9,9 +9,9 @@ from outfits.completion.conditions import Conditions
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import feasible_for
 from outfits.completion.methods import Stopwatch, completions_without_calls
-from outfits.completion.search.expansion import OutfitConditions, named, ranks_in
+from outfits.completion.search.expansion import OutfitConditions, ranks_in
 from outfits.completion.tasks import CompletionTasks
-from outfits.data.category_rule import available_categories, feasible_categories
+from outfits.data.category_rule import available_categories, feasible_categories, rows_of_batch
 from outfits.models.retrieval import RetrievalQuery
 
 
@@ -30,7 +30,8 @@ def retrieval(tasks: CompletionTasks, context: MethodContext, options: None = No
     ranks = np.full(tasks.removed.shape, UNRANKED, dtype=np.int64)
     for rows, outfits in tasks.by_size():
         given = None if tasks.conditions is None else tasks.conditions.take(rows)
-        chosen[rows], ranks[rows] = _complete(context, outfits.numpy(), tasks.removed[rows], tasks.k, given)
+        with rows_of_batch(rows):
+            chosen[rows], ranks[rows] = _complete(context, outfits.numpy(), tasks.removed[rows], tasks.k, given)
     return completions_without_calls(tasks, chosen, stopwatch.shares(len(tasks)), ranks)
 
 
@@ -52,7 +53,7 @@ def _complete(
         available = available_categories(outfits, context.categories, context.num_categories, len(categories))
         if step == 0:
             for row in range(count):
-                feasible_for(given, row, k, available[row], named(row))  # raises where there is no completion
+                feasible_for(given, row, k, available[row])  # raises where there is no completion
                 for number in range(removed.shape[1]):
                     slot = number if number < k else 0
                     can = available[row] & conditions.allowed[row, slot]

@@ -4,7 +4,8 @@ Given items may break the rule where categories are coarse, as real outfits do. 
 rule, among themselves and towards the given ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,20 +85,45 @@ def _all_find_one(possible: NDArray[np.bool_]) -> bool:
     return bool((maximum_bipartite_matching(csr_array(possible), perm_type="column") >= 0).all())
 
 
-def require_categories(allowed: int, k: int, what: str) -> None:
-    """Raises :class:`DataError` unless ``k`` items of different categories can be added."""
+class NoCategoryError(DataError):
+    """Raised if no category is left for a missing item of an outfit, which is at ``row`` of its batch."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(row, reason)
+        self.row, self.reason = row, reason
+
+    def __str__(self) -> str:
+        return f"{self.kind}: outfit {self.row} of the batch: {self.reason}"
+
+
+@contextmanager
+def rows_of_batch(rows: Sequence[int] | NDArray[np.integer]) -> Iterator[None]:
+    """Names an outfit of a part by its row in the whole batch: of the part's first outfit it is ``rows[0]``."""
+    try:
+        yield
+    except NoCategoryError as error:
+        raise NoCategoryError(int(rows[error.row]), error.reason) from None
+
+
+def require_categories(allowed: int, k: int, row: int) -> None:
+    """Raises :class:`NoCategoryError` unless ``k`` items of different categories can be added to outfit ``row``."""
     if allowed < k:
-        raise DataError(
-            f"{what}: {k} items are missing, but only {allowed} categories with items are not taken yet; "
-            f"ask for at most {allowed} (k), or use finer categories"
+        raise NoCategoryError(
+            row,
+            f"{k} items are missing, but only {allowed} categories with items are not taken yet; "
+            f"ask for at most {allowed} (k), or use finer categories",
         )
 
 
-def require_feasible(feasible: NDArray[np.bool_], what: str) -> None:
-    """Raises :class:`DataError` if a missing item has no feasible category left, see :func:`feasible_categories`."""
+def require_feasible(feasible: NDArray[np.bool_], row: int) -> None:
+    """Raises :class:`NoCategoryError` if a missing item of outfit ``row`` has no feasible category left.
+
+    ``feasible``: see :func:`feasible_categories`.
+    """
     without = np.flatnonzero(~feasible.any(axis=1))
     if len(without):
-        raise DataError(
-            f"{what}: the allowed categories leave missing item {without[0] + 1} none that is not taken and has items; "
-            "condition for other categories, or for fewer items"
+        raise NoCategoryError(
+            row,
+            f"the allowed categories leave missing item {without[0] + 1} none that is not taken and has items; "
+            "condition for other categories, or for fewer items",
         )

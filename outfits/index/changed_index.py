@@ -6,12 +6,14 @@ from torch import Tensor
 
 from outfits.index.item_index import ItemIndex
 
+FURTHER = 8  # items of a category that are asked for at first, beyond those wanted
+
 
 class ChangedIndex:
     """Nearest items of a changed catalogue; an :class:`outfits.index.item_index.ItemIndex`.
 
-    The index of the catalogue before is asked for as many items more as have left a category, so that as many remain.
-    Nothing is built again but an exact index of the items that joined.
+    The index of the catalogue before is asked for a few items more, and again for twice as many more where too few of
+    those found have stayed. Nothing is built again but an exact index of the items that joined.
 
     Args:
         before: index of the catalogue before, of ``N`` items.
@@ -32,8 +34,8 @@ class ChangedIndex:
         self._before, self._kept = before, kept
         self._place = np.full(len(before) + 1, -1, dtype=np.int64)  # the last for -1, no item
         self._place[kept] = np.arange(len(kept))
-        left = np.bincount(before.categories, minlength=self.num_categories)
-        left -= np.bincount(before.categories[kept], minlength=self.num_categories)
+        self._stay = np.bincount(before.categories[kept], minlength=self.num_categories)
+        left = np.bincount(before.categories, minlength=self.num_categories) - self._stay
         self.most_left = int(left.max())
         self._joined = joined
         self.empty_categories: NDArray[np.bool_] = np.bincount(self.categories, minlength=self.num_categories) == 0
@@ -43,15 +45,30 @@ class ChangedIndex:
 
     def search(self, queries: NDArray[np.float32] | Tensor, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Similarities and positions ``[Q, C, n]`` of queries ``[Q, r]``, see :meth:`ItemIndex.search`."""
-        similarity, ids = self._before.search(queries, n + self.most_left)
-        ids = self._place[ids]
-        similarity = np.where(ids >= 0, similarity, np.float32(-np.inf))
+        similarity, ids = self._staying(queries, n)
         if self._joined is not None:
             near, joined = self._joined.search(queries, n)
             similarity = np.concatenate([similarity, near], axis=2)
             ids = np.concatenate([ids, np.where(joined >= 0, joined + len(self._kept), -1)], axis=2)
         order = np.lexsort((ids, -similarity), axis=-1)[:, :, :n]
         return np.take_along_axis(similarity, order, axis=2), np.take_along_axis(ids, order, axis=2)
+
+    def _staying(self, queries: NDArray[np.float32] | Tensor, n: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Similarities and positions ``[Q, C, n]`` of the nearest items that have stayed."""
+        similarity = np.full((len(queries), self.num_categories, n), -np.inf, dtype=np.float32)
+        ids = np.full((len(queries), self.num_categories, n), -1, dtype=np.int64)
+        open_rows, further = np.arange(len(queries)), min(FURTHER, self.most_left)
+        while len(open_rows):
+            near, found = self._before.search(queries[open_rows], n + further)
+            found = self._place[found]
+            near = np.where(found >= 0, near, np.float32(-np.inf))
+            order = np.lexsort((found, -near), axis=-1)[:, :, :n]
+            similarity[open_rows] = np.take_along_axis(near, order, axis=2)
+            ids[open_rows] = np.take_along_axis(found, order, axis=2)
+            few = ((found >= 0).sum(axis=2) < np.minimum(n, self._stay)).any(axis=1)
+            open_rows = open_rows[few] if further < self.most_left else open_rows[:0]
+            further = min(2 * further, self.most_left)
+        return similarity, ids
 
     def cosines(self, queries: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
         """Cosine of every item to every query ``[Q, r]``, shape ``[Q, N]``, see :meth:`ItemIndex.cosines`."""

@@ -15,6 +15,31 @@ from torch_geometric.nn.aggr import (
 )
 
 
+class SetTransformer(SetTransformerAggregation):  # type: ignore[misc]  # PyG has no types
+    """PyG's aggregation by a Set Transformer (arXiv 1810.00825), which gives 0 for nodes without messages.
+
+    PyG's own gives them something that depends on whether others of the batch have messages, and fails if none has.
+    """
+
+    def forward(
+        self,
+        x: Tensor,
+        index: Tensor | None = None,
+        ptr: Tensor | None = None,
+        dim_size: int | None = None,
+        dim: int = -2,
+    ) -> Tensor:
+        """Aggregates messages ``[E, width]``, sorted by ``index [E]``, to ``[dim_size, width]``."""
+        self.assert_index_present(index)
+        assert index is not None
+        nodes = int(index.max()) + 1 if dim_size is None else dim_size
+        if not len(x):
+            return x.new_zeros(nodes, x.shape[-1])
+        received = torch.bincount(index, minlength=nodes) > 0
+        found: Tensor = super().forward(x, index, ptr, dim_size, dim)
+        return torch.where(received[:, None], found, 0)
+
+
 def build_aggregation(name: str, width: int) -> Aggregation:
     """Builds a permutation-invariant aggregation of messages of this width by its configured name.
 
@@ -28,7 +53,7 @@ def build_aggregation(name: str, width: int) -> Aggregation:
     if name == "attentional":
         return AttentionalAggregation(nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)))
     if name == "set_transformer":
-        return SetTransformerAggregation(width, heads=4)
+        return SetTransformer(width, heads=4)
     plain = {"sum": SumAggregation, "mean": MeanAggregation, "max": MaxAggregation}
     if name not in plain:
         raise ValueError(f"unknown aggregation {name!r}")

@@ -20,7 +20,7 @@ from outfits.config.schema import Config
 from outfits.config.schema.methods import methods_needing, spec_of
 from outfits.config.schema.multitask import REFINEMENT
 from outfits.data.catalogue import ItemEmbeddings
-from outfits.data.category_rule import is_outfit
+from outfits.data.category_rule import is_outfit, rows_of_batch
 from outfits.data.outfits import Outfits
 from outfits.encoders.base import ItemEncoder
 from outfits.encoders.images import ImageSource
@@ -338,6 +338,9 @@ class Stylist:
                 strict=True,
             )
         ]
+        described = any(given is not None and given.has_text.any() for given in conditions)
+        if "texts" in spec_of(method).needs and partial_outfits and not described:
+            raise ConfigError([f"method: {method} completes by texts of conditions; give texts"])
         named = users_of(users, len(partial_outfits))
         of_users = None if named is None else self._people.vectors(named)
         weight = self._beta(beta, of_users is not None)
@@ -350,7 +353,8 @@ class Stylist:
             if of_users is not None:
                 preference = self._people.preference(partial_outfits[rows[0]], of_users[rows], weight)
                 tasks = replace(tasks, preference=preference)
-            completions = complete(call, tasks, context)
+            with rows_of_batch(rows):
+                completions = complete(call, tasks, context)
             for place, row in enumerate(rows):
                 found[row] = completed_outfits(self._parser, partial_outfits[row], completions, place, tasks, context)
         return found

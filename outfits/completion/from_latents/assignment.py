@@ -8,23 +8,21 @@ from scipy.optimize import linear_sum_assignment
 
 from outfits.completion.completion import UNRANKED
 from outfits.completion.conditions import Conditions
-from outfits.completion.search.expansion import named, ranks_in
+from outfits.completion.search.expansion import ranks_in
 from outfits.data.category_rule import feasible_categories, require_categories, require_feasible
 
 
-def feasible_for(
-    conditions: Conditions | None, row: int, k: int, available: NDArray[np.bool_], what: str
-) -> NDArray[np.bool_]:
+def feasible_for(conditions: Conditions | None, row: int, k: int, available: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Categories that each of ``k`` missing items of outfit ``row`` can take, bool, shape ``[k, C]``.
 
     Raises:
         DataError: if the rule or the conditions leave a missing item no category.
     """
-    require_categories(int(available.sum()), k, what)
+    require_categories(int(available.sum()), k, row)
     if conditions is None:
         return np.broadcast_to(available, (k, len(available)))
     feasible = feasible_categories(conditions.allowed[row], np.ones(k, dtype=np.bool_), available)
-    require_feasible(feasible, what)
+    require_feasible(feasible, row)
     return feasible
 
 
@@ -78,7 +76,7 @@ def complete_by_values(
     chosen, ranks = [], None if wanted is None else np.full(wanted.shape, UNRANKED, dtype=np.int64)
     for row, value in enumerate(values):
         k = len(value)
-        feasible = feasible_for(conditions, row, k, available[row], named(row))
+        feasible = feasible_for(conditions, row, k, available[row])
         best = np.full((k, num_categories), -np.inf)
         items = np.full((k, num_categories), -1, dtype=np.int64)
         for category in np.flatnonzero(feasible.any(axis=0)):

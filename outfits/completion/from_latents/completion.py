@@ -19,7 +19,6 @@ from outfits.completion.search.expansion import (
     Hypothesis,
     OutfitConditions,
     SearchQuery,
-    named,
     ranks_in,
 )
 from outfits.completion.tasks import CompletionTasks
@@ -119,7 +118,7 @@ def complete_from_latents(latents: Tensor, index: ItemIndex, forbidden: NDArray[
     available = ~(forbidden | index.empty_categories)  # [B, C]
     chosen = np.empty((batch, k), dtype=np.int64)
     for row in range(batch):
-        feasible = feasible_for(None, row, k, available[row], named(row))
+        feasible = feasible_for(None, row, k, available[row])
         chosen[row] = assign_to_categories(similarity[row], ids[row], feasible)
     return chosen
 

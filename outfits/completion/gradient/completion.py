@@ -16,11 +16,10 @@ from outfits.completion.from_latents.assignment import feasible_for
 from outfits.completion.gradient.projection import ItemSpace, project
 from outfits.completion.gradient.relaxation import RelaxedOptimum, RelaxedTask, ascend, text_similarity
 from outfits.completion.methods import Stopwatch
-from outfits.completion.search.expansion import named
 from outfits.completion.tasks import START_STREAM, CompletionTasks
 from outfits.config.schema.methods import GradientConfig
 from outfits.data.catalogue import ItemEmbeddings
-from outfits.data.category_rule import forbidden_categories
+from outfits.data.category_rule import forbidden_categories, rows_of_batch
 from outfits.models.compatibility import OutfitTransformer
 
 # Outfits ascend together in groups of one shape, padded with copies, and each begins at a multiple of four rows, the
@@ -37,9 +36,10 @@ def gradient(tasks: CompletionTasks, context: MethodContext, options: GradientCo
     parts, order = [], []
     for rows, outfits in tasks.by_size():
         given = [context.embedded(np.sort(outfit)) for outfit in outfits.numpy()]
-        parts.append(
-            gradient_completion(scorer, space, tasks.take(rows), given, forbidden[rows], options, context.seed)
-        )
+        with rows_of_batch(rows):
+            parts.append(
+                gradient_completion(scorer, space, tasks.take(rows), given, forbidden[rows], options, context.seed)
+            )
         order.append(rows)
     back, found = np.argsort(np.concatenate(order), kind="stable"), concatenated([part.arrays() for part in parts])
     arrays: dict[str, Any] = {name: array[back] for name, array in found.items()}
@@ -83,10 +83,7 @@ def gradient_completion(
             f"texts of width {conditions.texts.shape[2]} cannot be compared with items of {space.text_dim}"
         )
     feasible = np.stack(
-        [
-            feasible_for(conditions, row, k, ~forbidden[row] & (space.counts > 0), named(row))
-            for row in range(len(seeds))
-        ]
+        [feasible_for(conditions, row, k, ~forbidden[row] & (space.counts > 0)) for row in range(len(seeds))]
     )
     starts = np.stack(
         [

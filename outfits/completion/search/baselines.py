@@ -13,7 +13,7 @@ from outfits.completion.completion import UNRANKED, MethodOutcome
 from outfits.completion.context import MethodContext
 from outfits.completion.from_latents.assignment import complete_by_values, feasible_for
 from outfits.completion.methods import Stopwatch, completions_without_calls
-from outfits.completion.search.expansion import named, ranks_in
+from outfits.completion.search.expansion import ranks_in
 from outfits.completion.tasks import RANDOM_STREAM, CompletionTasks
 from outfits.data.category_rule import available_categories, feasible_categories
 from outfits.errors import ConfigError
@@ -51,11 +51,13 @@ def most_selected(tasks: CompletionTasks, context: MethodContext, options: None 
 def most_similar(tasks: CompletionTasks, context: MethodContext, options: None = None) -> MethodOutcome:
     """Completes by the items most similar to the texts of conditions; reads neither the outfit nor S.
 
+    To an empty text all items are equally similar.
+
     Raises:
-        ConfigError: without texts of conditions.
+        ConfigError: without conditions.
         DataError: if the rule or the conditions leave a missing item no category.
     """
-    if tasks.conditions is None or not tasks.conditions.has_text.any():
+    if tasks.conditions is None:
         raise ConfigError(
             ["most_similar needs texts of conditions; name it in evaluate.condition_methods, or give texts"]
         )
@@ -92,7 +94,7 @@ def _by_rankings(
     items = context.catalogue_categories
     available = available_categories(tasks.given, context.categories, context.num_categories, len(items))
     for row, ranking in enumerate(rankings):
-        feasible = feasible_for(tasks.conditions, row, tasks.k, available[row], named(row))
+        feasible = feasible_for(tasks.conditions, row, tasks.k, available[row])
         chosen[row] = complete_by_ranking(ranking, np.array(feasible), items)
         for number in range(tasks.removed.shape[1]):
             can = available[row] if tasks.conditions is None else feasible[number]

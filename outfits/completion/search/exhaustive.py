@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete_by_search
-from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand, named, objective
+from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery, expand, objective
 from outfits.completion.search.trace import empty_trace, keep_alternatives, record_ranks
 from outfits.completion.tasks import CompletionTasks
 from outfits.config.schema.methods import ExhaustiveConfig
@@ -57,7 +57,7 @@ def _affordable(
     query: SearchQuery, row: int, conditions: OutfitConditions, max_calls: int
 ) -> tuple[list[tuple[int, ...]], int]:
     """The sets of k categories to search and the number of calls, counted before any set is listed."""
-    scorer, k, what = query.scorer, query.k, named(row)
+    scorer, k = query.scorer, query.k
     available = ~scorer.taken_categories(query.outfits[row].cpu()[None])[0] & scorer.has_items
     sizes = np.bincount(scorer.categories[: len(scorer)], minlength=scorer.num_categories)
     # number of k-subsets of items of different categories: the elementary symmetric polynomial of the sizes
@@ -67,26 +67,26 @@ def _affordable(
             subsets[j] += size * subsets[j - 1]
     calls, choices = subsets[k], []
     if not conditions.asked and calls > max_calls:
-        raise _too_many(f"{calls:,}", max_calls, what)
+        raise _too_many(f"{calls:,}", max_calls)
     calls = 0
-    for choice in _category_choices(k, available, conditions, what):
+    for choice in _category_choices(k, available, conditions, row):
         choices.append(choice)
         calls += prod(int(sizes[category]) for category in choice)
         if calls > max_calls:
-            raise _too_many(f"up to {subsets[k]:,}", max_calls, what)
+            raise _too_many(f"up to {subsets[k]:,}", max_calls)
     return choices, calls
 
 
-def _too_many(calls: str, max_calls: int, what: str) -> ConfigError:
-    text = f"{what} needs {calls} calls of S, more than {max_calls:,}; raise it, or take another method"
+def _too_many(calls: str, max_calls: int) -> ConfigError:
+    text = f"an outfit needs {calls} calls of S, more than {max_calls:,}; raise it, or take another method"
     return ConfigError([f"exhaustive.max_calls: {text}"])
 
 
 def _category_choices(
-    k: int, available: NDArray[np.bool_], conditions: OutfitConditions, what: str
+    k: int, available: NDArray[np.bool_], conditions: OutfitConditions, row: int
 ) -> Iterator[tuple[int, ...]]:
     """The sets of k categories that the missing items can have."""
-    require_categories(int(available.sum()), k, what)
+    require_categories(int(available.sum()), k, row)
     if not conditions.asked:
         yield from combinations(np.flatnonzero(available).tolist(), k)
         return
@@ -96,7 +96,7 @@ def _category_choices(
             some = True
             yield choice
     if not some:
-        require_feasible(np.zeros_like(conditions.allowed), what)
+        require_feasible(np.zeros_like(conditions.allowed), row)
 
 
 def _best_sets(

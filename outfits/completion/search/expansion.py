@@ -243,7 +243,7 @@ def expand(
     )
     forbidden = scorer.taken_categories(current)  # [H, C]
     feasible = [
-        _feasible(hypothesis, ~taken & scorer.has_items, conditions, named(row))
+        _feasible(hypothesis, ~taken & scorer.has_items, conditions, row)
         for hypothesis, taken in zip(hypotheses, forbidden, strict=True)
     ]
 
@@ -302,22 +302,17 @@ def _scored(
     return best
 
 
-def named(row: int) -> str:
-    """The name of a batch's outfit in messages."""
-    return f"outfit {row} of the batch"
-
-
 def _feasible(
-    hypothesis: Hypothesis, available: NDArray[np.bool_], conditions: OutfitConditions, what: str
+    hypothesis: Hypothesis, available: NDArray[np.bool_], conditions: OutfitConditions, row: int
 ) -> NDArray[np.bool_]:
     """Categories ``[k, C]`` that each missing item may have; none for items already chosen."""
     k = len(conditions.allowed)
     free = hypothesis.free(k)
-    require_categories(len(hypothesis.items) + int(available.sum()), k, what)
+    require_categories(len(hypothesis.items) + int(available.sum()), k, row)
     if conditions.allowed.all():
         return np.where(free[:, None], available, False)
     feasible = feasible_categories(conditions.allowed, free, available)
-    require_feasible(feasible[free], what)
+    require_feasible(feasible[free], row)
     return feasible
 
 

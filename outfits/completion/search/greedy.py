@@ -7,7 +7,7 @@ import numpy as np
 from outfits.completion.completion import MethodOutcome, SearchTrace
 from outfits.completion.context import MethodContext
 from outfits.completion.methods import complete_by_search
-from outfits.completion.search.expansion import Expansions, Hypothesis, OutfitConditions, SearchQuery, expand, named
+from outfits.completion.search.expansion import Expansions, Hypothesis, OutfitConditions, SearchQuery, expand
 from outfits.completion.search.trace import empty_trace, keep_alternatives, record_ranks, record_step
 from outfits.completion.tasks import CompletionTasks
 from outfits.data.category_rule import feasible_categories, require_categories, require_feasible
@@ -82,11 +82,11 @@ def _best_of_slots(
     query: SearchQuery, row: int, conditions: OutfitConditions, expansions: Expansions
 ) -> Iterator[Expansions]:
     """The expansions left before each of ``k`` selections, the best one taken each time."""
-    scorer, k, what = query.scorer, query.k, named(row)
+    scorer, k = query.scorer, query.k
     free = np.ones(k, dtype=np.bool_)
     available = np.isin(np.arange(scorer.num_categories), scorer.categories[expansions.items])
     for step in range(k):
-        require_categories(step + int(available.sum()), k, what)
+        require_categories(step + int(available.sum()), k, row)
         feasible = feasible_categories(conditions.allowed, free, available)
         slot_of_group = np.full(k, -1)
         for slot in np.flatnonzero(free)[::-1]:
@@ -94,7 +94,7 @@ def _best_of_slots(
         slots = slot_of_group[expansions.slots]
         left = (slots >= 0) & feasible[slots, scorer.categories[expansions.items]]
         if not left.any():
-            require_feasible(feasible[free], what)
+            require_feasible(feasible[free], row)
         remaining = expansions.only(left, slots)
         yield remaining
         free[remaining.slots[0]] = False

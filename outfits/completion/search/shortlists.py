@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from outfits.completion.search.expansion import Hypothesis, OutfitConditions, SearchQuery
 from outfits.config.schema.index import IndexConfig
 from outfits.index.category_index import GPU_MAX_NEIGHBOURS, CategoryIndex, merge
+from outfits.index.proposals import code_bytes
 from outfits.models.student import TwoTower
 from outfits.scoring.candidates import CandidateScorer
 
@@ -20,21 +22,25 @@ BLOCK = 2**15  # items whose vectors are computed at once
 
 
 class UnitBall:
-    """A student's vectors of all items as unit vectors, computed block by block while an index reads them."""
+    """A student's vectors of all items as unit vectors, computed block by block while an index reads them.
 
-    def __init__(self, student: TwoTower, scorer: CandidateScorer) -> None:
+    They end in so many ``zeros``.
+    """
+
+    def __init__(self, student: TwoTower, scorer: CandidateScorer, zeros: int) -> None:
         self._student = student
         self._scorer = scorer
         self._longest = max(
             float(self._vectors(slice(start, start + BLOCK)).norm(dim=1).max())
             for start in range(0, len(scorer), BLOCK)
         )
-        self.shape = (len(scorer), student.config.width + 2)
+        self._zeros = zeros
+        self.shape = (len(scorer), student.config.width + 2 + zeros)
 
     def __getitem__(self, rows: slice) -> Tensor:
         within = self._vectors(rows) / max(self._longest, 1e-12)
         missing = (1 - within.square().sum(dim=1, keepdim=True)).clamp(min=0).sqrt()
-        return torch.cat([within, missing], dim=1)
+        return F.pad(torch.cat([within, missing], dim=1), (0, self._zeros))
 
     def _vectors(self, rows: slice) -> Tensor:
         with torch.inference_mode():
@@ -58,8 +64,14 @@ class Shortlists:
         self._student = student.to(scorer.device)
         self._scorer = scorer
         self._categories = scorer.categories[: len(scorer)]
+        width = student.config.width
+        parts = 1
+        if index is not None and index.kind == "ivf_pq":  # product codes need a width that their number divides
+            parts = index.pq_bytes or code_bytes(index, width)
+            index = replace(index, pq_bytes=parts)
+        self._zeros = -(width + 2) % parts
         self._index = CategoryIndex(
-            UnitBall(self._student, scorer),
+            UnitBall(self._student, scorer, self._zeros),
             self._categories,
             scorer.device,
             num_categories=scorer.num_categories,
@@ -82,7 +94,7 @@ class Shortlists:
         """
         with torch.inference_mode():
             queries, offsets = self._student.outfits(embedding[None])
-            query = torch.cat([queries, torch.zeros_like(offsets)[:, None]], dim=1)
+            query = F.pad(torch.cat([queries, torch.zeros_like(offsets)[:, None]], dim=1), (0, self._zeros))
         of_category = min(n, GPU_MAX_NEIGHBOURS) if self._index.device.type == "cuda" else n
         cosine, ids = self._index.search(query, of_category)
         listed = [merge(cosine, ids, n, ~row[None])[1][0] for row in feasible]
